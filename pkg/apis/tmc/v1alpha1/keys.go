@@ -1,0 +1,132 @@
+package v1alpha1
+
+import (
+	"fmt"
+	"strings"
+
+	"k8s.io/apimachinery/pkg/util/sets"
+	"k8s.io/apimachinery/pkg/util/validation"
+)
+
+// Names of what `kubectl tmc init` installs in kcp.
+const (
+	// GroupName is the API group, and the domain under which every key lies.
+	GroupName = "tmc.kcp.io"
+	// APIExportName names the APIExport, its APIExportEndpointSlice and the
+	// APIBinding that consumer workspaces bind it with.
+	APIExportName = GroupName
+	// DefaultProviderWorkspace is the workspace that holds the APIExport unless
+	// a flag says otherwise.
+	DefaultProviderWorkspace = "root:tmc"
+)
+
+// Keys on the upstream object that name no cluster.
+const (
+	// TargetClustersAnnotation holds comma-separated cluster names, or "*" for
+	// all clusters; empty means nowhere. The user writes it, the scheduler
+	// reads it.
+	TargetClustersAnnotation = GroupName + "/target-clusters"
+	// AllClusters is the value of TargetClustersAnnotation, or one element of
+	// it, that stands for every cluster.
+	AllClusters = "*"
+)
+
+// Prefixes of the keys on the upstream object that end in a cluster's name.
+const (
+	// PlacementLabelPrefix starts the label that places an object on a cluster.
+	// The scheduler writes it; that cluster's syncer selects by it, so that it
+	// is never sent what is not its own.
+	PlacementLabelPrefix = "cluster." + GroupName + "/"
+	// PlacementLabelValue is the only value a placement label has.
+	PlacementLabelValue = "sync"
+	// DeletionAnnotationPrefix starts the annotation, an RFC 3339 time, that
+	// tells a cluster's syncer to remove its copy. The scheduler writes it, and
+	// removes it together with the placement label once the syncer's finalizer
+	// is gone.
+	DeletionAnnotationPrefix = "deletion." + GroupName + "/"
+	// FinalizerPrefix starts the finalizer that a cluster's syncer sets before
+	// its first downstream write and removes when its copy is gone.
+	FinalizerPrefix = "syncer." + GroupName + "/"
+	// StatusAnnotationPrefix starts the annotation that holds a cluster's
+	// Report. That cluster's syncer writes it, the aggregator reads it.
+	StatusAnnotationPrefix = "status." + GroupName + "/"
+)
+
+// Keys on the downstream copy. The syncer writes and reads all of them.
+const (
+	// ManagedByLabel and ManagedByValue mark what a syncer made.
+	ManagedByLabel = GroupName + "/managed-by"
+	ManagedByValue = "tmc-syncer"
+	// SourceHashLabel is a hash of the upstream identity, for look-ups.
+	SourceHashLabel = GroupName + "/source-hash"
+
+	// SourceClusterAnnotation and those below hold the upstream identity: workspace (its logical cluster name), namespace,
+	// name and UID, and the generation that was applied.
+	SourceClusterAnnotation    = GroupName + "/source-cluster"
+	SourceNamespaceAnnotation  = GroupName + "/source-namespace"
+	SourceNameAnnotation       = GroupName + "/source-name"
+	SourceUIDAnnotation        = GroupName + "/source-uid"
+	SourceGenerationAnnotation = GroupName + "/source-generation"
+	// TargetClusterAnnotation names the cluster that the copy was made for: two
+	// syncers on one cluster under two names do not take each other's copies.
+	TargetClusterAnnotation = GroupName + "/target-cluster"
+	// AppliedHashAnnotation is the hash of everything else that was applied, so
+	// that a restarted syncer sees without a write that nothing has changed.
+	AppliedHashAnnotation = GroupName + "/applied-hash"
+)
+
+// FieldManager is the field manager of every write that a syncer makes, on
+// either side.
+const FieldManager = "tmc-syncer"
+
+// ControllerFieldManager is the field manager of tmc-controller's writes.
+const ControllerFieldManager = "tmc-controller"
+
+// ConditionSynced is the condition that the aggregator adds to those of the
+// workload's own kind: true when every placed cluster has reported and has no
+// problem to tell of.
+const ConditionSynced = "Synced"
+
+// PlacementLabel returns the label key that places an object on the cluster.
+func PlacementLabel(cluster string) string { return PlacementLabelPrefix + cluster }
+
+// DeletionAnnotation returns the annotation key that asks the cluster's syncer
+// to remove its copy.
+func DeletionAnnotation(cluster string) string { return DeletionAnnotationPrefix + cluster }
+
+// Finalizer returns the finalizer of the cluster's syncer.
+func Finalizer(cluster string) string { return FinalizerPrefix + cluster }
+
+// StatusAnnotation returns the annotation key of the cluster's report.
+func StatusAnnotation(cluster string) string { return StatusAnnotationPrefix + cluster }
+
+// PlacedClusters returns the clusters, sorted, that the labels place an object
+// on, those that it is leaving included. It never returns nil.
+func PlacedClusters(labels map[string]string) []string {
+	placed := sets.New[string]()
+	for key, value := range labels {
+		cluster, ok := strings.CutPrefix(key, PlacementLabelPrefix)
+		if ok && value == PlacementLabelValue {
+			placed.Insert(cluster)
+		}
+	}
+	return sets.List(placed)
+}
+
+// ValidateClusterName returns nil when name can name a cluster, and otherwise
+// an error that says what is expected: a DNS-1123 label (RFC 1123) of at most
+// 63 characters, since the name becomes part of label keys and object names.
+func ValidateClusterName(name string) error {
+	if problems := validation.IsDNS1123Label(name); len(problems) > 0 {
+		return fmt.Errorf("%q is not a cluster name: %s", name, strings.Join(problems, "; "))
+	}
+	return nil
+}
+
+// IsOwnKey tells whether a label, annotation or finalizer key belongs to tmc or
+// to kcp (kcp.io or any domain under it): those are about the upstream object
+// and never go down.
+func IsOwnKey(key string) bool {
+	domain, _, _ := strings.Cut(key, "/")
+	return domain == "kcp.io" || strings.HasSuffix(domain, ".kcp.io")
+}

@@ -1,0 +1,96 @@
+package v1alpha1
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// ReportVersion is the version of the report that this code writes and reads.
+const ReportVersion = 1
+
+// ErrReportVersion is returned by ParseReport for a report of a version that
+// this code does not know.
+var ErrReportVersion = errors.New("unknown report version")
+
+// Report is what one cluster says of one object, in its status annotation. It
+// holds nothing that changes without news. The names are short because the
+// reports of 250 clusters share the 256 KiB that all annotations of one object
+// may take (apimachinery's TotalAnnotationSizeLimitB).
+type Report struct {
+	// Version is ReportVersion.
+	Version int `json:"v"`
+	// Cluster is the name of the cluster that reports: a report under another
+	// cluster's key is not believed.
+	Cluster string `json:"cluster"`
+	// Generation is the upstream generation that the copy was made from; 0 when
+	// there is no copy.
+	Generation int64 `json:"gen,omitempty"`
+	// LocalGeneration and LocalObservedGeneration are the copy's own
+	// metadata.generation and status.observedGeneration.
+	LocalGeneration         int64 `json:"lgen,omitempty"`
+	LocalObservedGeneration int64 `json:"lobs,omitempty"`
+	// Replicas is how many replicas the copy asks for; nil for kinds without.
+	Replicas *int64 `json:"want,omitempty"`
+	// Counters are the integer fields of the copy's status by name, zeros left
+	// out.
+	Counters map[string]int64 `json:"n,omitempty"`
+	// Conditions are the conditions of the copy's status, in their order.
+	Conditions []ReportCondition `json:"cond,omitempty"`
+	// Problems say why the copy is not what it should be.
+	Problems []Problem `json:"problems,omitempty"`
+}
+
+// ReportCondition is a condition of the copy, without the times that move while
+// nothing changes.
+type ReportCondition struct {
+	Type    string                 `json:"t"`
+	Status  metav1.ConditionStatus `json:"s"`
+	Reason  string                 `json:"r,omitempty"`
+	Message string                 `json:"m,omitempty"`
+}
+
+// Problem is a reason, in CamelCase, and a message for people.
+type Problem struct {
+	Reason  string `json:"r"`
+	Message string `json:"m"`
+}
+
+// Encode returns the report as it stands in the annotation: equal reports give
+// equal bytes.
+func (r Report) Encode() (string, error) {
+	data, err := json.Marshal(r)
+	if err != nil {
+		return "", fmt.Errorf("encoding the report of cluster %s: %w", r.Cluster, err)
+	}
+	return string(data), nil
+}
+
+// ParseReport takes the report of the named cluster from its annotation. It
+// returns ErrReportVersion for a version it does not know, and other errors for
+// what is no report or another cluster's.
+func ParseReport(cluster, value string) (Report, error) {
+	var report Report
+	if err := json.Unmarshal([]byte(value), &report); err != nil {
+		return Report{}, fmt.Errorf("the report of cluster %s is not readable: %w", cluster, err)
+	}
+	if report.Version != ReportVersion {
+		return Report{}, fmt.Errorf("the report of cluster %s: %w %d, expected %d", cluster, ErrReportVersion, report.Version, ReportVersion)
+	}
+	if report.Cluster != cluster {
+		return Report{}, fmt.Errorf("the report of cluster %s was written for cluster %q", cluster, report.Cluster)
+	}
+	return report, nil
+}
+
+// Condition returns the condition of the given type, and whether there is one.
+func (r Report) Condition(conditionType string) (ReportCondition, bool) {
+	for _, condition := range r.Conditions {
+		if condition.Type == conditionType {
+			return condition, true
+		}
+	}
+	return ReportCondition{}, false
+}
