@@ -1,0 +1,180 @@
+package transform
+
+import (
+	"os"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"sigs.k8s.io/yaml"
+
+	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
+)
+
+// fromFile reads an object of testdata, which holds one Deployment as a kcp and a
+// kube-apiserver had it: upstream.yaml as its user applied it, downstream.yaml as
+// it was after the syncer's apply.
+func fromFile(t *testing.T, name string) *unstructured.Unstructured {
+	t.Helper()
+	data, err := os.ReadFile("testdata/" + name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	obj := &unstructured.Unstructured{}
+	if err := yaml.Unmarshal(data, &obj.Object); err != nil {
+		t.Fatal(err)
+	}
+	// Through the codec, for the integers: YAML has floating-point numbers alone.
+	encoded, err := obj.MarshalJSON()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := obj.UnmarshalJSON(encoded); err != nil {
+		t.Fatal(err)
+	}
+	return obj
+}
+
+// originOf is where the copies of testdata come from.
+func originOf(t *testing.T) Origin {
+	t.Helper()
+	origin, ok := OriginOf(fromFile(t, "downstream.yaml"))
+	if !ok {
+		t.Fatal("testdata/downstream.yaml has no origin")
+	}
+	return origin
+}
+
+func desiredOf(t *testing.T, upstreamObj *unstructured.Unstructured) *unstructured.Unstructured {
+	t.Helper()
+	desired, err := Desired(upstreamObj, originOf(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return desired
+}
+
+func TestACopyCarriesTheUsersFieldsAndNoneOfTheUpstreamServers(t *testing.T) {
+	upstreamObj := &unstructured.Unstructured{Object: map[string]any{
+		"apiVersion": "apps/v1",
+		"kind":       "Deployment",
+		"metadata": map[string]any{
+			"name": "web", "namespace": "default", "uid": "u-1", "resourceVersion": "5", "generation": int64(3),
+			"creationTimestamp": "2026-01-01T00:00:00Z", "selfLink": "/x", "generateName": "we",
+			"finalizers":      []any{"syncer.tmc.kcp.io/east"},
+			"ownerReferences": []any{map[string]any{"name": "owner"}},
+			"managedFields":   []any{map[string]any{"manager": "kubectl"}},
+			"labels": map[string]any{
+				"app": "web", "example.com/kcp.io": "stays",
+				"cluster.tmc.kcp.io/east": "sync", "claimed.internal.apis.kcp.io/abc": "x",
+			},
+			"annotations": map[string]any{
+				"note": "hi", "kcp.io/cluster": "ws", "tmc.kcp.io/target-clusters": "east", "status.tmc.kcp.io/east": "{}",
+				"internal.tenancy.kcp.io/x": "y", "kubectl.kubernetes.io/last-applied-configuration": "{}",
+				"deployment.kubernetes.io/revision": "4",
+			},
+		},
+		"spec": map[string]any{
+			"replicas": int64(2), "aFieldOfTheFuture": map[string]any{"x": []any{nil, "y"}}, "nothing": nil,
+			"template": map[string]any{"metadata": map[string]any{"creationTimestamp": nil, "annotations": map[string]any{"tmc.kcp.io/mine": "stays"}}},
+		},
+		"status": map[string]any{"replicas": int64(9)},
+	}}
+	before := upstreamObj.DeepCopy()
+	origin := Origin{Workspace: "ws", Namespace: "default", Name: "web", Cluster: "east"}
+	got, err := Desired(upstreamObj, origin)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]any{
+		"apiVersion": "apps/v1",
+		"kind":       "Deployment",
+		"metadata": map[string]any{
+			"name": "web", "namespace": "default",
+			"labels": map[string]any{
+				"app": "web", "example.com/kcp.io": "stays",
+				v1alpha1.ManagedByLabel: "tmc-syncer", v1alpha1.SourceHashLabel: origin.Hash(),
+			},
+			"annotations": map[string]any{
+				"note":                              "hi",
+				v1alpha1.SourceClusterAnnotation:    "ws",
+				v1alpha1.SourceNamespaceAnnotation:  "default",
+				v1alpha1.SourceNameAnnotation:       "web",
+				v1alpha1.SourceUIDAnnotation:        "u-1",
+				v1alpha1.SourceGenerationAnnotation: "3",
+				v1alpha1.TargetClusterAnnotation:    "east",
+				v1alpha1.AppliedHashAnnotation:      got.GetAnnotations()[v1alpha1.AppliedHashAnnotation],
+			},
+		},
+		"spec": map[string]any{
+			"replicas": int64(2), "aFieldOfTheFuture": map[string]any{"x": []any{nil, "y"}},
+			"template": map[string]any{"metadata": map[string]any{"annotations": map[string]any{"tmc.kcp.io/mine": "stays"}}},
+		},
+	}
+	if diff := cmp.Diff(want, got.Object); diff != "" {
+		t.Errorf("copy (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff(before, upstreamObj); diff != "" {
+		t.Errorf("the upstream object was changed (-before +after):\n%s", diff)
+	}
+	if AppliedGeneration(got) != 3 {
+		t.Errorf("AppliedGeneration is %d, want 3", AppliedGeneration(got))
+	}
+}
+
+func TestTheHashFollowsEverythingThatIsApplied(t *testing.T) {
+	base := desiredOf(t, fromFile(t, "upstream.yaml")).GetAnnotations()[v1alpha1.AppliedHashAnnotation]
+	cases := map[string]struct {
+		reason string
+		change func(*unstructured.Unstructured)
+		same   bool
+	}{
+		"AnImage":           {"spec goes down", func(u *unstructured.Unstructured) { _ = unstructured.SetNestedField(u.Object, "x", "spec", "paused") }, false},
+		"AUsersLabel":       {"so do labels", func(u *unstructured.Unstructured) { u.SetLabels(map[string]string{"other": "label"}) }, false},
+		"TheGeneration":     {"the copy names it", func(u *unstructured.Unstructured) { u.SetGeneration(99) }, false},
+		"TheUID":            {"another object of the name is another", func(u *unstructured.Unstructured) { u.SetUID("other") }, false},
+		"AResourceVersion":  {"it moves with every report", func(u *unstructured.Unstructured) { u.SetResourceVersion("99") }, true},
+		"AStatus":           {"it is upstream's own", func(u *unstructured.Unstructured) { u.Object["status"] = map[string]any{"replicas": int64(1)} }, true},
+		"AFinalizer":        {"likewise", func(u *unstructured.Unstructured) { u.SetFinalizers([]string{"x/y"}) }, true},
+		"AnotherPlacement":  {"it is about another cluster", func(u *unstructured.Unstructured) { setLabel(u, v1alpha1.PlacementLabel("north"), "sync") }, true},
+		"OwnershipOfFields": {"likewise", func(u *unstructured.Unstructured) { u.SetManagedFields(nil) }, true},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			upstreamObj := fromFile(t, "upstream.yaml")
+			tc.change(upstreamObj)
+			got := desiredOf(t, upstreamObj).GetAnnotations()[v1alpha1.AppliedHashAnnotation]
+			if (got == base) != tc.same {
+				t.Errorf("hash stayed: %t, want %t: %s", got == base, tc.same, tc.reason)
+			}
+		})
+	}
+}
+
+func setLabel(obj *unstructured.Unstructured, key, value string) {
+	labels := obj.GetLabels()
+	labels[key] = value
+	obj.SetLabels(labels)
+}
+
+func TestOriginsAreToldApart(t *testing.T) {
+	base := Origin{Workspace: "ws", Namespace: "a", Name: "b", Cluster: "east"}
+	seen := map[string]Origin{base.Hash(): base}
+	for _, other := range []Origin{
+		{Workspace: "ws2", Namespace: "a", Name: "b", Cluster: "east"},
+		{Workspace: "ws", Namespace: "b", Name: "a", Cluster: "east"},
+		{Workspace: "ws", Namespace: "ab", Name: "", Cluster: "east"},
+		{Workspace: "ws", Namespace: "a", Name: "b", Cluster: "west"},
+	} {
+		if clash, ok := seen[other.Hash()]; ok {
+			t.Errorf("%v and %v have one hash", other, clash)
+		}
+		seen[other.Hash()] = other
+	}
+	if len(base.Hash()) > 63 {
+		t.Errorf("the hash has %d characters: too many for a label value", len(base.Hash()))
+	}
+	if _, ok := OriginOf(&unstructured.Unstructured{}); ok {
+		t.Error("an object without annotations has an origin")
+	}
+}
