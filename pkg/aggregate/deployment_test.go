@@ -1,0 +1,274 @@
+package aggregate
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
+
+	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
+)
+
+var now = metav1.Unix(1000, 0)
+
+// complete is the report of a cluster on which all is well.
+func complete(cluster string, generation, count int64) v1alpha1.Report {
+	return v1alpha1.Report{
+		Version:                 v1alpha1.ReportVersion,
+		Cluster:                 cluster,
+		Generation:              generation,
+		LocalGeneration:         7,
+		LocalObservedGeneration: 7,
+		Replicas:                new(count),
+		Counters:                map[string]int64{replicas: count, updatedReplicas: count, readyReplicas: count, availableReplicas: count},
+		Conditions: []v1alpha1.ReportCondition{
+			{Type: "Available", Status: "True", Reason: reasonAvailable, Message: "Deployment has minimum availability."},
+			{Type: "Progressing", Status: "True", Reason: reasonComplete, Message: "ReplicaSet has successfully progressed."},
+		},
+	}
+}
+
+// with returns a changed copy of a report.
+func with(report v1alpha1.Report, change func(*v1alpha1.Report)) v1alpha1.Report {
+	change(&report)
+	return report
+}
+
+// annotations holds the reports as they stand on the object.
+func annotations(t *testing.T, reports ...v1alpha1.Report) map[string]string {
+	t.Helper()
+	all := map[string]string{}
+	for _, report := range reports {
+		encoded, err := report.Encode()
+		if err != nil {
+			t.Fatal(err)
+		}
+		all[v1alpha1.StatusAnnotation(report.Cluster)] = encoded
+	}
+	return all
+}
+
+func conditionOf(status appsv1.DeploymentStatus, conditionType string) appsv1.DeploymentCondition {
+	for _, c := range status.Conditions {
+		if string(c.Type) == conditionType {
+			return c
+		}
+	}
+	return appsv1.DeploymentCondition{}
+}
+
+func TestCountersAreSumsOverThePlacedClusters(t *testing.T) {
+	behind := with(complete("west", 4, 2), func(r *v1alpha1.Report) { r.Counters[terminatingReplicas] = 1 })
+	cases := map[string]struct {
+		reason string
+		in     DeploymentInput
+		want   appsv1.DeploymentStatus
+	}{
+		"EveryClusterIsDone": {
+			reason: "all counters add up, and the generation is observed",
+			in: DeploymentInput{
+				Generation: 5, Replicas: 3, Placed: []string{"east", "west"},
+				Annotations: annotations(t, complete("east", 5, 3), complete("west", 5, 3)),
+			},
+			want: appsv1.DeploymentStatus{ObservedGeneration: 5, Replicas: 6, UpdatedReplicas: 6, ReadyReplicas: 6, AvailableReplicas: 6},
+		},
+		"OneIsAGenerationBehind": {
+			reason: "what it runs counts, but not as updated, and the generation is not observed",
+			in: DeploymentInput{
+				Generation: 5, Replicas: 3, Placed: []string{"east", "west"},
+				Annotations: annotations(t, complete("east", 5, 3), behind),
+				Previous:    appsv1.DeploymentStatus{ObservedGeneration: 4},
+			},
+			want: appsv1.DeploymentStatus{
+				ObservedGeneration: 4, Replicas: 5, UpdatedReplicas: 2, ReadyReplicas: 5, AvailableReplicas: 5,
+				TerminatingReplicas: ptr.To[int32](1),
+			},
+		},
+		"OneHasNotReported": {
+			reason: "it lacks all its replicas; those of the complete one must not make up for it",
+			in: DeploymentInput{
+				Generation: 1, Replicas: 3, Placed: []string{"east", "west"},
+				Annotations: annotations(t, complete("east", 1, 3)),
+			},
+			want: appsv1.DeploymentStatus{Replicas: 3, UpdatedReplicas: 2, ReadyReplicas: 3, AvailableReplicas: 3, UnavailableReplicas: 3},
+		},
+		"AReportFromWhereItIsNotPlaced": {
+			reason: "the placement says who counts",
+			in: DeploymentInput{
+				Generation: 1, Replicas: 1, Placed: []string{"east"},
+				Annotations: annotations(t, complete("east", 1, 1), complete("north", 1, 9)),
+			},
+			want: appsv1.DeploymentStatus{ObservedGeneration: 1, Replicas: 1, UpdatedReplicas: 1, ReadyReplicas: 1, AvailableReplicas: 1},
+		},
+		"Nowhere": {
+			reason: "nobody observes what is placed nowhere",
+			in:     DeploymentInput{Generation: 2, Replicas: 1, Previous: appsv1.DeploymentStatus{ObservedGeneration: 1}},
+			want:   appsv1.DeploymentStatus{ObservedGeneration: 1},
+		},
+		"ScaledToZeroWhileAClusterIsSilent": {
+			reason: "kubectl must not conclude that nothing is left to do",
+			in:     DeploymentInput{Generation: 1, Placed: []string{"east"}, Previous: appsv1.DeploymentStatus{ObservedGeneration: 1}},
+			want:   appsv1.DeploymentStatus{ObservedGeneration: 1, Replicas: 1},
+		},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			got := Deployment(tc.in)
+			got.Conditions = nil
+			if diff := cmp.Diff(tc.want, got); diff != "" {
+				t.Errorf("%s (-want +got):\n%s", tc.reason, diff)
+			}
+		})
+	}
+}
+
+func TestConditionsNameTheClustersThatKeepThemFromBeingTrue(t *testing.T) {
+	exceeded := with(complete("west", 5, 0), func(r *v1alpha1.Report) {
+		r.Conditions = []v1alpha1.ReportCondition{
+			{Type: "Available", Status: "False", Reason: reasonUnavailable},
+			{Type: "Progressing", Status: "False", Reason: reasonDeadlineExceeded, Message: "it has timed out progressing."},
+			{Type: "ReplicaFailure", Status: "True", Reason: "FailedCreate", Message: "quota"},
+		}
+	})
+	conflict := v1alpha1.Report{
+		Version: v1alpha1.ReportVersion, Cluster: "west",
+		Problems: []v1alpha1.Problem{{Reason: "Conflict", Message: "default/nginx is in the way"}},
+	}
+	type want struct {
+		conditionType string
+		status        corev1.ConditionStatus
+		reason        string
+		message       string
+	}
+	cases := map[string]struct {
+		reason  string
+		placed  []string
+		reports []v1alpha1.Report
+		wants   []want
+	}{
+		"AllIsWell": {
+			reason: "every condition is true", placed: []string{"east", "west"},
+			reports: []v1alpha1.Report{complete("east", 5, 1), complete("west", 5, 1)},
+			wants: []want{
+				{"Available", "True", reasonAvailable, "Minimum availability in 2 clusters."},
+				{"Progressing", "True", reasonComplete, "Successfully progressed in 2 clusters."},
+				{"Synced", "True", "Synced", "In place in 2 clusters."},
+			},
+		},
+		"OneExceedsItsDeadline": {
+			reason: "the rollout has failed, by the reason that kubectl and Argo CD look for", placed: []string{"east", "west"},
+			reports: []v1alpha1.Report{complete("east", 5, 1), exceeded},
+			wants: []want{
+				{"Available", "False", reasonUnavailable, "No minimum availability in west (1 of 2 clusters)."},
+				{"Progressing", "False", reasonDeadlineExceeded, "west: it has timed out progressing."},
+				{"ReplicaFailure", "True", "FailedCreate", "west: quota"},
+			},
+		},
+		"OneHasNotReported": {
+			reason: "silence is not availability", placed: []string{"east", "west"},
+			reports: []v1alpha1.Report{complete("east", 5, 1)},
+			wants: []want{
+				{"Available", "False", reasonUnavailable, "No minimum availability in west (1 of 2 clusters)."},
+				{"Progressing", "True", reasonProgressing, "Waiting for west to take up the present generation."},
+				{"Synced", "False", "NotReported", "west: has not reported"},
+			},
+		},
+		"OneIsInConflict": {
+			reason: "the user hears of it", placed: []string{"west"},
+			reports: []v1alpha1.Report{conflict},
+			wants:   []want{{"Synced", "False", "Conflict", "west: default/nginx is in the way"}},
+		},
+		"ManyAreSilent": {
+			reason: "a message names a few", placed: []string{"a", "b", "c", "d", "e"},
+			wants: []want{{"Available", "False", reasonUnavailable, "No minimum availability in a, b, c and 2 more (5 of 5 clusters)."}},
+		},
+		"Nowhere": {
+			reason: "that is a reason of its own",
+			wants:  []want{{"Available", "False", "NoClusters", "The workload is placed on no cluster."}},
+		},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			status := Deployment(DeploymentInput{Generation: 5, Replicas: 1, Placed: tc.placed, Annotations: annotations(t, tc.reports...), Now: now})
+			for _, w := range tc.wants {
+				got := conditionOf(status, w.conditionType)
+				if diff := cmp.Diff(w, want{w.conditionType, got.Status, got.Reason, got.Message}, cmp.AllowUnexported(want{})); diff != "" {
+					t.Errorf("%s (-want +got):\n%s", tc.reason, diff)
+				}
+			}
+		})
+	}
+}
+
+func TestAFailureOfAnEarlierGenerationIsHistory(t *testing.T) {
+	stale := with(complete("west", 4, 1), func(r *v1alpha1.Report) {
+		r.Conditions[1] = v1alpha1.ReportCondition{Type: "Progressing", Status: "False", Reason: reasonDeadlineExceeded}
+	})
+	status := Deployment(DeploymentInput{Generation: 5, Replicas: 1, Placed: []string{"west"}, Annotations: annotations(t, stale)})
+	if got := conditionOf(status, "Progressing"); got.Reason != reasonProgressing {
+		t.Errorf("Progressing has reason %s, want %s", got.Reason, reasonProgressing)
+	}
+}
+
+func TestReportsThatCannotBeBelievedAreSaidSo(t *testing.T) {
+	cases := map[string]struct {
+		value string
+		want  string
+	}{
+		"Garbage":         {"certainly not JSON", "is not readable"},
+		"ANewerVersion":   {`{"v":99,"cluster":"west"}`, "unknown report version 99"},
+		"AnothersForgery": {`{"v":1,"cluster":"east"}`, `was written for cluster "east"`},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			all := annotations(t, complete("east", 1, 1))
+			all[v1alpha1.StatusAnnotation("west")] = tc.value
+			status := Deployment(DeploymentInput{Generation: 1, Replicas: 1, Placed: []string{"east", "west"}, Annotations: all})
+			got := conditionOf(status, v1alpha1.ConditionSynced)
+			if got.Status != corev1.ConditionFalse || !strings.Contains(got.Message, "west") || !strings.Contains(got.Message, tc.want) {
+				t.Errorf("Synced is %s with %q, want False with a message on west that has %q", got.Status, got.Message, tc.want)
+			}
+			if status.ReadyReplicas != 1 || status.ObservedGeneration != 0 {
+				t.Errorf("got %d ready, generation %d observed; want east's 1, and none", status.ReadyReplicas, status.ObservedGeneration)
+			}
+		})
+	}
+}
+
+func TestTimesMoveOnlyWithNews(t *testing.T) {
+	in := DeploymentInput{Generation: 1, Replicas: 1, Placed: []string{"east"}, Annotations: annotations(t, complete("east", 1, 1)), Now: now}
+	first := Deployment(in)
+	in.Previous, in.Now = first, metav1.Unix(2000, 0)
+	if diff := cmp.Diff(first, Deployment(in)); diff != "" {
+		t.Errorf("nothing has happened, yet the status changed (-first +second):\n%s", diff)
+	}
+	in.Annotations = nil
+	if got := conditionOf(Deployment(in), "Available"); !got.LastTransitionTime.Equal(&in.Now) {
+		t.Errorf("lastTransitionTime is %s after the status turned, want %s", got.LastTransitionTime, in.Now)
+	}
+}
+
+func TestEqualInputGivesEqualBytes(t *testing.T) {
+	var placed []string
+	var reports []v1alpha1.Report
+	for i := range 20 {
+		placed = append(placed, fmt.Sprintf("c%02d", i))
+		reports = append(reports, complete(placed[i], 1, 2))
+	}
+	in := DeploymentInput{Generation: 1, Replicas: 2, Placed: placed, Annotations: annotations(t, reports...), Now: now}
+	want, err := json.Marshal(Deployment(in))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 50 {
+		if got, _ := json.Marshal(Deployment(in)); string(got) != string(want) {
+			t.Fatalf("got %s, want %s", got, want)
+		}
+	}
+}
