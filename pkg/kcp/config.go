@@ -1,0 +1,64 @@
+package kcp
+
+import (
+	"fmt"
+	"net/url"
+	"strings"
+
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+
+	"github.com/kcp-dev/logicalcluster/v3"
+)
+
+// LoadConfig reads a kubeconfig file and returns the configuration of its current
+// context, without a client-side rate limit. Errors name the file.
+func LoadConfig(file, userAgent string) (*rest.Config, error) {
+	config, err := clientcmd.BuildConfigFromFlags("", file)
+	if err != nil {
+		return nil, fmt.Errorf("reading kubeconfig %q: %w", file, err)
+	}
+	return Unlimited(config, userAgent), nil
+}
+
+// Unlimited returns a copy of config that names the client and has no client-side
+// rate limit: the servers' own priority and fairness does that better, and a
+// limit would let one busy object delay another.
+func Unlimited(config *rest.Config, userAgent string) *rest.Config {
+	config = rest.CopyConfig(config)
+	config.UserAgent = userAgent
+	config.QPS = -1
+	return config
+}
+
+// SplitHost takes the server URL of a kubeconfig apart into kcp's base URL and
+// the workspace that it points at, empty when it points at none.
+func SplitHost(host string) (base string, workspace logicalcluster.Path, err error) {
+	parsed, err := url.Parse(host)
+	if err != nil {
+		return "", logicalcluster.None, fmt.Errorf("server %q is not a URL: %w", host, err)
+	}
+	prefix, path, found := strings.Cut(parsed.Path, "/clusters/")
+	if !found {
+		return strings.TrimSuffix(host, "/"), logicalcluster.None, nil
+	}
+	name, _, _ := strings.Cut(path, "/")
+	workspace = logicalcluster.NewPath(name)
+	if !workspace.IsValid() {
+		return "", logicalcluster.None, fmt.Errorf("server %q: %q is not a workspace path", host, name)
+	}
+	parsed.Path = prefix
+	return parsed.String(), workspace, nil
+}
+
+// ForWorkspace returns a copy of config that addresses the workspace on the same
+// kcp, wherever config points at.
+func ForWorkspace(config *rest.Config, workspace logicalcluster.Path) (*rest.Config, error) {
+	base, _, err := SplitHost(config.Host)
+	if err != nil {
+		return nil, err
+	}
+	config = rest.CopyConfig(config)
+	config.Host = base + workspace.RequestPath()
+	return config, nil
+}

@@ -1,0 +1,103 @@
+package kcp
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/tools/record"
+
+	"github.com/kcp-dev/logicalcluster/v3"
+)
+
+var eventsResource = schema.GroupVersionResource{Version: "v1", Resource: "events"}
+
+var errNotUsed = errors.New("not used")
+
+// Recorder writes events on upstream objects, next to them in their workspaces.
+type Recorder struct {
+	upstream    *Upstream
+	broadcaster record.EventBroadcaster
+	recorder    record.EventRecorder
+}
+
+// NewRecorder returns a recorder whose events come from the named component.
+// client-go's correlator keeps a talkative object from flooding its workspace.
+func NewRecorder(upstream *Upstream, component string) *Recorder {
+	broadcaster := record.NewBroadcaster()
+	return &Recorder{
+		upstream:    upstream,
+		broadcaster: broadcaster,
+		recorder:    broadcaster.NewRecorder(runtime.NewScheme(), corev1.EventSource{Component: component}),
+	}
+}
+
+// Start writes in the background what is recorded from then on, until ctx ends.
+func (r *Recorder) Start(ctx context.Context) {
+	r.broadcaster.StartRecordingToSink(&eventSink{ctx: ctx, upstream: r.upstream})
+	context.AfterFunc(ctx, r.broadcaster.Shutdown)
+}
+
+// Warning records that something is wrong with the object; reason is CamelCase,
+// message for people.
+func (r *Recorder) Warning(upstreamObj *unstructured.Unstructured, reason, message string) {
+	// The event itself tells the sink where it belongs.
+	workspace := map[string]string{logicalcluster.AnnotationKey: logicalcluster.From(upstreamObj).String()}
+	r.recorder.AnnotatedEventf(upstreamObj, workspace, corev1.EventTypeWarning, reason, "%s", message)
+}
+
+// eventSink is a record.EventSink over all workspaces.
+type eventSink struct {
+	// ctx bounds the writes: the interface hands none on.
+	ctx      context.Context //nolint:containedctx // record.EventSink has no context
+	upstream *Upstream
+}
+
+func keyOfEvent(event *corev1.Event) ObjectKey {
+	return KeyOf(eventsResource, event)
+}
+
+// Create implements record.EventSink.
+func (s *eventSink) Create(event *corev1.Event) (*corev1.Event, error) {
+	content, err := runtime.DefaultUnstructuredConverter.ToUnstructured(event)
+	if err != nil {
+		return nil, fmt.Errorf("converting event %s: %w", event.Name, err)
+	}
+	obj := &unstructured.Unstructured{Object: content}
+	obj.SetAPIVersion("v1")
+	obj.SetKind("Event")
+	return toEvent(s.upstream.Create(s.ctx, keyOfEvent(event), obj))
+}
+
+// Update implements record.EventSink. The broadcaster never
+// calls it: it creates and patches.
+func (s *eventSink) Update(*corev1.Event) (*corev1.Event, error) {
+	return nil, fmt.Errorf("events are not updated: %w", errNotUsed)
+}
+
+// Patch implements record.EventSink.
+func (s *eventSink) Patch(event *corev1.Event, data []byte) (*corev1.Event, error) {
+	return toEvent(s.upstream.Patch(s.ctx, keyOfEvent(event), types.StrategicMergePatchType, data))
+}
+
+func toEvent(obj *unstructured.Unstructured, err error) (*corev1.Event, error) {
+	if status, ok := errors.AsType[*apierrors.StatusError](err); ok {
+		// The broadcaster looks for the bare type, to tell a refusal, which it
+		// gives up on, from a connection that failed, which it tries again.
+		return nil, status
+	}
+	if err != nil {
+		return nil, err
+	}
+	event := &corev1.Event{}
+	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(obj.Object, event); err != nil {
+		return nil, fmt.Errorf("converting event %s: %w", obj.GetName(), err)
+	}
+	return event, nil
+}
