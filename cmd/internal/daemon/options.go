@@ -1,0 +1,81 @@
+package daemon
+
+import (
+	"errors"
+	"fmt"
+	"net"
+
+	"github.com/spf13/pflag"
+	"k8s.io/client-go/rest"
+	"k8s.io/component-base/logs"
+	logsapi "k8s.io/component-base/logs/api/v1"
+
+	"github.com/kcp-dev/logicalcluster/v3"
+
+	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
+	"github.com/kcp-tmc/tmc/pkg/kcp"
+)
+
+// Options are the flags that both daemons take.
+type Options struct {
+	// KCPKubeconfig is the kubeconfig file for kcp.
+	KCPKubeconfig string
+	// ProviderWorkspace is the path of the workspace that holds the APIExport.
+	ProviderWorkspace string
+	// Workers is how many objects each loop works on at a time.
+	Workers int
+	// BindAddress is the host:port of health and metrics.
+	BindAddress string
+
+	logs *logsapi.LoggingConfiguration
+}
+
+// NewOptions returns the defaults.
+func NewOptions() *Options {
+	return &Options{
+		ProviderWorkspace: v1alpha1.DefaultProviderWorkspace,
+		Workers:           10,
+		BindAddress:       ":8080",
+		logs:              logs.NewOptions(),
+	}
+}
+
+// AddFlags adds the flags.
+func (o *Options) AddFlags(flags *pflag.FlagSet) {
+	flags.StringVar(&o.KCPKubeconfig, "kcp-kubeconfig", o.KCPKubeconfig, "Kubeconfig file for kcp. Required.")
+	flags.StringVar(&o.ProviderWorkspace, "provider-workspace", o.ProviderWorkspace, "Workspace that holds the APIExport "+v1alpha1.APIExportName+".")
+	flags.IntVar(&o.Workers, "workers", o.Workers, "How many objects each loop works on at a time.")
+	flags.StringVar(&o.BindAddress, "bind-address", o.BindAddress, "Address, host:port, of /healthz, /readyz and /metrics.")
+	logsapi.AddFlags(o.logs, flags)
+}
+
+// Validate returns all that is wrong with the flags, naming each.
+func (o *Options) Validate() error {
+	var errs []error
+	if o.KCPKubeconfig == "" {
+		errs = append(errs, errors.New("--kcp-kubeconfig is required: the kubeconfig file for kcp"))
+	}
+	if !logicalcluster.NewPath(o.ProviderWorkspace).IsValid() {
+		errs = append(errs, fmt.Errorf("--provider-workspace: %q is not a workspace path such as %s", o.ProviderWorkspace, v1alpha1.DefaultProviderWorkspace))
+	}
+	if o.Workers < 1 {
+		errs = append(errs, fmt.Errorf("--workers: %d, expected at least 1", o.Workers))
+	}
+	if _, _, err := net.SplitHostPort(o.BindAddress); err != nil {
+		errs = append(errs, fmt.Errorf("--bind-address: %q is not host:port: %w", o.BindAddress, err))
+	}
+	return errors.Join(errs...)
+}
+
+// KCPConfig reads the kubeconfig for kcp. It fails when the file cannot be read,
+// or its server is no kcp's.
+func (o *Options) KCPConfig(userAgent string) (*rest.Config, error) {
+	config, err := kcp.LoadConfig(o.KCPKubeconfig, userAgent)
+	if err != nil {
+		return nil, fmt.Errorf("--kcp-kubeconfig: %w", err)
+	}
+	if _, _, err := kcp.SplitHost(config.Host); err != nil {
+		return nil, fmt.Errorf("--kcp-kubeconfig: %w", err)
+	}
+	return config, nil
+}

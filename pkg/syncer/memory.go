@@ -1,0 +1,52 @@
+package syncer
+
+import (
+	"sync"
+	"time"
+
+	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
+	"github.com/kcp-tmc/tmc/pkg/kcp"
+)
+
+// memory is what the loops remember of a key between turns. All of it can be
+// lost: it saves work and carries problems from one loop to the other.
+type memory struct {
+	// seen is set once the spec loop has looked at the key: before that there is
+	// nothing to report, and a restart would report that a problem has gone.
+	seen bool
+	// problems are those of the last turn of the spec loop.
+	problems []v1alpha1.Problem
+	// settledHash and settledState name the copy that was last applied without
+	// changing anything, and what it was applied onto.
+	settledHash, settledState string
+	// reported is when the last report was written.
+	reported time.Time
+}
+
+// memories holds the memory of every key, for both loops.
+type memories struct {
+	mu    sync.Mutex
+	byKey map[kcp.ObjectKey]memory
+}
+
+func newMemories() *memories { return &memories{byKey: map[kcp.ObjectKey]memory{}} }
+
+func (m *memories) get(key kcp.ObjectKey) memory {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.byKey[key]
+}
+
+func (m *memories) update(key kcp.ObjectKey, change func(*memory)) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	entry := m.byKey[key]
+	change(&entry)
+	m.byKey[key] = entry
+}
+
+func (m *memories) forget(key kcp.ObjectKey) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.byKey, key)
+}
