@@ -1,0 +1,166 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/util/uuid"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/tools/cache"
+	"k8s.io/client-go/tools/leaderelection"
+	"k8s.io/client-go/tools/leaderelection/resourcelock"
+	"k8s.io/klog/v2"
+
+	"github.com/kcp-tmc/tmc/pkg/aggregator"
+	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
+	"github.com/kcp-tmc/tmc/pkg/kcp"
+	"github.com/kcp-tmc/tmc/pkg/scheduler"
+)
+
+// errLeadershipLost ends the program: what it was doing, another may be doing.
+var errLeadershipLost = errors.New("the lease of leader election was lost")
+
+// leaseNamespace is where in the provider workspace the lease lies.
+const leaseNamespace = metav1.NamespaceDefault
+
+// hub is the two controllers over the same caches.
+type hub struct {
+	config     hubConfig
+	upstream   *kcp.Upstream
+	recorder   *kcp.Recorder
+	scheduler  *scheduler.Scheduler
+	aggregator *aggregator.Aggregator
+}
+
+func newHub(config hubConfig) (*hub, error) {
+	upstream, err := kcp.New(kcp.Options{
+		Config:            config.kcp,
+		ProviderWorkspace: config.providerWorkspace,
+		Export:            v1alpha1.APIExportName,
+		Resources:         v1alpha1.SyncedResources(),
+		Transform:         stripWorkload,
+		FieldManager:      v1alpha1.ControllerFieldManager,
+	})
+	if err != nil {
+		return nil, err
+	}
+	h := &hub{config: config, upstream: upstream}
+	h.recorder = kcp.NewRecorder(upstream, v1alpha1.ControllerFieldManager)
+	h.scheduler = scheduler.New(scheduler.Config{
+		Upstream: upstream,
+		Recorder: h.recorder,
+		Clusters: config.clusters,
+		Default:  config.defaultPlacement,
+	})
+	h.aggregator = aggregator.New(upstream)
+	upstream.Handle(h.scheduler.OnUpstream)
+	upstream.Handle(h.aggregator.OnUpstream)
+	return h, nil
+}
+
+func (h *hub) hasSynced() bool { return h.upstream.HasSynced() }
+
+// run watches from the start, so that a standby takes over with warm caches, and
+// works while it leads.
+func (h *hub) run(ctx context.Context) error {
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return h.upstream.Run(ctx) })
+	group.Go(func() error {
+		klog.FromContext(ctx).Info("Waiting for kcp")
+		if !cache.WaitForCacheSync(ctx.Done(), h.hasSynced) {
+			return nil // ended before kcp answered
+		}
+		if !h.config.leaderElect {
+			h.work(ctx)
+			return nil
+		}
+		return h.lead(ctx)
+	})
+	return group.Wait()
+}
+
+// work runs the controllers until ctx ends.
+func (h *hub) work(ctx context.Context) {
+	klog.FromContext(ctx).Info("Placing and aggregating", "workers", h.config.workers)
+	h.recorder.Start(ctx)
+	var running sync.WaitGroup
+	running.Go(func() { h.scheduler.Run(ctx, h.config.workers) })
+	running.Go(func() { h.aggregator.Run(ctx, h.config.workers) })
+	running.Wait()
+}
+
+// lead works while it holds the lease, and returns errLeadershipLost when it
+// loses it.
+func (h *hub) lead(ctx context.Context) error {
+	lock, err := h.lock()
+	if err != nil {
+		return err
+	}
+	// The elector starts the work in a goroutine of its own and does not wait for
+	// it; working is locked while it runs.
+	var working sync.Mutex
+	elector, err := leaderelection.NewLeaderElector(leaderelection.LeaderElectionConfig{
+		Name:            v1alpha1.ControllerFieldManager,
+		Lock:            lock,
+		LeaseDuration:   h.config.lease.lease,
+		RenewDeadline:   h.config.lease.renew,
+		RetryPeriod:     h.config.lease.retry,
+		ReleaseOnCancel: true,
+		Callbacks: leaderelection.LeaderCallbacks{
+			OnStartedLeading: func(ctx context.Context) {
+				working.Lock()
+				defer working.Unlock()
+				h.work(ctx)
+			},
+			OnStoppedLeading: func() {},
+		},
+	})
+	if err != nil {
+		return fmt.Errorf("leader election: %w", err)
+	}
+	elector.Run(ctx)
+	working.Lock() // the work ends with the lease
+	defer working.Unlock()
+	if ctx.Err() == nil {
+		return errLeadershipLost
+	}
+	return nil
+}
+
+// lock returns the lease in the provider workspace.
+func (h *hub) lock() (resourcelock.Interface, error) {
+	config, err := kcp.ForWorkspace(h.config.kcp, h.config.providerWorkspace)
+	if err != nil {
+		return nil, err
+	}
+	client, err := kubernetes.NewForConfig(config)
+	if err != nil {
+		return nil, fmt.Errorf("client for the provider workspace %s: %w", h.config.providerWorkspace, err)
+	}
+	host, err := os.Hostname()
+	if err != nil {
+		return nil, fmt.Errorf("identity for leader election: %w", err)
+	}
+	return &resourcelock.LeaseLock{
+		LeaseMeta:  metav1.ObjectMeta{Namespace: leaseNamespace, Name: v1alpha1.ControllerFieldManager},
+		Client:     client.CoordinationV1(),
+		LockConfig: resourcelock.ResourceLockConfig{Identity: host + "_" + string(uuid.NewUUID())},
+	}, nil
+}
+
+// stripWorkload leaves out of the caches what neither controller looks at.
+func stripWorkload(obj any) (any, error) {
+	upstreamObj, ok := obj.(*unstructured.Unstructured)
+	if !ok {
+		return obj, nil
+	}
+	upstreamObj.SetManagedFields(nil)
+	unstructured.RemoveNestedField(upstreamObj.Object, "spec", "template")
+	return upstreamObj, nil
+}

@@ -1,0 +1,98 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/spf13/pflag"
+	"k8s.io/client-go/rest"
+	"k8s.io/component-base/version"
+
+	"github.com/kcp-dev/logicalcluster/v3"
+
+	"github.com/kcp-tmc/tmc/cmd/internal/daemon"
+	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
+	"github.com/kcp-tmc/tmc/pkg/placement"
+)
+
+// options are the flags.
+type options struct {
+	common           *daemon.Options
+	clusters         []string
+	defaultPlacement string
+	leaderElect      bool
+	lease            leaseDurations
+}
+
+// leaseDurations are those of client-go's leader election.
+type leaseDurations struct {
+	lease, renew, retry time.Duration
+}
+
+func newOptions() *options {
+	return &options{
+		common:           daemon.NewOptions(),
+		defaultPlacement: string(placement.DefaultAll),
+		leaderElect:      true,
+		lease:            leaseDurations{lease: 15 * time.Second, renew: 10 * time.Second, retry: 2 * time.Second},
+	}
+}
+
+func (o *options) addFlags(flags *pflag.FlagSet) {
+	flags.StringSliceVar(&o.clusters, "clusters", o.clusters, "Names of the clusters that there are, separated by commas. Required.")
+	flags.StringVar(&o.defaultPlacement, "default-placement", o.defaultPlacement, "Where workloads go that name no clusters: \"all\" or \"none\".")
+	flags.BoolVar(&o.leaderElect, "leader-elect", o.leaderElect, "Work only while holding a lease in the provider workspace, so that several replicas can run.")
+	flags.DurationVar(&o.lease.lease, "leader-elect-lease-duration", o.lease.lease, "How long a lease is valid that is not renewed.")
+	flags.DurationVar(&o.lease.renew, "leader-elect-renew-deadline", o.lease.renew, "How long the holder tries to renew before it gives up.")
+	flags.DurationVar(&o.lease.retry, "leader-elect-retry-period", o.lease.retry, "How long to wait between tries.")
+}
+
+// validate returns all that is wrong with the flags, naming each.
+func (o *options) validate() error {
+	var errs []error
+	if len(o.clusters) == 0 {
+		errs = append(errs, errors.New("--clusters is required: the names of the clusters, separated by commas"))
+	}
+	for _, name := range o.clusters {
+		if err := v1alpha1.ValidateClusterName(name); err != nil {
+			errs = append(errs, fmt.Errorf("--clusters: %w", err))
+		}
+	}
+	if byDefault := placement.Default(o.defaultPlacement); byDefault != placement.DefaultAll && byDefault != placement.DefaultNone {
+		errs = append(errs, fmt.Errorf("--default-placement: %q, expected %q or %q", o.defaultPlacement, placement.DefaultAll, placement.DefaultNone))
+	}
+	if o.lease.lease <= o.lease.renew || o.lease.renew <= o.lease.retry {
+		errs = append(errs, fmt.Errorf("--leader-elect-lease-duration (%s) must exceed --leader-elect-renew-deadline (%s), and that --leader-elect-retry-period (%s)", o.lease.lease, o.lease.renew, o.lease.retry))
+	}
+	return errors.Join(errs...)
+}
+
+// hubConfig is what the flags lead to.
+type hubConfig struct {
+	kcp               *rest.Config
+	providerWorkspace logicalcluster.Path
+	clusters          []string
+	defaultPlacement  placement.Default
+	workers           int
+	leaderElect       bool
+	lease             leaseDurations
+}
+
+// complete reads the files that the flags name.
+func (o *options) complete() (hubConfig, error) {
+	config, err := o.common.KCPConfig(v1alpha1.ControllerFieldManager + "/" + version.Get().GitVersion)
+	if err != nil {
+		return hubConfig{}, err
+	}
+	return hubConfig{
+		kcp:               config,
+		providerWorkspace: logicalcluster.NewPath(o.common.ProviderWorkspace),
+		clusters:          slices.Compact(slices.Sorted(slices.Values(o.clusters))),
+		defaultPlacement:  placement.Default(o.defaultPlacement),
+		workers:           o.common.Workers,
+		leaderElect:       o.leaderElect,
+		lease:             o.lease,
+	}, nil
+}
