@@ -1,0 +1,36 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+)
+
+// errorPrefix begins the message of a command that fails.
+const errorPrefix = "error: "
+
+func main() {
+	// A second Ctrl-C ends the command at once; the stack's reaper then does the cleaning.
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop)
+	if err := newCommand().ExecuteContext(ctx); err != nil {
+		fmt.Fprintln(os.Stderr, errorPrefix+err.Error())
+		os.Exit(1)
+	}
+}
+
+func newCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:           "stack",
+		Short:         "Run a kcp and some physical clusters on this machine",
+		SilenceErrors: true,
+		SilenceUsage:  true,
+	}
+	dir := cmd.PersistentFlags().String("dir", ".stack", "directory of the stack: logs, kubeconfigs, data")
+	cmd.AddCommand(newUpCommand(dir), newDownCommand(dir), newStatusCommand(dir))
+	return cmd
+}
