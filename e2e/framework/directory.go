@@ -146,11 +146,11 @@ func parseIdentity(text string) (identity, error) {
 func (i identity) signal(signal os.Signal) error {
 	handle, err := os.FindProcess(i.pid)
 	if err != nil {
-		return nil //nolint:nilerr // it is gone
+		return nil // it is gone
 	}
 	defer func() { _ = handle.Release() }()
 	if current, err := identify(i.pid); err != nil || current != i {
-		return nil //nolint:nilerr // it is gone
+		return nil // it is gone
 	}
 	if err := handle.Signal(signal); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return fmt.Errorf("signal process %d: %w", i.pid, err)

@@ -101,7 +101,7 @@ func (k *KCP) Start(ctx context.Context) error {
 		return fmt.Errorf("start kcp: it is running (process %d)", process.PID())
 	}
 	process, err := StartProcess(ProcessConfig{
-		Name:    "kcp",
+		Name:    kcpName,
 		Path:    k.config.binary,
 		Args:    k.args(),
 		Env:     mark(k.config.run, "kcp"),

@@ -27,7 +27,7 @@ func workspaceKubeconfig(admin *api.Config, workspace, user, token string) (*api
 	}
 	cluster = cluster.DeepCopy()
 	cluster.Server = server
-	name := "kcp"
+	name := kcpName
 	if workspace != "" {
 		name = workspace
 	}

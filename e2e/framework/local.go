@@ -167,7 +167,7 @@ func kwokctlConfigFile(tool func(name string) string, lease *PortLease, auditPol
 		Kind:       "KwokctlConfiguration",
 		Options: kwokctlOptions{
 			Runtime:                     "binary",
-			BindAddress:                 "127.0.0.1",
+			BindAddress:                 loopback,
 			DisableQPSLimits:            true,
 			EtcdBinary:                  tool("etcd"),
 			KubeApiserverBinary:         tool("kube-apiserver"),
@@ -198,7 +198,7 @@ func kwokctlConfigFile(tool func(name string) string, lease *PortLease, auditPol
 func (c *localCluster) healthURL(component string) string {
 	ports := c.lease.Ports()
 	at := func(scheme string, port int, path string) string {
-		return scheme + "://127.0.0.1:" + strconv.Itoa(port) + path
+		return scheme + "://" + loopback + ":" + strconv.Itoa(port) + path
 	}
 	switch component {
 	case etcdComponent:

@@ -119,7 +119,7 @@ func anyName(string) bool { return true }
 func signalMarked(process markedProcess, signal os.Signal) error {
 	handle, err := os.FindProcess(process.pid)
 	if err != nil {
-		return nil //nolint:nilerr // it is gone
+		return nil // it is gone
 	}
 	defer func() { _ = handle.Release() }()
 	if current, ok := readMarked(process.pid); !ok || current.run != process.run {

@@ -1,6 +1,7 @@
 package framework
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -68,10 +69,14 @@ func (l *PortLease) Release() error {
 	return nil
 }
 
+// loopback is where everything listens that nobody else has to reach.
+const loopback = "127.0.0.1"
+
 // portUnused says whether a server could listen on the port, on the loopback address and on all.
 func portUnused(port int) bool {
-	for _, host := range []string{"127.0.0.1", ""} {
-		listener, err := net.Listen("tcp", net.JoinHostPort(host, strconv.Itoa(port)))
+	for _, host := range []string{loopback, ""} {
+		// A listener is there or not at once: there is nothing to cancel.
+		listener, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", net.JoinHostPort(host, strconv.Itoa(port)))
 		if err != nil {
 			return false
 		}

@@ -1,6 +1,7 @@
 package framework
 
 import (
+	"errors"
 	"net"
 	"slices"
 	"strconv"
@@ -52,7 +53,7 @@ func TestALeasedPortIsFreeAgainAfterItsRelease(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = other.Release() }()
-	if err := lockByte(other.file, port); err != errLocked {
+	if err := lockByte(other.file, port); !errors.Is(err, errLocked) {
 		t.Errorf("lock of a leased port: got error %v, want %v", err, errLocked)
 	}
 	if err := lease.Release(); err != nil {

@@ -94,7 +94,7 @@ func complete(options Options) (_ Options, temporary bool, err error) {
 		options.Nodes = 1
 	}
 	if options.KCPAddress == "" {
-		options.KCPAddress = "127.0.0.1"
+		options.KCPAddress = loopback
 	}
 	if options, err = completeTools(options); err != nil {
 		return Options{}, false, err
@@ -191,6 +191,7 @@ func (s *Stack) prepare() error {
 		return fmt.Errorf("make stack directory: %w", err)
 	}
 	var err error
+	// Without a context: the reaper outlives whatever ends.
 	s.reaper, err = startReaper(s.run, s.dir.file(logsName, "reaper.log"))
 	return err
 }
@@ -231,7 +232,7 @@ func (s *Stack) start(ctx context.Context) error {
 
 // writeRecord writes down what belongs to the stack now. The caller holds the lock.
 func (s *Stack) writeRecord() error {
-	expected := []string{"kcp"}
+	expected := []string{kcpName}
 	if s.options.Provider == nil {
 		for name := range s.clusters {
 			for _, component := range localComponents {

@@ -16,6 +16,7 @@ const e2eEnv = "TMC_E2E"
 // stackTest is the state of TestARealStack.
 type stackTest struct {
 	*testing.T
+
 	stack *Stack
 	east  Cluster
 }
@@ -125,6 +126,7 @@ func (s *stackTest) kcpCrashes(ctx context.Context) error {
 	return s.stack.KCP.CreateWorkspace(ctx, "root", "after-crash")
 }
 
+//nolint:gocyclo // one step after the other, each with its error
 func (s *stackTest) componentStops(ctx context.Context) error {
 	if err := s.east.StopComponent(ctx, controllerManagerComponent); err != nil {
 		return err

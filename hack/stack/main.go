@@ -8,17 +8,16 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
-)
 
-// errorPrefix begins the message of a command that fails.
-const errorPrefix = "error: "
+	"github.com/kcp-tmc/tmc/e2e/framework"
+)
 
 func main() {
 	// A second Ctrl-C ends the command at once; the stack's reaper then does the cleaning.
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop)
 	if err := newCommand().ExecuteContext(ctx); err != nil {
-		fmt.Fprintln(os.Stderr, errorPrefix+err.Error())
+		fmt.Fprintln(os.Stderr, framework.ErrorPrefix+err.Error())
 		os.Exit(1)
 	}
 }

@@ -113,16 +113,17 @@ func printReady(out io.Writer, stack *framework.Stack, clusters []string, took t
 	if err != nil {
 		return err
 	}
-	text := fmt.Sprintf("stack: ready after %s, logs in %s\n\n", took.Round(100*time.Millisecond), stack.LogDir())
-	text += fmt.Sprintf("export KUBECONFIG=%s  # kcp, workspace root\n", root)
+	var text strings.Builder
+	fmt.Fprintf(&text, "stack: ready after %s, logs in %s\n\n", took.Round(100*time.Millisecond), stack.LogDir())
+	fmt.Fprintf(&text, "export KUBECONFIG=%s  # kcp, workspace root\n", root)
 	for _, name := range clusters {
 		cluster, err := stack.Cluster(name)
 		if err != nil {
 			return err
 		}
-		text += fmt.Sprintf("export KUBECONFIG=%s  # cluster %s\n", cluster.Kubeconfig(), name)
+		fmt.Fprintf(&text, "export KUBECONFIG=%s  # cluster %s\n", cluster.Kubeconfig(), name)
 	}
-	_, err = fmt.Fprintln(out, text)
+	_, err = fmt.Fprintln(out, text.String())
 	return err
 }
 

@@ -10,7 +10,6 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/utils/ptr"
 
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
 )
@@ -87,7 +86,7 @@ func TestCountersAreSumsOverThePlacedClusters(t *testing.T) {
 			},
 			want: appsv1.DeploymentStatus{
 				ObservedGeneration: 4, Replicas: 5, UpdatedReplicas: 2, ReadyReplicas: 5, AvailableReplicas: 5,
-				TerminatingReplicas: ptr.To[int32](1),
+				TerminatingReplicas: new(int32(1)),
 			},
 		},
 		"OneHasNotReported": {

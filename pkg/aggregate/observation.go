@@ -62,7 +62,7 @@ func sum(observations []observation, counter string, filter func(observation) bo
 }
 
 func clamp(count int64) int32 {
-	return int32(min(max(count, 0), math.MaxInt32)) //nolint:gosec // it fits now
+	return int32(min(max(count, 0), math.MaxInt32))
 }
 
 func every(observation) bool { return true }

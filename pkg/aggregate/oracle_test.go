@@ -250,6 +250,7 @@ func (f *fleet) expected(t *testing.T) verdict {
 			return failed
 		case waiting:
 			conclusion = waiting
+		default:
 		}
 	}
 	if !observed {

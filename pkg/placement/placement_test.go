@@ -8,7 +8,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/utils/ptr"
 
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
 )
@@ -72,7 +71,7 @@ func TestClustersAreEnteredByALabelAndLeftInTwoSteps(t *testing.T) {
 		"New": {
 			reason:   "a label each",
 			selected: []string{"east", "west"},
-			want:     Change{Labels: map[string]*string{label("east"): ptr.To("sync"), label("west"): ptr.To("sync")}},
+			want:     Change{Labels: map[string]*string{label("east"): new("sync"), label("west"): new("sync")}},
 		},
 		"InPlace": {
 			reason:   "nothing to write",
@@ -82,7 +81,7 @@ func TestClustersAreEnteredByALabelAndLeftInTwoSteps(t *testing.T) {
 		"LeavingWhileHeld": {
 			reason: "the syncer is asked to clean up; the label stays, or it would not see it",
 			obj:    metav1.ObjectMeta{Labels: map[string]string{label("east"): "sync"}, Finalizers: held},
-			want:   Change{Annotations: map[string]*string{deletion("east"): ptr.To("2026-01-02T03:04:05Z")}},
+			want:   Change{Annotations: map[string]*string{deletion("east"): new("2026-01-02T03:04:05Z")}},
 		},
 		"LeavingAndAsked": {
 			reason: "the time of the request stands",
@@ -115,12 +114,12 @@ func TestClustersAreEnteredByALabelAndLeftInTwoSteps(t *testing.T) {
 			reason:   "it is put back",
 			obj:      metav1.ObjectMeta{Finalizers: held},
 			selected: []string{"east"},
-			want:     Change{Labels: map[string]*string{label("east"): ptr.To("sync")}},
+			want:     Change{Labels: map[string]*string{label("east"): new("sync")}},
 		},
 		"TheLabelWasTakenOffWhileLeaving": {
 			reason: "its syncer has to see the object to clean up",
 			obj:    metav1.ObjectMeta{Finalizers: held, Annotations: map[string]string{deletion("east"): "2025-01-01T00:00:00Z"}},
-			want:   Change{Labels: map[string]*string{label("east"): ptr.To("sync")}},
+			want:   Change{Labels: map[string]*string{label("east"): new("sync")}},
 		},
 		"AForgedReport": {
 			reason: "a report of a cluster that has nothing to do with it goes",

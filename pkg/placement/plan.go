@@ -7,7 +7,6 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/sets"
-	"k8s.io/utils/ptr"
 
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
 )
@@ -74,7 +73,7 @@ func (c Change) enter(upstreamObj metav1.Object, cluster string) {
 func (c Change) label(upstreamObj metav1.Object, cluster string) {
 	label := v1alpha1.PlacementLabel(cluster)
 	if upstreamObj.GetLabels()[label] != v1alpha1.PlacementLabelValue {
-		c.Labels[label] = ptr.To(v1alpha1.PlacementLabelValue)
+		c.Labels[label] = new(v1alpha1.PlacementLabelValue)
 	}
 }
 
@@ -84,7 +83,7 @@ func (c Change) askToLeave(upstreamObj metav1.Object, cluster string, now time.T
 	c.label(upstreamObj, cluster)
 	annotation := v1alpha1.DeletionAnnotation(cluster)
 	if _, asked := upstreamObj.GetAnnotations()[annotation]; !asked {
-		c.Annotations[annotation] = ptr.To(now.UTC().Format(time.RFC3339))
+		c.Annotations[annotation] = new(now.UTC().Format(time.RFC3339))
 	}
 }
 

@@ -44,9 +44,12 @@ func Run(ctx context.Context, config Config) error {
 	shutdown, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace)
 	defer cancel()
 	err = server.Shutdown(shutdown)
-	_ = <-ended // http.ErrServerClosed, always
+	served := <-ended
 	if errors.Is(err, context.DeadlineExceeded) {
 		return nil // somebody held on to a connection: no reason to fail
+	}
+	if !errors.Is(served, http.ErrServerClosed) {
+		err = errors.Join(err, served)
 	}
 	return err
 }

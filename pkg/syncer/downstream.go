@@ -15,7 +15,6 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/klog/v2"
-	"k8s.io/utils/ptr"
 
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
 	"github.com/kcp-tmc/tmc/pkg/kcp"
@@ -165,7 +164,7 @@ func (d *downstream) applyOnce(ctx context.Context, resource schema.GroupVersion
 		return nil, fmt.Errorf("encoding %s/%s: %w", desired.GetNamespace(), desired.GetName(), err)
 	}
 	applied, err := d.client.Resource(resource).Namespace(desired.GetNamespace()).
-		Patch(ctx, desired.GetName(), types.ApplyPatchType, body, metav1.PatchOptions{FieldManager: v1alpha1.FieldManager, Force: ptr.To(true)})
+		Patch(ctx, desired.GetName(), types.ApplyPatchType, body, metav1.PatchOptions{FieldManager: v1alpha1.FieldManager, Force: new(true)})
 	if err != nil {
 		return nil, fmt.Errorf("applying %s/%s: %w", desired.GetNamespace(), desired.GetName(), err)
 	}
@@ -203,7 +202,7 @@ func (d *downstream) createNamespace(ctx context.Context, desired *unstructured.
 func (d *downstream) remove(ctx context.Context, resource schema.GroupVersionResource, downstreamObj *unstructured.Unstructured) error {
 	err := d.client.Resource(resource).Namespace(downstreamObj.GetNamespace()).Delete(ctx, downstreamObj.GetName(), metav1.DeleteOptions{
 		Preconditions:     metav1.NewUIDPreconditions(string(downstreamObj.GetUID())),
-		PropagationPolicy: ptr.To(metav1.DeletePropagationBackground),
+		PropagationPolicy: new(metav1.DeletePropagationBackground),
 	})
 	if err != nil && !apierrors.IsNotFound(err) {
 		return fmt.Errorf("deleting %s/%s: %w", downstreamObj.GetNamespace(), downstreamObj.GetName(), err)

@@ -1,0 +1,107 @@
+package v1alpha1
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// ordinary is what a cluster says of a Deployment on which all is well.
+func ordinary() Report {
+	return Report{
+		Version: ReportVersion, Cluster: "europe-west4-production-a", Generation: 12, LocalGeneration: 14, LocalObservedGeneration: 14,
+		Replicas: new(int64(20)),
+		Counters: map[string]int64{"replicas": 20, "updatedReplicas": 20, "readyReplicas": 20, "availableReplicas": 20},
+		Conditions: []ReportCondition{
+			{Type: "Available", Status: "True", Reason: "MinimumReplicasAvailable", Message: "Deployment has minimum availability."},
+			{Type: "Progressing", Status: "True", Reason: "NewReplicaSetAvailable", Message: `ReplicaSet "checkout-frontend-7f8fbb96d" has successfully progressed.`},
+		},
+	}
+}
+
+func TestAReportSurvivesItsAnnotation(t *testing.T) {
+	report := ordinary()
+	report.Problems = []Problem{{Reason: "Conflict", Message: `"default/nginx" is in the way`}}
+	encoded, err := report.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := ParseReport(report.Cluster, encoded)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(report, got); diff != "" {
+		t.Errorf("report (-before +after):\n%s", diff)
+	}
+}
+
+func TestTheReportsOf250ClustersFitOneObject(t *testing.T) {
+	encoded, err := ordinary().Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(encoded) >= 700 {
+		t.Errorf("an ordinary report has %d bytes, want less than 700:\n%s", len(encoded), encoded)
+	}
+}
+
+func TestOnlyTheClustersOwnReadableReportIsBelieved(t *testing.T) {
+	for name, value := range map[string]string{
+		"Empty":             "",
+		"Garbage":           "}{",
+		"AnotherType":       `"v1"`,
+		"NoVersion":         `{"cluster":"east"}`,
+		"ANewerVersion":     `{"v":2,"cluster":"east"}`,
+		"AnotherCluster":    `{"v":1,"cluster":"west"}`,
+		"NoCluster":         `{"v":1}`,
+		"ACounterThatIsOff": `{"v":1,"cluster":"east","n":{"replicas":"many"}}`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			report, err := ParseReport("east", value)
+			if err == nil {
+				t.Fatalf("believed %q", value)
+			}
+			if !strings.Contains(err.Error(), "east") {
+				t.Errorf("%q does not name the cluster", err)
+			}
+			if diff := cmp.Diff(Report{}, report); diff != "" {
+				t.Errorf("something of it was kept:\n%s", diff)
+			}
+			if errors.Is(err, ErrReportVersion) != strings.Contains(name, "Version") {
+				t.Errorf("%q: is about the version: %t", err, errors.Is(err, ErrReportVersion))
+			}
+		})
+	}
+}
+
+func TestOwnKeysAreThoseUnderKcpIO(t *testing.T) {
+	for key, want := range map[string]bool{
+		"kcp.io/cluster":                       true,
+		"tmc.kcp.io/target-clusters":           true,
+		"cluster.tmc.kcp.io/east":              true,
+		"claimed.internal.apis.kcp.io/abc":     true,
+		"app":                                  false,
+		"kcp.io":                               true,
+		"notkcp.io/x":                          false,
+		"kcp.io.example.com/x":                 false,
+		"example.com/kcp.io":                   false,
+		"app.kubernetes.io/managed-by":         false,
+		"experimental.core.kcp.io/some-marker": true,
+	} {
+		if got := IsOwnKey(key); got != want {
+			t.Errorf("%s: %t, want %t", key, got, want)
+		}
+	}
+}
+
+func TestPlacedClustersComeFromTheLabels(t *testing.T) {
+	got := PlacedClusters(map[string]string{
+		PlacementLabel("west"): PlacementLabelValue, PlacementLabel("east"): PlacementLabelValue,
+		PlacementLabel("north"): "other", "app": "sync",
+	})
+	if diff := cmp.Diff([]string{"east", "west"}, got); diff != "" {
+		t.Errorf("placed (-want +got):\n%s", diff)
+	}
+}

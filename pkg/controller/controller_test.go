@@ -1,0 +1,96 @@
+package controller
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// record is a reconcile function that remembers when it was called for what.
+type record struct {
+	mu    sync.Mutex
+	calls map[string][]time.Time
+}
+
+func (r *record) note(key string) int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.calls == nil {
+		r.calls = map[string][]time.Time{}
+	}
+	r.calls[key] = append(r.calls[key], time.Now())
+	return len(r.calls[key])
+}
+
+func (r *record) of(key string) []time.Time {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.calls[key]
+}
+
+// during runs a controller in fake time for as long as it is given.
+func during(t *testing.T, lasts time.Duration, workers int, reconcile Reconcile[string], keys ...string) {
+	t.Helper()
+	c := New("test", reconcile)
+	ctx, cancel := context.WithTimeout(t.Context(), lasts)
+	defer cancel()
+	for _, key := range keys {
+		c.Enqueue(key)
+	}
+	c.Run(ctx, workers)
+}
+
+func TestAKeyThatFailsNeverDelaysAnother(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var calls record
+		began := time.Now()
+		keys := []string{"broken-0", "broken-1", "broken-2", "broken-3", "good"}
+		during(t, time.Hour, 1, func(_ context.Context, key string) (time.Duration, error) {
+			calls.note(key)
+			if key == "good" {
+				return 0, nil
+			}
+			return 0, errors.New("broken")
+		}, keys...)
+		if good := calls.of("good"); len(good) != 1 || good[0].Sub(began) > time.Millisecond {
+			t.Errorf("the good key was reconciled at %v, want once and at once", good)
+		}
+		// 5 ms, 10 ms, … 1 min: some 13 tries until the limit, then one a minute.
+		if tries := len(calls.of("broken-0")); tries < 60 || tries > 80 {
+			t.Errorf("a broken key was tried %d times in an hour, want about 73", tries)
+		}
+	})
+}
+
+func TestAKeyIsLookedAtAgainWhenItAsksForIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var calls record
+		during(t, time.Minute, 2, func(_ context.Context, key string) (time.Duration, error) {
+			if calls.note(key) == 1 {
+				return 30 * time.Second, nil
+			}
+			return 0, nil
+		}, "key")
+		got := calls.of("key")
+		if len(got) != 2 || got[1].Sub(got[0]) != 30*time.Second {
+			t.Errorf("reconciled at %v, want twice with 30 s between", got)
+		}
+	})
+}
+
+func TestRunReturnsOnlyWhenTheLastKeyIsDone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		done := false
+		during(t, time.Second, 1, func(context.Context, string) (time.Duration, error) {
+			time.Sleep(time.Minute)
+			done = true
+			return 0, nil
+		}, "key")
+		if !done {
+			t.Error("Run returned before its worker")
+		}
+	})
+}

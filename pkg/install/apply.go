@@ -1,0 +1,103 @@
+package install
+
+import (
+	"context"
+	"fmt"
+	"reflect"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/util/retry"
+)
+
+// apply makes an object of a workspace as desired and reports what it did. It writes
+// only if merge says that something has to change. It fails when the object is being
+// deleted, for that cannot be taken back.
+func (s *server) apply(ctx context.Context, workspace string, desired *unstructured.Unstructured, merge merger) (Action, error) {
+	client, err := s.resource(workspace, desired)
+	if err != nil {
+		return "", err
+	}
+	var action Action
+	// Somebody else may write between our reading and writing.
+	err = retry.OnError(retry.DefaultRetry, isRace, func() error {
+		action, err = applyOnce(ctx, client, desired, merge)
+		return err
+	})
+	if err != nil {
+		err = fmt.Errorf("%s %s: %w", desired.GetKind(), desired.GetName(), err)
+		return "", s.explain(workspace, err)
+	}
+	s.applied(workspace, desired, action)
+	return action, nil
+}
+
+// applyOnce gathers the live object, decides and writes.
+func applyOnce(ctx context.Context, client dynamic.ResourceInterface, desired *unstructured.Unstructured, merge merger) (Action, error) {
+	live, err := client.Get(ctx, desired.GetName(), metav1.GetOptions{})
+	if isMissing(err) {
+		_, err := client.Create(ctx, desired, metav1.CreateOptions{FieldManager: fieldManager})
+		return Created, err
+	}
+	if err != nil {
+		return "", err
+	}
+	if live.GetDeletionTimestamp() != nil {
+		return "", fmt.Errorf("it is being deleted: wait until it is gone (finalizers: %v)", live.GetFinalizers())
+	}
+	next := merge(live, desired)
+	if reflect.DeepEqual(next.Object, live.Object) {
+		return Unchanged, nil
+	}
+	_, err = client.Update(ctx, next, metav1.UpdateOptions{FieldManager: fieldManager})
+	return Updated, err
+}
+
+// isRace tells whether a write failed because somebody else wrote first.
+func isRace(err error) bool {
+	return apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err)
+}
+
+// resource returns a client for objects like object in a workspace.
+func (s *server) resource(workspace string, object *unstructured.Unstructured) (dynamic.ResourceInterface, error) {
+	objects, err := s.objects(workspace)
+	if err != nil {
+		return nil, err
+	}
+	// All kinds that are installed have regular plurals.
+	plural, _ := meta.UnsafeGuessKindToResource(object.GroupVersionKind())
+	if namespace := object.GetNamespace(); namespace != "" {
+		return objects.Resource(plural).Namespace(namespace), nil
+	}
+	return objects.Resource(plural), nil
+}
+
+// applied tells the caller what was done about an object.
+func (s *server) applied(workspace string, object *unstructured.Unstructured, action Action) {
+	if s.options.OnApplied == nil {
+		return
+	}
+	s.options.OnApplied(Result{
+		Workspace: workspace,
+		Group:     object.GroupVersionKind().Group,
+		Kind:      object.GetKind(),
+		Name:      object.GetName(),
+		Action:    action,
+	})
+}
+
+// toUnstructured returns a typed object, which must have its type set, as it is sent:
+// without status and without the empty time stamp that Go types have.
+func toUnstructured(object any) (*unstructured.Unstructured, error) {
+	fields, err := runtime.DefaultUnstructuredConverter.ToUnstructured(object)
+	if err != nil {
+		return nil, err
+	}
+	unstructured.RemoveNestedField(fields, "status")
+	unstructured.RemoveNestedField(fields, "metadata", "creationTimestamp")
+	return &unstructured.Unstructured{Object: fields}, nil
+}

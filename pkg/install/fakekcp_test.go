@@ -1,0 +1,294 @@
+package install
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"reflect"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/client-go/rest"
+)
+
+// fakeKCP serves what the package asks a kcp for: objects by workspace, discovery of
+// what is bound, and what kcp's controllers write. It counts writes.
+type fakeKCP struct {
+	t *testing.T
+	// forbidden are "<verb> <workspace>/<resource>" that are denied, with "*" as verb.
+	forbidden map[string]bool
+	// workspaces are those that there are.
+	workspaces map[string]bool
+	// react is called with each object that is written, after what kcp does itself.
+	react func(workspace string, object *unstructured.Unstructured)
+
+	mutex   sync.Mutex
+	objects map[string]*unstructured.Unstructured
+	writes  []string
+	version int
+}
+
+// newFakeKCP starts a fake with the workspaces root and root:team-a, and returns it with
+// a configuration that points at the named workspace.
+func newFakeKCP(t *testing.T, workspace string) (*fakeKCP, *rest.Config) {
+	t.Helper()
+	fake := &fakeKCP{
+		t:          t,
+		forbidden:  map[string]bool{},
+		workspaces: map[string]bool{"root": true, "root:team-a": true},
+		objects:    map[string]*unstructured.Unstructured{},
+		react:      func(string, *unstructured.Unstructured) {},
+	}
+	server := httptest.NewServer(fake)
+	t.Cleanup(server.Close)
+	config := &rest.Config{Host: server.URL}
+	if workspace != "" {
+		config.Host += clustersPath + workspace
+	}
+	return fake, config
+}
+
+// takeWrites returns the writes since the last call.
+func (f *fakeKCP) takeWrites() []string {
+	f.mutex.Lock()
+	defer f.mutex.Unlock()
+	writes := f.writes
+	f.writes = nil
+	return writes
+}
+
+// change edits a stored object behind the program's back.
+func (f *fakeKCP) change(workspace, resource, name string, edit func(fields map[string]any)) {
+	f.t.Helper()
+	f.mutex.Lock()
+	defer f.mutex.Unlock()
+	object, ok := f.objects[strings.Join([]string{workspace, resource, name}, "/")]
+	if !ok {
+		f.t.Fatalf("workspace %s has no %s %s", workspace, resource, name)
+	}
+	edit(object.Object)
+}
+
+// store puts a typed object into a workspace.
+func (f *fakeKCP) store(workspace, resource string, object metav1.Object) {
+	f.t.Helper()
+	f.mutex.Lock()
+	defer f.mutex.Unlock()
+	stored, err := toUnstructured(object)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	f.objects[strings.Join([]string{workspace, resource, object.GetName()}, "/")] = stored
+}
+
+// request is a parsed request.
+type request struct{ verb, workspace, resource, name string }
+
+func (r request) key() string { return r.workspace + "/" + r.resource + "/" + r.name }
+
+// ServeHTTP answers like kcp.
+func (f *fakeKCP) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	f.mutex.Lock()
+	defer f.mutex.Unlock()
+	path, ok := strings.CutPrefix(r.URL.Path, clustersPath)
+	if !ok {
+		http.NotFound(w, r)
+		return
+	}
+	workspace, path, _ := strings.Cut(path, "/")
+	parts := strings.Split(path, "/")
+	switch {
+	case path == "api":
+		answer(w, 200, map[string]any{"kind": "APIVersions", "versions": []string{}})
+	case path == "apis":
+		answer(w, 200, f.groups(workspace))
+	case len(parts) == 3:
+		answer(w, 200, f.resources(workspace, parts[1], parts[2]))
+	default:
+		f.serveObject(w, r, requestFor(r.Method, workspace, parts))
+	}
+}
+
+// requestFor parses apis/<group>/<version>/[namespaces/<namespace>/]<resource>[/<name>].
+func requestFor(method, workspace string, parts []string) request {
+	parts = parts[3:]
+	if parts[0] == "namespaces" && len(parts) > 2 {
+		parts = parts[2:]
+	}
+	verb := map[string]string{http.MethodGet: "get", http.MethodPost: "create", http.MethodPut: "update"}[method]
+	if len(parts) == 1 {
+		return request{verb, workspace, parts[0], ""}
+	}
+	return request{verb, workspace, parts[0], parts[1]}
+}
+
+func (f *fakeKCP) serveObject(w http.ResponseWriter, r *http.Request, req request) {
+	target := req.workspace + "/" + req.resource
+	if !f.workspaces[req.workspace] || f.forbidden[req.verb+" "+target] || f.forbidden["* "+target] {
+		status(w, http.StatusForbidden, metav1.StatusReasonForbidden, req)
+		return
+	}
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		f.t.Error(err)
+	}
+	switch {
+	case req.verb == "get" && req.name == "":
+		f.list(w, req)
+	case req.verb == "get":
+		f.get(w, req)
+	default:
+		f.write(w, req, body)
+	}
+}
+
+func (f *fakeKCP) get(w http.ResponseWriter, req request) {
+	object, ok := f.objects[req.key()]
+	if !ok {
+		status(w, http.StatusNotFound, metav1.StatusReasonNotFound, req)
+		return
+	}
+	answer(w, 200, object.Object)
+}
+
+func (f *fakeKCP) list(w http.ResponseWriter, req request) {
+	items := []any{}
+	for key, object := range f.objects {
+		if strings.HasPrefix(key, req.workspace+"/"+req.resource+"/") {
+			items = append(items, object.Object)
+		}
+	}
+	answer(w, 200, map[string]any{"apiVersion": "v1", "kind": "List", "metadata": map[string]any{}, "items": items})
+}
+
+func (f *fakeKCP) write(w http.ResponseWriter, req request, body []byte) {
+	object := &unstructured.Unstructured{}
+	if err := object.UnmarshalJSON(body); err != nil {
+		f.t.Error(err)
+	}
+	req.name = object.GetName()
+	existing, exists := f.objects[req.key()]
+	switch {
+	case req.verb == "create" && exists:
+		status(w, http.StatusConflict, metav1.StatusReasonAlreadyExists, req)
+		return
+	case req.verb == "update" && object.GetResourceVersion() != existing.GetResourceVersion():
+		status(w, http.StatusConflict, metav1.StatusReasonConflict, req)
+		return
+	}
+	f.version++
+	object.SetResourceVersion(strconv.Itoa(f.version))
+	f.objects[req.key()] = object
+	f.writes = append(f.writes, fmt.Sprintf("%s %s %s/%s", req.verb, req.workspace, req.resource, req.name))
+	f.reconcile(req.workspace, object)
+	f.react(req.workspace, object)
+	answer(w, 200, object.Object)
+}
+
+// reconcile writes what kcp's controllers do.
+func (f *fakeKCP) reconcile(workspace string, object *unstructured.Unstructured) {
+	switch object.GetKind() {
+	case "Workspace":
+		f.workspaces[workspace+":"+object.GetName()] = true
+		set(f.t, object, map[string]any{"phase": "Ready"}, "status")
+	case "APIExport":
+		set(f.t, object, map[string]any{
+			"identityHash": "hash",
+			"conditions":   []any{map[string]any{"type": "IdentityValid", "status": "True"}},
+		}, "status")
+		key := workspace + "/apiexportendpointslices/" + object.GetName()
+		f.objects[key] = &unstructured.Unstructured{Object: map[string]any{"apiVersion": "apis.kcp.io/v1alpha1", "kind": "APIExportEndpointSlice", "metadata": map[string]any{"name": object.GetName()}}}
+	case "APIBinding":
+		f.bind(object)
+	}
+}
+
+// bind binds the resources of the export that the binding refers to.
+func (f *fakeKCP) bind(binding *unstructured.Unstructured) {
+	path, _, _ := unstructured.NestedString(binding.Object, "spec", "reference", "export", "path")
+	name, _, _ := unstructured.NestedString(binding.Object, "spec", "reference", "export", "name")
+	export, ok := f.objects[path+"/apiexports/"+name]
+	if !ok {
+		return
+	}
+	var boundResources, conditions []any
+	resources, _, _ := unstructured.NestedSlice(export.Object, "spec", "resources")
+	for _, resource := range resources {
+		fields := resource.(map[string]any)
+		boundResources = append(boundResources, map[string]any{"group": fields["group"], "resource": fields["name"]})
+	}
+	for _, conditionType := range []string{"APIExportValid", "InitialBindingCompleted", "BindingUpToDate", "PermissionClaimsApplied"} {
+		conditions = append(conditions, map[string]any{"type": conditionType, "status": "True"})
+	}
+	accepted, _, _ := unstructured.NestedSlice(binding.Object, "spec", "permissionClaims")
+	asked, _, _ := unstructured.NestedSlice(export.Object, "spec", "permissionClaims")
+	set(f.t, binding, map[string]any{
+		"phase": "Bound", "boundResources": boundResources, "conditions": conditions,
+		"appliedPermissionClaims": accepted, "exportPermissionClaims": asked,
+	}, "status")
+}
+
+// bound returns the resources that bindings have brought into a workspace.
+func (f *fakeKCP) bound(workspace string) []map[string]any {
+	var result []map[string]any
+	for key, object := range f.objects {
+		if !strings.HasPrefix(key, workspace+"/apibindings/") {
+			continue
+		}
+		resources, _, _ := unstructured.NestedSlice(object.Object, "status", "boundResources")
+		for _, resource := range resources {
+			result = append(result, resource.(map[string]any))
+		}
+	}
+	return result
+}
+
+func (f *fakeKCP) groups(workspace string) map[string]any {
+	groups := []any{}
+	for _, resource := range f.bound(workspace) {
+		version := map[string]any{"groupVersion": fmt.Sprint(resource["group"], "/v1"), "version": "v1"}
+		groups = append(groups, map[string]any{"name": resource["group"], "versions": []any{version}, "preferredVersion": version})
+	}
+	return map[string]any{"kind": "APIGroupList", "apiVersion": "v1", "groups": groups}
+}
+
+func (f *fakeKCP) resources(workspace, group, version string) map[string]any {
+	resources := []any{}
+	for _, resource := range f.bound(workspace) {
+		if resource["group"] == group {
+			resources = append(resources, map[string]any{"name": resource["resource"], "namespaced": true, "kind": "X", "verbs": []any{"list"}})
+		}
+	}
+	return map[string]any{"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": group + "/" + version, "resources": resources}
+}
+
+// set sets a field of an object.
+func set(t *testing.T, object *unstructured.Unstructured, value any, path ...string) {
+	t.Helper()
+	if err := unstructured.SetNestedField(object.Object, value, path...); err != nil {
+		t.Error(err, reflect.TypeOf(value))
+	}
+}
+
+// answer writes a JSON answer.
+func answer(w http.ResponseWriter, code int, body any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(code)
+	_ = json.NewEncoder(w).Encode(body)
+}
+
+// status answers with an error as API servers do.
+func status(w http.ResponseWriter, code int, reason metav1.StatusReason, req request) {
+	answer(w, code, metav1.Status{
+		TypeMeta: metav1.TypeMeta{Kind: "Status", APIVersion: "v1"},
+		Status:   metav1.StatusFailure, Code: int32(code), Reason: reason,
+		Message: fmt.Sprintf("%s %q: %s", req.resource, req.name, reason),
+		Details: &metav1.StatusDetails{Kind: req.resource, Name: req.name},
+	})
+}

@@ -1,0 +1,228 @@
+package install
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/kcp-dev/logicalcluster/v3"
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	apisv1alpha1 "github.com/kcp-dev/sdk/apis/apis/v1alpha1"
+	apisv1alpha2 "github.com/kcp-dev/sdk/apis/apis/v1alpha2"
+
+	"github.com/kcp-tmc/tmc/manifests"
+)
+
+var (
+	exportResource        = apisv1alpha2.SchemeGroupVersion.WithResource("apiexports")
+	bindingResource       = apisv1alpha2.SchemeGroupVersion.WithResource("apibindings")
+	endpointSliceResource = apisv1alpha1.SchemeGroupVersion.WithResource("apiexportendpointslices")
+	crdResource           = apiextensionsv1.SchemeGroupVersion.WithResource("customresourcedefinitions")
+	// kcp's Go types for workspaces bring a test framework into every program that
+	// imports them.
+	workspaceResource = schema.GroupVersionResource{Group: "tenancy.kcp.io", Version: "v1alpha1", Resource: "workspaces"}
+)
+
+// Init installs the kcp side in the provider workspace of the options, which it makes
+// if only the last element of its path is missing, and waits until kcp has accepted it.
+// What is in order already is not written. It fails when the server is no kcp, the
+// parent workspace is missing, the caller may not do it, or the timeout is over.
+func Init(ctx context.Context, options Options) error {
+	provider := logicalcluster.NewPath(options.ProviderWorkspace)
+	if !provider.IsValid() {
+		return fmt.Errorf("%q is not the path of a workspace, such as root:tmc", options.ProviderWorkspace)
+	}
+	s, err := newServer(options)
+	if err != nil {
+		return err
+	}
+	if err := s.ensureWorkspace(ctx, provider); err != nil {
+		return err
+	}
+	steps, err := providerSteps()
+	if err != nil {
+		return fmt.Errorf("reading the embedded manifests: %w", err)
+	}
+	for _, step := range steps {
+		if _, err := s.apply(ctx, provider.String(), step.desired, step.merge); err != nil {
+			return err
+		}
+	}
+	export, err := manifests.Export()
+	if err != nil {
+		return err
+	}
+	return s.waitForExport(ctx, provider.String(), export.Name)
+}
+
+// step is one object to apply and how.
+type step struct {
+	desired *unstructured.Unstructured
+	merge   merger
+}
+
+// providerSteps returns what the provider workspace is to have, in the order in which
+// it has to be there: kcp's admission wants the schemas before the export.
+func providerSteps() ([]step, error) {
+	schemas, err := manifests.Schemas()
+	if err != nil {
+		return nil, err
+	}
+	var steps []step
+	for _, schema := range schemas {
+		desired, err := toUnstructured(schema)
+		if err != nil {
+			return nil, err
+		}
+		// Nobody can change a schema: its name says what is in it.
+		steps = append(steps, step{desired, keepLive})
+	}
+	export, err := manifests.Export()
+	if err != nil {
+		return nil, err
+	}
+	desired, err := toUnstructured(export)
+	if err != nil {
+		return nil, err
+	}
+	steps = append(steps, step{desired, mergeExport})
+	rbac, err := manifests.RBAC()
+	if err != nil {
+		return nil, err
+	}
+	for _, object := range rbac {
+		steps = append(steps, step{object, overlayObject})
+	}
+	return steps, nil
+}
+
+// ensureWorkspace makes the workspace in its parent, unless it is there, and waits until
+// it can be used. A caller who may use the workspace need not be able to see the parent.
+func (s *server) ensureWorkspace(ctx context.Context, path logicalcluster.Path) error {
+	parent, name := path.Split()
+	if parent.Empty() {
+		return nil
+	}
+	desired := &unstructured.Unstructured{Object: map[string]any{
+		"spec": map[string]any{"type": map[string]any{"name": "universal", "path": "root"}},
+	}}
+	desired.SetGroupVersionKind(workspaceResource.GroupVersion().WithKind("Workspace"))
+	desired.SetName(name)
+	action, err := s.apply(ctx, parent.String(), desired, keepLive)
+	if apierrors.IsForbidden(err) && !isForeign(err) {
+		return s.checkReachable(ctx, path)
+	}
+	if err != nil {
+		return err
+	}
+	if err := s.waitForWorkspace(ctx, parent.String(), name); err != nil {
+		return err
+	}
+	if action != Created {
+		return nil
+	}
+	return s.waitForAccess(ctx, path.String())
+}
+
+// checkReachable returns nil if the workspace can be used although its parent cannot.
+func (s *server) checkReachable(ctx context.Context, path logicalcluster.Path) error {
+	err := s.listExports(ctx, path.String())
+	if err == nil {
+		return nil
+	}
+	parent, _ := path.Split()
+	return fmt.Errorf("workspace %s cannot be used, nor made in %s: make its parent first, or ask for access: %w", path, parent, err)
+}
+
+// waitForWorkspace waits until a workspace is ready.
+func (s *server) waitForWorkspace(ctx context.Context, parent, name string) error {
+	what := "workspace " + parent + ":" + name
+	return s.waitFor(ctx, what, func(ctx context.Context) (progress, error) {
+		var workspace struct {
+			Status struct {
+				Phase string `json:"phase"`
+			} `json:"status"`
+		}
+		if err := s.get(ctx, parent, workspaceResource, name, &workspace); err != nil {
+			return progress{}, err
+		}
+		phase := workspace.Status.Phase
+		return progress{done: phase == "Ready", state: fmt.Sprintf("its phase is %q", phase)}, nil
+	})
+}
+
+// waitForAccess waits until the caller's permissions in a new workspace are in force.
+// They come with the workspace, but the authorizer learns of them a little later.
+func (s *server) waitForAccess(ctx context.Context, workspace string) error {
+	return s.waitFor(ctx, "access to workspace "+workspace, func(ctx context.Context) (progress, error) {
+		err := s.listExports(ctx, workspace)
+		if apierrors.IsForbidden(err) || apierrors.IsNotFound(err) {
+			return progress{state: err.Error()}, nil
+		}
+		return progress{done: err == nil}, s.explain(workspace, err)
+	})
+}
+
+// waitForExport waits until kcp has given the export its identity and the endpoint slice
+// through which syncers find the virtual workspaces.
+func (s *server) waitForExport(ctx context.Context, workspace, name string) error {
+	what := "APIExport " + name + " in workspace " + workspace
+	return s.waitFor(ctx, what, func(ctx context.Context) (progress, error) {
+		var export apisv1alpha2.APIExport
+		if err := s.get(ctx, workspace, exportResource, name, &export); err != nil {
+			return progress{}, err
+		}
+		if state := exportMissing(&export); state != "" {
+			return progress{state: state}, nil
+		}
+		var slice apisv1alpha1.APIExportEndpointSlice
+		err := s.get(ctx, workspace, endpointSliceResource, name, &slice)
+		if isMissing(err) {
+			return progress{state: "it has no APIExportEndpointSlice yet"}, nil
+		}
+		return progress{done: err == nil}, err
+	})
+}
+
+// exportMissing says what an export still lacks; nothing when it can be bound.
+func exportMissing(export *apisv1alpha2.APIExport) string {
+	switch condition, known := findCondition(export.Status.Conditions, apisv1alpha2.APIExportIdentityValid); {
+	case !known:
+		return "kcp has not looked at it yet"
+	case condition.Status != "True":
+		return strings.TrimSpace(fmt.Sprintf("its identity is not valid: %s %s", condition.Reason, condition.Message))
+	case export.Status.IdentityHash == "":
+		return "it has no identity yet"
+	default:
+		return ""
+	}
+}
+
+// get reads an object of a workspace into a Go type.
+func (s *server) get(ctx context.Context, workspace string, resource schema.GroupVersionResource, name string, into any) error {
+	objects, err := s.objects(workspace)
+	if err != nil {
+		return err
+	}
+	object, err := objects.Resource(resource).Get(ctx, name, metav1.GetOptions{})
+	if err != nil {
+		return s.explain(workspace, err)
+	}
+	return runtime.DefaultUnstructuredConverter.FromUnstructured(object.Object, into)
+}
+
+// listExports makes the smallest request that only a workspace that can be used answers.
+func (s *server) listExports(ctx context.Context, workspace string) error {
+	objects, err := s.objects(workspace)
+	if err != nil {
+		return err
+	}
+	_, err = objects.Resource(exportResource).List(ctx, metav1.ListOptions{Limit: 1})
+	return err
+}

@@ -1,0 +1,362 @@
+package install
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/client-go/rest"
+
+	"github.com/kcp-tmc/tmc/manifests"
+)
+
+// recorder keeps what is reported.
+type recorder struct {
+	results []Result
+	waiting []string
+}
+
+// options returns options for the configuration, with root:tmc as provider, that report
+// to the recorder.
+func (r *recorder) options(config *rest.Config) Options {
+	return Options{
+		Config: config, ProviderWorkspace: "root:tmc", Timeout: 5 * time.Second,
+		OnApplied: func(result Result) { r.results = append(r.results, result) },
+		OnWaiting: func(message string) { r.waiting = append(r.waiting, message) },
+	}
+}
+
+// actions returns the reported results by kind and name.
+func (r *recorder) actions() map[string]Action {
+	actions := map[string]Action{}
+	for _, result := range r.results {
+		actions[result.Kind+" "+result.Name] = result.Action
+	}
+	return actions
+}
+
+// initialized returns a fake kcp with the kcp side installed.
+func initialized(t *testing.T, workspace string) (*fakeKCP, *rest.Config) {
+	t.Helper()
+	fake, config := newFakeKCP(t, workspace)
+	if err := Init(context.Background(), (&recorder{}).options(config)); err != nil {
+		t.Fatal(err)
+	}
+	fake.takeWrites()
+	return fake, config
+}
+
+func TestInitMakesEverything(t *testing.T) {
+	fake, config := newFakeKCP(t, "root:team-a")
+	var got recorder
+	if err := Init(context.Background(), got.options(config)); err != nil {
+		t.Fatal(err)
+	}
+	for name, action := range got.actions() {
+		if action != Created {
+			t.Errorf("%s is %s, want it created", name, action)
+		}
+	}
+	if first := got.results[0].String(); first != "workspace.tenancy.kcp.io/tmc created" {
+		t.Errorf("the first that is reported is %q, want the workspace", first)
+	}
+	for _, write := range fake.takeWrites() {
+		if !strings.HasPrefix(write, "create root:tmc ") && write != "create root workspaces/tmc" {
+			t.Errorf("%q is outside of the provider workspace", write)
+		}
+	}
+}
+
+func TestInitAgainWritesNothing(t *testing.T) {
+	fake, config := initialized(t, "")
+	var got recorder
+	if err := Init(context.Background(), got.options(config)); err != nil {
+		t.Fatal(err)
+	}
+	if writes := fake.takeWrites(); len(writes) > 0 {
+		t.Errorf("it wrote %v", writes)
+	}
+	for name, action := range got.actions() {
+		if action != Unchanged {
+			t.Errorf("%s is reported as %s", name, action)
+		}
+	}
+}
+
+func TestInitRepairsWhatDiffers(t *testing.T) {
+	fake, config := initialized(t, "")
+	fake.change("root:tmc", "clusterroles", "tmc-bind", func(fields map[string]any) { fields["rules"] = []any{} })
+	fake.change("root:tmc", "apiexports", "tmc.kcp.io", func(fields map[string]any) {
+		spec := fields["spec"].(map[string]any)
+		spec["resources"] = []any{
+			map[string]any{"group": "apps", "name": "deployments", "schema": "v0-old.deployments.apps", "storage": map[string]any{"crd": map[string]any{}}},
+			map[string]any{"group": "widgets.io", "name": "widgets", "schema": "v1.widgets.widgets.io"},
+		}
+	})
+	if err := Init(context.Background(), (&recorder{}).options(config)); err != nil {
+		t.Fatal(err)
+	}
+	want := []string{"update root:tmc apiexports/tmc.kcp.io", "update root:tmc clusterroles/tmc-bind"}
+	if diff := cmp.Diff(want, fake.takeWrites()); diff != "" {
+		t.Errorf("writes (-want +got)\n%s", diff)
+	}
+	fake.change("root:tmc", "apiexports", "tmc.kcp.io", func(fields map[string]any) {
+		resources, _, _ := unstructured.NestedSlice(fields, "spec", "resources")
+		if len(resources) < 2 || resources[0].(map[string]any)["schema"] == "v0-old.deployments.apps" ||
+			resources[1].(map[string]any)["name"] != "widgets" {
+			t.Errorf("got the resources %v, want the new schema and the widgets of others", resources)
+		}
+	})
+}
+
+func TestInitSurvivesAnotherWriter(t *testing.T) {
+	fake, config := initialized(t, "")
+	fake.change("root:tmc", "apiexports", "tmc.kcp.io", func(fields map[string]any) {
+		delete(fields["spec"].(map[string]any), "permissionClaims")
+	})
+	interfered := false
+	interfering := rest.CopyConfig(config)
+	interfering.Wrap(func(next http.RoundTripper) http.RoundTripper {
+		return roundTripper(func(request *http.Request) (*http.Response, error) {
+			if request.Method == http.MethodPut && !interfered {
+				interfered = true
+				fake.change("root:tmc", "apiexports", "tmc.kcp.io", func(fields map[string]any) {
+					fields["metadata"].(map[string]any)["resourceVersion"] = "9000"
+				})
+			}
+			return next.RoundTrip(request)
+		})
+	})
+	if err := Init(context.Background(), (&recorder{}).options(interfering)); err != nil {
+		t.Fatal(err)
+	}
+	if writes := fake.takeWrites(); !interfered || len(writes) != 1 {
+		t.Errorf("got the writes %v, want one after the conflict", writes)
+	}
+}
+
+// roundTripper is a function as http.RoundTripper.
+type roundTripper func(*http.Request) (*http.Response, error)
+
+func (f roundTripper) RoundTrip(request *http.Request) (*http.Response, error) { return f(request) }
+
+func TestInitWithoutAccessToTheParent(t *testing.T) {
+	fake, config := initialized(t, "")
+	fake.forbidden["* root/workspaces"] = true
+	if err := Init(context.Background(), (&recorder{}).options(config)); err != nil {
+		t.Errorf("it fails although the provider workspace can be used: %v", err)
+	}
+}
+
+func TestInitFails(t *testing.T) {
+	tests := map[string]struct {
+		reason  string
+		change  func(fake *fakeKCP, options *Options)
+		message []string
+		is      func(error) bool
+	}{
+		"without the parent workspace": {
+			change:  func(_ *fakeKCP, o *Options) { o.ProviderWorkspace = "root:org:tmc" },
+			message: []string{"root:org:tmc", "root:org", "make its parent first"}, is: apierrors.IsForbidden,
+		},
+		"with what is no path": {
+			change:  func(_ *fakeKCP, o *Options) { o.ProviderWorkspace = "Not/A:path" },
+			message: []string{"Not/A:path"},
+		},
+		"without permission": {
+			change:  func(f *fakeKCP, _ *Options) { f.forbidden["create root:tmc/apiexports"] = true },
+			message: []string{"root:tmc", "APIExport tmc.kcp.io", "may not"}, is: apierrors.IsForbidden,
+		},
+		"when the workspace never gets ready": {
+			change: func(f *fakeKCP, _ *Options) {
+				f.react = func(_ string, object *unstructured.Unstructured) {
+					if object.GetKind() == "Workspace" {
+						set(f.t, object, "Initializing", "status", "phase")
+					}
+				}
+			},
+			message: []string{"gave up", "root:tmc", "Initializing"}, is: timedOut,
+		},
+		"when the export never gets its identity": {
+			change: func(f *fakeKCP, _ *Options) {
+				f.react = func(_ string, object *unstructured.Unstructured) {
+					if object.GetKind() == "APIExport" {
+						set(f.t, object, []any{map[string]any{"type": "IdentityValid", "status": "False", "reason": "IdentityVerificationFailed"}}, "status", "conditions")
+					}
+				}
+			},
+			message: []string{"gave up", "tmc.kcp.io", "IdentityVerificationFailed"}, is: timedOut,
+		},
+		"without a configuration": {
+			change: func(_ *fakeKCP, o *Options) { o.Config = nil }, message: []string{"no client configuration"},
+		},
+	}
+	for name, tc := range tests {
+		t.Run(name, func(t *testing.T) {
+			fake, config := newFakeKCP(t, "")
+			options := (&recorder{}).options(config)
+			options.Timeout = 600 * time.Millisecond
+			tc.change(fake, &options)
+			wantError(t, Init(context.Background(), options), tc.is, tc.message...)
+		})
+	}
+}
+
+// timedOut tells whether an error is that the time is over.
+func timedOut(err error) bool { return errors.Is(err, context.DeadlineExceeded) }
+
+// wantError checks that there is an error, of a kind, that says all of the parts.
+func wantError(t *testing.T, err error, is func(error) bool, parts ...string) {
+	t.Helper()
+	if err == nil {
+		t.Fatal("there is no error")
+	}
+	if is != nil && !is(err) {
+		t.Errorf("%q is of another kind", err)
+	}
+	for _, part := range parts {
+		if !strings.Contains(err.Error(), part) {
+			t.Errorf("%q does not say %q", err, part)
+		}
+	}
+}
+
+func TestServerThatIsNoKCP(t *testing.T) {
+	server := httptest.NewServer(http.NotFoundHandler())
+	defer server.Close()
+	options := (&recorder{}).options(&rest.Config{Host: server.URL})
+	wantError(t, Init(context.Background(), options), nil, server.URL, "does not look like a kcp server")
+	options.Config.Host += "/clusters/root"
+	wantError(t, Bind(context.Background(), options), nil, server.URL, "does not look like a kcp server")
+}
+
+func TestBindMakesTheBinding(t *testing.T) {
+	fake, config := initialized(t, "root:team-a")
+	var got recorder
+	if err := Bind(context.Background(), got.options(config)); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{"create root:team-a apibindings/tmc.kcp.io"}, fake.takeWrites()); diff != "" {
+		t.Errorf("writes (-want +got)\n%s", diff)
+	}
+	acceptsAll(t, fake)
+	if err := Bind(context.Background(), got.options(config)); err != nil {
+		t.Fatal(err)
+	}
+	if writes := fake.takeWrites(); len(writes) > 0 {
+		t.Errorf("binding again wrote %v", writes)
+	}
+}
+
+// acceptsAll checks that the binding of root:team-a accepts just what the export claims.
+func acceptsAll(t *testing.T, fake *fakeKCP) {
+	t.Helper()
+	export, err := manifests.Export()
+	if err != nil {
+		t.Fatal(err)
+	}
+	fake.change("root:team-a", "apibindings", "tmc.kcp.io", func(fields map[string]any) {
+		claims, _, _ := unstructured.NestedSlice(fields, "spec", "permissionClaims")
+		if len(claims) != len(export.Spec.PermissionClaims) {
+			t.Errorf("%d claims are accepted, the export has %d", len(claims), len(export.Spec.PermissionClaims))
+		}
+		for _, claim := range claims {
+			if claim.(map[string]any)["state"] != "Accepted" {
+				t.Errorf("%v is not accepted", claim)
+			}
+		}
+	})
+}
+
+func TestBindWithoutAccessToTheProvider(t *testing.T) {
+	fake, config := initialized(t, "root:team-a")
+	fake.forbidden["* root:tmc/apiexports"] = true
+	if err := Bind(context.Background(), (&recorder{}).options(config)); err != nil {
+		t.Fatal(err)
+	}
+	want := []string{"create root:team-a apibindings/tmc.kcp.io", "update root:team-a apibindings/tmc.kcp.io"}
+	if diff := cmp.Diff(want, fake.takeWrites()); diff != "" {
+		t.Errorf("the claims are taken from the binding's status then (-want +got)\n%s", diff)
+	}
+	acceptsAll(t, fake)
+	if err := Bind(context.Background(), (&recorder{}).options(config)); err != nil {
+		t.Fatal(err)
+	}
+	if writes := fake.takeWrites(); len(writes) > 0 {
+		t.Errorf("binding again wrote %v", writes)
+	}
+}
+
+func TestBindFails(t *testing.T) {
+	tests := map[string]struct {
+		workspace string
+		change    func(fake *fakeKCP, options *Options)
+		message   []string
+		is        func(error) bool
+	}{
+		"without a workspace": {
+			change: func(*fakeKCP, *Options) {}, message: []string{"points to no workspace", "/clusters/"},
+		},
+		"in a workspace that does not exist": {
+			workspace: "root:nowhere", change: func(*fakeKCP, *Options) {}, message: []string{"root:nowhere"}, is: apierrors.IsForbidden,
+		},
+		"without an export": {
+			workspace: "root:team-a",
+			change:    func(_ *fakeKCP, o *Options) { o.ProviderWorkspace = "root" },
+			message:   []string{"workspace root has no APIExport tmc.kcp.io", "kubectl tmc init"}, is: apierrors.IsNotFound,
+		},
+		"without permission to bind": {
+			workspace: "root:team-a",
+			change:    func(f *fakeKCP, _ *Options) { f.forbidden["create root:team-a/apibindings"] = true },
+			message:   []string{"cannot be bound in workspace root:team-a", "verb bind", "kubectl tmc init"}, is: apierrors.IsForbidden,
+		},
+		"while the binding is being deleted": {
+			workspace: "root:team-a",
+			change: func(f *fakeKCP, _ *Options) {
+				f.store("root:team-a", "apibindings", newBinding("tmc.kcp.io", "root:tmc", "tmc.kcp.io", nil))
+				f.change("root:team-a", "apibindings", "tmc.kcp.io", func(fields map[string]any) {
+					fields["metadata"].(map[string]any)["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+				})
+			},
+			message: []string{"APIBinding tmc.kcp.io", "being deleted"},
+		},
+		"when kcp does not come to an end": {
+			workspace: "root:team-a",
+			change: func(f *fakeKCP, _ *Options) {
+				f.react = func(_ string, object *unstructured.Unstructured) {
+					set(f.t, object, []any{map[string]any{"type": "APIExportValid", "status": "False", "reason": "APIExportNotFound"}}, "status", "conditions")
+				}
+			},
+			message: []string{"gave up", "APIBinding tmc.kcp.io in workspace root:team-a", "APIExportNotFound"}, is: timedOut,
+		},
+	}
+	for name, tc := range tests {
+		t.Run(name, func(t *testing.T) {
+			fake, config := initialized(t, tc.workspace)
+			options := (&recorder{}).options(config)
+			options.Timeout = 600 * time.Millisecond
+			tc.change(fake, &options)
+			wantError(t, Bind(context.Background(), options), tc.is, tc.message...)
+		})
+	}
+}
+
+func TestWaitingEndsWithTheContext(t *testing.T) {
+	fake, config := initialized(t, "root:team-a")
+	ctx, cancel := context.WithCancelCause(context.Background())
+	interrupted := errors.New("interrupted")
+	fake.react = func(_ string, object *unstructured.Unstructured) {
+		unstructured.RemoveNestedField(object.Object, "status")
+	}
+	options := (&recorder{}).options(config)
+	options.OnWaiting = func(string) { cancel(interrupted) }
+	err := Bind(ctx, options)
+	wantError(t, err, func(err error) bool { return errors.Is(err, interrupted) }, "cut short")
+}
