@@ -1,0 +1,77 @@
+# tmc: `make help` says what there is. Everything is built from source here; the
+# first build of the tools takes some ten minutes, after that it is cached.
+
+SHELL := /usr/bin/env bash -o pipefail
+.DEFAULT_GOAL := help
+
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+LDFLAGS := -X k8s.io/component-base/version.gitVersion=$(VERSION)
+PROGRAMS := ./cmd/tmc-syncer ./cmd/tmc-controller ./cmd/kubectl-tmc
+IMAGE ?= tmc:$(VERSION)
+GOLANGCI_LINT := bin/tools/golangci-lint
+SHELLCHECK := shellcheck
+
+.PHONY: help
+help: ## Show this help
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## Build bin/tmc-syncer, bin/tmc-controller and bin/kubectl-tmc
+	CGO_ENABLED=0 go build -trimpath -ldflags "$(LDFLAGS)" -o bin/ $(PROGRAMS)
+
+.PHONY: tools
+tools: ## Build kcp and the parts of a cluster into bin/tools (12 min cold, then nothing)
+	@hack/build-tools.sh
+
+.PHONY: test
+test: test-unit e2e ## Run all tests: unit tests, then e2e against real kcp and two real clusters
+
+.PHONY: test-unit
+test-unit: ## Run the unit tests, with the race detector
+	go test -race $$(go list ./... | grep -v /e2e$$)
+
+.PHONY: e2e
+e2e: tools ## Run the e2e tests: real programs, real kcp, two real clusters (about 6 min)
+	mkdir -p bin/race
+	go build -race -ldflags "$(LDFLAGS)" -o bin/race/ $(PROGRAMS)
+	TMC_E2E=1 go test -race -v -count=1 -timeout 10m ./e2e/framework
+	TMC_BIN_DIR=$(CURDIR)/bin/race go test -race -v -count=1 -timeout 30m ./e2e
+
+.PHONY: verify
+verify: ## Check that generated files, modules, formatting and lint are as they should be
+	hack/verify.sh
+
+.PHONY: lint
+lint: $(GOLANGCI_LINT) ## Run golangci-lint and shellcheck
+	$(GOLANGCI_LINT) run ./...
+	$(SHELLCHECK) hack/*.sh .ci/run
+
+$(GOLANGCI_LINT): hack/lint/go.mod hack/lint/go.sum
+	@echo "building golangci-lint: about 6 minutes the first time"
+	@mkdir -p bin/tools
+	CGO_ENABLED=0 go -C hack/lint build -trimpath -ldflags "-s -w" -o $(CURDIR)/bin/tools/ tool
+	@touch $@
+
+.PHONY: generate
+generate: tools ## Generate the API schemas under manifests/ from a real kube-apiserver
+	go run ./hack/schemagen
+
+.PHONY: demo
+demo: build tools ## Show it all on a local kcp with two clusters, then clean up
+	go run ./hack/demo run
+
+.PHONY: demo-up
+demo-up: build tools ## Like demo, but leave it running and say what to try
+	go run ./hack/demo up
+
+.PHONY: demo-down
+demo-down: ## Stop what demo-up left running
+	go run ./hack/demo down
+
+.PHONY: image
+image: ## Build the container image (needs docker or a compatible DOCKER=…)
+	$${DOCKER:-docker} build --build-arg VERSION=$(VERSION) -t $(IMAGE) .
+
+.PHONY: clean
+clean: ## Remove what was built, the tools included
+	rm -rf bin
