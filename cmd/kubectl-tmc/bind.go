@@ -1,0 +1,51 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/kcp-tmc/tmc/pkg/install"
+)
+
+const bindExample = `  # Bind the workspace that the kubeconfig points at
+  kubectl tmc bind
+
+  # Bind another one
+  kubectl tmc bind --server https://kcp.example.com/clusters/root:team-a`
+
+// newBindCommand returns the command that binds a consumer workspace.
+func newBindCommand() *cobra.Command {
+	command := &cobra.Command{
+		Use:   "bind",
+		Short: "Let the current workspace use tmc",
+		Long: `Bind the workspace that the kubeconfig points at to tmc's APIExport, accept the
+permissions that the export asks for (see 'kubectl get apibinding -o yaml' for which),
+and wait until workloads can be created.`,
+		Example: bindExample,
+		Args:    cobra.NoArgs,
+	}
+	options := newKCPOptions(command)
+	command.RunE = func(command *cobra.Command, _ []string) error {
+		options.complete(command)
+		if err := options.validate(); err != nil {
+			return err
+		}
+		return runBind(command.Context(), options)
+	}
+	return command
+}
+
+// runBind binds and says that it is done.
+func runBind(ctx context.Context, options *kcpOptions) error {
+	installation, err := options.installOptions()
+	if err != nil {
+		return err
+	}
+	if err := install.Bind(ctx, installation); err != nil {
+		return err
+	}
+	fmt.Fprintln(options.out, "the workspace is bound: workloads can be created")
+	return nil
+}

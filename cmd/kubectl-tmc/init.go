@@ -1,0 +1,50 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/kcp-tmc/tmc/pkg/install"
+)
+
+const initExample = `  # Install into root:tmc of the kcp that the kubeconfig points at
+  kubectl tmc init`
+
+// newInitCommand returns the command that installs the kcp side.
+func newInitCommand() *cobra.Command {
+	command := &cobra.Command{
+		Use:   "init",
+		Short: "Install the kcp side: provider workspace, APIs and permissions",
+		Long: `Install the kcp side of tmc into the provider workspace: the schemas of the kinds that
+are served, the APIExport and the RBAC rules. The workspace is made if it is missing.
+It does not matter which workspace the kubeconfig points at.
+
+Run it again at any time, and after an update of tmc: only what differs is written.`,
+		Example: initExample,
+		Args:    cobra.NoArgs,
+	}
+	options := newKCPOptions(command)
+	command.RunE = func(command *cobra.Command, _ []string) error {
+		options.complete(command)
+		if err := options.validate(); err != nil {
+			return err
+		}
+		return runInit(command.Context(), options)
+	}
+	return command
+}
+
+// runInit installs and says what can be done then.
+func runInit(ctx context.Context, options *kcpOptions) error {
+	installation, err := options.installOptions()
+	if err != nil {
+		return err
+	}
+	if err := install.Init(ctx, installation); err != nil {
+		return err
+	}
+	fmt.Fprintf(options.out, "workspace %s is ready: run `kubectl tmc bind` in the workspaces that are to use it\n", options.providerWorkspace)
+	return nil
+}

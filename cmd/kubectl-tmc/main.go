@@ -1,0 +1,48 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/go-logr/logr"
+	"github.com/spf13/cobra"
+	"k8s.io/component-base/version"
+	"k8s.io/klog/v2"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	err := newCommand().ExecuteContext(ctx)
+	stop()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "error:", err)
+		os.Exit(1)
+	}
+}
+
+// newCommand returns the plugin's root command.
+func newCommand() *cobra.Command {
+	// client-go logs what it also returns as errors.
+	klog.SetLogger(logr.Discard())
+	command := &cobra.Command{
+		Use:     "kubectl-tmc",
+		Short:   "Use many Kubernetes clusters as one, through kcp",
+		Version: version.Get().String(),
+		Args:    cobra.NoArgs,
+		// main prints errors; a failed request does not call for the usage.
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Annotations:   map[string]string{cobra.CommandDisplayNameAnnotation: "kubectl tmc"},
+		RunE: func(command *cobra.Command, _ []string) error {
+			return command.Help()
+		},
+	}
+	command.SetFlagErrorFunc(func(command *cobra.Command, err error) error {
+		return fmt.Errorf("%w\nSee '%s --help'", err, command.CommandPath())
+	})
+	command.AddCommand(newInitCommand(), newBindCommand())
+	return command
+}

@@ -1,0 +1,134 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"sigs.k8s.io/yaml"
+
+	apisv1alpha1 "github.com/kcp-dev/sdk/apis/apis/v1alpha1"
+
+	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
+)
+
+func TestTheTableHasWhatIsSynced(t *testing.T) {
+	var served []schema.GroupVersionResource
+	for _, k := range kinds {
+		served = append(served, schema.GroupVersionResource{Group: k.group, Version: k.version, Resource: k.resource})
+	}
+	if diff := cmp.Diff(v1alpha1.SyncedResources(), served); diff != "" {
+		t.Errorf("kinds.go differs from SyncedResources (-synced +served)\n%s", diff)
+	}
+}
+
+func TestSchemaName(t *testing.T) {
+	deployments := kind{group: "apps", version: "v1", resource: "deployments"}
+	services := kind{version: "v1", resource: "services"}
+	spec := apisv1alpha1.APIResourceSchemaSpec{Group: "apps"}
+	name := func(k kind, spec apisv1alpha1.APIResourceSchemaSpec) string {
+		t.Helper()
+		name, err := schemaName(k, spec)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return name
+	}
+
+	if got := name(deployments, spec); !strings.HasPrefix(got, "v1-") || !strings.HasSuffix(got, ".deployments.apps") {
+		t.Errorf("got %s, want v1-<hash>.deployments.apps, the form that kcp's admission wants", got)
+	}
+	if got := name(services, spec); !strings.HasSuffix(got, ".services.core") {
+		t.Errorf("got %s, want the core group to be called core, as kcp does", got)
+	}
+	if first, second := name(deployments, spec), name(deployments, *spec.DeepCopy()); first != second {
+		t.Errorf("the same content is called %s and %s", first, second)
+	}
+	if name(deployments, spec) == name(deployments, apisv1alpha1.APIResourceSchemaSpec{Group: "other"}) {
+		t.Error("different content gives the same name, but nobody can change a schema")
+	}
+}
+
+func TestSchemaOfACustomResourceDefinition(t *testing.T) {
+	root := t.TempDir()
+	crd := `
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: {name: widgets.test.k8s.io}
+spec:
+  group: test.k8s.io
+  scope: Cluster
+  names: {kind: Widget, listKind: WidgetList, plural: widgets, singular: widget}
+  versions:
+  - name: v1
+    served: true
+    storage: true
+    subresources: {status: {}}
+    additionalPrinterColumns: [{name: Age, type: date, jsonPath: .metadata.creationTimestamp}]
+    schema: {openAPIV3Schema: {type: object, properties: {spec: {type: string}}}}
+`
+	if err := os.WriteFile(filepath.Join(root, "crd.yaml"), []byte(crd), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	got, err := schemaFor(kind{group: "test.k8s.io", version: "v1", resource: "widgets", crdFile: "crd.yaml"}, nil, root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	version := got.Spec.Versions[0]
+	if version.Subresources.Status == nil || len(version.AdditionalPrinterColumns) != 1 {
+		t.Errorf("subresources or columns are lost: %+v", version)
+	}
+	if want := `{"type":"object","properties":{"spec":{"type":"string"}}}`; string(version.Schema.Raw) != want {
+		t.Errorf("got the schema %s, want %s", version.Schema.Raw, want)
+	}
+	if got.Annotations["api-approved.kubernetes.io"] == "" {
+		t.Error("the annotation is missing without which a server takes no kind of a k8s.io group")
+	}
+}
+
+func TestYAMLSurvivesAnyText(t *testing.T) {
+	for _, text := range []string{
+		"a: b # c", " leading", "trailing ", "tabs\tand\nnew lines\n\n", "'quotes' \"both\"",
+		"- list\n  more", "null", "0x10", "\u2028", strings.Repeat("long ", 100), "`backticks`\n - x\n",
+	} {
+		data, err := encode(map[string]any{"description": text})
+		if err != nil {
+			t.Errorf("%q: %v", text, err)
+			continue
+		}
+		var got map[string]string
+		if err := yaml.Unmarshal(data, &got); err != nil || got["description"] != text {
+			t.Errorf("%q became %q (%v)", text, got["description"], err)
+		}
+	}
+}
+
+func TestWritingChangesOnlyWhatDiffers(t *testing.T) {
+	dir := t.TempDir()
+	files := map[string][]byte{"a.yaml": []byte("a"), "schemas/b.yaml": []byte("b")}
+	steps := []struct {
+		reason string
+		files  map[string][]byte
+		want   []string
+	}{
+		{"everything is new", files, []string{"a.yaml", "schemas/b.yaml"}},
+		{"nothing has changed", files, nil},
+		{"one file has changed", map[string][]byte{"a.yaml": []byte("A"), "schemas/b.yaml": []byte("b")}, []string{"a.yaml"}},
+		{"a kind is not served any more", map[string][]byte{"a.yaml": []byte("A")}, []string{"schemas/b.yaml"}},
+	}
+	for _, step := range steps {
+		got, err := write(dir, step.files)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(step.want, got); diff != "" {
+			t.Errorf("%s: (-want +got)\n%s", step.reason, diff)
+		}
+		if stale, err := compare(dir, step.files); err != nil || len(stale) > 0 {
+			t.Errorf("%s: after writing, %v is out of date (%v)", step.reason, stale, err)
+		}
+	}
+}

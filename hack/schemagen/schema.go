@@ -1,0 +1,129 @@
+package main
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"k8s.io/apiextensions-apiserver/pkg/apihelpers"
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/yaml"
+
+	apisv1alpha1 "github.com/kcp-dev/sdk/apis/apis/v1alpha1"
+	apisv1alpha2 "github.com/kcp-dev/sdk/apis/apis/v1alpha2"
+
+	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
+)
+
+// schemaFor returns the APIResourceSchema of one kind, from its OpenAPI document or
+// from its CustomResourceDefinition under root.
+func schemaFor(k kind, openAPI []byte, root string) (*apisv1alpha1.APIResourceSchema, error) {
+	spec, err := specFor(k, openAPI, root)
+	if err != nil {
+		return nil, err
+	}
+	name, err := schemaName(k, *spec)
+	if err != nil {
+		return nil, err
+	}
+	return &apisv1alpha1.APIResourceSchema{
+		TypeMeta:   metav1.TypeMeta{APIVersion: apisv1alpha1.SchemeGroupVersion.String(), Kind: "APIResourceSchema"},
+		ObjectMeta: metav1.ObjectMeta{Name: name, Annotations: approval(k.group)},
+		Spec:       *spec,
+	}, nil
+}
+
+// approval returns the annotation without which an API server takes no definition of
+// a kind in the community's groups (kubernetes/enhancements, KEP-1111), nil for others.
+func approval(group string) map[string]string {
+	if !apihelpers.IsProtectedCommunityGroup(group) {
+		return nil
+	}
+	return map[string]string{apiextensionsv1.KubeAPIApprovedAnnotation: "unapproved, served by tmc"}
+}
+
+// specFor returns the spec of a kind's schema.
+func specFor(k kind, openAPI []byte, root string) (*apisv1alpha1.APIResourceSchemaSpec, error) {
+	if k.crdFile != "" {
+		return specFromCRD(filepath.Join(root, k.crdFile))
+	}
+	schema, err := convertKind(openAPI, k, definitionOverlays)
+	if err != nil {
+		return nil, err
+	}
+	version := apisv1alpha1.APIResourceVersion{
+		Name: k.version, Served: true, Storage: true,
+		Subresources:             k.subresources,
+		AdditionalPrinterColumns: k.columns,
+	}
+	if err := version.SetSchema(&schema); err != nil {
+		return nil, err
+	}
+	return &apisv1alpha1.APIResourceSchemaSpec{
+		Group: k.group,
+		Names: apiextensionsv1.CustomResourceDefinitionNames{
+			Kind: k.kind, ListKind: k.kind + "List", Plural: k.resource, Singular: k.singular,
+			ShortNames: k.shortNames, Categories: k.categories,
+		},
+		Scope:    k.scope,
+		Versions: []apisv1alpha1.APIResourceVersion{version},
+	}, nil
+}
+
+// specFromCRD returns the spec that says the same as a CustomResourceDefinition.
+func specFromCRD(file string) (*apisv1alpha1.APIResourceSchemaSpec, error) {
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	var crd apiextensionsv1.CustomResourceDefinition
+	if err := yaml.Unmarshal(data, &crd); err != nil {
+		return nil, fmt.Errorf("%s is no CustomResourceDefinition: %w", file, err)
+	}
+	schema, err := apisv1alpha1.CRDToAPIResourceSchema(&crd, "v1")
+	if err != nil {
+		return nil, fmt.Errorf("converting %s: %w", file, err)
+	}
+	return &schema.Spec, nil
+}
+
+// schemaName returns a name that is another one when the content is another one,
+// because kcp lets nobody change a schema. The form prefix.resource.group, with "core"
+// for the core group, is kcp's (admission of APIResourceSchemas).
+func schemaName(k kind, spec apisv1alpha1.APIResourceSchemaSpec) (string, error) {
+	data, err := json.Marshal(spec)
+	if err != nil {
+		return "", err
+	}
+	sum := sha256.Sum256(data)
+	return fmt.Sprintf("%s-%s.%s", k.version, hex.EncodeToString(sum[:4]), resourceName(k)), nil
+}
+
+// resourceName returns resource.group as kcp writes it in names.
+func resourceName(k kind) string {
+	if k.group == "" {
+		return k.resource + ".core"
+	}
+	return k.resource + "." + k.group
+}
+
+// exportOf returns the APIExport that serves the kinds with the named schemas, given in
+// the same order.
+func exportOf(kinds []kind, schemaNames []string) *apisv1alpha2.APIExport {
+	export := &apisv1alpha2.APIExport{
+		TypeMeta:   metav1.TypeMeta{APIVersion: apisv1alpha2.SchemeGroupVersion.String(), Kind: "APIExport"},
+		ObjectMeta: metav1.ObjectMeta{Name: v1alpha1.APIExportName},
+		Spec:       apisv1alpha2.APIExportSpec{PermissionClaims: permissionClaims},
+	}
+	for i, k := range kinds {
+		export.Spec.Resources = append(export.Spec.Resources, apisv1alpha2.ResourceSchema{
+			Name: k.resource, Group: k.group, Schema: schemaNames[i],
+			Storage: apisv1alpha2.ResourceSchemaStorage{CRD: &apisv1alpha2.ResourceSchemaStorageCRD{}},
+		})
+	}
+	return export
+}

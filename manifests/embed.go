@@ -1,0 +1,104 @@
+package manifests
+
+import (
+	"bytes"
+	"embed"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
+
+	apisv1alpha1 "github.com/kcp-dev/sdk/apis/apis/v1alpha1"
+	apisv1alpha2 "github.com/kcp-dev/sdk/apis/apis/v1alpha2"
+)
+
+//go:embed kcp
+var files embed.FS
+
+// Schemas returns the APIResourceSchemas that the APIExport refers to, by file name.
+// Their names change with their content. It fails when an embedded file is broken.
+func Schemas() ([]*apisv1alpha1.APIResourceSchema, error) {
+	objects, err := read("kcp/schemas")
+	if err != nil {
+		return nil, err
+	}
+	return typed[apisv1alpha1.APIResourceSchema](objects)
+}
+
+// Export returns the APIExport. It fails when the embedded file is broken.
+func Export() (*apisv1alpha2.APIExport, error) {
+	objects, err := readFile("kcp/apiexport-tmc.kcp.io.yaml")
+	if err != nil {
+		return nil, err
+	}
+	exports, err := typed[apisv1alpha2.APIExport](objects)
+	if err != nil {
+		return nil, err
+	}
+	if len(exports) != 1 {
+		return nil, fmt.Errorf("expected one APIExport, found %d", len(exports))
+	}
+	return exports[0], nil
+}
+
+// RBAC returns the RBAC objects of the provider workspace, in the order in which they
+// are to be applied. It fails when an embedded file is broken.
+func RBAC() ([]*unstructured.Unstructured, error) {
+	return read("kcp/rbac")
+}
+
+// read returns the objects of all files of a directory, in the order of the names.
+func read(dir string) ([]*unstructured.Unstructured, error) {
+	entries, err := fs.ReadDir(files, dir)
+	if err != nil {
+		return nil, err
+	}
+	var objects []*unstructured.Unstructured
+	for _, entry := range entries {
+		found, err := readFile(dir + "/" + entry.Name())
+		if err != nil {
+			return nil, err
+		}
+		objects = append(objects, found...)
+	}
+	return objects, nil
+}
+
+// readFile returns the objects of one file, which may have several documents.
+func readFile(name string) ([]*unstructured.Unstructured, error) {
+	data, err := files.ReadFile(name)
+	if err != nil {
+		return nil, err
+	}
+	decoder := utilyaml.NewYAMLOrJSONDecoder(bytes.NewReader(data), 4096)
+	var objects []*unstructured.Unstructured
+	for {
+		object := &unstructured.Unstructured{}
+		err := decoder.Decode(object)
+		if errors.Is(err, io.EOF) {
+			return objects, nil
+		}
+		if err != nil {
+			return nil, fmt.Errorf("reading %s: %w", name, err)
+		}
+		objects = append(objects, object)
+	}
+}
+
+// typed returns the objects as Go types. It is strict: a field that the type does not
+// have is an error.
+func typed[T any](objects []*unstructured.Unstructured) ([]*T, error) {
+	var result []*T
+	for _, object := range objects {
+		into := new(T)
+		if err := runtime.DefaultUnstructuredConverter.FromUnstructuredWithValidation(object.Object, into, true); err != nil {
+			return nil, fmt.Errorf("%s %s: %w", object.GetKind(), object.GetName(), err)
+		}
+		result = append(result, into)
+	}
+	return result, nil
+}
