@@ -22,6 +22,10 @@ import (
 	"github.com/kcp-tmc/tmc/pkg/kcp"
 )
 
+// placementGrace is how long the placement of a new workload may take before its
+// status says that it is placed nowhere.
+const placementGrace = 2 * time.Second
+
 // upstream is what the aggregator needs of kcp.
 type upstream interface {
 	Cached(key kcp.ObjectKey) *unstructured.Unstructured
@@ -62,10 +66,14 @@ func (a *Aggregator) sync(ctx context.Context, key kcp.ObjectKey) (time.Duration
 	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(upstreamObj.Object, deployment); err != nil {
 		return 0, fmt.Errorf("reading %s: %w", key, err)
 	}
+	placed := v1alpha1.PlacedClusters(deployment.Labels)
+	if wait := a.untilPlaced(deployment, placed); wait > 0 {
+		return wait, nil
+	}
 	merged := aggregate.Deployment(aggregate.DeploymentInput{
 		Generation:  deployment.Generation,
 		Replicas:    ptr.Deref(deployment.Spec.Replicas, 1),
-		Placed:      v1alpha1.PlacedClusters(deployment.Labels),
+		Placed:      placed,
 		Annotations: deployment.Annotations,
 		Previous:    deployment.Status,
 		Now:         metav1.NewTime(a.now()),
@@ -74,6 +82,16 @@ func (a *Aggregator) sync(ctx context.Context, key kcp.ObjectKey) (time.Duration
 		return 0, nil
 	}
 	return 0, a.write(ctx, key, deployment, merged)
+}
+
+// untilPlaced returns how long to leave a workload alone that has just come and
+// is placed nowhere yet: most are about to be, and a status that says otherwise
+// would be a write for nothing.
+func (a *Aggregator) untilPlaced(deployment *appsv1.Deployment, placed []string) time.Duration {
+	if len(placed) > 0 || !apiequality.Semantic.DeepEqual(deployment.Status, appsv1.DeploymentStatus{}) {
+		return 0
+	}
+	return placementGrace - a.now().Sub(deployment.CreationTimestamp.Time)
 }
 
 // write patches what differs of the status, and nothing else.
