@@ -84,8 +84,8 @@ func decidePlaced(s state) action {
 		return actRefuse
 	case isDeleting(s.downstreamObj):
 		return actNothing // made anew once it is gone
-	case transform.SourceUID(s.downstreamObj) != s.upstreamObj.GetUID():
-		return actDelete // of a namesake that was deleted upstream
+	case isNamesakes(s):
+		return actDelete // its upstream object was deleted
 	case stands(s):
 		return actNothing
 	default:
@@ -104,6 +104,14 @@ func stands(s state) bool {
 func isOurs(s state) bool {
 	origin, ok := transform.OriginOf(s.downstreamObj)
 	return ok && origin == s.origin
+}
+
+// isNamesakes tells whether the copy is that of an earlier upstream object of the
+// same name. One that does not say which it is of has lost an annotation: that is
+// mended, not deleted for.
+func isNamesakes(s state) bool {
+	uid := transform.SourceUID(s.downstreamObj)
+	return uid != "" && uid != s.upstreamObj.GetUID()
 }
 
 // isPlaced tells whether the upstream object is to be on the cluster.

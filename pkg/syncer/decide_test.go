@@ -96,6 +96,7 @@ func TestEveryStateHasOneAction(t *testing.T) {
 		"AnotherWorkspacesCopy":  {"it has that name already", here, copyOf(t, here, annotated(v1alpha1.SourceClusterAnnotation, "other")), false, actRefuse},
 		"AnotherSyncersCopy":     {"made under another cluster name", here, copyOf(t, here, annotated(v1alpha1.TargetClusterAnnotation, "west")), false, actRefuse},
 		"ANamesakesCopy":         {"its upstream object was deleted, and with it goes the copy", here, copyOf(t, here, annotated(v1alpha1.SourceUIDAnnotation, "earlier")), false, actDelete},
+		"ACopyWithoutAUID":       {"an annotation that was taken off is drift", here, copyOf(t, here, annotated(v1alpha1.SourceUIDAnnotation, ""), func(o *unstructured.Unstructured) { o.SetManagedFields(nil) }), false, actUpdate},
 		"ACopyOnItsWayOut":       {"it is made anew once it is gone", here, copyOf(t, here, deleting), false, actNothing},
 
 		"DeletedUpstream":           {"the copy goes first", upstreamDeployment(placed, held, deleting), copyOf(t, here), false, actDelete},

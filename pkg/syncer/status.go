@@ -37,8 +37,11 @@ func (s *Syncer) syncStatus(ctx context.Context, key kcp.ObjectKey) (time.Durati
 	}
 	annotation := v1alpha1.StatusAnnotation(s.cluster)
 	present, reported := st.upstreamObj.GetAnnotations()[annotation]
-	if encoded == present || !reported && !hasNews(report) {
+	if encoded == present {
 		return 0, nil
+	}
+	if wait := s.untilNews(st, report); !reported && wait > 0 {
+		return wait, nil
 	}
 	if wait := reportInterval - s.now().Sub(remembered.reported); wait > 0 {
 		return wait, nil
@@ -54,10 +57,18 @@ func (s *Syncer) syncStatus(ctx context.Context, key kcp.ObjectKey) (time.Durati
 	return 0, nil
 }
 
-// hasNews tells whether a first report says anything: there is a copy, or a
-// reason why there is none.
-func hasNews(report v1alpha1.Report) bool {
-	return report.LocalGeneration > 0 || len(report.Problems) > 0
+// untilNews returns how long to hold a first report back that says nothing yet:
+// until there is a copy, and for as long as the copy is so new that its own
+// controller is about to give it a status.
+func (s *Syncer) untilNews(st state, report v1alpha1.Report) time.Duration {
+	switch {
+	case len(report.Problems) > 0 || len(report.Counters) > 0 || len(report.Conditions) > 0:
+		return 0
+	case st.downstreamObj == nil:
+		return reportInterval // its event will come, or a problem
+	default:
+		return reportInterval - s.now().Sub(st.downstreamObj.GetCreationTimestamp().Time)
+	}
 }
 
 // warn records an event for each problem that the previous report did not have.
