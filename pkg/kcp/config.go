@@ -1,10 +1,13 @@
 package kcp
 
 import (
+	"errors"
 	"fmt"
+	"net/http"
 	"net/url"
 	"strings"
 
+	utilnet "k8s.io/apimachinery/pkg/util/net"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 
@@ -28,8 +31,28 @@ func Unlimited(config *rest.Config, userAgent string) *rest.Config {
 	config = rest.CopyConfig(config)
 	config.UserAgent = userAgent
 	config.QPS = -1
+	config.Wrap(func(next http.RoundTripper) http.RoundTripper { return &plainRefusals{next} })
 	return config
 }
+
+// plainRefusals turns a refused connection into an error like any other. A
+// reflector that recognises one tries again by itself: without telling its error
+// handler, so that nobody reads what is the matter, and in watch-list mode deaf to
+// the end of its context for half a minute. (isWatchErrorRetriable in
+// k8s.io/client-go/tools/cache/reflector.go.)
+type plainRefusals struct{ http.RoundTripper }
+
+// RoundTrip implements http.RoundTripper.
+func (t *plainRefusals) RoundTrip(request *http.Request) (*http.Response, error) {
+	response, err := t.RoundTripper.RoundTrip(request)
+	if utilnet.IsConnectionRefused(err) {
+		return response, errors.New(err.Error())
+	}
+	return response, err
+}
+
+// WrappedRoundTripper implements utilnet.RoundTripperWrapper.
+func (t *plainRefusals) WrappedRoundTripper() http.RoundTripper { return t.RoundTripper }
 
 // SplitHost takes the server URL of a kubeconfig apart into kcp's base URL and
 // the workspace that it points at, empty when it points at none.
