@@ -25,6 +25,7 @@ func buildReport(s state, problems []v1alpha1.Problem) v1alpha1.Report {
 	}
 	if stands(s) {
 		report.Generation = transform.AppliedGeneration(s.downstreamObj)
+		report.Inputs = s.downstreamObj.GetAnnotations()[v1alpha1.SourceInputsAnnotation]
 	}
 	content := s.downstreamObj.Object
 	report.LocalGeneration = s.downstreamObj.GetGeneration()
@@ -34,6 +35,8 @@ func buildReport(s state, problems []v1alpha1.Problem) v1alpha1.Report {
 	}
 	status, _, _ := unstructured.NestedMap(content, "status")
 	report.Counters = counters(status)
+	report.Texts = texts(status)
+	report.Addresses, _, _ = unstructured.NestedSlice(status, "loadBalancer", "ingress")
 	report.Conditions = conditions(status)
 	return report
 }
@@ -47,6 +50,21 @@ func counters(status map[string]any) map[string]int64 {
 		}
 	}
 	return counters
+}
+
+// longestText is how long a string of a status may be to go into the report: a
+// revision or a time, not the list of a Job's completed indexes.
+const longestText = 128
+
+// texts returns the short strings of a status.
+func texts(status map[string]any) map[string]string {
+	texts := map[string]string{}
+	for name, value := range status {
+		if text, isText := value.(string); isText && text != "" && len(text) <= longestText {
+			texts[name] = text
+		}
+	}
+	return texts
 }
 
 // conditions returns the conditions of a status without their times.

@@ -23,38 +23,57 @@ func (s *Syncer) syncStatus(ctx context.Context, key kcp.ObjectKey) (time.Durati
 		return 0, nil // the spec loop comes first, and queues the status
 	}
 	st, err := s.gather(key)
-	if err != nil {
-		return 0, err
-	}
 	// An object that leaves keeps its last report until it is released.
-	if st.desired == nil || !hasFinalizer(st.upstreamObj, s.cluster) {
-		return 0, nil
+	if err != nil || st.desired == nil || !hasFinalizer(st.upstreamObj, s.cluster) {
+		return 0, err
 	}
 	report := buildReport(st, remembered.problems)
-	encoded, err := report.Encode()
-	if err != nil {
+	present, reported := st.upstreamObj.GetAnnotations()[v1alpha1.StatusAnnotation(s.cluster)]
+	same, err := s.says(present, report)
+	if err != nil || same {
 		return 0, err
 	}
-	annotation := v1alpha1.StatusAnnotation(s.cluster)
-	present, reported := st.upstreamObj.GetAnnotations()[annotation]
-	if encoded == present {
-		return 0, nil
+	wait := reportInterval - s.now().Sub(remembered.reported)
+	if !reported {
+		wait = s.untilNews(st, report)
 	}
-	if wait := s.untilNews(st, report); !reported && wait > 0 {
+	if wait > 0 {
 		return wait, nil
 	}
-	if wait := reportInterval - s.now().Sub(remembered.reported); wait > 0 {
-		return wait, nil
-	}
-	if err := s.patchUpstream(ctx, key, kcp.MetadataPatch{
-		Of:          st.upstreamObj,
-		Annotations: map[string]*string{annotation: &encoded},
-	}); err != nil {
+	if err := s.writeReport(ctx, key, st.upstreamObj, report); err != nil {
 		return 0, err
 	}
-	s.memories.update(key, func(m *memory) { m.reported = s.now() })
 	s.warn(st.upstreamObj, present, report)
 	return 0, nil
+}
+
+// writeReport stamps the report and patches the annotation.
+func (s *Syncer) writeReport(ctx context.Context, key kcp.ObjectKey, upstreamObj *unstructured.Unstructured, report v1alpha1.Report) error {
+	now := s.now()
+	report.Written = now.UTC().Format(v1alpha1.WrittenLayout)
+	encoded, err := report.Encode()
+	if err != nil {
+		return err
+	}
+	if err := s.patchUpstream(ctx, key, kcp.MetadataPatch{
+		Of:          upstreamObj,
+		Annotations: map[string]*string{v1alpha1.StatusAnnotation(s.cluster): &encoded},
+	}); err != nil {
+		return err
+	}
+	s.memories.update(key, func(m *memory) { m.reported = now })
+	return nil
+}
+
+// says tells whether the annotation, as it stands, says just what the report
+// does, whenever it was written. It compares bytes: a report that somebody has
+// rewritten or added to is written anew.
+func (s *Syncer) says(present string, report v1alpha1.Report) (bool, error) {
+	// What cannot be read was written at no time, and is not what we would write.
+	standing, _ := v1alpha1.ParseReport(s.cluster, present)
+	report.Written = standing.Written
+	encoded, err := report.Encode()
+	return encoded == present, err
 }
 
 // untilNews returns how long to hold a first report back that says nothing yet:

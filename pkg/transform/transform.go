@@ -63,8 +63,26 @@ func downstreamAnnotations(upstreamObj *unstructured.Unstructured, origin Origin
 	annotations[v1alpha1.SourceNameAnnotation] = origin.Name
 	annotations[v1alpha1.SourceUIDAnnotation] = string(upstreamObj.GetUID())
 	annotations[v1alpha1.SourceGenerationAnnotation] = strconv.FormatInt(upstreamObj.GetGeneration(), 10)
+	annotations[v1alpha1.SourceInputsAnnotation] = Inputs(upstreamObj, origin.Cluster)
 	annotations[v1alpha1.TargetClusterAnnotation] = origin.Cluster
 	return annotations
+}
+
+// Inputs stands, in 16 hexadecimal digits, for what of the upstream object shapes
+// a cluster's copy without moving the generation: the labels and annotations that
+// go down, and what is said for that cluster alone.
+func Inputs(upstreamObj *unstructured.Unstructured, cluster string) string {
+	annotations := upstreamObj.GetAnnotations()
+	data, err := json.Marshal([]any{
+		usersOwn(upstreamObj.GetLabels()),
+		usersOwn(annotations),
+		annotations[v1alpha1.OverrideAnnotationPrefix+cluster],
+		annotations[v1alpha1.ReplicasAnnotationPrefix+cluster],
+	})
+	if err != nil {
+		return "" // cannot be: these are maps of strings
+	}
+	return hash(data)[:16]
 }
 
 // usersOwn returns the entries of labels or annotations that go down.

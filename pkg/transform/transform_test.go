@@ -102,6 +102,7 @@ func TestACopyCarriesTheUsersFieldsAndNoneOfTheUpstreamServers(t *testing.T) {
 				v1alpha1.SourceNameAnnotation:       "web",
 				v1alpha1.SourceUIDAnnotation:        "u-1",
 				v1alpha1.SourceGenerationAnnotation: "3",
+				v1alpha1.SourceInputsAnnotation:     Inputs(upstreamObj, "east"),
 				v1alpha1.TargetClusterAnnotation:    "east",
 				v1alpha1.AppliedHashAnnotation:      got.GetAnnotations()[v1alpha1.AppliedHashAnnotation],
 			},
@@ -146,6 +147,33 @@ func TestTheHashFollowsEverythingThatIsApplied(t *testing.T) {
 			got := desiredOf(t, upstreamObj).GetAnnotations()[v1alpha1.AppliedHashAnnotation]
 			if (got == base) != tc.same {
 				t.Errorf("hash stayed: %t, want %t: %s", got == base, tc.same, tc.reason)
+			}
+		})
+	}
+}
+
+func TestInputsAreWhatShapesOneClustersCopyBesideTheGeneration(t *testing.T) {
+	base := Inputs(fromFile(t, "upstream.yaml"), "east")
+	cases := map[string]struct {
+		annotation string
+		same       bool
+	}{
+		"AUsersAnnotation":   {"note", false},
+		"ItsOverride":        {v1alpha1.OverrideAnnotationPrefix + "east", false},
+		"ItsShare":           {v1alpha1.ReplicasAnnotationPrefix + "east", false},
+		"AnothersOverride":   {v1alpha1.OverrideAnnotationPrefix + "west", true},
+		"AReport":            {v1alpha1.StatusAnnotation("east"), true},
+		"APlacementsRequest": {v1alpha1.TargetClustersAnnotation, true},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			upstreamObj := fromFile(t, "upstream.yaml")
+			upstreamObj.SetGeneration(99)
+			annotations := upstreamObj.GetAnnotations()
+			annotations[tc.annotation] = "changed"
+			upstreamObj.SetAnnotations(annotations)
+			if got := Inputs(upstreamObj, "east"); (got == base) != tc.same {
+				t.Errorf("inputs stayed: %t, want %t", got == base, tc.same)
 			}
 		})
 	}

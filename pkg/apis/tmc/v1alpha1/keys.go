@@ -26,9 +26,24 @@ const (
 	// all clusters; empty means nowhere. The user writes it, the scheduler
 	// reads it.
 	TargetClustersAnnotation = GroupName + "/target-clusters"
+	// StatusStrategyAnnotation names how the clusters' reports become one status:
+	// one of the StatusStrategy constants. The user writes it, the aggregator reads
+	// it.
+	StatusStrategyAnnotation = GroupName + "/status-strategy"
 	// AllClusters is the value of TargetClustersAnnotation, or one element of
 	// it, that stands for every cluster.
 	AllClusters = "*"
+)
+
+// The values of StatusStrategyAnnotation.
+const (
+	// StatusStrategyUnion, the default: the worst condition counts.
+	StatusStrategyUnion = "union"
+	// StatusStrategyMajority: a condition holds when more than half of the placed
+	// clusters say so.
+	StatusStrategyMajority = "majority"
+	// StatusStrategyLatest: the newest report alone.
+	StatusStrategyLatest = "latest"
 )
 
 // Prefixes of the keys on the upstream object that end in a cluster's name.
@@ -47,6 +62,14 @@ const (
 	// FinalizerPrefix starts the finalizer that a cluster's syncer sets before
 	// its first downstream write and removes when its copy is gone.
 	FinalizerPrefix = "syncer." + GroupName + "/"
+	// ReplicasAnnotationPrefix starts the annotation that holds a cluster's share of
+	// the replicas, where they are divided. The scheduler writes it, that cluster's
+	// syncer reads it.
+	ReplicasAnnotationPrefix = "replicas." + GroupName + "/"
+	// OverrideAnnotationPrefix starts the annotation that holds a JSON patch (RFC
+	// 6902) of one cluster's copy. The user writes it, that cluster's syncer reads
+	// it.
+	OverrideAnnotationPrefix = "override." + GroupName + "/"
 	// StatusAnnotationPrefix starts the annotation that holds a cluster's
 	// Report. That cluster's syncer writes it, the aggregator reads it.
 	StatusAnnotationPrefix = "status." + GroupName + "/"
@@ -67,6 +90,9 @@ const (
 	SourceNameAnnotation       = GroupName + "/source-name"
 	SourceUIDAnnotation        = GroupName + "/source-uid"
 	SourceGenerationAnnotation = GroupName + "/source-generation"
+	// SourceInputsAnnotation stands for what else of the upstream object shaped the
+	// copy: what the report says that it was made from.
+	SourceInputsAnnotation = GroupName + "/source-inputs"
 	// TargetClusterAnnotation names the cluster that the copy was made for: two
 	// syncers on one cluster under two names do not take each other's copies.
 	TargetClusterAnnotation = GroupName + "/target-cluster"

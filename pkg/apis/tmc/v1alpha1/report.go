@@ -28,6 +28,8 @@ type Report struct {
 	// Generation is the upstream generation that the copy was made from; 0 when
 	// there is no copy.
 	Generation int64 `json:"gen,omitempty"`
+	// Inputs stands for what else shaped the copy, as transform.Inputs gives it.
+	Inputs string `json:"in,omitempty"`
 	// LocalGeneration and LocalObservedGeneration are the copy's own
 	// metadata.generation and status.observedGeneration.
 	LocalGeneration         int64 `json:"lgen,omitempty"`
@@ -37,11 +39,22 @@ type Report struct {
 	// Counters are the integer fields of the copy's status by name, zeros left
 	// out.
 	Counters map[string]int64 `json:"n,omitempty"`
+	// Texts are the short string fields of the copy's status by name: revisions,
+	// times, phases.
+	Texts map[string]string `json:"s,omitempty"`
+	// Addresses are the entries of the copy's status.loadBalancer.ingress.
+	Addresses []any `json:"lb,omitempty"`
 	// Conditions are the conditions of the copy's status, in their order.
 	Conditions []ReportCondition `json:"cond,omitempty"`
 	// Problems say why the copy is not what it should be.
 	Problems []Problem `json:"problems,omitempty"`
+	// Written is when the rest of the report last changed, by the cluster's clock,
+	// as WrittenLayout has it: these times sort as they are.
+	Written string `json:"at,omitempty"`
 }
+
+// WrittenLayout is the form, for time.Format, of a report's Written.
+const WrittenLayout = "2006-01-02T15:04:05.000Z"
 
 // ReportCondition is a condition of the copy, without the times that move while
 // nothing changes.

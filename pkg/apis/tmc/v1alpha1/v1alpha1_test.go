@@ -11,7 +11,8 @@ import (
 // ordinary is what a cluster says of a Deployment on which all is well.
 func ordinary() Report {
 	return Report{
-		Version: ReportVersion, Cluster: "europe-west4-production-a", Generation: 12, LocalGeneration: 14, LocalObservedGeneration: 14,
+		Version: ReportVersion, Cluster: "europe-west4-production-a", Generation: 12, Inputs: "0123456789abcdef",
+		LocalGeneration: 14, LocalObservedGeneration: 14, Written: "2026-01-01T00:00:00.000Z",
 		Replicas: new(int64(20)),
 		Counters: map[string]int64{"replicas": 20, "updatedReplicas": 20, "readyReplicas": 20, "availableReplicas": 20},
 		Conditions: []ReportCondition{
@@ -45,6 +46,40 @@ func TestTheReportsOf250ClustersFitOneObject(t *testing.T) {
 	if len(encoded) >= 700 {
 		t.Errorf("an ordinary report has %d bytes, want less than 700:\n%s", len(encoded), encoded)
 	}
+}
+
+func FuzzParseReport(f *testing.F) {
+	encoded, err := ordinary().Encode()
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(encoded)
+	for _, seed := range []string{"", "{}", `{"v":1,"cluster":"east"}`, `{"v":1e0,"cluster":"east","lb":[{}],"s":{"a":"b"}}`, `[[[[`, `{"v":9223372036854775808}`} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, value string) {
+		report, err := ParseReport("east", value)
+		if err != nil {
+			if diff := cmp.Diff(Report{}, report); diff != "" {
+				t.Fatalf("something of an unreadable report was kept:\n%s", diff)
+			}
+			return
+		}
+		if report.Version != ReportVersion || report.Cluster != "east" {
+			t.Fatalf("believed version %d of cluster %q", report.Version, report.Cluster)
+		}
+		again, err := report.Encode()
+		if err != nil {
+			t.Fatalf("what was read cannot be written: %v", err)
+		}
+		reread, err := ParseReport("east", again)
+		if err != nil {
+			t.Fatalf("what was written cannot be read: %v", err)
+		}
+		if twice, _ := reread.Encode(); twice != again {
+			t.Fatalf("it changes each time it is written: %s, then %s", again, twice)
+		}
+	})
 }
 
 func TestOnlyTheClustersOwnReadableReportIsBelieved(t *testing.T) {
