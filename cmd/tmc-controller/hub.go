@@ -52,13 +52,14 @@ func newHub(config hubConfig) (*hub, error) {
 	}
 	h := &hub{config: config, upstream: upstream}
 	h.recorder = kcp.NewRecorder(upstream, v1alpha1.ControllerFieldManager)
+	notices := kcp.NewNotices(h.recorder)
 	h.scheduler = scheduler.New(scheduler.Config{
 		Upstream: upstream,
-		Recorder: h.recorder,
+		Notices:  notices,
 		Clusters: config.clusters,
 		Default:  config.defaultPlacement,
 	})
-	h.aggregator = aggregator.New(upstream)
+	h.aggregator = aggregator.New(upstream, notices)
 	upstream.Handle(h.scheduler.OnUpstream)
 	upstream.Handle(h.aggregator.OnUpstream)
 	return h, nil

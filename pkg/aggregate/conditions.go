@@ -3,18 +3,28 @@ package aggregate
 import (
 	"cmp"
 	"fmt"
+	"slices"
+	"time"
 
-	appsv1 "k8s.io/api/apps/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
 )
 
+// Condition types of Deployments.
+const (
+	available      = "Available"
+	progressing    = "Progressing"
+	replicaFailure = "ReplicaFailure"
+)
+
 // Reasons of our own.
 const (
-	reasonNoClusters  = "NoClusters"
-	reasonNotReported = "NotReported"
-	reasonSynced      = "Synced"
+	reasonNoClusters    = "NoClusters"
+	reasonNotReported   = "NotReported"
+	reasonInvalidReport = "InvalidReport"
+	reasonSynced        = "Synced"
+	reasonMerged        = "Merged"
 )
 
 // condition is a merged condition before it has times.
@@ -25,142 +35,224 @@ type condition struct {
 	message       string
 }
 
-// mergeAvailable is true when every placed cluster says so. A cluster that says
-// nothing is not available.
-func mergeAvailable(observations []observation) *condition {
-	merged := &condition{conditionType: string(appsv1.DeploymentAvailable), status: metav1.ConditionFalse}
-	lacking := clustersOf(observations, func(o observation) bool {
-		available, ok := o.report.Condition(string(appsv1.DeploymentAvailable))
-		return !ok || available.Status != metav1.ConditionTrue
-	})
+// says is a test whether a cluster reports the condition with the status.
+func says(conditionType string, status metav1.ConditionStatus) func(observation) bool {
+	return func(o observation) bool {
+		c, ok := o.report.Condition(conditionType)
+		return ok && c.Status == status
+	}
+}
+
+// opinion is what a cluster says for a message to quote.
+func opinion(o observation, c v1alpha1.ReportCondition) string {
+	return o.cluster + ": " + cmp.Or(c.Message, c.Reason, string(c.Status))
+}
+
+// quote returns what the clusters say of which the test holds, and the first of
+// their reasons.
+func quote(observations []observation, conditionType string, test func(observation) bool) (reason string, quotes []string) {
+	for _, o := range observations {
+		if c, ok := o.report.Condition(conditionType); ok && test(o) {
+			reason = cmp.Or(reason, c.Reason)
+			quotes = append(quotes, opinion(o, c))
+		}
+	}
+	return reason, quotes
+}
+
+// mergeAvailable is true when the clusters say so. A cluster that says nothing is
+// not available.
+func mergeAvailable(m *merge) *condition {
+	merged := &condition{conditionType: available, status: metav1.ConditionFalse}
+	isAvailable := says(available, metav1.ConditionTrue)
+	lacking := clustersOf(m.shown, func(o observation) bool { return !isAvailable(o) })
+	total := len(m.shown)
 	switch {
-	case len(observations) == 0:
+	case len(m.placed) == 0:
 		merged.reason, merged.message = reasonNoClusters, "The workload is placed on no cluster."
-	case len(lacking) > 0:
-		merged.reason = reasonUnavailable
-		merged.message = fmt.Sprintf("No minimum availability in %s (%d of %d clusters).", list(lacking, ", "), len(lacking), len(observations))
-	default:
+	case total > 0 && m.strategy.holds(total-len(lacking), total):
 		merged.status, merged.reason = metav1.ConditionTrue, reasonAvailable
-		merged.message = fmt.Sprintf("Minimum availability in %s.", count(len(observations)))
+		merged.message = fmt.Sprintf("Minimum availability in %s.", clusters(total-len(lacking)))
+	default:
+		merged.reason = reasonUnavailable
+		merged.message = fmt.Sprintf("No minimum availability in %s (%d of %s).", list(lacking, ", "), len(lacking), clusters(total))
 	}
 	return merged
 }
 
-// mergeProgressing is false when a cluster has failed, complete when all are, and
-// absent when no cluster has an opinion (a paused Deployment without a deadline).
-func mergeProgressing(observations []observation) *condition {
-	merged := &condition{conditionType: string(appsv1.DeploymentProgressing), status: metav1.ConditionTrue}
-	if failed := firstFailure(observations); failed != nil {
-		return failed
+// hasFailed tells whether the cluster has exceeded the progress deadline of the
+// present inputs: a failure of earlier ones is history.
+func hasFailed(o observation) bool {
+	c, ok := o.report.Condition(progressing)
+	return o.current && ok && c.Reason == reasonDeadlineExceeded
+}
+
+// cannotProgress tells whether the cluster says so for another reason.
+func cannotProgress(o observation) bool {
+	return o.current && !hasFailed(o) && says(progressing, metav1.ConditionFalse)(o)
+}
+
+// mergeProgressing is false when clusters have failed, complete when they are,
+// and absent when no cluster has an opinion (a paused Deployment without a
+// deadline). An exceeded deadline comes before other failures: it is the one that
+// ends a rollout.
+func mergeProgressing(m *merge) *condition {
+	total := len(m.shown)
+	for _, failure := range []func(observation) bool{hasFailed, cannotProgress} {
+		if m.strategy.fails(count(m.shown, failure), total) {
+			reason, quotes := quote(m.shown, progressing, failure)
+			return &condition{progressing, metav1.ConditionFalse, reason, list(quotes, "; ")}
+		}
 	}
-	waiting := clustersOf(observations, func(o observation) bool { return !o.current })
-	if len(waiting) > 0 {
-		merged.reason = reasonProgressing
-		merged.message = fmt.Sprintf("Waiting for %s to take up the present generation.", list(waiting, ", "))
+	waiting := clustersOf(m.shown, func(o observation) bool { return !o.current })
+	if !m.strategy.holds(total-len(waiting), total) {
+		return &condition{progressing, metav1.ConditionTrue, reasonProgressing, fmt.Sprintf("Waiting for %s to take up the present generation.", list(waiting, ", "))}
+	}
+	hasOpinion := func(o observation) bool { _, ok := o.report.Condition(progressing); return ok }
+	opinions := count(m.shown, hasOpinion)
+	if opinions == 0 {
+		return nil
+	}
+	_, unfinished := quote(m.shown, progressing, func(o observation) bool {
+		c, _ := o.report.Condition(progressing)
+		return c.Reason != reasonComplete
+	})
+	if !m.strategy.holds(opinions-len(unfinished), opinions) {
+		return &condition{progressing, metav1.ConditionTrue, reasonProgressing, list(unfinished, "; ")}
+	}
+	return &condition{progressing, metav1.ConditionTrue, reasonComplete, fmt.Sprintf("Successfully progressed in %s.", clusters(total))}
+}
+
+// mergeReplicaFailure is true when clusters say so, and absent otherwise, as on a
+// cluster.
+func mergeReplicaFailure(m *merge) *condition { return anywhere(replicaFailure)(m) }
+
+// anywhere merges a condition that is bad when true, and absent otherwise.
+func anywhere(conditionType string) func(*merge) *condition {
+	return func(m *merge) *condition {
+		isTrue := says(conditionType, metav1.ConditionTrue)
+		if !m.strategy.fails(count(m.shown, isTrue), len(m.shown)) {
+			return &condition{conditionType: conditionType}
+		}
+		reason, quotes := quote(m.shown, conditionType, isTrue)
+		return &condition{conditionType, metav1.ConditionTrue, reason, list(quotes, "; ")}
+	}
+}
+
+// everywhere merges a condition that is good when true, and absent otherwise.
+func everywhere(conditionType string) func(*merge) *condition {
+	return func(m *merge) *condition {
+		isTrue := says(conditionType, metav1.ConditionTrue)
+		number := count(m.shown, isTrue)
+		if number == 0 || !m.strategy.holds(number, len(m.shown)) {
+			return &condition{conditionType: conditionType}
+		}
+		reason, _ := quote(m.shown, conditionType, isTrue)
+		return &condition{conditionType, metav1.ConditionTrue, reason, fmt.Sprintf("In %s.", clusters(number))}
+	}
+}
+
+// badTypes are the condition types of Kubernetes' own kinds that are bad when
+// true; those without a rule are taken for good when true, as the API conventions
+// recommend.
+var badTypes = []string{"ReplicaFailure", "Failed", "FailureTarget", "ScalingLimited", "ControllerResizeError", "NodeResizeError", "Degraded", "Stalled"}
+
+// otherConditions merges the conditions that have no rule, by type: the worst
+// opinion counts, or what most say.
+func (m *merge) otherConditions(ruled []*condition) []*condition {
+	var types []string
+	for _, o := range m.shown {
+		for _, c := range o.report.Conditions {
+			hasRule := slices.ContainsFunc(ruled, func(r *condition) bool { return r != nil && r.conditionType == c.Type })
+			if !hasRule && c.Type != v1alpha1.ConditionSynced {
+				types = append(types, c.Type)
+			}
+		}
+	}
+	slices.Sort(types)
+	var merged []*condition
+	for _, conditionType := range slices.Compact(types) {
+		merged = append(merged, m.otherCondition(conditionType))
+	}
+	return merged
+}
+
+func (m *merge) otherCondition(conditionType string) *condition {
+	good, bad := metav1.ConditionTrue, metav1.ConditionFalse
+	if slices.Contains(badTypes, conditionType) {
+		good, bad = bad, good
+	}
+	total := len(m.shown)
+	merged := &condition{conditionType: conditionType, status: good, reason: reasonMerged}
+	if m.strategy.holds(count(m.shown, says(conditionType, good)), total) {
+		reason, _ := quote(m.shown, conditionType, says(conditionType, good))
+		merged.reason = cmp.Or(reason, reasonMerged)
+		merged.message = fmt.Sprintf("In %s.", clusters(total))
 		return merged
 	}
-	opinions, unfinished := 0, []string(nil)
-	for _, o := range observations {
-		progressing, ok := o.report.Condition(merged.conditionType)
-		if !ok {
-			continue
-		}
-		opinions++
-		if progressing.Reason != reasonComplete {
-			unfinished = append(unfinished, o.cluster+": "+progressing.Message)
-		}
+	isOther := func(o observation) bool { return !says(conditionType, good)(o) }
+	reason, quotes := quote(m.shown, conditionType, isOther)
+	merged.status = metav1.ConditionUnknown
+	if m.strategy.fails(count(m.shown, says(conditionType, bad)), total) {
+		merged.status = bad
 	}
-	switch {
-	case opinions == 0:
-		return nil
-	case len(unfinished) > 0:
-		merged.reason, merged.message = reasonProgressing, list(unfinished, "; ")
-	default:
-		merged.reason = reasonComplete
-		merged.message = fmt.Sprintf("Successfully progressed in %s.", count(len(observations)))
+	silent := clustersOf(m.shown, func(o observation) bool { _, ok := o.report.Condition(conditionType); return !ok })
+	for _, cluster := range silent {
+		quotes = append(quotes, cluster+": says nothing of it")
 	}
+	merged.reason, merged.message = cmp.Or(reason, reasonMerged), list(quotes, "; ")
 	return merged
-}
-
-// firstFailure returns the merged Progressing condition of the clusters that say
-// the present generation cannot progress, nil when there is none. An exceeded
-// deadline comes before other reasons: it is the one that ends a rollout.
-func firstFailure(observations []observation) *condition {
-	var exceeded, failing []string
-	var reason string
-	for _, o := range observations {
-		progressing, ok := o.report.Condition(string(appsv1.DeploymentProgressing))
-		switch {
-		case !o.current || !ok || progressing.Status != metav1.ConditionFalse:
-		case progressing.Reason == reasonDeadlineExceeded:
-			exceeded = append(exceeded, o.cluster+": "+progressing.Message)
-		default:
-			failing = append(failing, o.cluster+": "+progressing.Message)
-			reason = cmp.Or(reason, progressing.Reason)
-		}
-	}
-	failed := &condition{conditionType: string(appsv1.DeploymentProgressing), status: metav1.ConditionFalse}
-	switch {
-	case len(exceeded) > 0:
-		failed.reason, failed.message = reasonDeadlineExceeded, list(exceeded, "; ")
-	case len(failing) > 0:
-		failed.reason, failed.message = reason, list(failing, "; ")
-	default:
-		return nil
-	}
-	return failed
-}
-
-// mergeReplicaFailure is true when a cluster says so, and absent otherwise, as on
-// a cluster.
-func mergeReplicaFailure(observations []observation) *condition {
-	var failing []string
-	var reason string
-	for _, o := range observations {
-		failure, ok := o.report.Condition(string(appsv1.DeploymentReplicaFailure))
-		if ok && failure.Status == metav1.ConditionTrue {
-			failing = append(failing, o.cluster+": "+failure.Message)
-			reason = cmp.Or(reason, failure.Reason)
-		}
-	}
-	if len(failing) == 0 {
-		return nil
-	}
-	return &condition{
-		conditionType: string(appsv1.DeploymentReplicaFailure),
-		status:        metav1.ConditionTrue,
-		reason:        reason,
-		message:       list(failing, "; "),
-	}
 }
 
 // mergeSynced is true when every placed cluster has reported and none has a
-// problem.
-func mergeSynced(observations []observation) *condition {
+// problem, whatever the strategy.
+func mergeSynced(placed []observation) *condition {
 	var troubled []string
 	var reason string
-	for _, o := range observations {
-		if o.unknown != "" {
+	for _, o := range placed {
+		if isUnknown(o) {
 			troubled = append(troubled, o.cluster+": "+o.unknown)
-			reason = cmp.Or(reason, reasonNotReported)
+			reason = cmp.Or(reason, o.reason)
 		}
 		for _, problem := range o.report.Problems {
 			troubled = append(troubled, o.cluster+": "+problem.Message)
 			reason = cmp.Or(reason, problem.Reason)
 		}
 	}
-	merged := &condition{conditionType: v1alpha1.ConditionSynced, status: metav1.ConditionTrue, reason: reasonSynced}
-	merged.message = fmt.Sprintf("In place in %s.", count(len(observations)))
+	merged := &condition{v1alpha1.ConditionSynced, metav1.ConditionTrue, reasonSynced, fmt.Sprintf("In place in %s.", clusters(len(placed)))}
 	if len(troubled) > 0 {
 		merged.status, merged.reason, merged.message = metav1.ConditionFalse, reason, list(troubled, "; ")
 	}
 	return merged
 }
 
-// count words a number of clusters.
-func count(clusters int) string {
-	if clusters == 1 {
-		return "1 cluster"
+// timed gives a condition its times: lastTransitionTime moves with the status
+// alone, lastUpdateTime, where the kind has it, with any news.
+func (m *merge) timed(c condition, previous []any) map[string]any {
+	now := m.in.Now.UTC().Format(time.RFC3339)
+	result := map[string]any{
+		"type": c.conditionType, "status": string(c.status), "reason": c.reason, "message": c.message,
+		"lastTransitionTime": now,
 	}
-	return fmt.Sprintf("%d clusters", clusters)
+	if m.rules.hasUpdateTime {
+		result["lastUpdateTime"] = now
+	}
+	for _, entry := range previous {
+		before, ok := entry.(map[string]any)
+		if !ok || before["type"] != result["type"] || before["status"] != result["status"] {
+			continue
+		}
+		keep(result, before, "lastTransitionTime")
+		if m.rules.hasUpdateTime && before["reason"] == result["reason"] && before["message"] == result["message"] {
+			keep(result, before, "lastUpdateTime")
+		}
+	}
+	return result
+}
+
+// keep takes a time over from the condition as it stands.
+func keep(result, before map[string]any, field string) {
+	if value, ok := before[field].(string); ok {
+		result[field] = value
+	}
 }

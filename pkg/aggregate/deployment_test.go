@@ -10,6 +10,8 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
 
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
 )
@@ -53,6 +55,59 @@ func annotations(t *testing.T, reports ...v1alpha1.Report) map[string]string {
 	return all
 }
 
+// deploymentInput is what the tests of Deployments say of one.
+type deploymentInput struct {
+	Generation  int64
+	Replicas    int32
+	Placed      []string
+	Annotations map[string]string
+	Previous    appsv1.DeploymentStatus
+	Now         metav1.Time
+}
+
+// merge merges as Status does, in Kubernetes' own types.
+func (in deploymentInput) merge(t *testing.T) appsv1.DeploymentStatus {
+	t.Helper()
+	upstream := &appsv1.Deployment{
+		TypeMeta:   metav1.TypeMeta{APIVersion: "apps/v1", Kind: "Deployment"},
+		ObjectMeta: metav1.ObjectMeta{Name: "app", Generation: in.Generation, Annotations: in.Annotations, Labels: placement(in.Placed)},
+		Spec:       appsv1.DeploymentSpec{Replicas: &in.Replicas},
+		Status:     in.Previous,
+	}
+	mergeInto(t, upstream, in.Now)
+	return upstream.Status
+}
+
+// leaving adds the request to leave a cluster.
+func leaving(annotations map[string]string, cluster string) map[string]string {
+	annotations[v1alpha1.DeletionAnnotation(cluster)] = "2026-01-01T00:00:00Z"
+	return annotations
+}
+
+func placement(clusters []string) map[string]string {
+	labels := map[string]string{}
+	for _, cluster := range clusters {
+		labels[v1alpha1.PlacementLabel(cluster)] = v1alpha1.PlacementLabelValue
+	}
+	return labels
+}
+
+// mergeInto gives a typed object its merged status, and returns what was wrong
+// with its strategy.
+func mergeInto(t *testing.T, object any, now metav1.Time) string {
+	t.Helper()
+	content, err := runtime.DefaultUnstructuredConverter.ToUnstructured(object)
+	if err != nil {
+		t.Fatal(err)
+	}
+	status, problem := Status(Input{Object: &unstructured.Unstructured{Object: content}, Now: now})
+	content["status"] = status
+	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(content, object); err != nil {
+		t.Fatalf("the merged status is none of the kind: %v\n%v", err, status)
+	}
+	return problem
+}
+
 func conditionOf(status appsv1.DeploymentStatus, conditionType string) appsv1.DeploymentCondition {
 	for _, c := range status.Conditions {
 		if string(c.Type) == conditionType {
@@ -66,12 +121,12 @@ func TestCountersAreSumsOverThePlacedClusters(t *testing.T) {
 	behind := with(complete("west", 4, 2), func(r *v1alpha1.Report) { r.Counters[terminatingReplicas] = 1 })
 	cases := map[string]struct {
 		reason string
-		in     DeploymentInput
+		in     deploymentInput
 		want   appsv1.DeploymentStatus
 	}{
 		"EveryClusterIsDone": {
 			reason: "all counters add up, and the generation is observed",
-			in: DeploymentInput{
+			in: deploymentInput{
 				Generation: 5, Replicas: 3, Placed: []string{"east", "west"},
 				Annotations: annotations(t, complete("east", 5, 3), complete("west", 5, 3)),
 			},
@@ -79,7 +134,7 @@ func TestCountersAreSumsOverThePlacedClusters(t *testing.T) {
 		},
 		"OneIsAGenerationBehind": {
 			reason: "what it runs counts, but not as updated, and the generation is not observed",
-			in: DeploymentInput{
+			in: deploymentInput{
 				Generation: 5, Replicas: 3, Placed: []string{"east", "west"},
 				Annotations: annotations(t, complete("east", 5, 3), behind),
 				Previous:    appsv1.DeploymentStatus{ObservedGeneration: 4},
@@ -91,7 +146,7 @@ func TestCountersAreSumsOverThePlacedClusters(t *testing.T) {
 		},
 		"OneHasNotReported": {
 			reason: "it lacks all its replicas; those of the complete one must not make up for it",
-			in: DeploymentInput{
+			in: deploymentInput{
 				Generation: 1, Replicas: 3, Placed: []string{"east", "west"},
 				Annotations: annotations(t, complete("east", 1, 3)),
 			},
@@ -99,26 +154,34 @@ func TestCountersAreSumsOverThePlacedClusters(t *testing.T) {
 		},
 		"AReportFromWhereItIsNotPlaced": {
 			reason: "the placement says who counts",
-			in: DeploymentInput{
+			in: deploymentInput{
 				Generation: 1, Replicas: 1, Placed: []string{"east"},
 				Annotations: annotations(t, complete("east", 1, 1), complete("north", 1, 9)),
 			},
 			want: appsv1.DeploymentStatus{ObservedGeneration: 1, Replicas: 1, UpdatedReplicas: 1, ReadyReplicas: 1, AvailableReplicas: 1},
 		},
+		"OneIsBeingLeft": {
+			reason: "what it still runs is on its way out",
+			in: deploymentInput{
+				Generation: 1, Replicas: 1, Placed: []string{"east", "west"},
+				Annotations: leaving(annotations(t, complete("east", 1, 1), complete("west", 1, 1)), "west"),
+			},
+			want: appsv1.DeploymentStatus{ObservedGeneration: 1, Replicas: 1, UpdatedReplicas: 1, ReadyReplicas: 1, AvailableReplicas: 1},
+		},
 		"Nowhere": {
 			reason: "nobody observes what is placed nowhere",
-			in:     DeploymentInput{Generation: 2, Replicas: 1, Previous: appsv1.DeploymentStatus{ObservedGeneration: 1}},
+			in:     deploymentInput{Generation: 2, Replicas: 1, Previous: appsv1.DeploymentStatus{ObservedGeneration: 1}},
 			want:   appsv1.DeploymentStatus{ObservedGeneration: 1},
 		},
 		"ScaledToZeroWhileAClusterIsSilent": {
 			reason: "kubectl must not conclude that nothing is left to do",
-			in:     DeploymentInput{Generation: 1, Placed: []string{"east"}, Previous: appsv1.DeploymentStatus{ObservedGeneration: 1}},
+			in:     deploymentInput{Generation: 1, Placed: []string{"east"}, Previous: appsv1.DeploymentStatus{ObservedGeneration: 1}},
 			want:   appsv1.DeploymentStatus{ObservedGeneration: 1, Replicas: 1},
 		},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
-			got := Deployment(tc.in)
+			got := tc.in.merge(t)
 			got.Conditions = nil
 			if diff := cmp.Diff(tc.want, got); diff != "" {
 				t.Errorf("%s (-want +got):\n%s", tc.reason, diff)
@@ -194,7 +257,7 @@ func TestConditionsNameTheClustersThatKeepThemFromBeingTrue(t *testing.T) {
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
-			status := Deployment(DeploymentInput{Generation: 5, Replicas: 1, Placed: tc.placed, Annotations: annotations(t, tc.reports...), Now: now})
+			status := deploymentInput{Generation: 5, Replicas: 1, Placed: tc.placed, Annotations: annotations(t, tc.reports...), Now: now}.merge(t)
 			for _, w := range tc.wants {
 				got := conditionOf(status, w.conditionType)
 				if diff := cmp.Diff(w, want{w.conditionType, got.Status, got.Reason, got.Message}, cmp.AllowUnexported(want{})); diff != "" {
@@ -209,7 +272,7 @@ func TestAFailureOfAnEarlierGenerationIsHistory(t *testing.T) {
 	stale := with(complete("west", 4, 1), func(r *v1alpha1.Report) {
 		r.Conditions[1] = v1alpha1.ReportCondition{Type: "Progressing", Status: "False", Reason: reasonDeadlineExceeded}
 	})
-	status := Deployment(DeploymentInput{Generation: 5, Replicas: 1, Placed: []string{"west"}, Annotations: annotations(t, stale)})
+	status := deploymentInput{Generation: 5, Replicas: 1, Placed: []string{"west"}, Annotations: annotations(t, stale)}.merge(t)
 	if got := conditionOf(status, "Progressing"); got.Reason != reasonProgressing {
 		t.Errorf("Progressing has reason %s, want %s", got.Reason, reasonProgressing)
 	}
@@ -228,7 +291,7 @@ func TestReportsThatCannotBeBelievedAreSaidSo(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			all := annotations(t, complete("east", 1, 1))
 			all[v1alpha1.StatusAnnotation("west")] = tc.value
-			status := Deployment(DeploymentInput{Generation: 1, Replicas: 1, Placed: []string{"east", "west"}, Annotations: all})
+			status := deploymentInput{Generation: 1, Replicas: 1, Placed: []string{"east", "west"}, Annotations: all}.merge(t)
 			got := conditionOf(status, v1alpha1.ConditionSynced)
 			if got.Status != corev1.ConditionFalse || !strings.Contains(got.Message, "west") || !strings.Contains(got.Message, tc.want) {
 				t.Errorf("Synced is %s with %q, want False with a message on west that has %q", got.Status, got.Message, tc.want)
@@ -241,14 +304,14 @@ func TestReportsThatCannotBeBelievedAreSaidSo(t *testing.T) {
 }
 
 func TestTimesMoveOnlyWithNews(t *testing.T) {
-	in := DeploymentInput{Generation: 1, Replicas: 1, Placed: []string{"east"}, Annotations: annotations(t, complete("east", 1, 1)), Now: now}
-	first := Deployment(in)
+	in := deploymentInput{Generation: 1, Replicas: 1, Placed: []string{"east"}, Annotations: annotations(t, complete("east", 1, 1)), Now: now}
+	first := in.merge(t)
 	in.Previous, in.Now = first, metav1.Unix(2000, 0)
-	if diff := cmp.Diff(first, Deployment(in)); diff != "" {
+	if diff := cmp.Diff(first, in.merge(t)); diff != "" {
 		t.Errorf("nothing has happened, yet the status changed (-first +second):\n%s", diff)
 	}
 	in.Annotations = nil
-	if got := conditionOf(Deployment(in), "Available"); !got.LastTransitionTime.Equal(&in.Now) {
+	if got := conditionOf(in.merge(t), "Available"); !got.LastTransitionTime.Equal(&in.Now) {
 		t.Errorf("lastTransitionTime is %s after the status turned, want %s", got.LastTransitionTime, in.Now)
 	}
 }
@@ -260,13 +323,13 @@ func TestEqualInputGivesEqualBytes(t *testing.T) {
 		placed = append(placed, fmt.Sprintf("c%02d", i))
 		reports = append(reports, complete(placed[i], 1, 2))
 	}
-	in := DeploymentInput{Generation: 1, Replicas: 2, Placed: placed, Annotations: annotations(t, reports...), Now: now}
-	want, err := json.Marshal(Deployment(in))
+	in := deploymentInput{Generation: 1, Replicas: 2, Placed: placed, Annotations: annotations(t, reports...), Now: now}
+	want, err := json.Marshal(in.merge(t))
 	if err != nil {
 		t.Fatal(err)
 	}
 	for range 50 {
-		if got, _ := json.Marshal(Deployment(in)); string(got) != string(want) {
+		if got, _ := json.Marshal(in.merge(t)); string(got) != string(want) {
 			t.Fatalf("got %s, want %s", got, want)
 		}
 	}

@@ -16,68 +16,80 @@ type observation struct {
 	cluster string
 	// report is the cluster's, zero when unknown is set.
 	report v1alpha1.Report
-	// unknown says why there is no report to believe, empty when there is one.
-	unknown string
-	// current is whether the cluster has applied the present generation and its
-	// own controller has observed that.
+	// unknown says why there is no report to believe, empty when there is one, and
+	// reason says so in a word.
+	unknown, reason string
+	// current is whether the cluster has applied the present inputs and its own
+	// controller has observed that.
 	current bool
 }
 
-// observe reads the reports of the placed clusters, in their order.
-func observe(placed []string, annotations map[string]string, generation int64) []observation {
-	observations := make([]observation, 0, len(placed))
-	for _, cluster := range placed {
-		observations = append(observations, observeOne(cluster, annotations, generation))
+// observe reads the reports of the placed clusters, sorted by name.
+func observe(in Input, rules rules) []observation {
+	clusters := placedClusters(in)
+	observations := make([]observation, 0, len(clusters))
+	for _, cluster := range clusters {
+		observations = append(observations, observeOne(in, rules, cluster))
 	}
 	return observations
 }
 
-func observeOne(cluster string, annotations map[string]string, generation int64) observation {
-	value, reported := annotations[v1alpha1.StatusAnnotation(cluster)]
+func observeOne(in Input, rules rules, cluster string) observation {
+	value, reported := in.Object.GetAnnotations()[v1alpha1.StatusAnnotation(cluster)]
 	if !reported {
-		return observation{cluster: cluster, unknown: "has not reported"}
+		return observation{cluster: cluster, unknown: "has not reported", reason: reasonNotReported}
 	}
 	report, err := v1alpha1.ParseReport(cluster, value)
 	if err != nil {
-		return observation{cluster: cluster, unknown: err.Error()}
+		return observation{cluster: cluster, unknown: err.Error(), reason: reasonInvalidReport}
 	}
-	return observation{
-		cluster: cluster,
-		report:  report,
-		current: report.Generation == generation && report.LocalGeneration > 0 &&
-			report.LocalObservedGeneration >= report.LocalGeneration,
+	return observation{cluster: cluster, report: report, current: isApplied(in, report) && isObserved(rules, report)}
+}
+
+// isApplied tells whether the copy was made from the object as it is now.
+func isApplied(in Input, report v1alpha1.Report) bool {
+	return report.Generation == in.Object.GetGeneration() && report.LocalGeneration > 0 &&
+		(in.Inputs == nil || report.Inputs == in.Inputs(report.Cluster))
+}
+
+// isObserved tells whether the copy's own controller has seen the copy as it is
+// now, as far as the kind's controllers say.
+func isObserved(rules rules, report v1alpha1.Report) bool {
+	if rules.observes == never || rules.observes == perhaps && report.LocalObservedGeneration == 0 {
+		return true
 	}
+	return report.LocalObservedGeneration >= report.LocalGeneration
 }
 
 // sum adds up a counter over the observations that pass the filter. What a
 // report claims beyond an int32 counts as the most that a status can hold.
-func sum(observations []observation, counter string, filter func(observation) bool) int32 {
+func sum(observations []observation, counter string, filter func(observation) bool) int64 {
 	var total int64
 	for _, o := range observations {
 		if filter(o) {
-			total += int64(clamp(o.report.Counters[counter]))
+			total += clamp(o.report.Counters[counter])
 		}
 	}
 	return clamp(total)
 }
 
-func clamp(count int64) int32 {
-	return int32(min(max(count, 0), math.MaxInt32))
-}
+func clamp(count int64) int64 { return min(max(count, 0), math.MaxInt32) }
 
 func every(observation) bool { return true }
 
 // isCurrent is a filter for sum.
 func isCurrent(o observation) bool { return o.current }
 
+func isUnknown(o observation) bool { return o.unknown != "" }
+
 // all tells whether the test holds for each observation.
 func all(observations []observation, test func(observation) bool) bool {
-	for _, o := range observations {
-		if !test(o) {
-			return false
-		}
-	}
-	return true
+	return count(observations, test) == len(observations)
+}
+
+// count tells for how many observations the test holds.
+func count(observations []observation, test func(observation) bool) int {
+	return len(clustersOf(observations, test))
 }
 
 // clustersOf returns the clusters for which the test holds, in their order.
@@ -97,4 +109,12 @@ func list(entries []string, separator string) string {
 		return strings.Join(entries, separator)
 	}
 	return fmt.Sprintf("%s and %d more", strings.Join(entries[:mostNames], separator), len(entries)-mostNames)
+}
+
+// clusters words a number of clusters.
+func clusters(number int) string {
+	if number == 1 {
+		return "1 cluster"
+	}
+	return fmt.Sprintf("%d clusters", number)
 }

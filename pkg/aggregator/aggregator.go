@@ -6,21 +6,22 @@ import (
 	"fmt"
 	"time"
 
-	appsv1 "k8s.io/api/apps/v1"
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/jsonmergepatch"
-	"k8s.io/utils/ptr"
 
 	"github.com/kcp-tmc/tmc/pkg/aggregate"
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
 	"github.com/kcp-tmc/tmc/pkg/controller"
 	"github.com/kcp-tmc/tmc/pkg/kcp"
+	"github.com/kcp-tmc/tmc/pkg/transform"
 )
+
+// reasonBadStrategy is the reason of the events on strategies that do not exist.
+const reasonBadStrategy = "InvalidStatusStrategy"
 
 // placementGrace is how long the placement of a new workload may take before its
 // status says that it is placed nowhere.
@@ -32,17 +33,25 @@ type upstream interface {
 	Patch(ctx context.Context, key kcp.ObjectKey, patchType types.PatchType, patch []byte, subresources ...string) (*unstructured.Unstructured, error)
 }
 
+// notices writes events on upstream objects, each once.
+type notices interface {
+	Warn(key kcp.ObjectKey, upstreamObj *unstructured.Unstructured, reason string, messages ...string)
+	Forget(key kcp.ObjectKey)
+}
+
 // Aggregator merges reports into the status of upstream objects.
 type Aggregator struct {
 	upstream upstream
+	notices  notices
 	loop     *controller.Controller[kcp.ObjectKey]
 	// now is the clock; tests replace it.
 	now func() time.Time
 }
 
-// New returns an Aggregator over the caches of upstream.
-func New(upstream upstream) *Aggregator {
-	a := &Aggregator{upstream: upstream, now: time.Now}
+// New returns an Aggregator over the caches of upstream, which tells users through
+// notices what is wrong with their objects.
+func New(upstream upstream, notices notices) *Aggregator {
+	a := &Aggregator{upstream: upstream, notices: notices, now: time.Now}
 	a.loop = controller.New("aggregator", a.sync)
 	return a
 }
@@ -60,43 +69,39 @@ func (a *Aggregator) Run(ctx context.Context, workers int) { a.loop.Run(ctx, wor
 func (a *Aggregator) sync(ctx context.Context, key kcp.ObjectKey) (time.Duration, error) {
 	upstreamObj := a.upstream.Cached(key)
 	if upstreamObj == nil {
+		a.notices.Forget(key)
 		return 0, nil
 	}
-	deployment := &appsv1.Deployment{}
-	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(upstreamObj.Object, deployment); err != nil {
-		return 0, fmt.Errorf("reading %s: %w", key, err)
-	}
-	placed := v1alpha1.PlacedClusters(deployment.Labels)
-	if wait := a.untilPlaced(deployment, placed); wait > 0 {
+	if wait := a.untilPlaced(upstreamObj); wait > 0 {
 		return wait, nil
 	}
-	merged := aggregate.Deployment(aggregate.DeploymentInput{
-		Generation:  deployment.Generation,
-		Replicas:    ptr.Deref(deployment.Spec.Replicas, 1),
-		Placed:      placed,
-		Annotations: deployment.Annotations,
-		Previous:    deployment.Status,
-		Now:         metav1.NewTime(a.now()),
+	merged, problem := aggregate.Status(aggregate.Input{
+		Object: upstreamObj,
+		Inputs: func(cluster string) string { return transform.Inputs(upstreamObj, cluster) },
+		Now:    metav1.NewTime(a.now()),
 	})
-	if apiequality.Semantic.DeepEqual(deployment.Status, merged) {
+	a.notices.Warn(key, upstreamObj, reasonBadStrategy, problem)
+	present, _, _ := unstructured.NestedMap(upstreamObj.Object, "status")
+	if len(present) == 0 && len(merged) == 0 || apiequality.Semantic.DeepEqual(present, merged) {
 		return 0, nil
 	}
-	return 0, a.write(ctx, key, deployment, merged)
+	return 0, a.write(ctx, key, upstreamObj.GetUID(), present, merged)
 }
 
 // untilPlaced returns how long to leave a workload alone that has just come and
 // is placed nowhere yet: most are about to be, and a status that says otherwise
 // would be a write for nothing.
-func (a *Aggregator) untilPlaced(deployment *appsv1.Deployment, placed []string) time.Duration {
-	if len(placed) > 0 || !apiequality.Semantic.DeepEqual(deployment.Status, appsv1.DeploymentStatus{}) {
+func (a *Aggregator) untilPlaced(upstreamObj *unstructured.Unstructured) time.Duration {
+	_, hasStatus := upstreamObj.Object["status"]
+	if hasStatus || len(v1alpha1.PlacedClusters(upstreamObj.GetLabels())) > 0 {
 		return 0
 	}
-	return placementGrace - a.now().Sub(deployment.CreationTimestamp.Time)
+	return placementGrace - a.now().Sub(upstreamObj.GetCreationTimestamp().Time)
 }
 
 // write patches what differs of the status, and nothing else.
-func (a *Aggregator) write(ctx context.Context, key kcp.ObjectKey, deployment *appsv1.Deployment, merged appsv1.DeploymentStatus) error {
-	patch, err := statusPatch(deployment, merged)
+func (a *Aggregator) write(ctx context.Context, key kcp.ObjectKey, uid types.UID, present, merged map[string]any) error {
+	patch, err := statusPatch(uid, present, merged)
 	if err != nil {
 		return fmt.Errorf("encoding the status of %s: %w", key, err)
 	}
@@ -108,9 +113,9 @@ func (a *Aggregator) write(ctx context.Context, key kcp.ObjectKey, deployment *a
 }
 
 // statusPatch returns a merge patch from the status that stands to the merged
-// one, for this very object.
-func statusPatch(deployment *appsv1.Deployment, merged appsv1.DeploymentStatus) ([]byte, error) {
-	before, err := json.Marshal(deployment.Status)
+// one, for the object of that UID.
+func statusPatch(uid types.UID, present, merged map[string]any) ([]byte, error) {
+	before, err := json.Marshal(present)
 	if err != nil {
 		return nil, err
 	}
@@ -123,7 +128,7 @@ func statusPatch(deployment *appsv1.Deployment, merged appsv1.DeploymentStatus) 
 		return nil, err
 	}
 	return json.Marshal(map[string]any{
-		"metadata": map[string]any{"uid": deployment.UID},
+		"metadata": map[string]any{"uid": uid},
 		"status":   json.RawMessage(status),
 	})
 }

@@ -2,8 +2,6 @@ package scheduler
 
 import (
 	"context"
-	"strings"
-	"sync"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -23,8 +21,8 @@ const reasonBadTarget = "InvalidTargetClusters"
 type Config struct {
 	// Upstream holds the caches of all workloads.
 	Upstream upstream
-	// Recorder tells users what is wrong with their objects.
-	Recorder recorder
+	// Notices tells users what is wrong with their objects.
+	Notices notices
 	// Clusters are all that there are.
 	Clusters []string
 	// Default is where workloads go that name no clusters.
@@ -37,9 +35,10 @@ type upstream interface {
 	Patch(ctx context.Context, key kcp.ObjectKey, patchType types.PatchType, patch []byte, subresources ...string) (*unstructured.Unstructured, error)
 }
 
-// recorder writes events on upstream objects.
-type recorder interface {
-	Warning(upstreamObj *unstructured.Unstructured, reason, message string)
+// notices writes events on upstream objects, each once.
+type notices interface {
+	Warn(key kcp.ObjectKey, upstreamObj *unstructured.Unstructured, reason string, messages ...string)
+	Forget(key kcp.ObjectKey)
 }
 
 // Scheduler places workloads on clusters.
@@ -48,15 +47,11 @@ type Scheduler struct {
 	loop   *controller.Controller[kcp.ObjectKey]
 	// now is the clock; tests replace it.
 	now func() time.Time
-
-	mu sync.Mutex
-	// told holds the problems that each object's user has been told of.
-	told map[kcp.ObjectKey]string
 }
 
 // New returns a Scheduler.
 func New(config Config) *Scheduler {
-	s := &Scheduler{config: config, now: time.Now, told: map[kcp.ObjectKey]string{}}
+	s := &Scheduler{config: config, now: time.Now}
 	s.loop = controller.New("scheduler", s.sync)
 	return s
 }
@@ -72,18 +67,14 @@ func (s *Scheduler) Run(ctx context.Context, workers int) { s.loop.Run(ctx, work
 func (s *Scheduler) sync(ctx context.Context, key kcp.ObjectKey) (time.Duration, error) {
 	upstreamObj := s.config.Upstream.Cached(key)
 	if upstreamObj == nil {
-		s.isNews(key, nil)
+		s.config.Notices.Forget(key)
 		return 0, nil
 	}
 	if upstreamObj.GetDeletionTimestamp() != nil {
 		return 0, nil // its syncers see that themselves
 	}
 	decision := placement.Decide(upstreamObj.GetAnnotations(), s.config.Clusters, s.config.Default)
-	if s.isNews(key, decision.Problems) {
-		for _, problem := range decision.Problems {
-			s.config.Recorder.Warning(upstreamObj, reasonBadTarget, problem)
-		}
-	}
+	s.config.Notices.Warn(key, upstreamObj, reasonBadTarget, decision.Problems...)
 	change := placement.Plan(upstreamObj, decision.Clusters, s.now())
 	if change.IsEmpty() {
 		return 0, nil
@@ -109,19 +100,4 @@ func (s *Scheduler) write(ctx context.Context, key kcp.ObjectKey, upstreamObj *u
 		return nil // deleted meanwhile
 	}
 	return err
-}
-
-// isNews remembers the problems of an object and tells whether its user has not
-// been told of them yet.
-func (s *Scheduler) isNews(key kcp.ObjectKey, problems []string) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	now := strings.Join(problems, "\n")
-	news := now != "" && s.told[key] != now
-	if now == "" {
-		delete(s.told, key)
-	} else {
-		s.told[key] = now
-	}
-	return news
 }

@@ -1,0 +1,406 @@
+package aggregate
+
+import (
+	"math/rand/v2"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	appsv1 "k8s.io/api/apps/v1"
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/kubectl/pkg/polymorphichelpers"
+
+	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
+)
+
+// isDoneTo asks kubectl whether the object is rolled out.
+func isDoneTo(t *testing.T, viewer polymorphichelpers.StatusViewer, object any) bool {
+	t.Helper()
+	content, err := runtime.DefaultUnstructuredConverter.ToUnstructured(object)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, done, err := viewer.Status(&unstructured.Unstructured{Object: content}, 0)
+	if err != nil {
+		t.Fatalf("kubectl: %v", err)
+	}
+	return done
+}
+
+// rollout is a kind of which a test makes clusters' own objects, in any state.
+type rollout[T any] struct {
+	viewer polymorphichelpers.StatusViewer
+	// upstream returns an object without a status, local one of a cluster.
+	upstream func(random *rand.Rand) T
+	local    func(random *rand.Rand, upstream T) T
+	meta     func(T) *metav1.ObjectMeta
+	// isMute tells of an upstream object for which kubectl always says "done".
+	isMute func(T) bool
+}
+
+// check makes objects on up to three clusters, of which some have not taken up
+// the present generation, and compares what kubectl says of the merged status
+// with what it says of theirs.
+func (r rollout[T]) check(t *testing.T) {
+	t.Helper()
+	verdicts := map[bool]int{}
+	for seed := range uint64(5000) {
+		random := rand.New(rand.NewPCG(seed, 1))
+		upstream := r.upstream(random)
+		if r.isMute(upstream) {
+			continue
+		}
+		clusters := []string{"east", "north", "west"}[:1+random.IntN(3)]
+		reports, want := []v1alpha1.Report{}, true
+		for _, cluster := range clusters {
+			local := r.local(random, upstream)
+			want = isDoneTo(t, r.viewer, local) && want
+			report := r.report(t, cluster, local)
+			switch random.IntN(12) {
+			case 0:
+				want = false // nothing is known
+				continue
+			case 1:
+				report.Generation, want = 1, false // it is behind
+			}
+			reports = append(reports, report)
+		}
+		r.meta(upstream).Annotations = annotations(t, reports...)
+		r.meta(upstream).Labels = placement(clusters)
+		mergeInto(t, upstream, now)
+		if got := isDoneTo(t, r.viewer, upstream); got != want {
+			t.Fatalf("seed %d: kubectl says done: %t of the merged status, the clusters say %t:\n%+v\nfrom %+v", seed, got, want, upstream, reports)
+		}
+		verdicts[want]++
+	}
+	if verdicts[true] < 500 || verdicts[false] < 500 {
+		t.Errorf("verdicts: %v; the test does not test it", verdicts)
+	}
+}
+
+// report is what a syncer would say of the local object.
+func (r rollout[T]) report(t *testing.T, cluster string, local T) v1alpha1.Report {
+	t.Helper()
+	content, err := runtime.DefaultUnstructuredConverter.ToUnstructured(local)
+	if err != nil {
+		t.Fatal(err)
+	}
+	report := v1alpha1.Report{
+		Version: v1alpha1.ReportVersion, Cluster: cluster, Generation: 2,
+		LocalGeneration: r.meta(local).Generation, Counters: map[string]int64{}, Texts: map[string]string{},
+	}
+	report.LocalObservedGeneration, _, _ = unstructured.NestedInt64(content, "status", observedGeneration)
+	if replicas, found, _ := unstructured.NestedInt64(content, "spec", "replicas"); found {
+		report.Replicas = &replicas
+	}
+	status, _, _ := unstructured.NestedMap(content, "status")
+	for name, value := range status {
+		switch value := value.(type) {
+		case int64:
+			report.Counters[name] = value
+		case string:
+			report.Texts[name] = value
+		}
+	}
+	return report
+}
+
+// observed is the generation that a controller has seen of one at generation 2:
+// mostly that.
+func observed(random *rand.Rand) int64 { return 2 - int64(random.IntN(8)/7) }
+
+// most is up to n, n itself as a rule.
+func most(random *rand.Rand, n int32) int32 {
+	if random.IntN(4) > 0 {
+		return n
+	}
+	return random.Int32N(n + 1)
+}
+
+func TestKubectlConcludesOfStatefulSetsWhatItWouldFromEveryCluster(t *testing.T) {
+	rollout[*appsv1.StatefulSet]{
+		viewer: &polymorphichelpers.StatefulSetStatusViewer{},
+		meta:   func(s *appsv1.StatefulSet) *metav1.ObjectMeta { return &s.ObjectMeta },
+		// With a rolling update of no replicas, or without a partition, kubectl looks
+		// at nothing that says otherwise.
+		isMute: func(s *appsv1.StatefulSet) bool {
+			return *s.Spec.Replicas == 0 && s.Spec.UpdateStrategy.RollingUpdate != nil
+		},
+		upstream: func(random *rand.Rand) *appsv1.StatefulSet {
+			s := &appsv1.StatefulSet{
+				TypeMeta:   metav1.TypeMeta{APIVersion: "apps/v1", Kind: "StatefulSet"},
+				ObjectMeta: metav1.ObjectMeta{Name: "app", Generation: 2},
+			}
+			s.Spec.Replicas = new(random.Int32N(4))
+			s.Spec.UpdateStrategy.Type = appsv1.RollingUpdateStatefulSetStrategyType
+			switch random.IntN(3) {
+			case 0:
+				s.Spec.UpdateStrategy.RollingUpdate = &appsv1.RollingUpdateStatefulSetStrategy{Partition: new(random.Int32N(3))}
+			case 1:
+				s.Spec.UpdateStrategy.RollingUpdate = &appsv1.RollingUpdateStatefulSetStrategy{}
+			}
+			return s
+		},
+		local: func(random *rand.Rand, upstream *appsv1.StatefulSet) *appsv1.StatefulSet {
+			local, wanted := upstream.DeepCopy(), *upstream.Spec.Replicas
+			local.Status = appsv1.StatefulSetStatus{
+				ObservedGeneration: observed(random), Replicas: wanted, ReadyReplicas: most(random, wanted), UpdatedReplicas: most(random, wanted),
+				CurrentRevision: "app-1", UpdateRevision: "app-1",
+			}
+			if random.IntN(4) == 0 {
+				local.Status.UpdateRevision = "app-2"
+			}
+			return local
+		},
+	}.check(t)
+}
+
+func TestKubectlConcludesOfDaemonSetsWhatItWouldFromEveryCluster(t *testing.T) {
+	rollout[*appsv1.DaemonSet]{
+		viewer: &polymorphichelpers.DaemonSetStatusViewer{},
+		meta:   func(d *appsv1.DaemonSet) *metav1.ObjectMeta { return &d.ObjectMeta },
+		isMute: func(*appsv1.DaemonSet) bool { return false },
+		upstream: func(*rand.Rand) *appsv1.DaemonSet {
+			d := &appsv1.DaemonSet{
+				TypeMeta:   metav1.TypeMeta{APIVersion: "apps/v1", Kind: "DaemonSet"},
+				ObjectMeta: metav1.ObjectMeta{Name: "app", Generation: 2},
+			}
+			d.Spec.UpdateStrategy.Type = appsv1.RollingUpdateDaemonSetStrategyType
+			return d
+		},
+		local: func(random *rand.Rand, upstream *appsv1.DaemonSet) *appsv1.DaemonSet {
+			local, nodes := upstream.DeepCopy(), random.Int32N(4)
+			local.Status = appsv1.DaemonSetStatus{
+				ObservedGeneration: observed(random), DesiredNumberScheduled: nodes,
+				UpdatedNumberScheduled: most(random, nodes), NumberAvailable: most(random, nodes),
+			}
+			return local
+		},
+	}.check(t)
+}
+
+// jobReport is a cluster's report on a Job.
+func jobReport(cluster, started, completed string, conditions ...string) v1alpha1.Report {
+	report := v1alpha1.Report{
+		Version: v1alpha1.ReportVersion, Cluster: cluster, Generation: 1, LocalGeneration: 1,
+		Counters: map[string]int64{"succeeded": 2}, Texts: map[string]string{startTime: started},
+	}
+	if completed != "" {
+		report.Texts[completionTime] = completed
+	}
+	for _, conditionType := range conditions {
+		report.Conditions = append(report.Conditions, v1alpha1.ReportCondition{Type: conditionType, Status: "True", Reason: "R" + conditionType, Message: "it is"})
+	}
+	return report
+}
+
+func TestAJobIsCompleteEverywhereAndFailedAnywhere(t *testing.T) {
+	type want struct {
+		conditions     map[string]string
+		start, complet string
+		succeeded      int32
+	}
+	cases := map[string]struct {
+		reason  string
+		reports []v1alpha1.Report
+		want    want
+	}{
+		"Running": {
+			reason:  "one is done, one is not",
+			reports: []v1alpha1.Report{jobReport("east", "2026-01-01T00:00:01Z", "2026-01-01T00:00:09Z", "SuccessCriteriaMet", "Complete"), jobReport("west", "2026-01-01T00:00:00Z", "")},
+			want:    want{map[string]string{"Synced": "In place in 2 clusters."}, "2026-01-01T00:00:00Z", "", 4},
+		},
+		"Complete": {
+			reason: "it is complete when the last one is",
+			reports: []v1alpha1.Report{
+				jobReport("east", "2026-01-01T00:00:01Z", "2026-01-01T00:00:09Z", "SuccessCriteriaMet", "Complete"),
+				jobReport("west", "2026-01-01T00:00:00Z", "2026-01-01T00:00:08Z", "SuccessCriteriaMet", "Complete"),
+			},
+			want: want{map[string]string{"SuccessCriteriaMet": "In 2 clusters.", "Complete": "In 2 clusters.", "Synced": "In place in 2 clusters."}, "2026-01-01T00:00:00Z", "2026-01-01T00:00:09Z", 4},
+		},
+		"Failed": {
+			reason:  "one failure is one too many, and is named",
+			reports: []v1alpha1.Report{jobReport("east", "2026-01-01T00:00:01Z", "2026-01-01T00:00:09Z", "Complete"), jobReport("west", "2026-01-01T00:00:00Z", "", "FailureTarget", "Failed")},
+			want:    want{map[string]string{"FailureTarget": "west: it is", "Failed": "west: it is", "Synced": "In place in 2 clusters."}, "2026-01-01T00:00:00Z", "", 4},
+		},
+		"OneIsSilent": {
+			reason:  "what nobody knows of is not complete",
+			reports: []v1alpha1.Report{jobReport("east", "2026-01-01T00:00:01Z", "2026-01-01T00:00:09Z", "Complete")},
+			want:    want{map[string]string{"Synced": "west: has not reported"}, "2026-01-01T00:00:01Z", "", 2},
+		},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			job := &batchv1.Job{TypeMeta: metav1.TypeMeta{APIVersion: "batch/v1", Kind: "Job"}}
+			job.Generation, job.Labels, job.Annotations = 1, placement([]string{"east", "west"}), annotations(t, tc.reports...)
+			mergeInto(t, job, now)
+			got := want{conditions: map[string]string{}, start: timeOf(job.Status.StartTime), complet: timeOf(job.Status.CompletionTime), succeeded: job.Status.Succeeded}
+			for _, c := range job.Status.Conditions {
+				got.conditions[string(c.Type)] = c.Message
+			}
+			if diff := cmp.Diff(tc.want, got, cmp.AllowUnexported(want{})); diff != "" {
+				t.Errorf("%s (-want +got):\n%s", tc.reason, diff)
+			}
+		})
+	}
+}
+
+func timeOf(at *metav1.Time) string {
+	if at == nil {
+		return ""
+	}
+	return at.UTC().Format("2006-01-02T15:04:05Z")
+}
+
+func TestAddressesAreUnitedAndSorted(t *testing.T) {
+	service := &corev1.Service{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Service"}}
+	service.Labels = placement([]string{"east", "west"})
+	east, west := complete("east", 0, 0), complete("west", 0, 0)
+	east.Conditions, west.Conditions = nil, nil
+	east.Addresses = []any{map[string]any{"ip": "10.0.0.2"}, map[string]any{"hostname": "lb.example"}}
+	west.Addresses = []any{map[string]any{"ip": "10.0.0.1"}, map[string]any{"hostname": "lb.example"}}
+	service.Annotations = annotations(t, west, east)
+	mergeInto(t, service, now)
+	want := []corev1.LoadBalancerIngress{{Hostname: "lb.example"}, {IP: "10.0.0.1"}, {IP: "10.0.0.2"}}
+	if diff := cmp.Diff(want, service.Status.LoadBalancer.Ingress); diff != "" {
+		t.Errorf("addresses (-want +got):\n%s", diff)
+	}
+}
+
+func TestAKindWithoutRulesHasItsConditionsMergedAndItsCountersLeftAlone(t *testing.T) {
+	say := func(cluster string, conditions ...v1alpha1.ReportCondition) v1alpha1.Report {
+		return v1alpha1.Report{Version: v1alpha1.ReportVersion, Cluster: cluster, Generation: 1, LocalGeneration: 1, Counters: map[string]int64{"things": 7}, Conditions: conditions}
+	}
+	object := &unstructured.Unstructured{Object: map[string]any{
+		"apiVersion": "example.com/v1", "kind": "Widget",
+		"metadata": map[string]any{"name": "w", "generation": int64(1)},
+		"status":   map[string]any{"things": int64(3), "phase": "Set by somebody"},
+	}}
+	object.SetLabels(placement([]string{"east", "west"}))
+	object.SetAnnotations(annotations(t,
+		say("east", v1alpha1.ReportCondition{Type: "Ready", Status: "True"}, v1alpha1.ReportCondition{Type: "Degraded", Status: "False"}, v1alpha1.ReportCondition{Type: "Rare", Status: "True"}),
+		say("west", v1alpha1.ReportCondition{Type: "Ready", Status: "False", Reason: "NotYet", Message: "soon"}, v1alpha1.ReportCondition{Type: "Degraded", Status: "False"}),
+	))
+	status, problem := Status(Input{Object: object, Now: now})
+	if problem != "" {
+		t.Error(problem)
+	}
+	got := map[string]string{}
+	for _, c := range status[conditionsField].([]any) {
+		fields := c.(map[string]any)
+		got[fields["type"].(string)] = fields["status"].(string) + " " + fields["reason"].(string) + " " + fields["message"].(string)
+	}
+	want := map[string]string{
+		"Ready":    "False NotYet west: soon",
+		"Degraded": "False Merged In 2 clusters.",
+		"Rare":     "Unknown Merged west: says nothing of it",
+		"Synced":   "True Synced In place in 2 clusters.",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("conditions (-want +got):\n%s", diff)
+	}
+	if status["things"] != int64(3) || status["phase"] != "Set by somebody" {
+		t.Errorf("the rest of the status is %v, want it as it was", status)
+	}
+	if _, ok := status[observedGeneration]; ok {
+		t.Error("it has an observedGeneration that no cluster has spoken of")
+	}
+}
+
+func TestTheStrategySaysWhoseOpinionCounts(t *testing.T) {
+	at := func(report v1alpha1.Report, written string) v1alpha1.Report {
+		report.Written = written
+		return report
+	}
+	unavailable := func(cluster string) v1alpha1.Report {
+		return with(complete(cluster, 1, 2), func(r *v1alpha1.Report) {
+			r.Conditions = []v1alpha1.ReportCondition{
+				{Type: available, Status: "False", Reason: reasonUnavailable},
+				{Type: progressing, Status: "False", Reason: reasonDeadlineExceeded, Message: "timed out"},
+			}
+			r.Counters = map[string]int64{replicas: 2, updatedReplicas: 2, readyReplicas: 1, availableReplicas: 1}
+		})
+	}
+	minority := []v1alpha1.Report{at(complete("east", 1, 2), "2026-01-01T00:00:03.000Z"), at(complete("north", 1, 2), "2026-01-01T00:00:02.000Z"), at(unavailable("west"), "2026-01-01T00:00:01.000Z")}
+	even := []v1alpha1.Report{at(complete("east", 1, 2), "2026-01-01T00:00:01.000Z"), at(unavailable("west"), "2026-01-01T00:00:02.000Z")}
+	cases := map[string]struct {
+		reason      string
+		strategy    string
+		reports     []v1alpha1.Report
+		available   string
+		progressing string
+		ready       int32
+	}{
+		"UnionOfAMinority":    {"the worst counts", "union", minority, "False", reasonDeadlineExceeded, 5},
+		"MajorityOverAFew":    {"most say that it is available and complete; counters still are sums", "majority", minority, "True", reasonComplete, 5},
+		"MajorityOfHalf":      {"half is not more than half", "majority", even, "False", reasonProgressing, 3},
+		"LatestIsGood":        {"east was the last to write", "latest", minority, "True", reasonComplete, 2},
+		"LatestIsBad":         {"west was", "latest", even, "False", reasonDeadlineExceeded, 1},
+		"LatestWithoutReport": {"nobody has written", "latest", nil, "False", reasonProgressing, 0},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			placed := []string{"east", "north", "west"}
+			if len(tc.reports) == 2 {
+				placed = []string{"east", "west"}
+			}
+			all := annotations(t, tc.reports...)
+			all[v1alpha1.StatusStrategyAnnotation] = tc.strategy
+			in := deploymentInput{Generation: 1, Replicas: 2, Placed: placed, Annotations: all, Now: now}
+			status := in.merge(t)
+			if got := conditionOf(status, available); string(got.Status) != tc.available {
+				t.Errorf("%s: Available is %s (%s), want %s", tc.reason, got.Status, got.Message, tc.available)
+			}
+			if got := conditionOf(status, progressing); got.Reason != tc.progressing {
+				t.Errorf("%s: Progressing has reason %s (%s), want %s", tc.reason, got.Reason, got.Message, tc.progressing)
+			}
+			if status.ReadyReplicas != tc.ready {
+				t.Errorf("%s: %d replicas are ready, want %d", tc.reason, status.ReadyReplicas, tc.ready)
+			}
+		})
+	}
+}
+
+func TestNoStrategyMakesAnUnfinishedRolloutReadAsDone(t *testing.T) {
+	for _, strategy := range []string{"union", "majority", "latest"} {
+		behind := with(complete("west", 1, 2), func(r *v1alpha1.Report) { r.Counters[availableReplicas] = 1 })
+		strategyAnnotations := annotations(t, complete("east", 1, 2), complete("north", 1, 2), behind)
+		strategyAnnotations[v1alpha1.StatusStrategyAnnotation] = strategy
+		upstream := &appsv1.Deployment{TypeMeta: metav1.TypeMeta{APIVersion: "apps/v1", Kind: "Deployment"}}
+		upstream.Generation, upstream.Spec.Replicas = 1, new(int32(2))
+		upstream.Labels, upstream.Annotations = placement([]string{"east", "north", "west"}), strategyAnnotations
+		mergeInto(t, upstream, now)
+		if isDoneTo(t, &polymorphichelpers.DeploymentStatusViewer{}, upstream) {
+			t.Errorf("%s: kubectl says that it is rolled out, and west is not: %+v", strategy, upstream.Status)
+		}
+	}
+}
+
+func TestAStrategyThatDoesNotExistIsSaidSoAndTheDefaultTaken(t *testing.T) {
+	upstream := &appsv1.Deployment{TypeMeta: metav1.TypeMeta{APIVersion: "apps/v1", Kind: "Deployment"}}
+	upstream.Annotations = map[string]string{v1alpha1.StatusStrategyAnnotation: "best"}
+	problem := mergeInto(t, upstream, now)
+	for _, part := range []string{v1alpha1.StatusStrategyAnnotation, `"best"`, "union, majority or latest"} {
+		if !strings.Contains(problem, part) {
+			t.Errorf("%q does not say %s", problem, part)
+		}
+	}
+}
+
+func TestAClusterCountsOnceItHasTakenUpThePresentInputs(t *testing.T) {
+	upstream := &unstructured.Unstructured{Object: map[string]any{"apiVersion": "apps/v1", "kind": "Deployment", "metadata": map[string]any{"name": "app", "generation": int64(1)}}}
+	upstream.SetLabels(placement([]string{"east"}))
+	report := complete("east", 1, 1)
+	report.Inputs = "before"
+	upstream.SetAnnotations(annotations(t, report))
+	for inputs, want := range map[string]int64{"before": 1, "after": 0} {
+		status, _ := Status(Input{Object: upstream, Inputs: func(string) string { return inputs }, Now: now})
+		if got, _ := status[observedGeneration].(int64); got != want {
+			t.Errorf("with inputs %q, generation %v is observed, want %d", inputs, status[observedGeneration], want)
+		}
+	}
+}

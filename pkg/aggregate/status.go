@@ -1,0 +1,176 @@
+package aggregate
+
+import (
+	"slices"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
+)
+
+// Names that statuses of many kinds share.
+const (
+	conditionsField    = "conditions"
+	observedGeneration = "observedGeneration"
+)
+
+// Input is all that a merged status depends on.
+type Input struct {
+	// Object is the upstream object: its kind, generation and spec, the placement
+	// in its labels, the reports in its annotations, and its present status. It is
+	// not changed.
+	Object *unstructured.Unstructured
+	// Inputs returns what else than the generation shapes a cluster's copy at
+	// present, as the cluster's report is to name it; nil when nothing does.
+	Inputs func(cluster string) string
+	// Now is the time for conditions that change.
+	Now metav1.Time
+}
+
+// Status merges the reports on an object into its status, by the rules of its
+// kind and by the strategy that its annotation asks for. Whatever the strategy,
+// observedGeneration reaches the present generation only when every placed
+// cluster has applied and observed it, and never goes back; and nothing reads as
+// rolled out while a placed cluster is not done. The second result says, for the
+// user, what was wrong with the annotation; empty if nothing.
+func Status(in Input) (status map[string]any, problem string) {
+	rules, known := kinds[in.Object.GroupVersionKind().GroupKind()]
+	chosen, problem := strategyOf(in.Object)
+	placed := observe(in, rules)
+
+	m := merge{in: in, rules: rules, strategy: chosen, placed: placed, shown: chosen.show(placed), status: map[string]any{}}
+	if !known {
+		m.status = present(in) // its counters are left alone
+	}
+	m.addCounters()
+	m.addObservedGeneration()
+	if rules.extend != nil {
+		rules.extend(&m)
+	}
+	if rules.isDone != nil && !all(placed, func(o observation) bool { return o.current && rules.isDone(&m, o) }) {
+		rules.hold(&m)
+	}
+	m.addConditions()
+	return m.status, problem
+}
+
+// present returns a copy of the status that stands.
+func present(in Input) map[string]any {
+	status, found, err := unstructured.NestedMap(in.Object.Object, "status")
+	if !found || err != nil {
+		return map[string]any{}
+	}
+	return status
+}
+
+// merge is a merge under way.
+type merge struct {
+	in       Input
+	rules    rules
+	strategy strategy
+	// placed are all clusters of the placement, shown those whose numbers and
+	// conditions the status shows.
+	placed, shown []observation
+	status        map[string]any
+}
+
+// set writes a counter: zeros stay away, as with omitempty, unless the kind's API
+// requires the field.
+func (m *merge) set(counter string, value int64) {
+	if value == 0 && !m.rules.requires(counter) {
+		delete(m.status, counter)
+		return
+	}
+	m.status[counter] = value
+}
+
+func (m *merge) get(counter string) int64 {
+	value, _ := m.status[counter].(int64)
+	return value
+}
+
+// replicas is spec.replicas, that of each cluster; 1 when it is not given.
+func (m *merge) replicas() int64 {
+	replicas, found, err := unstructured.NestedInt64(m.in.Object.Object, "spec", "replicas")
+	if !found || err != nil {
+		return 1
+	}
+	return replicas
+}
+
+// wanted is how many replicas a cluster's copy asks for.
+func (m *merge) wanted(o observation) int64 {
+	if o.report.Replicas == nil {
+		return m.replicas()
+	}
+	return *o.report.Replicas
+}
+
+// addCounters sums what the clusters count. Updated ones count only where the
+// cluster has taken up the present inputs: to another they are something else.
+func (m *merge) addCounters() {
+	for _, counter := range m.rules.sums {
+		m.set(counter, sum(m.shown, counter, every))
+	}
+	for _, counter := range m.rules.updated {
+		m.set(counter, sum(m.shown, counter, isCurrent))
+	}
+}
+
+// addObservedGeneration says which generation every placed cluster has observed.
+// Nobody observes what is placed nowhere.
+func (m *merge) addObservedGeneration() {
+	if !m.observes() {
+		return
+	}
+	generation := m.in.Object.GetGeneration()
+	observed, _, _ := unstructured.NestedInt64(m.in.Object.Object, "status", observedGeneration)
+	observed = min(observed, generation)
+	if len(m.placed) > 0 && all(m.placed, isCurrent) {
+		observed = generation
+	}
+	m.set(observedGeneration, observed)
+}
+
+// observes tells whether the kind's status has an observedGeneration. Of a kind
+// without rules, the reports show it.
+func (m *merge) observes() bool {
+	switch m.rules.observes {
+	case always:
+		return true
+	case never:
+		return false
+	default:
+		return !all(m.placed, func(o observation) bool { return o.report.LocalObservedGeneration == 0 })
+	}
+}
+
+// addConditions merges the conditions, those that the kind has rules for, those
+// that it has none for, and our own.
+func (m *merge) addConditions() {
+	merged := []*condition{}
+	for _, one := range m.rules.conditions {
+		merged = append(merged, one(m))
+	}
+	merged = append(merged, m.otherConditions(merged)...)
+	merged = append(merged, mergeSynced(m.placed))
+	previous, _, _ := unstructured.NestedSlice(m.in.Object.Object, "status", conditionsField)
+	conditions := []any{}
+	for _, c := range merged {
+		if c != nil && c.status != "" {
+			conditions = append(conditions, m.timed(*c, previous))
+		}
+	}
+	m.status[conditionsField] = conditions
+}
+
+// placedClusters returns the clusters that count: not those that the object is
+// leaving, for what they still run is on its way out.
+func placedClusters(in Input) []string {
+	annotations := in.Object.GetAnnotations()
+	return slices.DeleteFunc(v1alpha1.PlacedClusters(in.Object.GetLabels()), func(cluster string) bool {
+		_, leaving := annotations[v1alpha1.DeletionAnnotation(cluster)]
+		return leaving
+	})
+}

@@ -1,0 +1,57 @@
+package kcp
+
+import (
+	"strings"
+	"sync"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+)
+
+// Notices tells users of what is wrong with their objects, in events, and of each
+// thing once: a controller may find the same mistake in every turn.
+type Notices struct {
+	recorder *Recorder
+
+	mu sync.Mutex
+	// told holds what has been said of each object, by reason.
+	told map[ObjectKey]map[string]string
+}
+
+// NewNotices returns Notices that write through recorder.
+func NewNotices(recorder *Recorder) *Notices {
+	return &Notices{recorder: recorder, told: map[ObjectKey]map[string]string{}}
+}
+
+// Warn records an event for each message that is not empty, unless the same
+// messages were the last for the object and the reason. None at all says that what
+// was wrong is so no more.
+func (n *Notices) Warn(key ObjectKey, upstreamObj *unstructured.Unstructured, reason string, messages ...string) {
+	if !n.isNews(key, reason, strings.Join(messages, "\n")) {
+		return
+	}
+	for _, message := range messages {
+		if message != "" {
+			n.recorder.Warning(upstreamObj, reason, message)
+		}
+	}
+}
+
+// Forget drops what has been said of an object that is gone.
+func (n *Notices) Forget(key ObjectKey) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	delete(n.told, key)
+}
+
+func (n *Notices) isNews(key ObjectKey, reason, said string) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.told[key][reason] == said {
+		return false
+	}
+	if n.told[key] == nil {
+		n.told[key] = map[string]string{}
+	}
+	n.told[key][reason] = said
+	return true
+}
