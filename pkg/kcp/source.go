@@ -4,11 +4,14 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/rest"
@@ -25,6 +28,8 @@ import (
 // workspace of one shard, or a single workspace.
 type source struct {
 	url string
+	// notServed is what to say while kcp does not serve a resource here.
+	notServed string
 	// all reads over every workspace of the source.
 	all dynamic.Interface
 	// in addresses one workspace.
@@ -41,9 +46,10 @@ func newShardSource(config *rest.Config, url string) (*source, error) {
 		return nil, fmt.Errorf("client for the virtual workspace %s: %w", url, err)
 	}
 	return &source{
-		url: url,
-		all: client.Cluster(logicalcluster.Wildcard),
-		in:  func(name logicalcluster.Name) dynamic.Interface { return client.Cluster(name.Path()) },
+		url:       url,
+		notServed: "kcp is still setting up the virtual workspace; waiting for it",
+		all:       client.Cluster(logicalcluster.Wildcard),
+		in:        func(name logicalcluster.Name) dynamic.Interface { return client.Cluster(name.Path()) },
 	}, nil
 }
 
@@ -55,9 +61,10 @@ func newWorkspaceSource(config *rest.Config) (*source, error) {
 		return nil, fmt.Errorf("client for the workspace %s: %w", config.Host, err)
 	}
 	return &source{
-		url: config.Host,
-		all: client,
-		in:  func(logicalcluster.Name) dynamic.Interface { return client },
+		url:       config.Host,
+		notServed: "kcp does not serve the resource in this workspace: run `kubectl tmc bind` there; waiting for it",
+		all:       client,
+		in:        func(logicalcluster.Name) dynamic.Interface { return client },
 	}, nil
 }
 
@@ -89,10 +96,37 @@ func (s *source) addInformers(ctx context.Context, options Options, handle Handl
 // run runs the informers until ctx ends and waits for them.
 func (s *source) run(ctx context.Context) {
 	var running sync.WaitGroup
-	for _, informer := range s.informers {
-		running.Go(func() { informer.RunWithContext(ctx) })
+	for resource, informer := range s.informers {
+		running.Go(func() {
+			if s.waitServed(ctx, resource) {
+				informer.RunWithContext(ctx)
+			}
+		})
 	}
 	running.Wait()
+}
+
+// servedInterval is how often to ask whether a resource is served by now.
+const servedInterval = time.Second
+
+// waitServed waits until the resource is served, and tells whether it is; false
+// when ctx has ended. kcp lists a new virtual workspace seconds before it serves
+// anything there, and an informer that has failed a few times would come back to
+// it half a minute later. Every other failure is the informer's to deal with.
+func (s *source) waitServed(ctx context.Context, resource schema.GroupVersionResource) bool {
+	said := false
+	err := wait.PollUntilContextCancel(ctx, servedInterval, true, func(ctx context.Context) (bool, error) {
+		_, err := s.all.Resource(resource).List(ctx, metav1.ListOptions{Limit: 1})
+		if !apierrors.IsNotFound(err) {
+			return true, nil
+		}
+		if !said {
+			said = true
+			klog.FromContext(ctx).Info(s.notServed, "resource", resource.GroupResource().String(), "url", s.url)
+		}
+		return false, nil
+	})
+	return err == nil
 }
 
 func (s *source) hasSynced() bool {

@@ -25,7 +25,7 @@ func explainWatchError(what, url string) cache.WatchErrorHandlerWithContext {
 		case apierrors.IsForbidden(err):
 			logger.Error(err, "kcp denies access: check that the workspace exists and the user's RBAC in it; will try again")
 		case apierrors.IsNotFound(err):
-			logger.Error(err, "kcp does not serve the resource there: run `kubectl tmc init` (provider) or `kubectl tmc bind` (single workspace); will try again")
+			logger.Error(err, "kcp does not serve the resource there: was `kubectl tmc init` run, and is the workspace still bound? will try again")
 		default:
 			logger.Error(err, "kcp is not reachable, will try again")
 		}
