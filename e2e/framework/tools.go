@@ -40,7 +40,7 @@ func requireFiles(paths ...string) error {
 	for _, path := range paths {
 		_, err := os.Stat(path)
 		if errors.Is(err, os.ErrNotExist) {
-			return fmt.Errorf("%s is missing: run hack/build-tools.sh first", path)
+			return fmt.Errorf("%s is missing: run `make tools` first", path)
 		}
 		if err != nil {
 			return err
