@@ -17,9 +17,14 @@ import (
 	"github.com/kcp-tmc/tmc/pkg/transform"
 )
 
-// recheck is how long a problem is left alone that no event will tell the end
-// of: an object in the way that is not ours, a policy that denies ours.
-const recheck = 30 * time.Second
+// How long a problem is left alone that no event will tell the end of. An object
+// in the way is looked at in every interval. A copy that the cluster has refused
+// (it is invalid, a policy denies it) is applied again in ever longer ones, up to
+// longestRecheck, until it or the answer changes.
+const (
+	recheck        = 30 * time.Second
+	longestRecheck = 16 * time.Minute
+)
 
 // errStale is returned when a write has shown that a cache lags: the turn is
 // taken again.
@@ -125,6 +130,9 @@ func (s *Syncer) refuse(key kcp.ObjectKey, st state) result {
 }
 
 func (s *Syncer) apply(ctx context.Context, key kcp.ObjectKey, st state, verdict action) (result, error) {
+	if verdict == actCreate && s.memories.get(key).inTheWay {
+		return s.inspect(ctx, key, st) // trying to create it would be a write for nothing
+	}
 	body := st.desired.DeepCopy()
 	if verdict == actCreate {
 		body.SetResourceVersion(createOnly)
@@ -142,7 +150,7 @@ func (s *Syncer) apply(ctx context.Context, key kcp.ObjectKey, st state, verdict
 	case apierrors.IsConflict(err) && verdict == actCreate:
 		return s.inspect(ctx, key, st)
 	case isRefusal(err):
-		return result{problems: []v1alpha1.Problem{applyProblem(err)}, again: recheck}, nil
+		return result{problems: []v1alpha1.Problem{applyProblem(err)}, again: s.refused(key, st)}, nil
 	default:
 		return result{}, err
 	}
@@ -156,6 +164,21 @@ func (s *Syncer) settle(key kcp.ObjectKey, st state) {
 	})
 }
 
+// refused remembers that the cluster has refused a copy, and returns when to try
+// again: each refusal of the same copy doubles the time.
+func (s *Syncer) refused(key kcp.ObjectKey, st state) (again time.Duration) {
+	hash := st.desired.GetAnnotations()[v1alpha1.AppliedHashAnnotation]
+	s.memories.update(key, func(m *memory) {
+		if m.refusedHash != hash {
+			m.refusedHash, m.refusedFor = hash, recheck
+		} else {
+			m.refusedFor = min(2*m.refusedFor, longestRecheck)
+		}
+		again = m.refusedFor
+	})
+	return again
+}
+
 // inspect looks at what is under the name of a copy that could not be created.
 func (s *Syncer) inspect(ctx context.Context, key kcp.ObjectKey, st state) (result, error) {
 	namespace, name := st.origin.Target()
@@ -163,11 +186,13 @@ func (s *Syncer) inspect(ctx context.Context, key kcp.ObjectKey, st state) (resu
 	if err != nil {
 		return result{}, err
 	}
-	if live == nil {
-		return result{}, errStale
-	}
 	st.downstreamObj = live
-	if !isOurs(st) {
+	inTheWay := live != nil && !isOurs(st)
+	s.memories.update(key, func(m *memory) { m.inTheWay = inTheWay })
+	switch {
+	case live == nil:
+		return result{}, errStale // it has just gone
+	case inTheWay:
 		return s.refuse(key, st), nil
 	}
 	if live.GetLabels()[v1alpha1.ManagedByLabel] == v1alpha1.ManagedByValue {

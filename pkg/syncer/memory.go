@@ -19,6 +19,12 @@ type memory struct {
 	// settledHash and settledState name the copy that was last applied without
 	// changing anything, and what it was applied onto.
 	settledHash, settledState string
+	// refusedHash names the copy that the cluster refused last, and refusedFor how
+	// long it is left alone after that.
+	refusedHash string
+	refusedFor  time.Duration
+	// inTheWay is set while an object that is not ours has the name of the copy.
+	inTheWay bool
 	// reported is when the last report was written.
 	reported time.Time
 }
