@@ -1,0 +1,168 @@
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"slices"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	apiequality "k8s.io/apimachinery/pkg/api/equality"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/watch"
+
+	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
+)
+
+const (
+	// rolloutsEnv names the variable that says how many rollouts to measure.
+	rolloutsEnv = "TMC_ROLLOUTS"
+	// rollouts is how many it is without it: enough to see that nothing is far off.
+	rollouts = 5
+	// pods is how many pods both clusters have together.
+	pods = 20
+	// mostReports is how many reports and status writes a rollout may take, each. The pods of a rollout come and
+	// go within a second or two here, and an object is reported on once a second at most by each cluster.
+	mostReports = 12
+	// mostReportBytes is what an ordinary report may take.
+	mostReportBytes = 700
+)
+
+// TestFiguresOfARollout measures what a rollout of 20 pods on two clusters costs, and how long kcp's status lags
+// behind the last pod. It does not run beside others.
+func TestFiguresOfARollout(t *testing.T) {
+	count := rollouts
+	if value := os.Getenv(rolloutsEnv); value != "" {
+		var err error
+		count, err = strconv.Atoi(value)
+		check(t, err)
+	}
+	u := newTenant(t, env.shared, "figures")
+	u.apply(t, some(deployment("web", withReplicas(pods/2))))
+	u.rollOut(t, "web", east, west)
+	u.eventuallySynced(t, "web")
+
+	var lags []time.Duration
+	var reports, statuses int
+	for i := range count {
+		one := u.measureRollout(t, i)
+		lags = append(lags, one.lag)
+		reports, statuses = reports+one.reports, statuses+one.statuses
+		if one.reports > mostReports || one.statuses > mostReports {
+			t.Errorf("rollout %d took %d reports and %d status writes, want at most %d each", i, one.reports, one.statuses, mostReports)
+		}
+	}
+	slices.Sort(lags)
+	t.Logf("%d rollouts of %d pods on two clusters: %.1f reports and %.1f status writes each", count, pods, float64(reports)/float64(count), float64(statuses)/float64(count))
+	t.Logf("from the last pod Ready to the merged status: p50 %s, p99 %s", lags[len(lags)/2].Round(time.Millisecond), lags[len(lags)*99/100].Round(time.Millisecond))
+	report := get(t, u.upstream("web")).Annotations[v1alpha1.StatusAnnotation(east)]
+	t.Logf("a report has %d bytes", len(report))
+	if len(report) >= mostReportBytes {
+		t.Errorf("want less than %d: %s", mostReportBytes, report)
+	}
+}
+
+// cost is what one rollout took.
+type cost struct {
+	lag               time.Duration
+	reports, statuses int
+}
+
+// measureRollout rolls out anew and watches both sides until kcp says that it is done.
+func (u *tenant) measureRollout(t *testing.T, i int) cost {
+	t.Helper()
+	before := get(t, u.upstream("web"))
+	changes, err := u.client.AppsV1().Deployments(u.namespace).Watch(t.Context(), metav1.ListOptions{FieldSelector: "metadata.name=web", ResourceVersion: before.ResourceVersion})
+	check(t, err)
+	defer changes.Stop()
+	ready := u.watchReadyPods(t, strconv.Itoa(i))
+	patch := fmt.Sprintf(`{"spec":{"template":{"metadata":{"annotations":{"rollout":"%d"}}}}}`, i)
+	after, err := u.client.AppsV1().Deployments(u.namespace).Patch(t.Context(), "web", types.MergePatchType, []byte(patch), metav1.PatchOptions{})
+	check(t, err)
+
+	var result cost
+	last := before
+	eventually(t, "the rollout to be done in kcp", soon, func(context.Context) (bool, string, error) {
+		for {
+			select {
+			case event := <-changes.ResultChan():
+				now, ok := event.Object.(*appsv1.Deployment)
+				if !ok {
+					return true, "", fmt.Errorf("the watch ended with %v", event.Object)
+				}
+				result.add(last, now)
+				last = now
+				if now.Status.ObservedGeneration >= after.Generation && now.Status.UpdatedReplicas == pods && now.Status.AvailableReplicas == pods && now.Status.Replicas == pods {
+					result.lag = time.Since(ready())
+					return true, "", nil
+				}
+			default:
+				return false, describe(last), nil
+			}
+		}
+	})
+	return result
+}
+
+// add counts what a change of the upstream object was.
+func (c *cost) add(before, after *appsv1.Deployment) {
+	for _, clusterName := range []string{east, west} {
+		key := v1alpha1.StatusAnnotation(clusterName)
+		if before.Annotations[key] != after.Annotations[key] {
+			c.reports++
+		}
+	}
+	if !apiequality.Semantic.DeepEqual(before.Status, after.Status) {
+		c.statuses++
+	}
+}
+
+// watchReadyPods notes when pods of a rollout become Ready on either cluster, and returns a function that says
+// when the last one did.
+func (u *tenant) watchReadyPods(t *testing.T, rollout string) (last func() time.Time) {
+	t.Helper()
+	var mu sync.Mutex
+	var latest time.Time
+	for _, clusterName := range []string{east, west} {
+		list, err := env.clusters[clusterName].client.CoreV1().Pods(u.namespace).List(t.Context(), metav1.ListOptions{})
+		check(t, err)
+		changes, err := env.clusters[clusterName].client.CoreV1().Pods(u.namespace).Watch(t.Context(), metav1.ListOptions{ResourceVersion: list.ResourceVersion})
+		check(t, err)
+		var watching sync.WaitGroup
+		watching.Go(func() {
+			seen := map[types.UID]bool{}
+			for event := range changes.ResultChan() {
+				if pod, ok := event.Object.(*corev1.Pod); ok && isReadyPod(event, pod, rollout) && !seen[pod.UID] {
+					seen[pod.UID] = true
+					mu.Lock()
+					latest = time.Now()
+					mu.Unlock()
+				}
+			}
+		})
+		t.Cleanup(func() {
+			changes.Stop()
+			watching.Wait()
+		})
+	}
+	return func() time.Time {
+		mu.Lock()
+		defer mu.Unlock()
+		return latest
+	}
+}
+
+func isReadyPod(event watch.Event, pod *corev1.Pod, rollout string) bool {
+	if event.Type == watch.Deleted || pod.Annotations["rollout"] != rollout {
+		return false
+	}
+	return slices.ContainsFunc(pod.Status.Conditions, func(c corev1.PodCondition) bool {
+		return c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue
+	})
+}

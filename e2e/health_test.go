@@ -1,0 +1,136 @@
+package e2e
+
+import (
+	"context"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+
+	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
+)
+
+// TestProgramsServeHealthAndMetrics asks all that the shared installation runs.
+func TestProgramsServeHealthAndMetrics(t *testing.T) {
+	t.Parallel()
+	u := newTenant(t, env.shared, "health")
+	u.apply(t, some(deployment("web")))
+	u.rollOut(t, "web", east, west)
+	for _, p := range env.shared.programs() {
+		p.checkAnswers(t, "/healthz", http.StatusOK)
+		p.checkAnswers(t, "/readyz", http.StatusOK)
+		now, err := p.metrics(t.Context())
+		check(t, err)
+		if now.requests(http.MethodPatch) == 0 || now.sum("workqueue_adds_total") == 0 {
+			t.Errorf("%s counts neither its patches nor what was in its queues", p.config.Name)
+		}
+	}
+}
+
+// TestProgramsEndWhenAsked ends one of each. That it is within 5 s and with exit code 0 is what stop looks at, for
+// every program of every test.
+func TestProgramsEndWhenAsked(t *testing.T) {
+	t.Parallel()
+	in := newInstallation(t, "end", "end-east")
+	check(t, in.start(t.Context()))
+	for _, p := range in.programs() {
+		start := time.Now()
+		check(t, p.stop(t.Context()))
+		t.Logf("%s ended %s after SIGTERM", p.config.Name, time.Since(start).Round(time.Millisecond))
+	}
+}
+
+// TestOneControllerOfTwoWorks kills the one that leads.
+func TestOneControllerOfTwoWorks(t *testing.T) {
+	t.Parallel()
+	in := newInstallation(t, "leader", "leader-east")
+	// Short enough to wait for, long enough for a busy machine.
+	lease := []string{"--leader-elect-lease-duration=10s", "--leader-elect-renew-deadline=8s", "--leader-elect-retry-period=1s"}
+	leader, standby := in.newReadyController(t, "one", lease...), in.newReadyController(t, "two", lease...)
+	eventually(t, "one of them to lead", startTimeout, func(context.Context) (bool, string, error) {
+		return leader.leads() || standby.leads(), "none does", nil
+	})
+	if standby.leads() {
+		leader, standby = standby, leader
+	}
+	u := newTenant(t, in, "leader")
+	u.apply(t, some(deployment("first")))
+	u.eventuallyLabelled(t, "first", "leader-east")
+	own, err := standby.metrics(t.Context())
+	check(t, err)
+	if own.requests(http.MethodPatch) > 0 || standby.leads() {
+		t.Errorf("the standby works: it has made %v patches", own.requests(http.MethodPatch))
+	}
+
+	check(t, leader.kill())
+	start := time.Now()
+	u.apply(t, some(deployment("second")))
+	u.eventuallyLabelled(t, "second", "leader-east")
+	t.Logf("the standby had placed a Deployment %s after the leader was killed", time.Since(start).Round(time.Millisecond))
+
+	// One that is asked to end gives the lease back: nobody waits for it to run out.
+	check(t, leader.startReady(t.Context()))
+	check(t, standby.stop(t.Context()))
+	start = time.Now()
+	u.apply(t, some(deployment("third")))
+	u.eventuallyLabelled(t, "third", "leader-east")
+	t.Logf("the other one had placed a Deployment %s after the leader had ended", time.Since(start).Round(time.Millisecond))
+}
+
+// newReadyController runs one more controller of an installation, and returns when it would lead if it could.
+func (in *installation) newReadyController(t *testing.T, name string, args ...string) *program {
+	t.Helper()
+	p, err := in.newController(in.logName("controller-"+name), args...)
+	check(t, err)
+	check(t, p.start())
+	t.Cleanup(func() {
+		if err := p.stop(context.WithoutCancel(t.Context())); err != nil {
+			t.Error(err)
+		}
+	})
+	check(t, p.waitReady(t.Context()))
+	p.eventuallyLogs(t, "Attempting to acquire leader lease")
+	return p
+}
+
+// leads tells whether a controller has begun to work.
+func (p *program) leads() bool { return strings.Contains(p.log(), "Placing and aggregating") }
+
+// eventuallyLabelled waits until a Deployment is placed.
+func (u *tenant) eventuallyLabelled(t *testing.T, name, clusterName string) {
+	t.Helper()
+	eventuallyIs(t, "it to be placed", u.upstream(name), func(d *appsv1.Deployment) bool {
+		return d.Labels[v1alpha1.PlacementLabel(clusterName)] == v1alpha1.PlacementLabelValue
+	})
+}
+
+// eventuallyLogs waits until one line of a program's log has all the words.
+func (p *program) eventuallyLogs(t *testing.T, words ...string) {
+	t.Helper()
+	eventually(t, p.config.Name+" to say "+strings.Join(words, "…"), startTimeout, func(context.Context) (bool, string, error) {
+		log := p.log()
+		for line := range strings.Lines(log) {
+			if hasWords(line, words) {
+				return true, "", nil
+			}
+		}
+		return false, "its log ends:\n" + tail(log, 10), nil
+	})
+}
+
+// checkAnswers looks at the code with which a path answers.
+func (p *program) checkAnswers(t *testing.T, path string, want int) {
+	t.Helper()
+	// A program that has just started may not have come to listening.
+	eventually(t, p.config.Name+" to answer", startTimeout, func(ctx context.Context) (bool, string, error) {
+		_, err := p.status(ctx, "/healthz")
+		return err == nil, "", err
+	})
+	got, err := p.status(t.Context(), path)
+	check(t, err)
+	if got != want {
+		t.Errorf("%s of %s answers %d, want %d", path, p.config.Name, got, want)
+	}
+}

@@ -1,0 +1,127 @@
+package e2e
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/kcp-dev/logicalcluster/v3"
+)
+
+// installation is one tmc: a provider workspace, the controller next to kcp and a syncer for each cluster.
+// Several of them stand side by side on one stack, for the tests that kill programs.
+type installation struct {
+	provider   string
+	controller *program
+	syncers    map[string]*program
+	// clusters are those that the installation's cluster names stand for.
+	clusters map[string]*cluster
+}
+
+// install sets up the kcp side in a provider workspace and prepares the programs, without starting them.
+func install(ctx context.Context, provider string, clusters map[string]*cluster) (*installation, error) {
+	if _, err := runPlugin(ctx, "root", "init", "--provider-workspace="+provider); err != nil {
+		return nil, err
+	}
+	in := &installation{provider: provider, syncers: map[string]*program{}, clusters: clusters}
+	var err error
+	//nolint:contextcheck // looking for a free port waits for nothing
+	if in.controller, err = in.newController(in.logName("controller")); err != nil {
+		return nil, err
+	}
+	for name, on := range clusters {
+		//nolint:contextcheck // see above
+		if in.syncers[name], err = in.newSyncer(in.logName("syncer-"+name), name, on); err != nil {
+			return nil, err
+		}
+	}
+	return in, nil
+}
+
+// logName names the log of one of the installation's programs: root:tmc's are tmc-controller and so on.
+func (in *installation) logName(program string) string {
+	_, name := logicalcluster.NewPath(in.provider).Split()
+	return name + "-" + program
+}
+
+// newController prepares a controller of the installation.
+func (in *installation) newController(logName string, args ...string) (*program, error) {
+	kubeconfig, err := env.stack.KCP.Kubeconfig("root")
+	if err != nil {
+		return nil, err
+	}
+	names := slices.Sorted(maps.Keys(in.clusters))
+	return newProgram(logName, controllerBinary, append([]string{
+		"--kcp-kubeconfig=" + kubeconfig,
+		"--provider-workspace=" + in.provider,
+		"--clusters=" + strings.Join(names, ","),
+	}, args...)...)
+}
+
+// newSyncer prepares the syncer of one cluster.
+func (in *installation) newSyncer(logName, name string, on *cluster) (*program, error) {
+	kubeconfig, err := env.stack.KCP.Kubeconfig("root")
+	if err != nil {
+		return nil, err
+	}
+	return newProgram(logName, syncerBinary,
+		"--kcp-kubeconfig="+kubeconfig,
+		"--provider-workspace="+in.provider,
+		"--cluster-name="+name,
+		"--kubeconfig="+on.kubeconfig,
+	)
+}
+
+// programs returns all programs of the installation.
+func (in *installation) programs() []*program {
+	return append(slices.Collect(maps.Values(in.syncers)), in.controller)
+}
+
+// start runs all programs and waits until they are ready.
+func (in *installation) start(ctx context.Context) error {
+	for _, p := range in.programs() {
+		if err := p.start(); err != nil {
+			return err
+		}
+	}
+	for _, p := range in.programs() {
+		if err := p.waitReady(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// stop ends all programs; it fails when one does not end as it should.
+func (in *installation) stop(ctx context.Context) error {
+	var errs []error
+	for _, p := range in.programs() {
+		errs = append(errs, p.stop(ctx))
+	}
+	return errors.Join(errs...)
+}
+
+// newInstallation installs tmc for one test. Each of its cluster names, such as "crash-east", stands for
+// the cluster of the stack that it ends in. What it starts is stopped with the test.
+func newInstallation(t *testing.T, name string, clusterNames ...string) *installation {
+	t.Helper()
+	clusters := map[string]*cluster{}
+	for _, clusterName := range clusterNames {
+		for physical, on := range env.clusters {
+			if strings.HasSuffix(clusterName, physical) {
+				clusters[clusterName] = on
+			}
+		}
+	}
+	in, err := install(t.Context(), "root:"+unique(name), clusters)
+	check(t, err)
+	t.Cleanup(func() {
+		if err := in.stop(context.WithoutCancel(t.Context())); err != nil {
+			t.Error(err)
+		}
+	})
+	return in
+}

@@ -1,0 +1,200 @@
+// Package e2e proves tmc from the outside: its real programs run as processes against a real kcp and two real
+// clusters, users act through kubectl, and what counts is what kcp and the clusters then have.
+//
+// TestMain starts the stack and one installation of tmc that the tests share. Every test has consumer
+// workspaces of its own. Tests that measure, or that take down what others share, run one after the other and
+// first; the others run side by side, and those among them that kill programs bring their own installation,
+// under other cluster names on the same clusters.
+package e2e
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/kcp-tmc/tmc/e2e/framework"
+	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
+)
+
+// The clusters of the stack, which the shared installation knows under the same names.
+const (
+	east = "east"
+	west = "west"
+)
+
+const (
+	// binariesEnv names the variable that says where the programs under test are. Without it they are built,
+	// with the race detector.
+	binariesEnv = "TMC_BIN_DIR"
+	// sideBySide is how many tests run at a time: they wait most of the time, whatever the number of cores.
+	sideBySide = "6"
+	// nodes is how many nodes each cluster has; each takes 110 pods.
+	nodes = 8
+	// stopTimeout bounds the end of the suite.
+	stopTimeout = time.Minute
+)
+
+// environment is what all tests share.
+type environment struct {
+	stack *framework.Stack
+	// binaries is the directory of the programs under test.
+	binaries string
+	// clusters are the stack's, by name.
+	clusters map[string]*cluster
+	// shared serves the tests that do not bring an installation of their own.
+	shared *installation
+}
+
+// env is set by TestMain, before any test runs.
+var env environment
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	code, err := run(m)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "e2e:", err)
+		code = max(code, 1)
+	}
+	os.Exit(code)
+}
+
+// run runs the tests within the environment and returns their exit code. An error is about what surrounds them.
+func run(m *testing.M) (code int, err error) {
+	if err := runSideBySide(); err != nil {
+		return 0, err
+	}
+	dir, err := os.MkdirTemp("", "tmc-e2e-")
+	if err != nil {
+		return 0, fmt.Errorf("making a directory: %w", err)
+	}
+	err = setUp(context.Background(), dir)
+	if err == nil {
+		code = m.Run()
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
+	defer cancel()
+	err = errors.Join(err, tearDown(ctx))
+	if code != 0 || err != nil {
+		fmt.Fprintln(os.Stderr, "e2e: the logs are kept in", filepath.Join(dir, "stack", "logs"))
+		return code, err
+	}
+	return 0, os.RemoveAll(dir)
+}
+
+// runSideBySide sets how many tests run at a time, unless the command line says so.
+func runSideBySide() error {
+	given := false
+	flag.Visit(func(f *flag.Flag) { given = given || f.Name == "test.parallel" })
+	if given {
+		return nil
+	}
+	return flag.Set("test.parallel", sideBySide)
+}
+
+// setUp builds the programs, starts the stack and installs tmc on it.
+func setUp(ctx context.Context, dir string) error {
+	if err := requireTools(); err != nil {
+		return err
+	}
+	var err error
+	if env.binaries, err = binaries(ctx, filepath.Join(dir, "bin")); err != nil {
+		return err
+	}
+	policy := filepath.Join(dir, "audit-policy.yaml")
+	if err := os.WriteFile(policy, []byte(auditPolicy), 0o600); err != nil {
+		return fmt.Errorf("writing the audit policy: %w", err)
+	}
+	env.stack, err = framework.Start(ctx, framework.Options{
+		Dir:         filepath.Join(dir, "stack"),
+		Clusters:    []string{east, west},
+		Nodes:       nodes,
+		AuditPolicy: policy,
+		Progress:    os.Stderr,
+	})
+	if err != nil {
+		return err
+	}
+	env.clusters = map[string]*cluster{}
+	for _, name := range []string{east, west} {
+		if env.clusters[name], err = newCluster(name); err != nil {
+			return err
+		}
+	}
+	return step("tmc", func() error {
+		env.shared, err = install(ctx, v1alpha1.DefaultProviderWorkspace, env.clusters)
+		if err != nil {
+			return err
+		}
+		return env.shared.start(ctx)
+	})
+}
+
+// tearDown stops everything and says what was wrong with the end: a program that did not end by itself, a data
+// race in any of them, a process that is left.
+func tearDown(ctx context.Context) error {
+	if env.stack == nil {
+		return nil
+	}
+	var errs []error
+	if env.shared != nil {
+		errs = append(errs, env.shared.stop(ctx))
+	}
+	dir := env.stack.Dir()
+	errs = append(errs, env.stack.Stop(ctx), checkRaces(env.stack.LogDir()))
+	left, err := framework.Status(dir)
+	if len(left) > 0 {
+		errs = append(errs, fmt.Errorf("processes are left behind: %v", left))
+	}
+	return errors.Join(append(errs, err)...)
+}
+
+// requireTools looks for the tools, so that one that is missing is told at once and with its remedy.
+func requireTools() error {
+	dir, err := framework.ToolsDir()
+	if err != nil {
+		return err
+	}
+	for _, name := range []string{
+		"kcp", "kwokctl", "kwok", "etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubectl",
+	} {
+		file := filepath.Join(dir, name)
+		if _, err := os.Stat(file); err != nil {
+			return fmt.Errorf("%s is missing: run `make tools` first: %w", file, err)
+		}
+	}
+	return nil
+}
+
+// binaries returns the directory of the programs under test; it builds them into dir unless there are some.
+func binaries(ctx context.Context, dir string) (string, error) {
+	if given := os.Getenv(binariesEnv); given != "" {
+		return filepath.Abs(given)
+	}
+	return dir, step("tmc's programs, with the race detector", func() error {
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			return err
+		}
+		build := exec.CommandContext(ctx, "go", "build", "-race", "-o", dir, "../cmd/...")
+		if out, err := build.CombinedOutput(); err != nil {
+			return fmt.Errorf("go build: %w\n%s", err, out)
+		}
+		return nil
+	})
+}
+
+// step says on stderr what is being made and how long it took.
+func step(what string, run func() error) error {
+	fmt.Fprintf(os.Stderr, "%s: making\n", what)
+	start := time.Now()
+	if err := run(); err != nil {
+		return fmt.Errorf("%s: %w", what, err)
+	}
+	fmt.Fprintf(os.Stderr, "%s: ready after %s\n", what, time.Since(start).Round(100*time.Millisecond))
+	return nil
+}

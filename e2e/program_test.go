@@ -1,0 +1,212 @@
+package e2e
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/kcp-tmc/tmc/e2e/framework"
+)
+
+// The programs under test.
+const (
+	syncerBinary     = "tmc-syncer"
+	controllerBinary = "tmc-controller"
+	pluginBinary     = "kubectl-tmc"
+)
+
+const (
+	// endTimeout is how long a program may take to end after SIGTERM.
+	endTimeout = 5 * time.Second
+	// startTimeout bounds how long a program takes to have read kcp and its cluster. It tries with back-off, at most
+	// 30 s apart.
+	startTimeout = time.Minute
+)
+
+// program is one of tmc's programs as a process that can be stopped, killed and started again.
+type program struct {
+	config framework.ProcessConfig
+	// address is that of its /healthz, /readyz and /metrics.
+	address string
+	process *framework.Process
+}
+
+// newProgram prepares a program, and does not start it. name is unique in the suite: the log is called so.
+func newProgram(name, binary string, args ...string) (*program, error) {
+	port, err := env.stack.FreePort()
+	if err != nil {
+		return nil, err
+	}
+	address := net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
+	return &program{
+		address: address,
+		config: framework.ProcessConfig{
+			Name:      name,
+			Path:      filepath.Join(env.binaries, binary),
+			Args:      append([]string{"--bind-address=" + address, "-v=2"}, args...),
+			StopGrace: endTimeout,
+		},
+	}, nil
+}
+
+// start runs the program, without waiting for anything.
+func (p *program) start() error {
+	var err error
+	p.process, err = env.stack.StartProcess(p.config)
+	return err
+}
+
+// startReady runs the program and waits until it is ready.
+func (p *program) startReady(ctx context.Context) error {
+	if err := p.start(); err != nil {
+		return err
+	}
+	return p.waitReady(ctx)
+}
+
+func (p *program) waitReady(ctx context.Context) error {
+	if err := framework.WaitHTTP(ctx, nil, p.url("/readyz"), startTimeout); err != nil {
+		return fmt.Errorf("%w\nend of its log:\n%s", err, p.process.LogTail(20))
+	}
+	return nil
+}
+
+func (p *program) url(path string) string { return "http://" + p.address + path }
+
+// status returns the code that a path answers with.
+func (p *program) status(ctx context.Context, path string) (int, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, p.url(path), nil)
+	if err != nil {
+		return 0, err
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return 0, err
+	}
+	return response.StatusCode, response.Body.Close()
+}
+
+// stop asks the program to end. It fails when the program does not do so within endTimeout, with exit code 0.
+func (p *program) stop(ctx context.Context) error {
+	if p.process == nil {
+		return nil
+	}
+	if code, exited := p.process.ExitCode(); exited && code != -1 {
+		return fmt.Errorf("%s has ended by itself with exit code %d; end of its log:\n%s", p.config.Name, code, p.process.LogTail(20))
+	}
+	process := p.process
+	p.process = nil
+	if err := process.Stop(ctx); err != nil {
+		return err
+	}
+	// A program that a test has killed has no exit code.
+	if code, _ := process.ExitCode(); code > 0 {
+		return fmt.Errorf("%s ended with exit code %d after SIGTERM; end of its log:\n%s", p.config.Name, code, process.LogTail(20))
+	}
+	return nil
+}
+
+// kill ends the program as a crash would.
+func (p *program) kill() error { return p.process.Kill9() }
+
+// revive starts a program again that has ended for a good reason, as whatever runs it would.
+func (p *program) revive(ctx context.Context, reason string) error {
+	if !p.process.Exited() {
+		return nil
+	}
+	if tail := p.process.LogTail(5); !strings.Contains(tail, reason) {
+		return fmt.Errorf("%s has ended by itself; end of its log:\n%s", p.config.Name, tail)
+	}
+	return p.startReady(ctx)
+}
+
+// log returns all that the program has logged, in all its starts.
+func (p *program) log() string {
+	content, err := os.ReadFile(filepath.Join(env.stack.LogDir(), p.config.Name+".log"))
+	if err != nil {
+		return "(no log: " + err.Error() + ")"
+	}
+	return string(content)
+}
+
+// startProgram runs a program that a test has for itself.
+func startProgram(t *testing.T, name, binary string, args ...string) *program {
+	t.Helper()
+	p, err := newProgram(unique(name), binary, args...)
+	check(t, err)
+	check(t, p.start())
+	t.Cleanup(func() {
+		if err := p.stop(context.WithoutCancel(t.Context())); err != nil {
+			t.Error(err)
+		}
+	})
+	return p
+}
+
+// result is what a program that has ended leaves behind.
+type result struct {
+	code           int
+	stdout, stderr string
+}
+
+// runProgram runs a program of which is expected that it ends by itself, and soon.
+func runProgram(ctx context.Context, binary string, args ...string) (result, error) {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	command := exec.CommandContext(ctx, filepath.Join(env.binaries, binary), args...)
+	var stdout, stderr bytes.Buffer
+	command.Stdout, command.Stderr = &stdout, &stderr
+	err := command.Run()
+	ended := result{stdout: stdout.String(), stderr: stderr.String()}
+	var exit *exec.ExitError
+	if errors.As(err, &exit) && ctx.Err() == nil {
+		ended.code, err = exit.ExitCode(), nil
+	}
+	if err != nil {
+		return ended, fmt.Errorf("%s %s: %w: %s", binary, strings.Join(args, " "), err, ended.stderr)
+	}
+	return ended, nil
+}
+
+// runPlugin runs kubectl-tmc for a workspace and fails when it does.
+func runPlugin(ctx context.Context, workspace string, args ...string) (stdout string, err error) {
+	kubeconfig, err := env.stack.KCP.Kubeconfig(workspace)
+	if err != nil {
+		return "", err
+	}
+	ended, err := runProgram(ctx, pluginBinary, append(args, "--kubeconfig="+kubeconfig)...)
+	if err == nil && ended.code != 0 {
+		err = fmt.Errorf("kubectl-tmc %s: exit code %d: %s", strings.Join(args, " "), ended.code, ended.stderr)
+	}
+	return ended.stdout, err
+}
+
+// checkRaces fails when the race detector has found something in any program.
+func checkRaces(logDir string) error {
+	logs, err := filepath.Glob(filepath.Join(logDir, "*.log"))
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, log := range logs {
+		content, err := os.ReadFile(log)
+		if err != nil {
+			return err
+		}
+		if _, race, found := strings.Cut(string(content), "WARNING: DATA RACE"); found {
+			const enough = 4000
+			errs = append(errs, fmt.Errorf("data race in %s:%s", filepath.Base(log), race[:min(len(race), enough)]))
+		}
+	}
+	return errors.Join(errs...)
+}
