@@ -77,7 +77,8 @@ func checkCopy(t *testing.T, u *tenant, upstream, copied *appsv1.Deployment, clu
 		v1alpha1.SourceGenerationAnnotation: "1",
 		v1alpha1.TargetClusterAnnotation:    clusterName,
 		// Whatever its value.
-		v1alpha1.AppliedHashAnnotation: copied.Annotations[v1alpha1.AppliedHashAnnotation],
+		v1alpha1.AppliedHashAnnotation:  copied.Annotations[v1alpha1.AppliedHashAnnotation],
+		v1alpha1.SourceInputsAnnotation: copied.Annotations[v1alpha1.SourceInputsAnnotation],
 		// The cluster's own controller's.
 		"deployment.kubernetes.io/revision": "1",
 	}

@@ -36,10 +36,11 @@ func TestPlacementFollowsTheAnnotation(t *testing.T) {
 	t.Run("nowhere", func(t *testing.T) {
 		u.target(t, "web", "")
 		u.eventuallyPlaced(t, "web")
-		available := condition(get(t, u.upstream("web")), "Available")
-		if available.Status != "False" || available.Reason != "NoClusters" {
-			t.Errorf("condition Available is %+v, want False for NoClusters", available)
-		}
+		// The status follows from the labels, in a write of its own.
+		eventuallyIs(t, "condition Available to be False for NoClusters", u.upstream("web"), func(d *appsv1.Deployment) bool {
+			available := condition(d, "Available")
+			return available.Status == "False" && available.Reason == "NoClusters"
+		})
 	})
 	t.Run("everywhere", func(t *testing.T) {
 		u.target(t, "web", "*")

@@ -119,9 +119,9 @@ func TestWithoutItsControllerManagerAClusterIsNeverDone(t *testing.T) {
 	u.rollOut(t, "new", east, west)
 }
 
-// TestADipBehindOurBackIsSeenAndGone scales a copy to 0.
+// TestADipBehindOurBackIsSeenAndGone scales a copy to 0. The syncer is held up for as long as that takes: otherwise
+// it has put the number back before a pod is gone.
 func TestADipBehindOurBackIsSeenAndGone(t *testing.T) {
-	t.Parallel()
 	u := newTenant(t, env.shared, "dip")
 	u.apply(t, some(deployment("web", withReplicas(3))))
 	u.rollOut(t, "web", east, west)
@@ -130,7 +130,12 @@ func TestADipBehindOurBackIsSeenAndGone(t *testing.T) {
 	check(t, err)
 	defer changes.Stop()
 
+	syncer := env.shared.syncers[west].process
+	check(t, syncer.Freeze())
+	defer func() { check(t, syncer.Thaw()) }()
 	check(t, env.clusters[west].kubectl(t, "--namespace="+u.namespace, "scale", "deployment", "web", "--replicas=0"))
+	eventuallyIs(t, "west to have no pods", u.copyOn(west, "web"), func(d *appsv1.Deployment) bool { return d.Status.Replicas == 0 })
+	check(t, syncer.Thaw())
 	eventuallySees(t, "the dip", changes, func(d *appsv1.Deployment) bool { return d.Status.UpdatedReplicas < 6 })
 	eventuallyIs(t, "west to have its replicas back", u.copyOn(west, "web"), func(d *appsv1.Deployment) bool {
 		return *d.Spec.Replicas == 3 && isRolledOut(d)

@@ -17,7 +17,7 @@ const ownerEnv = "TMC_TEST_REAPER_OWNER"
 func TestReaperOwner(t *testing.T) {
 	run := os.Getenv(ownerEnv)
 	if run == "" {
-		t.Skip("for another test")
+		return // for another test
 	}
 	if _, err := startReaper(run, filepath.Join(t.TempDir(), "log")); err != nil {
 		t.Fatal(err)
