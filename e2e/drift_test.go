@@ -38,6 +38,8 @@ func TestDriftIsRepaired(t *testing.T) {
 			drifted, err := copies.Patch(t.Context(), "web", types.StrategicMergePatchType, []byte(patch), metav1.PatchOptions{FieldManager: "somebody"})
 			check(t, err)
 			u.checkRepaired(t, east, want, drifted.UID)
+			// Pods that are too many by then take no part in a rollout: kubectl does not wait for their end.
+			eventuallyIs(t, "east to have as many pods as before", u.copyOn(east, "web"), isRolledOut)
 			u.rollOut(t, "web", east, west)
 		})
 	}

@@ -28,12 +28,10 @@ func install(ctx context.Context, provider string, clusters map[string]*cluster)
 	}
 	in := &installation{provider: provider, syncers: map[string]*program{}, clusters: clusters}
 	var err error
-	//nolint:contextcheck // looking for a free port waits for nothing
 	if in.controller, err = in.newController(in.logName("controller")); err != nil {
 		return nil, err
 	}
 	for name, on := range clusters {
-		//nolint:contextcheck // see above
 		if in.syncers[name], err = in.newSyncer(in.logName("syncer-"+name), name, on); err != nil {
 			return nil, err
 		}

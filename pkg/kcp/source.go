@@ -47,7 +47,7 @@ func newShardSource(config *rest.Config, url string) (*source, error) {
 	}
 	return &source{
 		url:       url,
-		notServed: "kcp is still setting up the virtual workspace; waiting for it",
+		notServed: "kcp is still setting up the virtual workspace; will try again",
 		all:       client.Cluster(logicalcluster.Wildcard),
 		in:        func(name logicalcluster.Name) dynamic.Interface { return client.Cluster(name.Path()) },
 	}, nil
@@ -62,7 +62,7 @@ func newWorkspaceSource(config *rest.Config) (*source, error) {
 	}
 	return &source{
 		url:       config.Host,
-		notServed: "kcp does not serve the resource in this workspace: run `kubectl tmc bind` there; waiting for it",
+		notServed: "kcp does not serve the resource in this workspace: run `kubectl tmc bind` there; will try again",
 		all:       client,
 		in:        func(logicalcluster.Name) dynamic.Interface { return client },
 	}, nil
