@@ -8,7 +8,7 @@ WORKDIR /src
 COPY go.mod go.sum ./
 RUN go mod download
 COPY . .
-ARG VERSION=unknown
+ARG VERSION=v0.0.0-unknown
 RUN CGO_ENABLED=0 go build -trimpath \
       -ldflags "-s -w -X k8s.io/component-base/version.gitVersion=${VERSION}" \
       -o /out/ ./cmd/tmc-syncer ./cmd/tmc-controller ./cmd/kubectl-tmc

@@ -4,7 +4,8 @@
 SHELL := /usr/bin/env bash -o pipefail
 .DEFAULT_GOAL := help
 
-VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+# component-base ends a program whose version does not begin with vX.Y.Z.
+VERSION ?= $(shell git describe --tags --match 'v*' --dirty 2>/dev/null || echo v0.0.0-$$(git describe --always --dirty 2>/dev/null || echo unknown))
 LDFLAGS := -X k8s.io/component-base/version.gitVersion=$(VERSION)
 PROGRAMS := ./cmd/tmc-syncer ./cmd/tmc-controller ./cmd/kubectl-tmc
 IMAGE ?= tmc:$(VERSION)

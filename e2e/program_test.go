@@ -74,8 +74,16 @@ func (p *program) startReady(ctx context.Context) error {
 	return p.waitReady(ctx)
 }
 
+// waitReady waits until the program is ready, and no longer than it runs.
 func (p *program) waitReady(ctx context.Context) error {
-	if err := framework.WaitHTTP(ctx, nil, p.url("/readyz"), startTimeout); err != nil {
+	err := framework.Eventually(ctx, p.config.Name+" to be ready", startTimeout, func(ctx context.Context) (bool, string, error) {
+		if code, exited := p.process.ExitCode(); exited {
+			return true, "", fmt.Errorf("it has ended by itself with exit code %d", code)
+		}
+		status, err := p.status(ctx, "/readyz")
+		return status == http.StatusOK, fmt.Sprintf("/readyz answers %d", status), err
+	})
+	if err != nil {
 		return fmt.Errorf("%w\nend of its log:\n%s", err, p.process.LogTail(20))
 	}
 	return nil
