@@ -32,7 +32,7 @@ test-unit: ## Run the unit tests, with the race detector
 	go test -race $$(go list ./... | grep -v /e2e$$)
 
 .PHONY: e2e
-e2e: tools ## Run the e2e tests: real programs, real kcp, two real clusters (about 6 min)
+e2e: tools ## Run the e2e tests: real programs, real kcp, two real clusters (about 8 min)
 	mkdir -p bin/race
 	go build -race -ldflags "$(LDFLAGS)" -o bin/race/ $(PROGRAMS)
 	TMC_E2E=1 go test -race -v -count=1 -timeout 10m ./e2e/framework
@@ -48,7 +48,7 @@ lint: $(GOLANGCI_LINT) ## Run golangci-lint and shellcheck
 	$(SHELLCHECK) hack/*.sh .ci/run
 
 $(GOLANGCI_LINT): hack/lint/go.mod hack/lint/go.sum
-	@echo "building golangci-lint: about 6 minutes the first time"
+	@echo "building golangci-lint: about 80 seconds the first time"
 	@mkdir -p bin/tools
 	CGO_ENABLED=0 go -C hack/lint build -trimpath -ldflags "-s -w" -o $(CURDIR)/bin/tools/ tool
 	@touch $@
