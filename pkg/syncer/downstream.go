@@ -80,11 +80,8 @@ func explainWatchError(cluster, url string) cache.WatchErrorHandlerWithContext {
 
 func copyEventHandler(resource schema.GroupVersionResource, cluster string, handle copyHandler) cache.ResourceEventHandler {
 	emit := func(obj any, oldObj, newObj *unstructured.Unstructured) {
-		if tombstone, ok := obj.(cache.DeletedFinalStateUnknown); ok {
-			obj = tombstone.Obj
-		}
-		downstreamObj, ok := obj.(*unstructured.Unstructured)
-		if !ok {
+		downstreamObj := asUnstructured(obj)
+		if downstreamObj == nil {
 			return
 		}
 		origin, ok := transform.OriginOf(downstreamObj)
@@ -100,7 +97,11 @@ func copyEventHandler(resource schema.GroupVersionResource, cluster string, hand
 	}
 }
 
+// asUnstructured returns the object that an event is about, nil when it is none.
 func asUnstructured(obj any) *unstructured.Unstructured {
+	if tombstone, ok := obj.(cache.DeletedFinalStateUnknown); ok {
+		obj = tombstone.Obj
+	}
 	u, _ := obj.(*unstructured.Unstructured)
 	return u
 }
