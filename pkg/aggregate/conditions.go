@@ -152,10 +152,14 @@ func everywhere(conditionType string) func(*merge) *condition {
 	}
 }
 
-// badTypes are the condition types of Kubernetes' own kinds that are bad when
-// true; those without a rule are taken for good when true, as the API conventions
-// recommend.
-var badTypes = []string{"ReplicaFailure", "Failed", "FailureTarget", "ScalingLimited", "ControllerResizeError", "NodeResizeError", "Degraded", "Stalled"}
+// badTypes are the condition types of Kubernetes' own kinds that are bad when true,
+// or say that something is not finished; those without a rule are taken for good when
+// true, as the API conventions recommend.
+var badTypes = []string{
+	"ReplicaFailure", "Failed", "FailureTarget", "ScalingLimited", "LoadBalancerPortsError", "Degraded", "Stalled",
+	// Of claims (k8s.io/api/core/v1.PersistentVolumeClaimConditionType).
+	"Resizing", "FileSystemResizePending", "ModifyingVolume", "ControllerResizeError", "NodeResizeError", "ModifyVolumeError",
+}
 
 // otherConditions merges the conditions that have no rule, by type: the worst
 // opinion counts, or what most say.

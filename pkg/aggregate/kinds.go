@@ -28,6 +28,16 @@ type rules struct {
 	hasUpdateTime bool
 }
 
+// Counters of the statuses of HorizontalPodAutoscalers and PodDisruptionBudgets that
+// no other kind has.
+const (
+	desiredReplicas    = "desiredReplicas"
+	currentHealthy     = "currentHealthy"
+	desiredHealthy     = "desiredHealthy"
+	disruptionsAllowed = "disruptionsAllowed"
+	expectedPods       = "expectedPods"
+)
+
 // ternary is a yes, a no, or a maybe.
 type ternary int
 
@@ -75,6 +85,26 @@ var kinds = map[schema.GroupKind]rules{
 		conditions: []func(*merge) *condition{everywhere("SuccessCriteriaMet"), everywhere("Complete"), anywhere("FailureTarget"), anywhere("Failed"), everywhere("Suspended")},
 		extend:     addJobTimes,
 	},
+	// The runs that a CronJob has `active` are objects of a cluster: what they refer to
+	// is not upstream, and they stay away. Its controller writes no observedGeneration.
+	{Group: "batch", Kind: "CronJob"}: {observes: never, extend: latest(lastScheduleTime, lastSuccessfulTime)},
+	// Kubernetes' own autoscaler writes no observedGeneration (setStatus of its
+	// pkg/controller/podautoscaler leaves the field out); one that does is believed.
+	// What single metrics are at cannot be added up, and stays away.
+	{Group: "autoscaling", Kind: "HorizontalPodAutoscaler"}: {
+		sums:     []string{currentReplicas, desiredReplicas},
+		required: []string{currentReplicas, desiredReplicas},
+		observes: perhaps,
+		extend:   latest(lastScaleTime),
+	},
+	{Group: "policy", Kind: "PodDisruptionBudget"}: {
+		sums:     []string{currentHealthy, desiredHealthy, disruptionsAllowed, expectedPods},
+		required: []string{currentHealthy, desiredHealthy, disruptionsAllowed, expectedPods},
+		observes: always,
+	},
+	{Kind: "PersistentVolumeClaim"}: {observes: never, extend: addPhase},
+	// Kubernetes took the status away from NetworkPolicies: there is our condition.
+	{Group: "networking.k8s.io", Kind: "NetworkPolicy"}: {observes: never},
 	{Kind: "Service"}: {observes: never, extend: addLoadBalancer},
 	{Group: "networking.k8s.io", Kind: "Ingress"}: {observes: never, extend: addLoadBalancer},
 }

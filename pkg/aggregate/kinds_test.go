@@ -7,8 +7,10 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	appsv1 "k8s.io/api/apps/v1"
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
+	policyv1 "k8s.io/api/policy/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -402,5 +404,253 @@ func TestAClusterCountsOnceItHasTakenUpThePresentInputs(t *testing.T) {
 		if got, _ := status[observedGeneration].(int64); got != want {
 			t.Errorf("with inputs %q, generation %v is observed, want %d", inputs, status[observedGeneration], want)
 		}
+	}
+}
+
+// saying is a cluster's report on something of generation 1, with that in its status.
+func saying(cluster string, counters map[string]int64, texts map[string]string, conditions ...v1alpha1.ReportCondition) v1alpha1.Report {
+	return v1alpha1.Report{
+		Version: v1alpha1.ReportVersion, Cluster: cluster, Generation: 1, LocalGeneration: 1,
+		Counters: counters, Texts: texts, Conditions: conditions,
+	}
+}
+
+// mergeOn merges the reports on an object of generation 1 that is placed on the
+// clusters, and returns its status, its conditions as "status reason message" by
+// type.
+func mergeOn(t *testing.T, apiVersion, kind string, clusters []string, strategy string, reports ...v1alpha1.Report) (status map[string]any, conditions map[string]string) {
+	t.Helper()
+	object := &unstructured.Unstructured{Object: map[string]any{
+		"apiVersion": apiVersion, "kind": kind,
+		"metadata": map[string]any{"name": "x", "generation": int64(1)},
+	}}
+	object.SetLabels(placement(clusters))
+	all := annotations(t, reports...)
+	all[v1alpha1.StatusStrategyAnnotation] = strategy
+	object.SetAnnotations(all)
+	status, problem := Status(Input{Object: object, Now: now})
+	if problem != "" {
+		t.Error(problem)
+	}
+	conditions = map[string]string{}
+	for _, c := range status[conditionsField].([]any) {
+		fields := c.(map[string]any)
+		conditions[fields["type"].(string)] = fields["status"].(string) + " " + fields["reason"].(string) + " " + fields["message"].(string)
+	}
+	delete(status, conditionsField)
+	return status, conditions
+}
+
+func TestAClaimIsBoundEverywhereAndLostAnywhere(t *testing.T) {
+	claim := func(cluster, said string) v1alpha1.Report {
+		report := saying(cluster, nil, map[string]string{phase: said})
+		report.Written = map[string]string{"east": "2026-01-01T00:00:02.000Z", "west": "2026-01-01T00:00:01.000Z"}[cluster]
+		return report
+	}
+	both := []string{"east", "west"}
+	cases := map[string]struct {
+		reason   string
+		clusters []string
+		strategy string
+		reports  []v1alpha1.Report
+		want     string
+	}{
+		"BoundInAll":      {"every cluster says so", both, "union", []v1alpha1.Report{claim("east", "Bound"), claim("west", "Bound")}, "Bound"},
+		"PendingInOne":    {"one waits", both, "union", []v1alpha1.Report{claim("east", "Bound"), claim("west", "Pending")}, "Pending"},
+		"OneIsSilent":     {"nobody knows of west's", both, "union", []v1alpha1.Report{claim("east", "Bound")}, "Pending"},
+		"OneHasNoPhase":   {"its copy is new", both, "union", []v1alpha1.Report{claim("east", "Bound"), claim("west", "")}, "Pending"},
+		"LostInOne":       {"what it held is gone", both, "union", []v1alpha1.Report{claim("east", "Bound"), claim("west", "Lost")}, "Lost"},
+		"LostAndPending":  {"lost is worse than pending", both, "union", []v1alpha1.Report{claim("east", "Lost"), claim("west", "Pending")}, "Lost"},
+		"AnUnknownPhase":  {"it is not bound, for all that is known", both, "union", []v1alpha1.Report{claim("east", "Bound"), claim("west", "Haunted")}, "Pending"},
+		"LatestAlone":     {"east was the last to write, and it alone is shown", both, "latest", []v1alpha1.Report{claim("east", "Bound"), claim("west", "Lost")}, "Bound"},
+		"AMajority":       {"a phase is no opinion: all are looked at", both, "majority", []v1alpha1.Report{claim("east", "Bound"), claim("west", "Lost")}, "Lost"},
+		"PlacedNowhere":   {"nothing is bound there", nil, "union", nil, "Pending"},
+		"NobodyHasSpoken": {"nor there", both, "latest", nil, "Pending"},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			status, _ := mergeOn(t, "v1", "PersistentVolumeClaim", tc.clusters, tc.strategy, tc.reports...)
+			if diff := cmp.Diff(map[string]any{phase: tc.want}, status); diff != "" {
+				t.Errorf("%s (-want +got):\n%s", tc.reason, diff)
+			}
+		})
+	}
+}
+
+func TestAClaimThatIsResizedAnywhereIsBeingResized(t *testing.T) {
+	_, conditions := mergeOn(t, "v1", "PersistentVolumeClaim", []string{"east", "west"}, "union",
+		saying("east", nil, map[string]string{phase: "Bound"}, v1alpha1.ReportCondition{Type: "FileSystemResizePending", Status: "True", Message: "waits for a pod"}),
+		saying("west", nil, map[string]string{phase: "Bound"}))
+	want := map[string]string{
+		"FileSystemResizePending": "True Merged east: waits for a pod; west: says nothing of it",
+		"Synced":                  "True Synced In place in 2 clusters.",
+	}
+	if diff := cmp.Diff(want, conditions); diff != "" {
+		t.Errorf("clusters take the condition away when they are done (-want +got):\n%s", diff)
+	}
+}
+
+func TestABudgetIsTheSumOfThoseOfTheClusters(t *testing.T) {
+	allowed := v1alpha1.ReportCondition{Type: "DisruptionAllowed", Status: "True", Reason: "SufficientPods"}
+	denied := v1alpha1.ReportCondition{Type: "DisruptionAllowed", Status: "False", Reason: "InsufficientPods"}
+	report := func(cluster string, healthy, disruptions int64, condition v1alpha1.ReportCondition) v1alpha1.Report {
+		r := saying(cluster, map[string]int64{currentHealthy: healthy, desiredHealthy: 2, expectedPods: 3, disruptionsAllowed: disruptions}, nil, condition)
+		r.LocalObservedGeneration = 1
+		return r
+	}
+	none := map[string]any{currentHealthy: int64(0), desiredHealthy: int64(0), expectedPods: int64(0), disruptionsAllowed: int64(0)}
+	cases := map[string]struct {
+		reason    string
+		clusters  []string
+		reports   []v1alpha1.Report
+		want      map[string]any
+		condition string
+	}{
+		"BothAllow": {
+			"all counters add up, and all clusters have seen it", []string{"east", "west"},
+			[]v1alpha1.Report{report("east", 3, 1, allowed), report("west", 3, 1, allowed)},
+			map[string]any{currentHealthy: int64(6), desiredHealthy: int64(4), expectedPods: int64(6), disruptionsAllowed: int64(2), observedGeneration: int64(1)},
+			"True SufficientPods In 2 clusters.",
+		},
+		"OneDenies": {
+			"the condition names it, and the sum is what the other one allows", []string{"east", "west"},
+			[]v1alpha1.Report{report("east", 3, 1, allowed), report("west", 2, 0, denied)},
+			map[string]any{currentHealthy: int64(5), desiredHealthy: int64(4), expectedPods: int64(6), disruptionsAllowed: int64(1), observedGeneration: int64(1)},
+			"False InsufficientPods west: InsufficientPods",
+		},
+		"NobodyHasReported": {"the API wants the counters even when they are 0", []string{"east"}, nil, none, ""},
+		"PlacedNowhere":     {"there too", nil, nil, none, ""},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			status, conditions := mergeOn(t, "policy/v1", "PodDisruptionBudget", tc.clusters, "union", tc.reports...)
+			if diff := cmp.Diff(tc.want, status); diff != "" {
+				t.Errorf("%s (-want +got):\n%s", tc.reason, diff)
+			}
+			if got := conditions["DisruptionAllowed"]; got != tc.condition {
+				t.Errorf("%s: DisruptionAllowed is %q, want %q", tc.reason, got, tc.condition)
+			}
+		})
+	}
+}
+
+func TestAnAutoscalerShowsWhatAllOfThemScaleTo(t *testing.T) {
+	report := func(cluster string, current, desired int64, scaled string, limited metav1.ConditionStatus) v1alpha1.Report {
+		return saying(cluster, map[string]int64{currentReplicas: current, desiredReplicas: desired}, map[string]string{lastScaleTime: scaled},
+			v1alpha1.ReportCondition{Type: "AbleToScale", Status: "True", Reason: "ReadyForNewScale"},
+			v1alpha1.ReportCondition{Type: "ScalingLimited", Status: limited, Reason: "TooManyReplicas"})
+	}
+	east, west := report("east", 2, 3, "2026-01-01T00:00:09Z", "False"), report("west", 1, 1, "2026-01-01T00:00:08Z", "True")
+	wantConditions := map[string]string{
+		"AbleToScale":    "True ReadyForNewScale In 2 clusters.",
+		"ScalingLimited": "True TooManyReplicas west: TooManyReplicas",
+		"Synced":         "True Synced In place in 2 clusters.",
+	}
+	status, conditions := mergeOn(t, "autoscaling/v2", "HorizontalPodAutoscaler", []string{"east", "west"}, "union", east, west)
+	want := map[string]any{currentReplicas: int64(3), desiredReplicas: int64(4), lastScaleTime: "2026-01-01T00:00:09Z"}
+	if diff := cmp.Diff(want, status); diff != "" {
+		t.Errorf("sums, the latest time, and no observedGeneration, of which no cluster speaks (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff(wantConditions, conditions); diff != "" {
+		t.Errorf("able where all are, limited where one is (-want +got):\n%s", diff)
+	}
+
+	east.LocalObservedGeneration = 1
+	status, _ = mergeOn(t, "autoscaling/v2", "HorizontalPodAutoscaler", []string{"east", "west"}, "union", east, west)
+	if status[observedGeneration] != int64(1) {
+		t.Errorf("an autoscaler that writes observedGeneration is believed; got %v", status[observedGeneration])
+	}
+
+	status, _ = mergeOn(t, "autoscaling/v2", "HorizontalPodAutoscaler", []string{"east"}, "union")
+	if diff := cmp.Diff(map[string]any{currentReplicas: int64(0), desiredReplicas: int64(0)}, status); diff != "" {
+		t.Errorf("the API wants the counters even when they are 0 (-want +got):\n%s", diff)
+	}
+}
+
+func TestACronJobLastRanWhenItLastRanAnywhere(t *testing.T) {
+	cases := map[string]struct {
+		reason  string
+		reports []v1alpha1.Report
+		want    map[string]any
+	}{
+		"Both": {
+			reason: "each time is the latest of its own",
+			reports: []v1alpha1.Report{
+				saying("east", nil, map[string]string{lastScheduleTime: "2026-01-01T00:02:00Z", lastSuccessfulTime: "2026-01-01T00:00:09Z"}),
+				saying("west", nil, map[string]string{lastScheduleTime: "2026-01-01T00:01:00Z", lastSuccessfulTime: "2026-01-01T00:01:09Z"}),
+			},
+			want: map[string]any{lastScheduleTime: "2026-01-01T00:02:00Z", lastSuccessfulTime: "2026-01-01T00:01:09Z"},
+		},
+		"OneHasNotRunYet": {
+			reason:  "the other one has",
+			reports: []v1alpha1.Report{saying("east", nil, map[string]string{lastScheduleTime: "2026-01-01T00:02:00Z"}), saying("west", nil, nil)},
+			want:    map[string]any{lastScheduleTime: "2026-01-01T00:02:00Z"},
+		},
+		"NoneHasRunYet": {
+			reason:  "there is no time, and never an observedGeneration",
+			reports: []v1alpha1.Report{saying("east", nil, nil), saying("west", nil, nil)},
+			want:    map[string]any{},
+		},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			status, conditions := mergeOn(t, "batch/v1", "CronJob", []string{"east", "west"}, "union", tc.reports...)
+			if diff := cmp.Diff(tc.want, status); diff != "" {
+				t.Errorf("%s (-want +got):\n%s", tc.reason, diff)
+			}
+			if diff := cmp.Diff(map[string]string{"Synced": "True Synced In place in 2 clusters."}, conditions); diff != "" {
+				t.Errorf("%s, conditions (-want +got):\n%s", tc.reason, diff)
+			}
+		})
+	}
+}
+
+func TestANetworkPolicyHasConditionsAlone(t *testing.T) {
+	status, conditions := mergeOn(t, "networking.k8s.io/v1", "NetworkPolicy", []string{"east", "west"}, "union", saying("east", nil, nil))
+	if diff := cmp.Diff(map[string]any{}, status); diff != "" {
+		t.Errorf("the rest of the status (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff(map[string]string{"Synced": "False NotReported west: has not reported"}, conditions); diff != "" {
+		t.Errorf("conditions (-want +got):\n%s", diff)
+	}
+}
+
+func TestAnErrorOfALoadBalancersPortsIsBadAnywhere(t *testing.T) {
+	_, conditions := mergeOn(t, "v1", "Service", []string{"east", "west"}, "union",
+		saying("east", nil, nil, v1alpha1.ReportCondition{Type: "LoadBalancerPortsError", Status: "False"}),
+		saying("west", nil, nil, v1alpha1.ReportCondition{Type: "LoadBalancerPortsError", Status: "True", Reason: "Mixed", Message: "no such protocol"}))
+	if got, want := conditions["LoadBalancerPortsError"], "True Mixed west: no such protocol"; got != want {
+		t.Errorf("LoadBalancerPortsError is %q, want %q", got, want)
+	}
+}
+
+// TestMergedStatusesAreOfTheirKinds holds the names of fields against Kubernetes' own
+// types.
+func TestMergedStatusesAreOfTheirKinds(t *testing.T) {
+	texts := map[string]string{
+		phase: "Bound", lastScaleTime: "2026-01-01T00:00:01Z", lastScheduleTime: "2026-01-01T00:00:01Z", lastSuccessfulTime: "2026-01-01T00:00:01Z",
+	}
+	at := metav1.Unix(1767225601, 0)
+	counters := map[string]int64{currentReplicas: 1, desiredReplicas: 2, currentHealthy: 3, desiredHealthy: 4, disruptionsAllowed: 5, expectedPods: 6}
+	cases := map[string]struct {
+		apiVersion, kind string
+		got, want        any
+	}{
+		"PersistentVolumeClaim":   {"v1", "PersistentVolumeClaim", &corev1.PersistentVolumeClaimStatus{}, &corev1.PersistentVolumeClaimStatus{Phase: corev1.ClaimBound}},
+		"CronJob":                 {"batch/v1", "CronJob", &batchv1.CronJobStatus{}, &batchv1.CronJobStatus{LastScheduleTime: &at, LastSuccessfulTime: &at}},
+		"HorizontalPodAutoscaler": {"autoscaling/v2", "HorizontalPodAutoscaler", &autoscalingv2.HorizontalPodAutoscalerStatus{}, &autoscalingv2.HorizontalPodAutoscalerStatus{CurrentReplicas: 1, DesiredReplicas: 2, LastScaleTime: &at}},
+		"PodDisruptionBudget":     {"policy/v1", "PodDisruptionBudget", &policyv1.PodDisruptionBudgetStatus{}, &policyv1.PodDisruptionBudgetStatus{CurrentHealthy: 3, DesiredHealthy: 4, DisruptionsAllowed: 5, ExpectedPods: 6}},
+		"NetworkPolicy":           {"networking.k8s.io/v1", "NetworkPolicy", &struct{}{}, &struct{}{}},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			status, _ := mergeOn(t, tc.apiVersion, tc.kind, []string{"east"}, "union", saying("east", counters, texts))
+			if err := runtime.DefaultUnstructuredConverter.FromUnstructuredWithValidation(status, tc.got, true); err != nil {
+				t.Fatalf("the merged status is none of the kind: %v", err)
+			}
+			if diff := cmp.Diff(tc.want, tc.got); diff != "" {
+				t.Errorf("the status (-want +got):\n%s", diff)
+			}
+		})
 	}
 }
