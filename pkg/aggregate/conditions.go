@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -208,24 +209,34 @@ func (m *merge) otherCondition(conditionType string) *condition {
 	return merged
 }
 
-// mergeSynced is true when every placed cluster has reported and none has a
-// problem, whatever the strategy.
-func mergeSynced(placed []observation) *condition {
-	var troubled []string
+// mergeSynced is true when every placed cluster has reported, none has a problem and
+// the hub has found none, whatever the strategy.
+//
+// What the hub has found comes first, and gives the reason: it is wrong for every
+// cluster, it is what the user can mend, and often it is why clusters are silent or
+// complain. Of it and of what clusters say the message names a few each, so that
+// neither hides the other.
+func mergeSynced(placed []observation, found []v1alpha1.Problem) *condition {
 	var reason string
+	var own, theirs []string
+	for _, problem := range found {
+		own = append(own, cmp.Or(problem.Message, problem.Reason))
+		reason = cmp.Or(reason, problem.Reason)
+	}
 	for _, o := range placed {
 		if isUnknown(o) {
-			troubled = append(troubled, o.cluster+": "+o.unknown)
+			theirs = append(theirs, o.cluster+": "+o.unknown)
 			reason = cmp.Or(reason, o.reason)
 		}
 		for _, problem := range o.report.Problems {
-			troubled = append(troubled, o.cluster+": "+problem.Message)
+			theirs = append(theirs, o.cluster+": "+problem.Message)
 			reason = cmp.Or(reason, problem.Reason)
 		}
 	}
 	merged := &condition{v1alpha1.ConditionSynced, metav1.ConditionTrue, reasonSynced, fmt.Sprintf("In place in %s.", clusters(len(placed)))}
-	if len(troubled) > 0 {
-		merged.status, merged.reason, merged.message = metav1.ConditionFalse, reason, list(troubled, "; ")
+	if len(own)+len(theirs) > 0 {
+		parts := slices.DeleteFunc([]string{list(own, "; "), list(theirs, "; ")}, func(part string) bool { return part == "" })
+		merged.status, merged.reason, merged.message = metav1.ConditionFalse, reason, strings.Join(parts, "; ")
 	}
 	return merged
 }

@@ -24,6 +24,11 @@ type Input struct {
 	// Inputs returns what else than the generation shapes a cluster's copy at
 	// present, as the cluster's report is to name it; nil when nothing does.
 	Inputs func(cluster string) string
+	// Problems are what the hub itself finds wrong with the object, such as a missing
+	// ConfigMap that its pods need: the condition Synced is false with the first
+	// reason, and its message begins with the first few of them, in their order, as
+	// they are, wherever the object is placed and if it is placed nowhere.
+	Problems []v1alpha1.Problem
 	// Now is the time for conditions that change.
 	Now metav1.Time
 }
@@ -154,7 +159,7 @@ func (m *merge) addConditions() {
 		merged = append(merged, one(m))
 	}
 	merged = append(merged, m.otherConditions(merged)...)
-	merged = append(merged, mergeSynced(m.placed))
+	merged = append(merged, mergeSynced(m.placed, m.in.Problems))
 	previous, _, _ := unstructured.NestedSlice(m.in.Object.Object, "status", conditionsField)
 	conditions := []any{}
 	for _, c := range merged {

@@ -1,0 +1,88 @@
+package aggregate
+
+import (
+	"fmt"
+	"testing"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
+)
+
+func TestWhatTheHubFindsWrongMakesSyncedFalse(t *testing.T) {
+	missing := v1alpha1.Problem{Reason: "MissingReference", Message: "ConfigMap settings is not there"}
+	many := make([]v1alpha1.Problem, 0, 5)
+	for i := range 5 {
+		many = append(many, v1alpha1.Problem{Reason: "MissingReference", Message: fmt.Sprintf("Secret s%d is not there", i)})
+	}
+	conflict := with(complete("west", 1, 1), func(r *v1alpha1.Report) {
+		r.Problems = []v1alpha1.Problem{{Reason: "Conflict", Message: "in the way"}}
+	})
+	cases := map[string]struct {
+		reason   string
+		placed   []string
+		reports  []v1alpha1.Report
+		problems []v1alpha1.Problem
+		want     string
+	}{
+		"Nothing": {
+			"all is well", []string{"east"}, []v1alpha1.Report{complete("east", 1, 1)}, nil,
+			"True Synced In place in 1 cluster.",
+		},
+		"OnlyTheHub": {
+			"the clusters are well, and no cluster is named", []string{"east"}, []v1alpha1.Report{complete("east", 1, 1)}, []v1alpha1.Problem{missing},
+			"False MissingReference ConfigMap settings is not there",
+		},
+		"PlacedNowhere": {
+			"the user hears of it before anything is placed", nil, nil, []v1alpha1.Problem{missing},
+			"False MissingReference ConfigMap settings is not there",
+		},
+		"AClusterIsSilentToo": {
+			"what the hub found comes first: it may well be why", []string{"east", "west"}, []v1alpha1.Report{complete("east", 1, 1)}, []v1alpha1.Problem{missing},
+			"False MissingReference ConfigMap settings is not there; west: has not reported",
+		},
+		"ClustersHaveProblemsToo": {
+			"those come last", []string{"east", "west"}, []v1alpha1.Report{conflict}, []v1alpha1.Problem{missing},
+			"False MissingReference ConfigMap settings is not there; east: has not reported; west: in the way",
+		},
+		"TooManyOfBoth": {
+			"a few of each are named, so that neither hides the other", []string{"a", "b", "c", "d"}, nil, many,
+			"False MissingReference Secret s0 is not there; Secret s1 is not there; Secret s2 is not there and 2 more; a: has not reported; b: has not reported; c: has not reported and 1 more",
+		},
+		"WithoutAReason": {
+			"the next reason stands in", []string{"west"}, nil, []v1alpha1.Problem{{Message: "odd"}},
+			"False NotReported odd; west: has not reported",
+		},
+		"WithoutAMessage": {
+			"its reason says something at least", []string{"east"}, []v1alpha1.Report{complete("east", 1, 1)}, []v1alpha1.Problem{{Reason: "Odd"}},
+			"False Odd " + "Odd",
+		},
+	}
+	for name, tc := range cases {
+		for _, strategy := range []string{"union", "majority", "latest"} {
+			t.Run(name+"/"+strategy, func(t *testing.T) {
+				object := &unstructured.Unstructured{Object: map[string]any{"apiVersion": "apps/v1", "kind": "Deployment", "metadata": map[string]any{"name": "app", "generation": int64(1)}}}
+				object.SetLabels(placement(tc.placed))
+				all := annotations(t, tc.reports...)
+				all[v1alpha1.StatusStrategyAnnotation] = strategy
+				object.SetAnnotations(all)
+				status, _ := Status(Input{Object: object, Problems: tc.problems, Now: now})
+				conditions := status[conditionsField].([]any)
+				synced := conditions[len(conditions)-1].(map[string]any)
+				if got := fmt.Sprintf("%s %s %s", synced["status"], synced["reason"], synced["message"]); got != tc.want {
+					t.Errorf("Synced is %q, want %q: %s", got, tc.want, tc.reason)
+				}
+			})
+		}
+	}
+}
+
+func TestWhatTheHubFindsWrongSaysNothingOfTheRollout(t *testing.T) {
+	object := &unstructured.Unstructured{Object: map[string]any{"apiVersion": "apps/v1", "kind": "Deployment", "metadata": map[string]any{"name": "app", "generation": int64(1)}}}
+	object.SetLabels(placement([]string{"east"}))
+	object.SetAnnotations(annotations(t, complete("east", 1, 1)))
+	status, _ := Status(Input{Object: object, Problems: []v1alpha1.Problem{{Reason: "MissingReference", Message: "x"}}, Now: now})
+	if status[observedGeneration] != int64(1) || status[updatedReplicas] != int64(1) {
+		t.Errorf("east has observed and done it, yet the status is %v", status)
+	}
+}
