@@ -255,6 +255,18 @@ func TestOverlay(t *testing.T) {
 	}
 }
 
+func TestOverlaysAddRules(t *testing.T) {
+	base := schemaFrom(t, "{type: object, properties: {a: {type: string, x-kubernetes-validations: [{rule: one}]}}}")
+	got, err := layOver(base, "{properties: {a: {x-kubernetes-validations: [{rule: two}]}}}")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := schemaFrom(t, "{type: object, properties: {a: {type: string, x-kubernetes-validations: [{rule: one}, {rule: two}]}}}")
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("a definition has rules, and each kind that uses it more (-want +got)\n%s", diff)
+	}
+}
+
 // schemaFrom reads a schema from YAML, through JSON, so that raw values are compact.
 func schemaFrom(t *testing.T, text string) apiextensionsv1.JSONSchemaProps {
 	t.Helper()

@@ -9,9 +9,10 @@ import (
 )
 
 // layOver lays overlay, a JSON schema in YAML, over base, in the manner of a JSON
-// merge patch (RFC 7386): objects are merged, everything else is replaced. An overlay
-// may add keywords, but it must not speak of a property that base does not have: it
-// would have gone out of date unseen. An empty overlay changes nothing.
+// merge patch (RFC 7386): objects are merged, everything else is replaced, but that the
+// rules of x-kubernetes-validations are added to those that base has from other
+// overlays. An overlay may add keywords, but it must not speak of a property that base
+// does not have: it would have gone out of date unseen. An empty overlay changes nothing.
 func layOver(base apiextensionsv1.JSONSchemaProps, overlay string) (apiextensionsv1.JSONSchemaProps, error) {
 	var result, patch apiextensionsv1.JSONSchemaProps
 	if err := yaml.UnmarshalStrict([]byte(overlay), &patch); err != nil {
@@ -38,6 +39,11 @@ func layOver(base apiextensionsv1.JSONSchemaProps, overlay string) (apiextension
 // mergeSchema merges the keywords of the schema patch into base; path is for errors.
 func mergeSchema(base, patch map[string]any, path string) error {
 	for keyword, value := range patch {
+		if rules, ok := value.([]any); ok && keyword == "x-kubernetes-validations" {
+			existing, _ := base[keyword].([]any)
+			base[keyword] = append(existing, rules...)
+			continue
+		}
 		nested, isObject := value.(map[string]any)
 		if !isObject || keyword == "default" {
 			base[keyword] = value
