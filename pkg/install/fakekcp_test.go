@@ -14,6 +14,7 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/rest"
 )
 
@@ -105,19 +106,26 @@ func (f *fakeKCP) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	parts := strings.Split(path, "/")
 	switch {
 	case path == "api":
-		answer(w, 200, map[string]any{"kind": "APIVersions", "versions": []string{}})
+		answer(w, 200, map[string]any{"kind": "APIVersions", "versions": []string{"v1"}})
 	case path == "apis":
 		answer(w, 200, f.groups(workspace))
-	case len(parts) == 3:
+	case path == "api/v1":
+		answer(w, 200, f.resources(workspace, "", "v1"))
+	case len(parts) == 3 && parts[0] == "apis":
 		answer(w, 200, f.resources(workspace, parts[1], parts[2]))
 	default:
 		f.serveObject(w, r, requestFor(r.Method, workspace, parts))
 	}
 }
 
-// requestFor parses apis/<group>/<version>/[namespaces/<namespace>/]<resource>[/<name>].
+// requestFor parses apis/<group>/<version>/[namespaces/<namespace>/]<resource>[/<name>],
+// and the same below api/<version>.
 func requestFor(method, workspace string, parts []string) request {
-	parts = parts[3:]
+	if parts[0] == "api" {
+		parts = parts[2:]
+	} else {
+		parts = parts[3:]
+	}
 	if parts[0] == "namespaces" && len(parts) > 2 {
 		parts = parts[2:]
 	}
@@ -251,7 +259,12 @@ func (f *fakeKCP) bound(workspace string) []map[string]any {
 
 func (f *fakeKCP) groups(workspace string) map[string]any {
 	groups := []any{}
+	known := map[any]bool{"": true}
 	for _, resource := range f.bound(workspace) {
+		if known[resource["group"]] {
+			continue
+		}
+		known[resource["group"]] = true
 		version := map[string]any{"groupVersion": fmt.Sprint(resource["group"], "/v1"), "version": "v1"}
 		groups = append(groups, map[string]any{"name": resource["group"], "versions": []any{version}, "preferredVersion": version})
 	}
@@ -265,7 +278,8 @@ func (f *fakeKCP) resources(workspace, group, version string) map[string]any {
 			resources = append(resources, map[string]any{"name": resource["resource"], "namespaced": true, "kind": "X", "verbs": []any{"list"}})
 		}
 	}
-	return map[string]any{"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": group + "/" + version, "resources": resources}
+	groupVersion := schema.GroupVersion{Group: group, Version: version}.String()
+	return map[string]any{"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": groupVersion, "resources": resources}
 }
 
 // set sets a field of an object.
