@@ -3,25 +3,82 @@ package main
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-	"k8s.io/apimachinery/pkg/runtime/schema"
 	"sigs.k8s.io/yaml"
 
 	apisv1alpha1 "github.com/kcp-dev/sdk/apis/apis/v1alpha1"
 
-	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
+	"github.com/kcp-tmc/tmc/manifests"
 )
 
-func TestTheTableHasWhatIsSynced(t *testing.T) {
-	var served []schema.GroupVersionResource
-	for _, k := range kinds {
-		served = append(served, schema.GroupVersionResource{Group: k.group, Version: k.version, Resource: k.resource})
+func TestTableSchemasAndExportAgree(t *testing.T) {
+	schemas, err := embedded()
+	if err != nil {
+		t.Fatal(err)
 	}
-	if diff := cmp.Diff(v1alpha1.SyncedResources(), served); diff != "" {
-		t.Errorf("kinds.go differs from SyncedResources (-synced +served)\n%s", diff)
+	export, err := manifests.Export()
+	if err != nil {
+		t.Fatal(err)
+	}
+	// What is served, by the name of its schema.
+	inTable, inSchemas, inExport := map[string]string{}, map[string]string{}, map[string]string{}
+	for _, k := range kinds {
+		inTable[served(t, k.resource).Name] = resourceName(k) + " " + k.version + " " + k.kind
+	}
+	for _, schema := range schemas {
+		version := schema.Spec.Versions[0].Name
+		resource := resourceName(kind{group: schema.Spec.Group, resource: schema.Spec.Names.Plural})
+		inSchemas[schema.Name] = resource + " " + version + " " + schema.Spec.Names.Kind
+	}
+	for _, resource := range export.Spec.Resources {
+		k := kinds[slices.IndexFunc(kinds, func(k kind) bool { return k.group == resource.Group && k.resource == resource.Name })]
+		inExport[resource.Schema] = resourceName(k) + " " + k.version + " " + k.kind
+	}
+	if diff := cmp.Diff(inTable, inSchemas); diff != "" {
+		t.Errorf("the schemas are not those of the table (-table +schemas)\n%s", diff)
+	}
+	if diff := cmp.Diff(inTable, inExport); diff != "" {
+		t.Errorf("the export does not serve the table (-table +export)\n%s", diff)
+	}
+}
+
+func TestKindsAreCalledAsInKubernetes(t *testing.T) {
+	type names struct {
+		Singular               string
+		ShortNames, Categories []string
+		Scale                  bool
+	}
+	all := []string{"all"}
+	want := map[string]names{
+		"deployments.apps":                     {"deployment", []string{"deploy"}, all, true},
+		"statefulsets.apps":                    {"statefulset", []string{"sts"}, all, true},
+		"daemonsets.apps":                      {"daemonset", []string{"ds"}, all, false},
+		"jobs.batch":                           {"job", nil, all, false},
+		"cronjobs.batch":                       {"cronjob", []string{"cj"}, all, false},
+		"services.core":                        {"service", []string{"svc"}, all, false},
+		"persistentvolumeclaims.core":          {"persistentvolumeclaim", []string{"pvc"}, nil, false},
+		"ingresses.networking.k8s.io":          {"ingress", []string{"ing"}, nil, false},
+		"networkpolicies.networking.k8s.io":    {"networkpolicy", []string{"netpol"}, nil, false},
+		"poddisruptionbudgets.policy":          {"poddisruptionbudget", []string{"pdb"}, nil, false},
+		"horizontalpodautoscalers.autoscaling": {"horizontalpodautoscaler", []string{"hpa"}, all, false},
+	}
+	got := map[string]names{}
+	for _, k := range kinds {
+		schema := served(t, k.resource)
+		subresources := schema.Spec.Versions[0].Subresources
+		if subresources.Status == nil {
+			t.Errorf("%s has no status subresource: nobody could say what became of it", k.resource)
+		}
+		got[resourceName(k)] = names{
+			schema.Spec.Names.Singular, schema.Spec.Names.ShortNames, schema.Spec.Names.Categories, subresources.Scale != nil,
+		}
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("people type what kubectl takes for a cluster (-want +got)\n%s", diff)
 	}
 }
 

@@ -51,7 +51,7 @@ func specFor(k kind, openAPI []byte, root string) (*apisv1alpha1.APIResourceSche
 	if k.crdFile != "" {
 		return specFromCRD(filepath.Join(root, k.crdFile))
 	}
-	schema, err := convertKind(openAPI, k, definitionOverlays)
+	schema, err := builtInSchema(k, openAPI)
 	if err != nil {
 		return nil, err
 	}
@@ -72,6 +72,19 @@ func specFor(k kind, openAPI []byte, root string) (*apisv1alpha1.APIResourceSche
 		Scope:    k.scope,
 		Versions: []apisv1alpha1.APIResourceVersion{version},
 	}, nil
+}
+
+// builtInSchema returns the schema of a built-in kind, with all that the table says of it.
+func builtInSchema(k kind, openAPI []byte) (apiextensionsv1.JSONSchemaProps, error) {
+	schema, err := convertKind(openAPI, k, definitionOverlays)
+	if err != nil {
+		return schema, err
+	}
+	schema, err = withImmutability(schema, k)
+	if err != nil {
+		return schema, err
+	}
+	return withConditions(schema, k)
 }
 
 // specFromCRD returns the spec that says the same as a CustomResourceDefinition.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"slices"
+	"sync"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -31,10 +32,13 @@ import (
 // The specs of this file are about the schemas that are committed: what an API server
 // does with them, taken from the API server's own packages.
 
+// embedded returns the embedded schemas. Reading them takes a while.
+var embedded = sync.OnceValues(manifests.Schemas)
+
 // served returns the embedded schema of a resource.
 func served(t *testing.T, resource string) *apisv1alpha1.APIResourceSchema {
 	t.Helper()
-	schemas, err := manifests.Schemas()
+	schemas, err := embedded()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -55,10 +59,15 @@ func definitionFor(t *testing.T, schema *apisv1alpha1.APIResourceSchema) *apiext
 	if err != nil {
 		t.Fatal(err)
 	}
+	// A definition cannot say the core group by its empty name; kcp has its own way.
+	group := schema.Spec.Group
+	if group == "" {
+		group = "core"
+	}
 	crd := &apiextensionsv1.CustomResourceDefinition{
-		ObjectMeta: metav1.ObjectMeta{Name: schema.Spec.Names.Plural + "." + schema.Spec.Group, Annotations: schema.Annotations},
+		ObjectMeta: metav1.ObjectMeta{Name: schema.Spec.Names.Plural + "." + group, Annotations: schema.Annotations},
 		Spec: apiextensionsv1.CustomResourceDefinitionSpec{
-			Group: schema.Spec.Group, Names: schema.Spec.Names, Scope: schema.Spec.Scope,
+			Group: group, Names: schema.Spec.Names, Scope: schema.Spec.Scope,
 			Conversion: &apiextensionsv1.CustomResourceConversion{Strategy: apiextensionsv1.NoneConverter},
 			Versions: []apiextensionsv1.CustomResourceDefinitionVersion{{
 				Name: version.Name, Served: true, Storage: true,
@@ -100,7 +109,13 @@ type kindServer struct {
 
 func deploymentServer(t *testing.T) *kindServer {
 	t.Helper()
-	crd := definitionFor(t, served(t, "deployments"))
+	return serverOf(t, "deployments")
+}
+
+// serverOf returns the server of a resource.
+func serverOf(t *testing.T, resource string) *kindServer {
+	t.Helper()
+	crd := definitionFor(t, served(t, resource))
 	// The conversion moves the schema of a single version to the top.
 	props := crd.Spec.Validation.OpenAPIV3Schema
 	structural, err := structuralschema.NewStructural(props)
@@ -117,20 +132,31 @@ func deploymentServer(t *testing.T) *kindServer {
 // admit prunes and defaults object in place. It returns the unknown fields, and the
 // errors by path; old is nil for a new object.
 func (s *kindServer) admit(object, old map[string]any) (unknown []string, errs field.ErrorList) {
-	unknown = pruning.PruneWithOptions(object, s.structural, true, structuralschema.UnknownFieldPathOptions{TrackUnknownFieldPaths: true})
-	defaulting.PruneNonNullableNullsWithoutDefaults(object, s.structural)
-	defaulting.Default(object, s.structural)
+	unknown = s.fill(object)
 	errs = validation.ValidateCustomResource(nil, object, s.validator)
 	errs = append(errs, listtype.ValidateListSetsAndMaps(nil, s.structural, object)...)
 	if len(errs) > 0 {
 		return unknown, errs
 	}
+	ruleErrs, _ := s.check(object, old)
+	return unknown, ruleErrs
+}
+
+// fill prunes and defaults object in place, and returns the unknown fields.
+func (s *kindServer) fill(object map[string]any) (unknown []string) {
+	unknown = pruning.PruneWithOptions(object, s.structural, true, structuralschema.UnknownFieldPathOptions{TrackUnknownFieldPaths: true})
+	defaulting.PruneNonNullableNullsWithoutDefaults(object, s.structural)
+	defaulting.Default(object, s.structural)
+	return unknown
+}
+
+// check evaluates the rules. It returns their errors and what is left of the budget.
+func (s *kindServer) check(object, old map[string]any) (errs field.ErrorList, left int64) {
 	var oldObject any
 	if old != nil {
 		oldObject = old
 	}
-	ruleErrs, _ := s.rules.Validate(context.Background(), nil, s.structural, object, oldObject, celconfig.RuntimeCELCostBudget)
-	return unknown, ruleErrs
+	return s.rules.Validate(context.Background(), nil, s.structural, object, oldObject, celconfig.RuntimeCELCostBudget)
 }
 
 // deployment is what the specs change: as short as it can be.
@@ -149,8 +175,14 @@ spec:
 // change returns the deployment with a merge patch, in YAML, applied to it.
 func change(t *testing.T, patch string) map[string]any {
 	t.Helper()
+	return patched(t, deployment, patch)
+}
+
+// patched returns the manifest with a merge patch applied to it, both in YAML.
+func patched(t *testing.T, manifest, patch string) map[string]any {
+	t.Helper()
 	object, fields := map[string]any{}, map[string]any{}
-	if err := yaml.Unmarshal([]byte(deployment), &object); err != nil {
+	if err := yaml.Unmarshal([]byte(manifest), &object); err != nil {
 		t.Fatal(err)
 	}
 	if err := yaml.Unmarshal([]byte(patch), &fields); err != nil {
