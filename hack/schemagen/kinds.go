@@ -39,7 +39,9 @@ type kind struct {
 	immutableMessage string
 }
 
-// kinds is the table of what tmc serves in kcp: a new kind is a new entry here.
+// kinds is the table of what tmc serves in kcp: a new kind is a new entry here. What
+// every kcp workspace has anyway (configmaps, secrets, …) cannot be served, and is
+// claimed below instead.
 var kinds = []kind{
 	deployments, statefulSets, daemonSets,
 	jobs, cronJobs,
@@ -70,9 +72,23 @@ var ageColumn = apiextensionsv1.CustomResourceColumnDefinition{
 	Description: "Time since the object was made",
 }
 
-// permissionClaims are what tmc asks consumers for beyond the kinds it serves: events
-// to tell users what went wrong, with the verbs of client-go's event recorder (it never
-// updates, and kcp wants no get for a patch).
+// follow are the verbs on what served kinds refer to and what is synced along with
+// them: the hub and the syncers read it, and patch it: the hub's labels, the syncers'
+// finalizers and their reports, which are annotations. Nobody makes or deletes it.
+var follow = []string{"get", "list", "watch", "patch"}
+
+// permissionClaims are what tmc asks consumers for beyond the kinds it serves. Each
+// consumer has to accept each claim. Kinds that are built into every workspace can only
+// be claimed, not served.
 var permissionClaims = []apisv1alpha2.PermissionClaim{
+	// To tell users what went wrong, with the verbs of client-go's event recorder (it
+	// never updates, and kcp wants no get for a patch).
 	{GroupResource: apisv1alpha2.GroupResource{Resource: "events"}, Verbs: []string{"create", "patch"}},
+	// What pods mount and take their environment from.
+	{GroupResource: apisv1alpha2.GroupResource{Resource: "configmaps"}, Verbs: follow},
+	{GroupResource: apisv1alpha2.GroupResource{Resource: "secrets"}, Verbs: follow},
+	// What pods run as.
+	{GroupResource: apisv1alpha2.GroupResource{Resource: "serviceaccounts"}, Verbs: follow},
+	// What all of it lives in.
+	{GroupResource: apisv1alpha2.GroupResource{Resource: "namespaces"}, Verbs: follow},
 }
