@@ -69,7 +69,7 @@ func (s *Syncer) hold(ctx context.Context, key kcp.ObjectKey, st state) error {
 // release takes our finalizer and our report off the upstream object. That cannot
 // be undone, so the cluster itself is asked first whether the copy is gone.
 func (s *Syncer) release(ctx context.Context, key kcp.ObjectKey, st state) error {
-	namespace, name := st.origin.Target()
+	namespace, name := st.origin.Target(v1alpha1.TransformRule{})
 	live, err := s.downstream.live(ctx, key.Resource, namespace, name)
 	if err != nil {
 		return err
@@ -124,7 +124,7 @@ func (s *Syncer) refuse(key kcp.ObjectKey, st state) result {
 			owner = fmt.Sprintf("belongs to a syncer under the cluster name %q", origin.Cluster)
 		}
 	}
-	namespace, name := st.origin.Target()
+	namespace, name := st.origin.Target(v1alpha1.TransformRule{})
 	message := fmt.Sprintf("%s %s/%s is in the way: it %s; it is left alone", key.Resource.GroupResource(), namespace, name, owner)
 	return result{problems: []v1alpha1.Problem{{Reason: "Conflict", Message: message}}, again: recheck}
 }
@@ -181,7 +181,7 @@ func (s *Syncer) refused(key kcp.ObjectKey, st state) (again time.Duration) {
 
 // inspect looks at what is under the name of a copy that could not be created.
 func (s *Syncer) inspect(ctx context.Context, key kcp.ObjectKey, st state) (result, error) {
-	namespace, name := st.origin.Target()
+	namespace, name := st.origin.Target(v1alpha1.TransformRule{})
 	live, err := s.downstream.live(ctx, key.Resource, namespace, name)
 	if err != nil {
 		return result{}, err

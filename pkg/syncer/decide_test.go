@@ -58,7 +58,7 @@ func upstreamDeployment(options ...option) *unstructured.Unstructured {
 // copyOf returns what the cluster has after the apply of desired.
 func copyOf(t *testing.T, upstreamObj *unstructured.Unstructured, options ...option) *unstructured.Unstructured {
 	t.Helper()
-	obj, err := transform.Desired(upstreamObj, origin)
+	obj, err := transform.Desired(transform.Input{Object: upstreamObj, Origin: origin})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -117,7 +117,7 @@ func TestEveryStateHasOneAction(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			st := state{origin: origin, upstreamObj: tc.upstream, downstreamObj: tc.downstream, settled: tc.settled}
 			if tc.upstream != nil && isPlaced(tc.upstream, "east") {
-				desired, err := transform.Desired(tc.upstream, origin)
+				desired, err := transform.Desired(transform.Input{Object: tc.upstream, Origin: origin})
 				if err != nil {
 					t.Fatal(err)
 				}

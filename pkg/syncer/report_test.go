@@ -61,7 +61,7 @@ func TestAReportSaysWhatIsOnTheCluster(t *testing.T) {
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
-			desired, err := transform.Desired(here, origin)
+			desired, err := transform.Desired(transform.Input{Object: here, Origin: origin})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -134,12 +134,12 @@ func (s *Syncer) syncSpec(ctx context.Context, key kcp.ObjectKey) (time.Duration
 // gather reads both sides from the caches.
 func (s *Syncer) gather(key kcp.ObjectKey) (state, error) {
 	st := state{origin: s.originOf(key), upstreamObj: s.upstream.Cached(key)}
-	namespace, name := st.origin.Target()
+	namespace, name := st.origin.Target(v1alpha1.TransformRule{})
 	st.downstreamObj = s.downstream.cached(key.Resource, namespace, name)
 	if st.upstreamObj == nil || !isPlaced(st.upstreamObj, s.cluster) {
 		return st, nil
 	}
-	desired, err := transform.Desired(st.upstreamObj, st.origin)
+	desired, err := transform.Desired(transform.Input{Object: st.upstreamObj, Origin: st.origin})
 	if err != nil {
 		return state{}, fmt.Errorf("transforming for cluster %s: %w", s.cluster, err)
 	}

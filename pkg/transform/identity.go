@@ -53,5 +53,11 @@ func hash(data []byte) string {
 	return hex.EncodeToString(sum[:16])
 }
 
-// Target returns where on its cluster the copy lies.
-func (o Origin) Target() (namespace, name string) { return o.Namespace, o.Name }
+// Target returns where on its cluster the copy lies. For the origin of a namespace
+// itself, which has no Namespace, see DesiredNamespace.
+func (o Origin) Target(rule v1alpha1.TransformRule) (namespace, name string) {
+	if o.Namespace == "" {
+		return "", o.Name
+	}
+	return Namespace(rule, o.Workspace, o.Namespace), o.Name
+}

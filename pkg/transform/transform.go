@@ -3,69 +3,142 @@ package transform
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"strconv"
 	"strings"
 
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
 )
 
-const (
-	// lastApplied is the annotation of client-side `kubectl apply`; it describes
-	// the upstream object.
-	lastApplied = "kubectl.kubernetes.io/last-applied-configuration"
-	// deploymentDomain holds the annotations of the deployment controller, which
-	// runs downstream and would fight for them.
-	deploymentDomain = "deployment.kubernetes.io/"
-)
+// deploymentDomain holds the annotations of the deployment controller, which runs
+// downstream and would fight for them.
+const deploymentDomain = "deployment.kubernetes.io/"
 
-// Desired returns the copy of upstreamObj that the cluster named by origin is to
-// have, as the body of a server-side apply. The copy carries all of the user's
-// fields, unknown ones included, and none that belong to the upstream server, to
-// kcp or to tmc. It shares no memory with upstreamObj. It fails when the object
-// cannot be encoded.
-func Desired(upstreamObj *unstructured.Unstructured, origin Origin) (*unstructured.Unstructured, error) {
-	content := runtime.DeepCopyJSON(upstreamObj.Object)
+// Input is all that a copy is made from.
+type Input struct {
+	// Object is the upstream object. It is not changed.
+	Object *unstructured.Unstructured
+	// Origin says where it comes from, and for which cluster the copy is.
+	Origin Origin
+	// Rule is that cluster's.
+	Rule v1alpha1.TransformRule
+	// OmitReplicas leaves spec.replicas out: it belongs to somebody downstream.
+	OmitReplicas bool
+}
+
+// Desired returns the copy that the cluster named by the origin is to have, as the
+// body of a server-side apply. In this order: what belongs to the upstream server,
+// to kcp or to tmc is left out; then what only a cluster can own; the cluster's rule
+// is applied; spec.replicas is left out if asked for; the user's override for the
+// cluster is applied; and the copy is stamped with its origin. All other fields are
+// kept as they are, unknown ones included. The copy shares no memory with the input.
+//
+// It fails when labels or annotations are none, when the override fails (with an
+// OverrideError), and when the object cannot be encoded. The copy of a namespace is
+// that of DesiredNamespace.
+func Desired(in Input) (*unstructured.Unstructured, error) {
+	if isNamespace(in.Object) {
+		return DesiredNamespace(in.Object, in.Origin, in.Rule)
+	}
+	desired, err := strip(in)
+	if err != nil {
+		return nil, err
+	}
+	removeOwned(desired)
+	applyRule(desired, in.Rule, in.Origin.Workspace)
+	if in.OmitReplicas {
+		unstructured.RemoveNestedField(desired.Object, "spec", "replicas")
+	}
+	if err := applyOverride(desired, in); err != nil {
+		return nil, err
+	}
+	dropNulls(desired.Object)
+	if err := stamp(desired, in); err != nil {
+		return nil, err
+	}
+	return desired, nil
+}
+
+// strip returns the user's part of the object under the name that its copy has.
+// Labels and annotations are there even when they are empty, as they are upstream,
+// where the override that may add to them is one of them.
+func strip(in Input) (*unstructured.Unstructured, error) {
+	labels, err := stringsOf(in.Object, "labels")
+	if err != nil {
+		return nil, err
+	}
+	annotations, err := stringsOf(in.Object, "annotations")
+	if err != nil {
+		return nil, err
+	}
+	content := runtime.DeepCopyJSON(in.Object.Object)
 	delete(content, "status")
 	delete(content, "metadata")
 	dropNulls(content)
 
 	desired := &unstructured.Unstructured{Object: content}
-	namespace, name := origin.Target()
+	namespace, name := in.Origin.Target(in.Rule)
 	desired.SetName(name)
 	desired.SetNamespace(namespace)
-	desired.SetLabels(downstreamLabels(upstreamObj, origin))
-	annotations := downstreamAnnotations(upstreamObj, origin)
-	desired.SetAnnotations(annotations)
-
-	data, err := json.Marshal(desired.Object)
-	if err != nil {
-		return nil, fmt.Errorf("encoding the copy of %s/%s: %w", origin.Namespace, origin.Name, err)
-	}
-	annotations[v1alpha1.AppliedHashAnnotation] = hash(data)
-	desired.SetAnnotations(annotations)
+	desired.SetLabels(usersOwn(labels))
+	desired.SetAnnotations(usersOwn(annotations))
 	return desired, nil
 }
 
-func downstreamLabels(upstreamObj *unstructured.Unstructured, origin Origin) map[string]string {
-	labels := usersOwn(upstreamObj.GetLabels())
-	labels[v1alpha1.ManagedByLabel] = v1alpha1.ManagedByValue
-	labels[v1alpha1.SourceHashLabel] = origin.Hash()
-	return labels
+// stringsOf returns the labels or the annotations of an object. Null is the empty
+// string, as it is to a server.
+func stringsOf(obj *unstructured.Unstructured, field string) (map[string]string, error) {
+	all, _, err := unstructured.NestedNullCoercingStringMap(obj.Object, "metadata", field)
+	if err != nil {
+		return nil, fmt.Errorf("metadata.%s: must be a map of strings: %w", field, err)
+	}
+	return all, nil
 }
 
-func downstreamAnnotations(upstreamObj *unstructured.Unstructured, origin Origin) map[string]string {
-	annotations := usersOwn(upstreamObj.GetAnnotations())
-	annotations[v1alpha1.SourceClusterAnnotation] = origin.Workspace
-	annotations[v1alpha1.SourceNamespaceAnnotation] = origin.Namespace
-	annotations[v1alpha1.SourceNameAnnotation] = origin.Name
-	annotations[v1alpha1.SourceUIDAnnotation] = string(upstreamObj.GetUID())
-	annotations[v1alpha1.SourceGenerationAnnotation] = strconv.FormatInt(upstreamObj.GetGeneration(), 10)
-	annotations[v1alpha1.SourceInputsAnnotation] = Inputs(upstreamObj, origin.Cluster)
-	annotations[v1alpha1.TargetClusterAnnotation] = origin.Cluster
-	return annotations
+// stamp marks the copy as ours and as what it is of.
+func stamp(desired *unstructured.Unstructured, in Input) error {
+	origin := in.Origin
+	add(desired, map[string]string{
+		v1alpha1.ManagedByLabel:  v1alpha1.ManagedByValue,
+		v1alpha1.SourceHashLabel: origin.Hash(),
+	}, map[string]string{
+		v1alpha1.SourceClusterAnnotation:    origin.Workspace,
+		v1alpha1.SourceNamespaceAnnotation:  origin.Namespace,
+		v1alpha1.SourceNameAnnotation:       origin.Name,
+		v1alpha1.SourceUIDAnnotation:        string(in.Object.GetUID()),
+		v1alpha1.SourceGenerationAnnotation: strconv.FormatInt(in.Object.GetGeneration(), 10),
+		v1alpha1.SourceInputsAnnotation:     Inputs(in.Object, origin.Cluster),
+		v1alpha1.TargetClusterAnnotation:    origin.Cluster,
+	})
+	return seal(desired)
+}
+
+// seal adds the hash of all that is applied.
+func seal(desired *unstructured.Unstructured) error {
+	data, err := json.Marshal(desired.Object)
+	if err != nil {
+		return fmt.Errorf("encoding the copy %s/%s: %w", desired.GetNamespace(), desired.GetName(), err)
+	}
+	add(desired, nil, map[string]string{v1alpha1.AppliedHashAnnotation: hash(data)})
+	return nil
+}
+
+// add adds labels and annotations, which win over those that are there.
+func add(obj *unstructured.Unstructured, labels, annotations map[string]string) {
+	obj.SetLabels(merged(obj.GetLabels(), labels))
+	obj.SetAnnotations(merged(obj.GetAnnotations(), annotations))
+}
+
+// merged returns the entries of both maps; those of winners win.
+func merged(base, winners map[string]string) map[string]string {
+	all := make(map[string]string, len(base)+len(winners))
+	maps.Copy(all, base)
+	maps.Copy(all, winners)
+	return all
 }
 
 // Inputs stands, in 16 hexadecimal digits, for what of the upstream object shapes
@@ -89,7 +162,7 @@ func Inputs(upstreamObj *unstructured.Unstructured, cluster string) string {
 func usersOwn(all map[string]string) map[string]string {
 	own := make(map[string]string, len(all))
 	for key, value := range all {
-		if v1alpha1.IsOwnKey(key) || key == lastApplied || strings.HasPrefix(key, deploymentDomain) {
+		if v1alpha1.IsOwnKey(key) || key == corev1.LastAppliedConfigAnnotation || strings.HasPrefix(key, deploymentDomain) {
 			continue
 		}
 		own[key] = value

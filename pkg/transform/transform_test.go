@@ -1,7 +1,9 @@
 package transform
 
 import (
+	"encoding/json"
 	"os"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -47,7 +49,7 @@ func originOf(t *testing.T) Origin {
 
 func desiredOf(t *testing.T, upstreamObj *unstructured.Unstructured) *unstructured.Unstructured {
 	t.Helper()
-	desired, err := Desired(upstreamObj, originOf(t))
+	desired, err := Desired(Input{Object: upstreamObj, Origin: originOf(t)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -82,7 +84,7 @@ func TestACopyCarriesTheUsersFieldsAndNoneOfTheUpstreamServers(t *testing.T) {
 	}}
 	before := upstreamObj.DeepCopy()
 	origin := Origin{Workspace: "ws", Namespace: "default", Name: "web", Cluster: "east"}
-	got, err := Desired(upstreamObj, origin)
+	got, err := Desired(Input{Object: upstreamObj, Origin: origin})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -204,5 +206,48 @@ func TestOriginsAreToldApart(t *testing.T) {
 	}
 	if _, ok := OriginOf(&unstructured.Unstructured{}); ok {
 		t.Error("an object without annotations has an origin")
+	}
+}
+
+func TestEverythingElseSurvivesByteForByte(t *testing.T) {
+	const rest = `{"anArray":[null,true,-1,0.1,9223372036854775807,1e+21,"<&>\u2028"],"data":{"":"empty key","a/b~c":[[[]]]},` +
+		`"spec":{"clusterIP":"10.0.0.1","empty":{},"emptyList":[],"emptyString":"","limits":{"cpu":"9"},"selector":{"image":"nginx"},` +
+		`"template":{"spec":{"containers":[{"aFieldOfTheFuture":{"image":"nginx"},"command":["a","b"],"name":"a"}],"volumes":[{"name":"v","oci":{"image":{"reference":5}}}]}},"zero":0}}`
+	upstreamObj := &unstructured.Unstructured{}
+	if err := upstreamObj.UnmarshalJSON([]byte(`{"apiVersion":"example.com/v1","kind":"Anything","metadata":{"name":"a","namespace":"b"},` + rest[1:])); err != nil {
+		t.Fatal(err)
+	}
+	rule := ruleOf(t, "namespacePrefix: p-\nimageRegistry: registry.example.com\nlabels: {a: b}\nresourceLimits: {example.com/gpu: 1}")
+	for name, override := range map[string]string{"WithoutAnOverride": "", "WithAnOverride": `[{"op":"test","path":"/spec/zero","value":0}]`} {
+		t.Run(name, func(t *testing.T) {
+			in := inputOf(upstreamObj.DeepCopy(), rule)
+			if override != "" {
+				in.Object.SetAnnotations(map[string]string{v1alpha1.OverrideAnnotationPrefix + "east": override})
+			}
+			got := transformed(t, in).Object
+			delete(got, "apiVersion")
+			delete(got, "kind")
+			delete(got, "metadata")
+			var plain strings.Builder
+			encoder := json.NewEncoder(&plain)
+			encoder.SetEscapeHTML(false)
+			if err := encoder.Encode(got); err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(rest, strings.TrimSpace(plain.String())); diff != "" {
+				t.Errorf("copy (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestLabelsThatAreNoneAreAnError(t *testing.T) {
+	for _, field := range []string{"labels", "annotations"} {
+		obj := container(t, "{}")
+		child(obj.Object, "metadata")[field] = map[string]any{"a": int64(5)}
+		_, err := Desired(inputOf(obj, v1alpha1.TransformRule{}))
+		if err == nil || !strings.Contains(err.Error(), "metadata."+field) {
+			t.Errorf("got %v, want an error that names metadata.%s", err, field)
+		}
 	}
 }

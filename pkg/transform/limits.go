@@ -1,0 +1,109 @@
+package transform
+
+import (
+	"math"
+	"regexp"
+	"strconv"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+)
+
+// capPod lowers the limits and requests of a pod's containers to the caps. Ephemeral
+// containers cannot have any (ValidateEphemeralContainers in k8s.io/kubernetes).
+func capPod(podSpec map[string]any, caps corev1.ResourceList) {
+	for name, ceiling := range caps {
+		mayAdd := isForAnyContainer(name) && !isOfPod(podSpec, name)
+		for _, container := range children(podSpec, "containers", "initContainers") {
+			capContainer(container, string(name), ceiling, mayAdd)
+		}
+	}
+}
+
+// isForAnyContainer tells whether every container uses the resource, so that one
+// that states no limit has none. Of all others it then has nothing.
+func isForAnyContainer(name corev1.ResourceName) bool {
+	return name == corev1.ResourceCPU || name == corev1.ResourceMemory || name == corev1.ResourceEphemeralStorage
+}
+
+// isOfPod tells whether the pod as a whole states how much it takes. A limit added to
+// a container may then be above the pod's; and as it is the container's request as
+// well unless that is stated, the sum of requests may be: either makes the pod
+// invalid (validatePodResourceConsistency in k8s.io/kubernetes). Lowering does not.
+func isOfPod(podSpec map[string]any, name corev1.ResourceName) bool {
+	for _, part := range []string{"limits", "requests"} {
+		if _, stated := child(podSpec, "resources", part)[string(name)]; stated {
+			return true
+		}
+	}
+	return false
+}
+
+func capContainer(container map[string]any, name string, ceiling resource.Quantity, mayAdd bool) {
+	limit, stated := child(container, "resources", "limits")[name]
+	if !stated {
+		if !mayAdd || !setLimit(container, name, ceiling) {
+			return
+		}
+		limit = ceiling.String()
+	}
+	value, ok := quantityOf(limit)
+	if !ok {
+		return // no quantity, the cluster will say so
+	}
+	if value.Cmp(ceiling) > 0 && setLimit(container, name, ceiling) {
+		limit, value = ceiling.String(), ceiling
+	}
+	requests := child(container, "resources", "requests")
+	if request, ok := quantityOf(requests[name]); ok && request.Cmp(value) > 0 {
+		requests[name] = limit
+	}
+}
+
+// setLimit sets a container's limit, unless that has no place because something else
+// is there.
+func setLimit(container map[string]any, name string, limit resource.Quantity) bool {
+	for _, field := range []string{"resources", "limits"} {
+		if _, present := container[field]; !present {
+			container[field] = map[string]any{}
+		}
+		below, isObject := container[field].(map[string]any)
+		if !isObject {
+			return false
+		}
+		container = below
+	}
+	container[name] = limit.String()
+	return true
+}
+
+// longestQuantity is more than any quantity that means something takes.
+const longestQuantity = 64
+
+// beyondBounds matches quantities that are written with an exponent of three digits
+// or more; the group has those that are larger than everything. Comparing them
+// exactly takes a number with as many digits: minutes for 1e1000000000, which is
+// eleven characters of a user's object.
+var beyondBounds = regexp.MustCompile(`^(?:(\+?[0-9.]*[1-9][0-9.]*[eE]\+?0*[1-9][0-9]{2,})|[+-]?[0-9.]*[eE][+-]?[0-9]{3,})$`)
+
+// quantityOf reads a quantity as JSON may hold it: a string or a number. It returns
+// false for what is none.
+func quantityOf(value any) (resource.Quantity, bool) {
+	var text string
+	switch value := value.(type) {
+	case string:
+		text = value
+	case int64:
+		return *resource.NewQuantity(value, resource.DecimalSI), true
+	case float64:
+		text = strconv.FormatFloat(value, 'g', -1, 64)
+	}
+	if len(text) > longestQuantity {
+		return resource.Quantity{}, false
+	}
+	if match := beyondBounds.FindStringSubmatch(text); match != nil {
+		return *resource.NewQuantity(math.MaxInt64, resource.DecimalSI), match[1] != ""
+	}
+	quantity, err := resource.ParseQuantity(text)
+	return quantity, err == nil
+}

@@ -1,0 +1,107 @@
+package transform
+
+import (
+	"regexp"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/util/validation"
+
+	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
+)
+
+const (
+	// isolationDigits end the name of an isolated namespace. What comes before them is
+	// the whole upstream name, so that only other workspaces could collide, and nobody
+	// chooses those names: 64 bits are plenty.
+	isolationDigits = 16
+	// cutDigits end a name that had to be cut. Whoever chooses the part that was cut
+	// off may try names at leisure: 96 bits.
+	cutDigits = 24
+	// allocatedOnOpenShift starts the annotations in which an OpenShift cluster keeps
+	// the user ids, groups and SELinux labels that it has allocated to its namespace
+	// (UIDRangeAnnotation and its neighbours in github.com/openshift/api/security/v1).
+	allocatedOnOpenShift = "openshift.io/sa.scc."
+)
+
+// cutName is what a name that was cut looks like.
+var cutName = regexp.MustCompile(`-[0-9a-f]{24}$`)
+
+// Namespace returns the name of the namespace on the cluster that stands for a
+// namespace of a workspace: prefix and name when namespaces are shared, and a hash
+// of workspace and name behind them when they are isolated. A name that gets too
+// long for a DNS-1123 label is cut, and ends in a hash of all that it stands for
+// instead. Two namespaces never have one name, unless they are meant to.
+func Namespace(rule v1alpha1.TransformRule, workspace, namespace string) string {
+	name := rule.NamespacePrefix + namespace
+	if rule.NamespaceMode == v1alpha1.NamespaceModeIsolated {
+		identity := hash([]byte(workspace + "\x00" + namespace))
+		if isolated := name + "-" + identity[:isolationDigits]; len(isolated) <= validation.DNS1123LabelMaxLength {
+			return isolated
+		}
+		return cut(name, identity)
+	}
+	// A name that only looks as if it had been cut could be that of one which was.
+	// (Without a prefix, none is.)
+	isTaken := rule.NamespacePrefix != "" && cutName.MatchString(name)
+	if len(name) <= validation.DNS1123LabelMaxLength && !isTaken {
+		return name
+	}
+	return cut(name, hash([]byte(namespace)))
+}
+
+func cut(name, identity string) string {
+	readable := name[:min(len(name), validation.DNS1123LabelMaxLength-1-cutDigits)]
+	return strings.TrimRight(readable, "-") + "-" + identity[:cutDigits]
+}
+
+// DesiredNamespace returns the namespace that the cluster is to have for an upstream
+// one, as the body of a server-side apply. The origin names the upstream namespace as
+// an object: it has no Namespace. upstreamNamespace is nil when all that is known of
+// it is its name. The user's labels and annotations go down as those of any object
+// do, less those that say what a cluster has made of its own namespace; the rule's
+// are added. Overrides are not applied: what a namespace may do (its pod security
+// level) is the operator's word.
+func DesiredNamespace(upstreamNamespace *unstructured.Unstructured, origin Origin, rule v1alpha1.TransformRule) (*unstructured.Unstructured, error) {
+	desired := &unstructured.Unstructured{}
+	desired.SetAPIVersion("v1")
+	desired.SetKind("Namespace")
+	desired.SetName(Namespace(rule, origin.Workspace, origin.Name))
+	if upstreamNamespace != nil {
+		labels, err := stringsOf(upstreamNamespace, "labels")
+		if err != nil {
+			return nil, err
+		}
+		annotations, err := stringsOf(upstreamNamespace, "annotations")
+		if err != nil {
+			return nil, err
+		}
+		add(desired, namespacesOwn(labels), namespacesOwn(annotations))
+	}
+	add(desired, rule.Labels, rule.Annotations)
+	add(desired, map[string]string{v1alpha1.ManagedByLabel: v1alpha1.ManagedByValue}, map[string]string{
+		v1alpha1.SourceClusterAnnotation: origin.Workspace,
+		v1alpha1.SourceNameAnnotation:    origin.Name,
+		v1alpha1.TargetClusterAnnotation: origin.Cluster,
+	})
+	if err := seal(desired); err != nil {
+		return nil, err
+	}
+	return desired, nil
+}
+
+// namespacesOwn returns the labels or annotations of a namespace that go down.
+func namespacesOwn(all map[string]string) map[string]string {
+	own := usersOwn(all)
+	for key := range own {
+		if key == corev1.LabelMetadataName || strings.HasPrefix(key, allocatedOnOpenShift) {
+			delete(own, key)
+		}
+	}
+	return own
+}
+
+func isNamespace(obj *unstructured.Unstructured) bool {
+	return obj.GetAPIVersion() == "v1" && obj.GetKind() == "Namespace"
+}

@@ -1,0 +1,220 @@
+package transform
+
+import (
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"k8s.io/apimachinery/pkg/util/validation"
+
+	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
+)
+
+func TestNamespacesKeepTheirNameAsFarAsThereIsRoom(t *testing.T) {
+	long := strings.Repeat("n", 63)
+	cases := map[string]struct{ rule, namespace, want string }{
+		"NoRule":                       {``, "default", `default`},
+		"NoRuleAndALongName":           {``, long, long},
+		"NoRuleAndANameAsIfItWereCut":  {``, "a-0123456789abcdef01234567", "a-0123456789abcdef01234567"},
+		"SharedInSoManyWords":          {`namespaceMode: Shared`, "default", `default`},
+		"APrefix":                      {`namespacePrefix: kcp-`, "default", `kcp-default`},
+		"APrefixThatJustFits":          {`namespacePrefix: kcp-`, strings.Repeat("n", 59), "kcp-" + strings.Repeat("n", 59)},
+		"APrefixAndALongName":          {`namespacePrefix: kcp-`, strings.Repeat("n", 60), `kcp-n{34}-[0-9a-f]{24}`},
+		"NeverADashBeforeTheHash":      {`namespacePrefix: kcp-`, strings.Repeat("n", 32) + "--" + strings.Repeat("m", 29), `kcp-n{32}-[0-9a-f]{24}`},
+		"APrefixAndANameAsIfItWereCut": {`namespacePrefix: kcp-`, "a-0123456789abcdef01234567", `kcp-a-0123456789abcdef01234567-[0-9a-f]{24}`},
+		"Isolated":                     {`namespaceMode: Isolated`, "default", `default-[0-9a-f]{16}`},
+		"IsolatedWithAPrefix":          {"namespaceMode: Isolated\nnamespacePrefix: kcp-", "default", `kcp-default-[0-9a-f]{16}`},
+		"IsolatedThatJustFits":         {`namespaceMode: Isolated`, strings.Repeat("n", 46), `n{46}-[0-9a-f]{16}`},
+		"IsolatedAndALongName":         {`namespaceMode: Isolated`, strings.Repeat("n", 47), `n{38}-[0-9a-f]{24}`},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			rule := ruleOf(t, tc.rule)
+			got := Namespace(rule, "ws", tc.namespace)
+			if !regexp.MustCompile("^" + tc.want + "$").MatchString(got) {
+				t.Errorf("got %q, want %s", got, tc.want)
+			}
+			if problems := validation.IsDNS1123Label(got); len(problems) > 0 {
+				t.Errorf("%q: %v", got, problems)
+			}
+			if again := Namespace(rule, "ws", tc.namespace); again != got {
+				t.Errorf("then %q: not stable", again)
+			}
+			shared := rule.NamespaceMode != v1alpha1.NamespaceModeIsolated
+			if other := Namespace(rule, "other", tc.namespace); (other == got) != shared {
+				t.Errorf("another workspace's is %q: shared is %t", other, shared)
+			}
+		})
+	}
+}
+
+func TestNamespacesAreToldApart(t *testing.T) {
+	names := []string{"a", "b", "a-b", strings.Repeat("n", 47), strings.Repeat("n", 60), strings.Repeat("n", 61), strings.Repeat("n", 60) + "-a"}
+	for _, text := range []string{"", "namespacePrefix: kcp-", "namespaceMode: Isolated", "namespaceMode: Isolated\nnamespacePrefix: kcp-"} {
+		rule := ruleOf(t, text)
+		seen := map[string]string{}
+		take := func(namespace string) string {
+			name := Namespace(rule, "ws", namespace)
+			if earlier, taken := seen[name]; taken && earlier != namespace {
+				t.Errorf("%q: %q and %q are both %q", text, earlier, namespace, name)
+			}
+			seen[name] = namespace
+			return name
+		}
+		for _, namespace := range names {
+			// Somebody may try to take the name that another gets.
+			taken := take(namespace)
+			take(strings.TrimPrefix(taken, rule.NamespacePrefix))
+		}
+	}
+	isolated := ruleOf(t, "namespaceMode: Isolated")
+	if Namespace(isolated, "ab", "c") == Namespace(isolated, "a", "bc") {
+		t.Error("workspace and namespace run together")
+	}
+}
+
+func TestACopyLiesInTheNamespaceOfTheRule(t *testing.T) {
+	obj := container(t, "{name: a}")
+	for rule, want := range map[string]string{"": "default", "namespacePrefix: p-": "p-default"} {
+		got := transformed(t, inputOf(obj, ruleOf(t, rule)))
+		if got.GetNamespace() != want || got.GetName() != "web" {
+			t.Errorf("%q: got %s/%s, want %s/web", rule, got.GetNamespace(), got.GetName(), want)
+		}
+		if origin, _ := OriginOf(got); origin.Namespace != "default" {
+			t.Errorf("%q: the origin's namespace is %q", rule, origin.Namespace)
+		}
+	}
+	obj.SetNamespace("")
+	if got := transformed(t, inputOf(obj, ruleOf(t, "namespacePrefix: p-"))); got.GetNamespace() != "" {
+		t.Errorf("a cluster-scoped object lies in namespace %q", got.GetNamespace())
+	}
+}
+
+func TestANamespaceIsMarkedWithItsOrigin(t *testing.T) {
+	upstreamNamespace := object(t, `
+apiVersion: v1
+kind: Namespace
+metadata:
+  name: team
+  uid: u
+  labels: {kubernetes.io/metadata.name: team, team: a, zone: users, internal.kcp.io/x: z}
+  annotations:
+    note: hi
+    kcp.io/cluster: ws
+    kubectl.kubernetes.io/last-applied-configuration: "{}"
+    openshift.io/sa.scc.uid-range: 1000/10
+    openshift.io/display-name: Team A
+    override.tmc.kcp.io/east: '[{"op":"remove","path":"/metadata/labels/zone"}]'
+spec: {finalizers: [kubernetes]}
+status: {phase: Active}
+`)
+	origin := Origin{Workspace: "ws", Name: "team", Cluster: "east"}
+	rule := ruleOf(t, "namespacePrefix: p-\nlabels: {zone: operators}\nannotations: {owner: us}")
+	got, err := DesiredNamespace(upstreamNamespace, origin, rule)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := parsed(t, `
+apiVersion: v1
+kind: Namespace
+metadata:
+  name: p-team
+  labels: {team: a, zone: operators, tmc.kcp.io/managed-by: tmc-syncer}
+  annotations:
+    note: hi
+    openshift.io/display-name: Team A
+    owner: us
+    tmc.kcp.io/source-cluster: ws
+    tmc.kcp.io/source-name: team
+    tmc.kcp.io/target-cluster: east
+    tmc.kcp.io/applied-hash: `+got.GetAnnotations()[v1alpha1.AppliedHashAnnotation]+`
+`)
+	if diff := cmp.Diff(want, got.Object); diff != "" {
+		t.Errorf("namespace (-want +got):\n%s", diff)
+	}
+	if back, ok := OriginOf(got); !ok || back != origin {
+		t.Errorf("its origin reads %v, want %v", back, origin)
+	}
+	asObject := transformed(t, Input{Object: upstreamNamespace, Origin: origin, Rule: rule})
+	if diff := cmp.Diff(got, asObject); diff != "" {
+		t.Errorf("as an object among others (-want +got):\n%s", diff)
+	}
+	if again := transformed(t, Input{Object: got, Origin: origin, Rule: rule}); encoded(t, again) != encoded(t, got) {
+		t.Errorf("transformed again: %s", cmp.Diff(got, again))
+	}
+}
+
+func TestANamespaceOfWhichOnlyTheNameIsKnownIsMarkedToo(t *testing.T) {
+	origin := Origin{Workspace: "ws", Name: "team", Cluster: "east"}
+	byName, err := DesiredNamespace(nil, origin, ruleOf(t, "namespacePrefix: p-\nlabels: {zone: operators}"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantLabels := map[string]string{"zone": "operators", v1alpha1.ManagedByLabel: v1alpha1.ManagedByValue}
+	if diff := cmp.Diff(wantLabels, byName.GetLabels()); diff != "" {
+		t.Errorf("labels where only the name is known (-want +got):\n%s", diff)
+	}
+	if back, ok := OriginOf(byName); !ok || back != origin || byName.GetName() != "p-team" {
+		t.Errorf("%s reads %v, want p-team and %v", byName.GetName(), back, origin)
+	}
+	if byName.GetAnnotations()[v1alpha1.AppliedHashAnnotation] == "" {
+		t.Error("it has no hash")
+	}
+}
+
+func TestNetworkPoliciesSelectTheNamespacesThatStandForTheirs(t *testing.T) {
+	policy := object(t, `
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+spec:
+  podSelector: {matchLabels: {kubernetes.io/metadata.name: a-pods-label}}
+  ingress:
+  - from:
+    - namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: front, team: a}}
+      podSelector: {matchLabels: {app: web}}
+    - ipBlock: {cidr: 10.0.0.0/8}
+    - namespaceSelector: {}
+    - namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: ""}}
+  egress:
+  - to:
+    - namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: kube-system}}
+    - namespaceSelector:
+        matchExpressions:
+        - {key: kubernetes.io/metadata.name, operator: In, values: [back, kube-public]}
+        - {key: kubernetes.io/metadata.name, operator: NotIn, values: [front]}
+        - {key: kubernetes.io/metadata.name, operator: Exists}
+        - {key: team, operator: In, values: [back]}
+    ports: [{port: 53}]
+`)
+	for _, text := range []string{"", "namespacePrefix: p-", "namespaceMode: Isolated"} {
+		t.Run(text, func(t *testing.T) {
+			rule := ruleOf(t, text)
+			front, back := Namespace(rule, "ws", "front"), Namespace(rule, "ws", "back")
+			want := parsed(t, `
+podSelector: {matchLabels: {kubernetes.io/metadata.name: a-pods-label}}
+ingress:
+- from:
+  - namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: `+front+`, team: a}}
+    podSelector: {matchLabels: {app: web}}
+  - ipBlock: {cidr: 10.0.0.0/8}
+  - namespaceSelector: {}
+  - namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: ""}}
+egress:
+- to:
+  - namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: kube-system}}
+  - namespaceSelector:
+      matchExpressions:
+      - {key: kubernetes.io/metadata.name, operator: In, values: [`+back+`, kube-public]}
+      - {key: kubernetes.io/metadata.name, operator: NotIn, values: [`+front+`]}
+      - {key: kubernetes.io/metadata.name, operator: Exists}
+      - {key: team, operator: In, values: [back]}
+  ports: [{port: 53}]
+`)
+			got := transformed(t, inputOf(policy, rule))
+			if diff := cmp.Diff(want, child(got.Object, "spec")); diff != "" {
+				t.Errorf("policy (-want +got):\n%s", diff)
+			}
+		})
+	}
+}

@@ -1,0 +1,56 @@
+package transform
+
+import (
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+)
+
+// IsNeverSynced says why an object is never to be synced, and "" when it may be:
+// every cluster makes such objects for itself, or they are credentials of the
+// server that they are on. It does with an object's metadata alone as well.
+func IsNeverSynced(obj *unstructured.Unstructured) (reason string) {
+	switch obj.GroupVersionKind().GroupKind() {
+	case schema.GroupKind{Kind: "Secret"}:
+		return neverSyncedSecret(obj)
+	case schema.GroupKind{Kind: "ConfigMap"}:
+		return neverSyncedConfigMap(obj.GetName())
+	case schema.GroupKind{Kind: "ServiceAccount"}:
+		if obj.GetName() == "default" {
+			return "every namespace of a cluster has a ServiceAccount default of its own"
+		}
+	}
+	return ""
+}
+
+func neverSyncedSecret(obj *unstructured.Unstructured) string {
+	kind, _, _ := unstructured.NestedString(obj.Object, "type")
+	_, ofAccount := obj.GetAnnotations()[corev1.ServiceAccountNameKey]
+	// Bootstrap tokens are told by name and place where there is no type
+	// (k8s.io/cluster-bootstrap/token/api).
+	isBootstrap := obj.GetNamespace() == "kube-system" && strings.HasPrefix(obj.GetName(), "bootstrap-token-")
+	switch {
+	case kind == string(corev1.SecretTypeServiceAccountToken), kind == "" && ofAccount:
+		return "it holds a token of a ServiceAccount, which is good for the server that made it alone"
+	case kind == string(corev1.SecretTypeBootstrapToken), kind == "" && isBootstrap:
+		return "it holds a bootstrap token, with which nodes join the server that it is on"
+	default:
+		return ""
+	}
+}
+
+// neverSyncedConfigMap knows the ConfigMaps that are published into every namespace:
+// kube-root-ca.crt by Kubernetes (RootCACertConfigMapName in k8s.io/kubernetes,
+// pkg/controller/certificates/rootcacertpublisher), openshift-service-ca.crt by
+// OpenShift (ServiceCACertConfigMapName in github.com/openshift/kubernetes,
+// openshift-kube-controller-manager/servicecacertpublisher).
+func neverSyncedConfigMap(name string) string {
+	switch name {
+	case "kube-root-ca.crt", "openshift-service-ca.crt":
+		return "every cluster publishes a certificate authority of its own under this name"
+	default:
+		return ""
+	}
+}

@@ -1,0 +1,173 @@
+package transform
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
+)
+
+// overridden returns what an override for the cluster east is tried on.
+func overridden(t *testing.T, patch string) *unstructured.Unstructured {
+	t.Helper()
+	obj := object(t, `
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web, namespace: default, uid: u, generation: 3, labels: {app: web}, finalizers: [a/b]}
+spec: {replicas: 9007199254740993, weight: 0.5, list: [a, null, b], template: {spec: {containers: [{name: web, image: nginx}]}}}
+status: {replicas: 1}
+`)
+	obj.SetAnnotations(map[string]string{v1alpha1.OverrideAnnotationPrefix + "east": patch, v1alpha1.OverrideAnnotationPrefix + "west": "no patch"})
+	return obj
+}
+
+func TestAnOverrideIsTheLastWord(t *testing.T) {
+	cases := map[string]struct{ reason, patch, rule, want string }{
+		"NoOperations": {
+			"nothing happens, and integers stay what they are", `[]`, "",
+			`{metadata: {labels: {app: web}}, spec: {replicas: 9007199254740993, weight: 0.5, list: [a, null, b], template: {spec: {containers: [{name: web, image: nginx}]}}}}`,
+		},
+		"ReplaceAnImage": {
+			"it comes after the rule",
+			`[{"op":"replace","path":"/spec/template/spec/containers/0/image","value":"other.example.com/x"}]`, "imageRegistry: registry.example.com",
+			`{metadata: {labels: {app: web}}, spec: {replicas: 9007199254740993, weight: 0.5, list: [a, null, b], template: {spec: {containers: [{name: web, image: other.example.com/x}]}}}}`,
+		},
+		"AddAndRemove": {
+			"one operation sees what those before it did; nulls are left out, as before",
+			`[{"op":"add","path":"/spec/new","value":{"a":null,"b":1}},{"op":"copy","from":"/spec/new/b","path":"/spec/list/-"},{"op":"move","from":"/spec/weight","path":"/spec/w"},{"op":"remove","path":"/spec/template"}]`, "",
+			`{metadata: {labels: {app: web}}, spec: {replicas: 9007199254740993, w: 0.5, list: [a, null, b, 1], new: {b: 1}}}`,
+		},
+		"Labels": {
+			"they may be replaced, and added to where there were none",
+			`[{"op":"replace","path":"/metadata/labels","value":{"zone":"a"}},{"op":"add","path":"/metadata/annotations/example.com~1note","value":"<hi>"}]`, "",
+			`{metadata: {labels: {zone: a}, annotations: {example.com/note: <hi>}}, spec: {replicas: 9007199254740993, weight: 0.5, list: [a, null, b], template: {spec: {containers: [{name: web, image: nginx}]}}}}`,
+		},
+		"RemovingAllLabels": {
+			"ours are added afterwards",
+			`[{"op":"remove","path":"/metadata/labels"},{"op":"remove","path":"/spec"}]`, "",
+			`{}`,
+		},
+		"AGuardThatHolds": {
+			"then the rest is applied",
+			`[{"op":"test","path":"/metadata/namespace","value":"p-default"},{"op":"test","path":"/spec/replicas","value":9007199254740993},{"op":"replace","path":"/spec","value":{}}]`, "namespacePrefix: p-",
+			`{metadata: {labels: {app: web}}, spec: {}}`,
+		},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			in := inputOf(overridden(t, tc.patch), ruleOf(t, tc.rule))
+			before := in.Object.DeepCopy()
+			got := transformed(t, in)
+			want := parsed(t, tc.want)
+			want["apiVersion"], want["kind"] = "apps/v1", "Deployment"
+			if diff := cmp.Diff(want, content(got)); diff != "" {
+				t.Errorf("%s (-want +got):\n%s", tc.reason, diff)
+			}
+			if origin, _ := OriginOf(got); origin != in.Origin || got.GetLabels()[v1alpha1.SourceHashLabel] != origin.Hash() {
+				t.Errorf("its origin reads %v", origin)
+			}
+			if diff := cmp.Diff(before, in.Object); diff != "" {
+				t.Errorf("the upstream object was changed (-before +after):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestAnOverrideThatFailsNamesTheOperation(t *testing.T) {
+	const fine = `{"op":"test","path":"/kind","value":"Deployment"},`
+	cases := map[string]struct {
+		patch    string
+		index    int
+		op, path string
+		want     string
+	}{
+		"NoJSON":                   {`replicas: 3`, 0, "", "", "JSON patch"},
+		"AnEmptyAnnotation":        {``, 0, "", "", "JSON patch"},
+		"NoList":                   {`{"op":"remove","path":"/spec"}`, 0, "", "", "JSON patch"},
+		"Null":                     {`null`, 0, "", "", "JSON patch"},
+		"TooManyOperations":        {"[" + strings.Repeat(fine, 200) + `{"op":"remove","path":"/spec"}]`, 0, "", "", "201 operations"},
+		"AnOperationThatIsNone":    {`[` + fine + `5]`, 2, "unreadable", "", "cannot unmarshal"},
+		"AnOperationThatIsNull":    {`[` + fine + `null]`, 2, "", "", "unsupported operation"},
+		"AnUnknownOperation":       {`[{"op":"merge","path":"/spec","value":{}}]`, 1, "merge", "/spec", "unsupported operation"},
+		"NoPath":                   {`[{"op":"remove"}]`, 1, "remove", "", "path"},
+		"APathThatBeginsElsewhere": {`[{"op":"remove","path":"spec"}]`, 1, "remove", "spec", "begin with /"},
+		"TheObjectAsAWhole":        {`[{"op":"replace","path":"","value":{}}]`, 1, "replace", "", "begin with /"},
+		"NoValueToAdd":             {`[{"op":"add","path":"/spec/x"}]`, 1, "add", "/spec/x", "value"},
+		"NoValueToTest":            {`[{"op":"test","path":"/spec/x"}]`, 1, "test", "/spec/x", "value"},
+		"AValueInUppercase":        {`[{"op":"test","path":"/spec/replicas","VALUE":1}]`, 1, "test", "/spec/replicas", "value"},
+		"AGuardThatDoesNotHold":    {`[` + fine + `{"op":"test","path":"/spec/replicas","value":4}]`, 2, "test", "/spec/replicas", "test"},
+		"AFieldThatIsMissing":      {`[` + fine + fine + `{"op":"remove","path":"/spec/none"}]`, 3, "remove", "/spec/none", "none"},
+		"AParentThatIsMissing":     {`[{"op":"add","path":"/spec/none/x","value":1}]`, 1, "add", "/spec/none/x", "missing path"},
+		"AnIndexOutOfRange":        {`[{"op":"add","path":"/spec/list/7","value":1}]`, 1, "add", "/spec/list/7", "index"},
+		"ANegativeIndex":           {`[{"op":"remove","path":"/spec/list/-1"}]`, 1, "remove", "/spec/list/-1", "index"},
+		"TheKind":                  {`[{"op":"replace","path":"/kind","value":"Pod"}]`, 1, "replace", "/kind", "apiVersion or kind"},
+		"TheKindBehindAnother":     {`[{"op":"replace","path":"/kind","value":"Pod"},{"op":"add","path":"/Kind","value":"Deployment"}]`, 1, "replace", "/kind", "apiVersion or kind"},
+		"TheVersion":               {`[{"op":"remove","path":"/apiVersion"}]`, 1, "remove", "/apiVersion", "apiVersion or kind"},
+		"TheName":                  {`[{"op":"replace","path":"/metadata/name","value":"x"}]`, 1, "replace", "/metadata/name", "metadata.name"},
+		"TheNamespace":             {`[{"op":"remove","path":"/metadata/namespace"}]`, 1, "remove", "/metadata/namespace", "metadata.namespace"},
+		"AllMetadata":              {`[{"op":"replace","path":"/metadata","value":{"name":"x"}}]`, 1, "replace", "/metadata", "metadata.name"},
+		"NoMetadata":               {`[{"op":"remove","path":"/metadata"}]`, 1, "remove", "/metadata", "metadata"},
+		"MetadataThatIsNone":       {`[{"op":"replace","path":"/metadata","value":"x"}]`, 1, "replace", "/metadata", "metadata"},
+		"AFinalizer":               {`[{"op":"add","path":"/metadata/finalizers","value":["a/b"]}]`, 1, "add", "/metadata/finalizers", "metadata.finalizers"},
+		"AnOwner":                  {`[{"op":"copy","from":"/spec/list","path":"/metadata/ownerReferences"}]`, 1, "copy", "/metadata/ownerReferences", "metadata.ownerReferences"},
+		"OurLabel":                 {`[{"op":"add","path":"/metadata/labels/tmc.kcp.io~1managed-by","value":"x"}]`, 1, "add", "/metadata/labels/tmc.kcp.io~1managed-by", "metadata.labels[tmc.kcp.io/managed-by]"},
+		"OurAnnotationAmongOthers": {`[{"op":"replace","path":"/metadata/annotations","value":{"a":"b","tmc.kcp.io/source-uid":"x"}}]`, 1, "replace", "/metadata/annotations", "metadata.annotations[tmc.kcp.io/source-uid]"},
+		"OurAnnotationsRemoval":    {`[{"op":"remove","path":"/metadata/annotations/tmc.kcp.io~1source-uid"}]`, 1, "remove", "/metadata/annotations/tmc.kcp.io~1source-uid", "source-uid"},
+		"ALabelThatIsNone":         {`[{"op":"add","path":"/metadata/labels/a","value":5}]`, 1, "add", "/metadata/labels/a", "map of strings"},
+		"LabelsThatAreNone":        {`[{"op":"add","path":"/metadata/labels","value":[]}]`, 1, "add", "/metadata/labels", "map of strings"},
+		"TheStatus":                {`[{"op":"add","path":"/status","value":{}}]`, 1, "add", "/status", "status"},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			_, err := Desired(inputOf(overridden(t, tc.patch), v1alpha1.TransformRule{}))
+			var failed *OverrideError
+			if !errors.As(err, &failed) {
+				t.Fatalf("got %v, want an OverrideError", err)
+			}
+			want := OverrideError{Annotation: "override.tmc.kcp.io/east", Index: tc.index, Op: tc.op, Path: tc.path, Err: failed.Err}
+			if diff := cmp.Diff(want, *failed, cmp.Comparer(errors.Is)); diff != "" {
+				t.Errorf("error (-want +got):\n%s", diff)
+			}
+			if !strings.Contains(err.Error(), tc.want) || !strings.Contains(err.Error(), want.Annotation) {
+				t.Errorf("got %q, want it to say %q", err, tc.want)
+			}
+			if tc.index > 0 && !strings.Contains(err.Error(), fmt.Sprintf("operation %d", tc.index)) {
+				t.Errorf("got %q, want it to name operation %d", err, tc.index)
+			}
+		})
+	}
+}
+
+func TestCopyingCannotMakeAnObjectLargeWithoutBounds(t *testing.T) {
+	for name, operation := range map[string]string{
+		"ByNesting": `{"op":"copy","from":"/spec","path":"/spec/a"},{"op":"copy","from":"/spec","path":"/spec/b"}`,
+		"ByLength":  `{"op":"copy","from":"/spec/list","path":"/spec/list/-"}`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			patch := "[" + strings.TrimSuffix(strings.Repeat(operation+",", 100), ",") + "]"
+			_, err := Desired(inputOf(overridden(t, patch), v1alpha1.TransformRule{}))
+			var failed *OverrideError
+			if !errors.As(err, &failed) || failed.Op != "copy" {
+				t.Errorf("got %v, want an OverrideError of a copy", err)
+			}
+		})
+	}
+}
+
+func TestOmittedReplicasAreSomebodyElses(t *testing.T) {
+	in := inputOf(overridden(t, `[]`), v1alpha1.TransformRule{})
+	in.OmitReplicas = true
+	if spec := child(transformed(t, in).Object, "spec"); spec["replicas"] != nil || spec["weight"] != 0.5 {
+		t.Errorf("spec is %v", spec)
+	}
+	in = inputOf(overridden(t, `[{"op":"add","path":"/spec/replicas","value":2}]`), v1alpha1.TransformRule{})
+	in.OmitReplicas = true
+	if spec := child(transformed(t, in).Object, "spec"); spec["replicas"] != int64(2) {
+		t.Errorf("the user's override for the cluster is the last word, spec is %v", spec)
+	}
+}

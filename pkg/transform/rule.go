@@ -1,0 +1,163 @@
+package transform
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	apivalidation "k8s.io/apimachinery/pkg/api/validation"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	metavalidation "k8s.io/apimachinery/pkg/apis/meta/v1/validation"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/validation"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+	"sigs.k8s.io/yaml"
+
+	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
+)
+
+// longestPrefix leaves room for something of the namespace's own name before the
+// hash of one that has to be cut.
+const longestPrefix = 32
+
+var networkPolicy = schema.GroupKind{Group: "networking.k8s.io", Kind: "NetworkPolicy"}
+
+// applyRule does to a copy what the cluster's rule says, its name aside.
+func applyRule(desired *unstructured.Unstructured, rule v1alpha1.TransformRule, workspace string) {
+	if desired.GroupVersionKind().GroupKind() == networkPolicy {
+		renamePeers(desired, rule, workspace)
+	}
+	for _, podSpec := range podSpecs(desired) {
+		if rule.ImageRegistry != "" {
+			useRegistry(podSpec, rule.ImageRegistry)
+		}
+		capPod(podSpec, rule.ResourceLimits)
+	}
+	add(desired, rule.Labels, rule.Annotations)
+}
+
+// ParseRule reads a rule from YAML or JSON. Unknown and repeated fields are errors,
+// and so is whatever ValidateRule finds. Of no input, the rule does nothing.
+func ParseRule(data []byte) (v1alpha1.TransformRule, error) {
+	// The quantities are read one by one, for an error to name the one that is none.
+	var input struct {
+		v1alpha1.TransformRule
+
+		ResourceLimits map[corev1.ResourceName]any `json:"resourceLimits,omitempty"`
+	}
+	if err := yaml.UnmarshalStrict(data, &input); err != nil {
+		return v1alpha1.TransformRule{}, fmt.Errorf("not a transform rule: %w", err)
+	}
+	rule := input.TransformRule
+	limits, problems := quantitiesOf(input.ResourceLimits)
+	rule.ResourceLimits = limits
+	if err := errors.Join(problems.ToAggregate(), ValidateRule(rule)); err != nil {
+		return v1alpha1.TransformRule{}, err
+	}
+	return rule, nil
+}
+
+func quantitiesOf(values map[corev1.ResourceName]any) (corev1.ResourceList, field.ErrorList) {
+	if len(values) == 0 {
+		return nil, nil
+	}
+	var problems field.ErrorList
+	quantities := corev1.ResourceList{}
+	for name, value := range values {
+		quantity, ok := quantityOf(value)
+		if !ok {
+			path := field.NewPath("resourceLimits").Key(string(name))
+			problems = append(problems, field.Invalid(path, value, "must be a quantity, for instance 500m or 2Gi"))
+			continue
+		}
+		quantities[name] = quantity
+	}
+	return quantities, problems
+}
+
+// ValidateRule returns an error that names every field of the rule that cannot be,
+// and what was expected; nil when there is none.
+func ValidateRule(rule v1alpha1.TransformRule) error {
+	var problems field.ErrorList
+	problems = append(problems, validatePrefix(rule.NamespacePrefix, field.NewPath("namespacePrefix"))...)
+	modes := []v1alpha1.NamespaceMode{v1alpha1.NamespaceModeShared, v1alpha1.NamespaceModeIsolated}
+	if rule.NamespaceMode != "" && !slices.Contains(modes, rule.NamespaceMode) {
+		problems = append(problems, field.NotSupported(field.NewPath("namespaceMode"), rule.NamespaceMode, modes))
+	}
+	if rule.ImageRegistry != "" {
+		if err := checkRegistry(rule.ImageRegistry); err != nil {
+			problems = append(problems, field.Invalid(field.NewPath("imageRegistry"), rule.ImageRegistry, err.Error()))
+		}
+	}
+	problems = append(problems, validateCaps(rule.ResourceLimits, field.NewPath("resourceLimits"))...)
+	labels, annotations := field.NewPath("labels"), field.NewPath("annotations")
+	problems = append(problems, metavalidation.ValidateLabels(rule.Labels, labels)...)
+	problems = append(problems, validateKeys(rule.Labels, labels)...)
+	problems = append(problems, apivalidation.ValidateAnnotations(rule.Annotations, annotations)...)
+	problems = append(problems, validateKeys(rule.Annotations, annotations)...)
+	slices.SortStableFunc(problems, func(a, b *field.Error) int { return strings.Compare(a.Field, b.Field) })
+	return problems.ToAggregate()
+}
+
+// validatePrefix checks that a prefix begins namespaces, and none of Kubernetes' own:
+// with "k", a namespace ube-system would be kube-system.
+func validatePrefix(prefix string, path *field.Path) field.ErrorList {
+	if prefix == "" {
+		return nil
+	}
+	var problems field.ErrorList
+	if len(prefix) > longestPrefix {
+		problems = append(problems, field.TooLong(path, prefix, longestPrefix))
+	}
+	if messages := validation.IsDNS1123Label(prefix + "x"); len(prefix) <= longestPrefix && len(messages) > 0 {
+		problems = append(problems, field.Invalid(path, prefix, "must begin a name: "+strings.Join(messages, "; ")))
+	}
+	if strings.HasPrefix(prefix, clustersNamespaces) || strings.HasPrefix(clustersNamespaces, prefix) {
+		problems = append(problems, field.Invalid(path, prefix, "must not begin names of the form kube-…, which are the cluster's own"))
+	}
+	return problems
+}
+
+func validateCaps(caps corev1.ResourceList, path *field.Path) field.ErrorList {
+	var problems field.ErrorList
+	for name, ceiling := range caps {
+		key := path.Key(string(name))
+		if message := checkResource(name); message != "" {
+			problems = append(problems, field.Invalid(key, string(name), message))
+		}
+		if ceiling.Sign() <= 0 {
+			problems = append(problems, field.Invalid(key, ceiling.String(), "must be more than 0"))
+		}
+		if isWhole := ceiling.Cmp(*resource.NewQuantity(ceiling.Value(), resource.DecimalSI)) == 0; !isWhole && !isForAnyContainer(name) {
+			problems = append(problems, field.Invalid(key, ceiling.String(), "must be a whole number"))
+		}
+	}
+	return problems
+}
+
+// checkResource says what is wrong with the name of a resource of containers: what
+// has no domain is one of Kubernetes' own (validateContainerResourceName in
+// k8s.io/kubernetes).
+func checkResource(name corev1.ResourceName) string {
+	if messages := validation.IsQualifiedName(string(name)); len(messages) > 0 {
+		return "must be the name of a resource: " + strings.Join(messages, "; ")
+	}
+	if strings.Contains(string(name), "/") || isForAnyContainer(name) || strings.HasPrefix(string(name), corev1.ResourceHugePagesPrefix) {
+		return ""
+	}
+	return "must be cpu, memory, ephemeral-storage, hugepages-SIZE or a name with a domain, for instance example.com/gpu"
+}
+
+// validateKeys refuses the keys that tmc or the cluster writes itself.
+func validateKeys(entries map[string]string, path *field.Path) field.ErrorList {
+	var problems field.ErrorList
+	for key := range entries {
+		if len(usersOwn(map[string]string{key: ""})) == 0 || key == corev1.LabelMetadataName {
+			problems = append(problems, field.Forbidden(path.Key(key), "is written by tmc, kcp or the cluster itself"))
+		}
+	}
+	return problems
+}
