@@ -43,6 +43,6 @@ func newCommand() *cobra.Command {
 	command.SetFlagErrorFunc(func(command *cobra.Command, err error) error {
 		return fmt.Errorf("%w\nSee '%s --help'", err, command.CommandPath())
 	})
-	command.AddCommand(newInitCommand(), newBindCommand())
+	command.AddCommand(newInitCommand(), newBindCommand(), newRenderCommand())
 	return command
 }
