@@ -19,6 +19,8 @@ import (
 
 	"github.com/kcp-tmc/tmc/pkg/aggregator"
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
+	"github.com/kcp-tmc/tmc/pkg/dependency"
+	"github.com/kcp-tmc/tmc/pkg/inventory"
 	"github.com/kcp-tmc/tmc/pkg/kcp"
 	"github.com/kcp-tmc/tmc/pkg/scheduler"
 )
@@ -43,8 +45,9 @@ func newHub(config hubConfig) (*hub, error) {
 		Config:            config.kcp,
 		ProviderWorkspace: config.providerWorkspace,
 		Export:            v1alpha1.APIExportName,
-		Resources:         v1alpha1.SyncedResources(),
-		Transform:         stripWorkload,
+		Want:              func(r kcp.Resource) bool { return v1alpha1.IsWatched(r.GroupResource(), r.Namespaced) },
+		Indexers:          inventory.Indexers(),
+		Transform:         strip,
 		FieldManager:      v1alpha1.ControllerFieldManager,
 	})
 	if err != nil {
@@ -53,13 +56,15 @@ func newHub(config hubConfig) (*hub, error) {
 	h := &hub{config: config, upstream: upstream}
 	h.recorder = kcp.NewRecorder(upstream, v1alpha1.ControllerFieldManager)
 	notices := kcp.NewNotices(h.recorder)
+	relations := inventory.New(upstream)
 	h.scheduler = scheduler.New(scheduler.Config{
-		Upstream: upstream,
-		Notices:  notices,
-		Clusters: config.clusters,
-		Default:  config.defaultPlacement,
+		Upstream:  upstream,
+		Inventory: relations,
+		Notices:   notices,
+		Clusters:  config.clusters,
+		Default:   config.defaultPlacement,
 	})
-	h.aggregator = aggregator.New(upstream, notices)
+	h.aggregator = aggregator.New(upstream, relations, notices)
 	upstream.Handle(h.scheduler.OnUpstream)
 	upstream.Handle(h.aggregator.OnUpstream)
 	return h, nil
@@ -155,13 +160,12 @@ func (h *hub) lock() (resourcelock.Interface, error) {
 	}, nil
 }
 
-// stripWorkload leaves out of the caches what neither controller looks at.
-func stripWorkload(obj any) (any, error) {
-	upstreamObj, ok := obj.(*unstructured.Unstructured)
-	if !ok {
-		return obj, nil
+// strip leaves out of the caches what neither controller looks at: the data of
+// Secrets before all.
+func strip(obj any) (any, error) {
+	if upstreamObj, ok := obj.(*unstructured.Unstructured); ok {
+		upstreamObj.SetManagedFields(nil)
+		dependency.Slim(upstreamObj)
 	}
-	upstreamObj.SetManagedFields(nil)
-	unstructured.RemoveNestedField(upstreamObj.Object, "spec", "template")
-	return upstreamObj, nil
+	return obj, nil
 }

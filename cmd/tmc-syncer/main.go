@@ -6,6 +6,7 @@ import (
 	"context"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
 	"k8s.io/component-base/version"
 	"k8s.io/klog/v2"
 
@@ -38,12 +39,28 @@ func (o *options) start(ctx context.Context) (run func(context.Context) error, r
 	if err != nil {
 		return nil, nil, err
 	}
+	var ruleData []byte
+	if o.transformConfig != "" {
+		if config.Rule, ruleData, err = readRule(o.transformConfig); err != nil {
+			return nil, nil, err
+		}
+	}
 	s, err := syncer.New(config)
 	if err != nil {
 		return nil, nil, err
 	}
 	logger := klog.FromContext(ctx).WithValues("cluster", config.Cluster)
 	logger.Info("Starting tmc-syncer", "version", version.Get().GitVersion, "kcp", config.Upstream.Host, "downstream", config.Downstream.Host)
-	run = func(ctx context.Context) error { return s.Run(klog.NewContext(ctx, logger)) }
+	run = func(ctx context.Context) error {
+		group, ctx := errgroup.WithContext(klog.NewContext(ctx, logger))
+		group.Go(func() error { return s.Run(ctx) })
+		if o.transformConfig != "" {
+			group.Go(func() error {
+				followRule(ctx, o.transformConfig, ruleData, s.SetRule)
+				return nil
+			})
+		}
+		return group.Wait()
+	}
 	return run, s.HasSynced, nil
 }

@@ -22,6 +22,7 @@ type options struct {
 	clusterName     string
 	kubeconfig      string
 	singleWorkspace bool
+	transformConfig string
 }
 
 func newOptions() *options { return &options{common: daemon.NewOptions()} }
@@ -30,6 +31,7 @@ func (o *options) addFlags(flags *pflag.FlagSet) {
 	flags.StringVar(&o.clusterName, "cluster-name", o.clusterName, "Name under which this cluster is known in kcp, a DNS label. Required.")
 	flags.StringVar(&o.kubeconfig, "kubeconfig", o.kubeconfig, "Kubeconfig file for the cluster that is synced to. Default: in-cluster configuration.")
 	flags.BoolVar(&o.singleWorkspace, "single-workspace", o.singleWorkspace, "Sync only the workspace that --kcp-kubeconfig points at, which has the APIs bound, instead of all consumers of the APIExport.")
+	flags.StringVar(&o.transformConfig, "transform-config", o.transformConfig, "File with the rule by which copies are adapted to this cluster (YAML: namespacePrefix, namespaceMode, imageRegistry, resourceLimits, labels, annotations). It is read again when it changes.")
 }
 
 // validate returns what is wrong with the flags, naming each.
@@ -64,7 +66,6 @@ func (o *options) complete() (syncer.Config, error) {
 		Downstream:        downstream,
 		ProviderWorkspace: logicalcluster.NewPath(o.common.ProviderWorkspace),
 		SingleWorkspace:   o.singleWorkspace,
-		Resources:         v1alpha1.SyncedResources(),
 		Workers:           o.common.Workers,
 	}, nil
 }

@@ -4,31 +4,48 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"time"
 
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/jsonmergepatch"
+
+	"github.com/kcp-dev/logicalcluster/v3"
 
 	"github.com/kcp-tmc/tmc/pkg/aggregate"
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
 	"github.com/kcp-tmc/tmc/pkg/controller"
+	"github.com/kcp-tmc/tmc/pkg/dependency"
+	"github.com/kcp-tmc/tmc/pkg/inventory"
 	"github.com/kcp-tmc/tmc/pkg/kcp"
 	"github.com/kcp-tmc/tmc/pkg/transform"
 )
 
-// reasonBadStrategy is the reason of the events on strategies that do not exist.
-const reasonBadStrategy = "InvalidStatusStrategy"
+const (
+	// reasonBadStrategy is the reason of the events on strategies that do not exist.
+	reasonBadStrategy = "InvalidStatusStrategy"
+	// reasonMissing is the reason that is given for an object that needs what does
+	// not exist, or is not where it is.
+	reasonMissing = "MissingDependency"
+)
 
 // placementGrace is how long the placement of a new workload may take before its
 // status says that it is placed nowhere.
 const placementGrace = 2 * time.Second
 
+// readRetry is how often an object is looked at of whose workspace not all has been
+// read: what is not seen yet is not missing.
+const readRetry = time.Second
+
 // upstream is what the aggregator needs of kcp.
 type upstream interface {
+	HasReadWorkspace(workspace logicalcluster.Name) bool
+	Resources() map[schema.GroupVersionResource]kcp.Resource
 	Cached(key kcp.ObjectKey) *unstructured.Unstructured
 	Patch(ctx context.Context, key kcp.ObjectKey, patchType types.PatchType, patch []byte, subresources ...string) (*unstructured.Unstructured, error)
 }
@@ -41,25 +58,29 @@ type notices interface {
 
 // Aggregator merges reports into the status of upstream objects.
 type Aggregator struct {
-	upstream upstream
-	notices  notices
-	loop     *controller.Controller[kcp.ObjectKey]
+	upstream  upstream
+	inventory *inventory.Inventory
+	notices   notices
+	loop      *controller.Controller[kcp.ObjectKey]
 	// now is the clock; tests replace it.
 	now func() time.Time
 }
 
-// New returns an Aggregator over the caches of upstream, which tells users through
-// notices what is wrong with their objects.
-func New(upstream upstream, notices notices) *Aggregator {
-	a := &Aggregator{upstream: upstream, notices: notices, now: time.Now}
+// New returns an Aggregator over the caches of upstream, of which the inventory says
+// how they relate. It tells users through notices what is wrong with their objects.
+func New(upstream upstream, inventory *inventory.Inventory, notices notices) *Aggregator {
+	a := &Aggregator{upstream: upstream, inventory: inventory, notices: notices, now: time.Now}
 	a.loop = controller.New("aggregator", a.sync)
 	return a
 }
 
-// OnUpstream queues a changed object; it is a kcp.Handler.
-func (a *Aggregator) OnUpstream(key kcp.ObjectKey, _, newObj *unstructured.Unstructured) {
+// OnUpstream queues a changed object, and what needs it; it is a kcp.Handler.
+func (a *Aggregator) OnUpstream(key kcp.ObjectKey, oldObj, newObj *unstructured.Unstructured) {
 	if newObj != nil {
 		a.loop.Enqueue(key)
+	}
+	if oldObj == nil || newObj == nil || !maps.Equal(oldObj.GetLabels(), newObj.GetLabels()) {
+		a.inventory.EachDependent(key, func(dependent kcp.ObjectKey, _ *unstructured.Unstructured) { a.loop.Enqueue(dependent) })
 	}
 }
 
@@ -67,18 +88,28 @@ func (a *Aggregator) OnUpstream(key kcp.ObjectKey, _, newObj *unstructured.Unstr
 func (a *Aggregator) Run(ctx context.Context, workers int) { a.loop.Run(ctx, workers) }
 
 func (a *Aggregator) sync(ctx context.Context, key kcp.ObjectKey) (time.Duration, error) {
+	if !a.upstream.HasReadWorkspace(key.Workspace) {
+		return readRetry, nil
+	}
+	if !a.upstream.Resources()[key.Resource].HasStatus || key.Resource == v1alpha1.NamespacesResource {
+		return 0, nil // there is no status to write
+	}
 	upstreamObj := a.upstream.Cached(key)
 	if upstreamObj == nil {
 		a.notices.Forget(key)
+		return 0, nil
+	}
+	if isNobodys(upstreamObj) {
 		return 0, nil
 	}
 	if wait := a.untilPlaced(upstreamObj); wait > 0 {
 		return wait, nil
 	}
 	merged, problem := aggregate.Status(aggregate.Input{
-		Object: upstreamObj,
-		Inputs: func(cluster string) string { return transform.Inputs(upstreamObj, cluster) },
-		Now:    metav1.NewTime(a.now()),
+		Object:   upstreamObj,
+		Inputs:   func(cluster string) string { return transform.Inputs(upstreamObj, cluster) },
+		Problems: a.missing(key, upstreamObj),
+		Now:      metav1.NewTime(a.now()),
 	})
 	a.notices.Warn(key, upstreamObj, reasonBadStrategy, problem)
 	present, _, _ := unstructured.NestedMap(upstreamObj.Object, "status")
@@ -86,6 +117,50 @@ func (a *Aggregator) sync(ctx context.Context, key kcp.ObjectKey) (time.Duration
 		return 0, nil
 	}
 	return 0, a.write(ctx, key, upstreamObj.GetUID(), present, merged)
+}
+
+// missing returns a problem for each thing that the object cannot do without and
+// that its clusters will not have.
+func (a *Aggregator) missing(key kcp.ObjectKey, upstreamObj *unstructured.Unstructured) []v1alpha1.Problem {
+	placed := v1alpha1.PlacedClusters(upstreamObj.GetLabels())
+	if len(placed) == 0 {
+		return nil
+	}
+	var problems []v1alpha1.Problem
+	for _, need := range a.inventory.Needs(key, upstreamObj) {
+		if why := whyMissing(need, placed); why != "" && !need.Optional {
+			problems = append(problems, v1alpha1.Problem{
+				Reason:  reasonMissing,
+				Message: fmt.Sprintf("it names %s %q, which %s", need.Key.Resource.Resource, need.Key.Name, why),
+			})
+		}
+	}
+	return problems
+}
+
+// whyMissing says why what an object names is not on its clusters, empty when it is.
+func whyMissing(need inventory.Need, clusters []string) string {
+	if need.Object == nil {
+		return "does not exist"
+	}
+	if never := transform.IsNeverSynced(need.Object); never != "" {
+		return "is never synced: " + never
+	}
+	value, named := need.Object.GetAnnotations()[v1alpha1.TargetClustersAnnotation]
+	for _, cluster := range clusters {
+		if named && need.Object.GetLabels()[v1alpha1.PlacementLabel(cluster)] == "" {
+			return fmt.Sprintf("is not placed on cluster %s: its annotation %s is %q", cluster, v1alpha1.TargetClustersAnnotation, value)
+		}
+	}
+	return ""
+}
+
+// isNobodys tells of an object that is no workload whether it is, and has always
+// been, placed nowhere: nothing has to be said about it.
+func isNobodys(upstreamObj *unstructured.Unstructured) bool {
+	_, hasStatus := upstreamObj.Object["status"]
+	return !hasStatus && !dependency.IsWorkload(upstreamObj.GroupVersionKind().GroupKind()) &&
+		len(v1alpha1.PlacedClusters(upstreamObj.GetLabels())) == 0
 }
 
 // untilPlaced returns how long to leave a workload alone that has just come and

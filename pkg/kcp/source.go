@@ -3,10 +3,13 @@ package kcp
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -27,121 +30,265 @@ import (
 // source is one place to read objects from and to write them to: the virtual
 // workspace of one shard, or a single workspace.
 type source struct {
-	url string
-	// notServed is what to say while kcp does not serve a resource here.
+	url     string
+	options Options
+	handle  Handler
+	// discover returns what is served here.
+	discover func(context.Context) ([]Resource, error)
+	// notServed is what to say while nothing is.
 	notServed string
 	// all reads over every workspace of the source.
 	all dynamic.Interface
 	// in addresses one workspace.
-	in        func(logicalcluster.Name) dynamic.Interface
-	informers map[schema.GroupVersionResource]kcpcache.ScopeableSharedIndexInformer
+	in func(logicalcluster.Name) dynamic.Interface
+
+	mu sync.RWMutex
+	// known is set once it is known what is served.
+	known    bool
+	watching map[schema.GroupVersionResource]*watching
+}
+
+// watching is one informer of a source.
+type watching struct {
+	Resource
+
+	informer kcpcache.ScopeableSharedIndexInformer
+	done     chan struct{}
 }
 
 // newShardSource returns the source of a shard's virtual workspace at url.
-func newShardSource(config *rest.Config, url string) (*source, error) {
-	config = rest.CopyConfig(config)
+func newShardSource(options Options, url string, handle Handler) (*source, error) {
+	config := rest.CopyConfig(options.Config)
 	config.Host = url
 	client, err := kcpdynamic.NewForConfig(config)
 	if err != nil {
 		return nil, fmt.Errorf("client for the virtual workspace %s: %w", url, err)
 	}
+	everywhere := rest.CopyConfig(config)
+	everywhere.Host = url + logicalcluster.Wildcard.RequestPath()
 	return &source{
-		url:       url,
+		url: url, options: options, handle: handle,
+		discover:  func(ctx context.Context) ([]Resource, error) { return discover(ctx, everywhere) },
 		notServed: "kcp is still setting up the virtual workspace; will try again",
 		all:       client.Cluster(logicalcluster.Wildcard),
 		in:        func(name logicalcluster.Name) dynamic.Interface { return client.Cluster(name.Path()) },
+		watching:  map[schema.GroupVersionResource]*watching{},
 	}, nil
 }
 
-// newWorkspaceSource returns the source of the one workspace that config points
-// at.
-func newWorkspaceSource(config *rest.Config) (*source, error) {
+// newWorkspaceSource returns the source of the one workspace that the
+// configuration points at.
+func newWorkspaceSource(options Options, handle Handler) (*source, error) {
+	config := options.Config
 	client, err := dynamic.NewForConfig(config)
 	if err != nil {
 		return nil, fmt.Errorf("client for the workspace %s: %w", config.Host, err)
 	}
 	return &source{
-		url:       config.Host,
-		notServed: "kcp does not serve the resource in this workspace: run `kubectl tmc bind` there; will try again",
+		url: config.Host, options: options, handle: handle,
+		discover: func(ctx context.Context) ([]Resource, error) {
+			bound, err := boundResources(ctx, config, options.Export)
+			if err != nil {
+				return nil, err
+			}
+			served, err := discover(ctx, config)
+			return slices.DeleteFunc(served, func(r Resource) bool { return !bound.Has(r.GroupResource()) }), err
+		},
+		notServed: "kcp does not serve the resources in this workspace: run `kubectl tmc bind` there; will try again",
 		all:       client,
 		in:        func(logicalcluster.Name) dynamic.Interface { return client },
+		watching:  map[schema.GroupVersionResource]*watching{},
 	}, nil
 }
 
-// addInformers prepares the informers of the source. Informers of upstream
-// client-go would lose objects here: their keys know no workspace.
-func (s *source) addInformers(ctx context.Context, options Options, handle Handler) error {
-	s.informers = make(map[schema.GroupVersionResource]kcpcache.ScopeableSharedIndexInformer, len(options.Resources))
-	for _, resource := range options.Resources {
-		informer := kcpinformers.NewSharedIndexInformer(
-			listWatch(s.all.Resource(resource), options.Selector),
-			&unstructured.Unstructured{}, 0,
-			cache.Indexers{kcpcache.ClusterIndexName: kcpcache.ClusterIndexFunc},
-		)
-		if err := informer.SetTransform(options.Transform); err != nil {
-			return fmt.Errorf("informer for %s at %s: %w", resource, s.url, err)
+// How often to ask what is served: while nothing is, and once something is. Nothing
+// tells when that changes.
+const (
+	servedInterval     = time.Second
+	rediscoverInterval = time.Minute
+)
+
+// run watches what is served until ctx ends, and waits for all that it started.
+func (s *source) run(ctx context.Context) {
+	defer s.waitAll()
+	said := "" // what was said last, so as not to repeat it every second
+	for {
+		served, err := s.served(ctx)
+		if ctx.Err() != nil {
+			return
 		}
-		if err := informer.SetWatchErrorHandlerWithContext(explainWatchError(resource.GroupResource().String(), s.url)); err != nil {
-			return fmt.Errorf("informer for %s at %s: %w", resource, s.url, err)
+		if len(served) > 0 {
+			s.follow(ctx, served)
+		} else if !s.isKnown() {
+			said = s.explain(ctx, err, said)
 		}
-		if _, err := informer.AddEventHandlerWithOptions(eventHandler(resource, handle), cache.HandlerOptions{}); err != nil {
-			return fmt.Errorf("informer for %s at %s: %w", resource, s.url, err)
+		interval := servedInterval
+		if s.isKnown() {
+			interval = rediscoverInterval // of what is the matter then, the informers speak
 		}
-		s.informers[resource] = informer
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(wait.Jitter(interval, 0.2)):
+		}
 	}
-	klog.FromContext(ctx).Info("Watching kcp", "url", s.url, "selector", options.Selector)
+}
+
+// explain says why nothing is watched, unless that was said last, and returns what
+// it has said.
+func (s *source) explain(ctx context.Context, err error, said string) string {
+	switch {
+	case err != nil && err.Error() != said:
+		explainWatchError("discovery", s.url)(ctx, nil, err)
+		return err.Error()
+	case err == nil && s.notServed != said:
+		klog.FromContext(ctx).Info(s.notServed, "url", s.url)
+		return s.notServed
+	default:
+		return said
+	}
+}
+
+// served returns what is served here of what is wanted. kcp lists a new virtual
+// workspace seconds before it serves anything there, and until then says that it
+// does not know it, or denies it.
+func (s *source) served(ctx context.Context) ([]Resource, error) {
+	served, err := s.discover(ctx)
+	if apierrors.IsNotFound(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return slices.DeleteFunc(served, func(r Resource) bool { return !s.options.Want(r) }), nil
+}
+
+// follow starts the informers of what is served. None is ever stopped for not being
+// served any more: what is not seen is unknown, and must not look deleted.
+func (s *source) follow(ctx context.Context, served []Resource) {
+	for _, resource := range served {
+		if s.informerOf(resource.GroupVersionResource) != nil {
+			continue
+		}
+		if err := s.watch(ctx, resource); err != nil {
+			klog.FromContext(ctx).Error(err, "Cannot watch, will try again", "url", s.url, "resource", resource.GroupVersionResource)
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.known = true
+}
+
+// watch starts the informer of one resource. Informers of upstream client-go would
+// lose objects here: their keys know no workspace.
+func (s *source) watch(ctx context.Context, resource Resource) error {
+	indexers := cache.Indexers{
+		kcpcache.ClusterIndexName: kcpcache.ClusterIndexFunc,
+		namespaceIndex:            indexByNamespace,
+	}
+	maps.Copy(indexers, s.options.Indexers)
+	gvr := resource.GroupVersionResource
+	informer := kcpinformers.NewSharedIndexInformer(listWatch(s.all.Resource(gvr), s.options.Selector), &unstructured.Unstructured{}, 0, indexers)
+	if err := informer.SetTransform(s.options.Transform); err != nil {
+		return err
+	}
+	if err := informer.SetWatchErrorHandlerWithContext(explainWatchError(gvr.GroupResource().String(), s.url)); err != nil {
+		return err
+	}
+	if _, err := informer.AddEventHandlerWithOptions(eventHandler(gvr, s.handle), cache.HandlerOptions{}); err != nil {
+		return err
+	}
+	klog.FromContext(ctx).Info("Watching kcp", "url", s.url, "resource", gvr.GroupResource().String(), "selector", s.options.Selector)
+	w := &watching{Resource: resource, informer: informer, done: make(chan struct{})}
+	s.mu.Lock()
+	s.watching[gvr] = w
+	s.mu.Unlock()
+	go func() {
+		defer close(w.done)
+		if s.options.Watching != nil {
+			s.options.Watching(ctx, resource)
+		}
+		if s.waitServed(ctx, gvr) {
+			informer.RunWithContext(ctx)
+		}
+	}()
 	return nil
 }
 
-// run runs the informers until ctx ends and waits for them.
-func (s *source) run(ctx context.Context) {
-	var running sync.WaitGroup
-	for resource, informer := range s.informers {
-		running.Go(func() {
-			if s.waitServed(ctx, resource) {
-				informer.RunWithContext(ctx)
-			}
-		})
+// waitAll waits until all informers have ended.
+func (s *source) waitAll() {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	for _, w := range s.watching {
+		<-w.done
 	}
-	running.Wait()
 }
 
-// servedInterval is how often to ask whether a resource is served by now.
-const servedInterval = time.Second
-
-// waitServed waits until the resource is served, and tells whether it is; false
-// when ctx has ended. kcp lists a new virtual workspace seconds before it serves
-// anything there, and an informer that has failed a few times would come back to
-// it half a minute later. Every other failure is the informer's to deal with.
+// waitServed waits until the resource can be listed, and tells whether it can;
+// false when ctx has ended. Discovery may be ahead, and an informer that has failed
+// a few times would come back half a minute later. Every other failure is the
+// informer's to deal with.
 func (s *source) waitServed(ctx context.Context, resource schema.GroupVersionResource) bool {
-	said := false
 	err := wait.PollUntilContextCancel(ctx, servedInterval, true, func(ctx context.Context) (bool, error) {
 		_, err := s.all.Resource(resource).List(ctx, metav1.ListOptions{Limit: 1})
-		if !apierrors.IsNotFound(err) {
-			return true, nil
-		}
-		if !said {
-			said = true
-			klog.FromContext(ctx).Info(s.notServed, "resource", resource.GroupResource().String(), "url", s.url)
-		}
-		return false, nil
+		return !apierrors.IsNotFound(err), nil
 	})
 	return err == nil
 }
 
-func (s *source) hasSynced() bool {
-	for _, informer := range s.informers {
-		if !informer.HasSynced() {
-			return false
-		}
+// resources returns what is watched.
+func (s *source) resources() map[schema.GroupVersionResource]Resource {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	resources := make(map[schema.GroupVersionResource]Resource, len(s.watching))
+	for gvr, w := range s.watching {
+		resources[gvr] = w.Resource
 	}
-	return true
+	return resources
+}
+
+// informerOf returns the informer of a resource, nil when it is not watched.
+func (s *source) informerOf(resource schema.GroupVersionResource) kcpcache.ScopeableSharedIndexInformer {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if w, watched := s.watching[resource]; watched {
+		return w.informer
+	}
+	return nil
+}
+
+func (s *source) informers() []kcpcache.ScopeableSharedIndexInformer {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	informers := make([]kcpcache.ScopeableSharedIndexInformer, 0, len(s.watching))
+	for _, w := range s.watching {
+		informers = append(informers, w.informer)
+	}
+	return informers
+}
+
+// hasSynced tells whether it is known what is served here, and all of it has been
+// read.
+func (s *source) hasSynced() bool {
+	return s.isKnown() && !slices.ContainsFunc(s.informers(), func(i kcpcache.ScopeableSharedIndexInformer) bool { return !i.HasSynced() })
+}
+
+func (s *source) isKnown() bool {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.known
+}
+
+// hasRead tells whether the objects of the resource have been read.
+func (s *source) hasRead(resource schema.GroupVersionResource) bool {
+	informer := s.informerOf(resource)
+	return informer != nil && informer.HasSynced()
 }
 
 // cached returns the object from the cache, nil when it is not there.
 func (s *source) cached(key ObjectKey) *unstructured.Unstructured {
-	informer, watched := s.informers[key.Resource]
-	if !watched {
+	informer := s.informerOf(key.Resource)
+	if informer == nil {
 		return nil
 	}
 	storeKey := kcpcache.ToClusterAwareKey(key.Workspace.String(), key.Namespace, key.Name)
@@ -152,15 +299,49 @@ func (s *source) cached(key ObjectKey) *unstructured.Unstructured {
 	return obj.(*unstructured.Unstructured)
 }
 
-// holds tells whether the cache has any object of the workspace.
-func (s *source) holds(workspace logicalcluster.Name) bool {
-	for _, informer := range s.informers {
-		keys, err := informer.GetIndexer().IndexKeys(kcpcache.ClusterIndexName, kcpcache.ClusterIndexKey(workspace))
-		if err == nil && len(keys) > 0 {
-			return true
+// each calls visit for every cached object that the index has under the value;
+// for every object there is when the index is "".
+func (s *source) each(index, value string, visit func(ObjectKey, *unstructured.Unstructured)) {
+	for resource := range s.resources() {
+		informer := s.informerOf(resource)
+		if informer == nil {
+			continue
+		}
+		var objects []any
+		if index == "" {
+			objects = informer.GetIndexer().List()
+		} else if found, err := informer.GetIndexer().ByIndex(index, value); err == nil {
+			objects = found
+		}
+		for _, obj := range objects {
+			if u, ok := obj.(*unstructured.Unstructured); ok {
+				visit(KeyOf(resource, u), u)
+			}
 		}
 	}
-	return false
+}
+
+// holds tells whether the cache has any object of the workspace.
+func (s *source) holds(workspace logicalcluster.Name) bool {
+	return slices.ContainsFunc(s.informers(), func(informer kcpcache.ScopeableSharedIndexInformer) bool {
+		keys, err := informer.GetIndexer().IndexKeys(kcpcache.ClusterIndexName, kcpcache.ClusterIndexKey(workspace))
+		return err == nil && len(keys) > 0
+	})
+}
+
+// namespaceIndex finds the objects of a namespace of a workspace.
+const namespaceIndex = "workspace-namespace"
+
+func indexByNamespace(obj any) ([]string, error) {
+	accessor, err := meta.Accessor(obj)
+	if err != nil {
+		return nil, err
+	}
+	return []string{namespaceIndexValue(logicalcluster.From(accessor), accessor.GetNamespace())}, nil
+}
+
+func namespaceIndexValue(workspace logicalcluster.Name, namespace string) string {
+	return workspace.String() + "|" + namespace
 }
 
 func listWatch(client dynamic.ResourceInterface, selector string) *cache.ListWatch {

@@ -41,12 +41,17 @@ type Options struct {
 	// lists its virtual workspaces.
 	ProviderWorkspace logicalcluster.Path
 	Export            string
-	// Resources are watched in every source.
-	Resources []schema.GroupVersionResource
+	// Want tells which of the resources that kcp serves there are watched. What it
+	// begins to serve later is watched from then on.
+	Want func(Resource) bool
+	// Watching, if set, is told of each of them before its objects are read.
+	Watching func(context.Context, Resource)
 	// Selector is a label selector for all of them, empty for everything.
 	Selector string
 	// Transform strips what need not be cached.
 	Transform cache.TransformFunc
+	// Indexers are those that Each can look things up by.
+	Indexers cache.Indexers
 	// FieldManager names the writer.
 	FieldManager string
 }
@@ -137,13 +142,11 @@ func (u *Upstream) Run(ctx context.Context) error {
 }
 
 func (u *Upstream) runSingle(ctx context.Context) error {
-	s, err := newWorkspaceSource(u.options.Config)
+	s, err := newWorkspaceSource(u.options, u.handleFrom(u.options.Config.Host))
 	if err != nil {
 		return err
 	}
-	if err := u.start(ctx, s); err != nil {
-		return err
-	}
+	u.start(ctx, s)
 	u.markListed()
 	<-ctx.Done()
 	return nil
@@ -165,13 +168,11 @@ func (u *Upstream) followSlice(ctx context.Context) error {
 		if slices.Contains(present, url) {
 			continue
 		}
-		s, err := newShardSource(u.options.Config, url)
+		s, err := newShardSource(u.options, url, u.handleFrom(url))
 		if err != nil {
 			return err
 		}
-		if err := u.start(ctx, s); err != nil {
-			return err
-		}
+		u.start(ctx, s)
 	}
 	u.markListed()
 	return nil
@@ -196,16 +197,17 @@ func (u *Upstream) endpoints(ctx context.Context) []string {
 	return slices.Compact(urls)
 }
 
-func (u *Upstream) start(ctx context.Context, s *source) error {
-	handle := func(key ObjectKey, oldObj, newObj *unstructured.Unstructured) {
-		u.remember(key.Workspace, s.url)
+// handleFrom returns what hands the changes of the source at url on.
+func (u *Upstream) handleFrom(url string) Handler {
+	return func(key ObjectKey, oldObj, newObj *unstructured.Unstructured) {
+		u.remember(key.Workspace, url)
 		for _, handler := range u.handlers {
 			handler(key, oldObj, newObj)
 		}
 	}
-	if err := s.addInformers(ctx, u.options, handle); err != nil {
-		return err
-	}
+}
+
+func (u *Upstream) start(ctx context.Context, s *source) {
 	ctx, cancel := context.WithCancel(ctx)
 	r := &runningSource{source: s, stop: cancel, done: make(chan struct{})}
 	u.mu.Lock()
@@ -215,7 +217,6 @@ func (u *Upstream) start(ctx context.Context, s *source) error {
 		defer close(r.done)
 		s.run(ctx)
 	}()
-	return nil
 }
 
 // stop ends one source and waits for it. What it had cached is unknown from then
@@ -274,6 +275,54 @@ func (u *Upstream) HasSynced() bool {
 		}
 	}
 	return true
+}
+
+// HasRead tells whether the objects of a resource have been read, wherever it is
+// served. It says nothing of a resource that is served nowhere.
+func (u *Upstream) HasRead(resource schema.GroupVersionResource) bool {
+	served := false
+	for _, s := range u.sources() {
+		if _, here := s.resources()[resource]; here {
+			if !s.hasRead(resource) {
+				return false
+			}
+			served = true
+		}
+	}
+	return served
+}
+
+// HasReadWorkspace tells whether all objects of a workspace have been read.
+func (u *Upstream) HasReadWorkspace(workspace logicalcluster.Name) bool {
+	s, err := u.sourceOf(workspace)
+	return err == nil && s.hasSynced()
+}
+
+// Resources returns what is served, and watched, anywhere.
+func (u *Upstream) Resources() map[schema.GroupVersionResource]Resource {
+	resources := map[schema.GroupVersionResource]Resource{}
+	for _, s := range u.sources() {
+		maps.Copy(resources, s.resources())
+	}
+	return resources
+}
+
+// Each calls visit for every cached object. Callers must not change them.
+func (u *Upstream) Each(visit func(ObjectKey, *unstructured.Unstructured)) {
+	u.EachBy("", "", visit)
+}
+
+// EachIn calls visit for every cached object of a namespace of a workspace.
+func (u *Upstream) EachIn(workspace logicalcluster.Name, namespace string, visit func(ObjectKey, *unstructured.Unstructured)) {
+	u.EachBy(namespaceIndex, namespaceIndexValue(workspace, namespace), visit)
+}
+
+// EachBy calls visit for every cached object that one of Options.Indexers has
+// under the value.
+func (u *Upstream) EachBy(index, value string, visit func(ObjectKey, *unstructured.Unstructured)) {
+	for _, s := range u.sources() {
+		s.each(index, value, visit)
+	}
 }
 
 // Cached returns the object from the caches, nil when it is in none: it may be

@@ -8,6 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/sets"
 
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
 )
@@ -40,7 +41,7 @@ func TestAWorkloadGoesWhereItsAnnotationSays(t *testing.T) {
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
-			got := Decide(tc.annotations, clusters, tc.byDefault)
+			got := Decide(&metav1.ObjectMeta{Annotations: tc.annotations}, true, clusters, tc.byDefault)
 			if diff := cmp.Diff(tc.want, got.Clusters, cmpopts.EquateEmpty()); diff != "" {
 				t.Errorf("%s: clusters (-want +got):\n%s", tc.reason, diff)
 			}
@@ -53,6 +54,44 @@ func TestAWorkloadGoesWhereItsAnnotationSays(t *testing.T) {
 						t.Errorf("problem %q does not say %s", got.Problems[i], part)
 					}
 				}
+			}
+		})
+	}
+}
+
+func TestWhatIsNoWorkloadFollowsUnlessItIsPlaced(t *testing.T) {
+	clusters := []string{"east", "west"}
+	if got := Decide(&metav1.ObjectMeta{}, false, clusters, DefaultAll); !got.Follows || len(got.Clusters) > 0 {
+		t.Errorf("without an annotation: %+v, want to follow", got)
+	}
+	named := &metav1.ObjectMeta{Annotations: map[string]string{v1alpha1.TargetClustersAnnotation: "west"}}
+	if diff := cmp.Diff(Decision{Clusters: []string{"west"}}, Decide(named, false, clusters, DefaultAll)); diff != "" {
+		t.Errorf("with an annotation (-want +got):\n%s", diff)
+	}
+}
+
+func TestWhatIsNeededStaysUntilNobodyIsLeft(t *testing.T) {
+	deleted := metav1.Now()
+	label, finalizer := v1alpha1.PlacementLabel, v1alpha1.Finalizer
+	cases := map[string]struct {
+		reason   string
+		obj      metav1.ObjectMeta
+		decision Decision
+		want     []string
+	}{
+		"AboutToEnter": {"what is needed goes first", metav1.ObjectMeta{}, Decision{Clusters: []string{"east"}}, []string{"east"}},
+		"Leaving": {
+			"until its copy is gone",
+			metav1.ObjectMeta{Labels: map[string]string{label("west"): "sync"}, Annotations: map[string]string{v1alpha1.DeletionAnnotation("west"): "x"}},
+			Decision{Clusters: []string{"east"}}, []string{"east", "west"},
+		},
+		"HeldWithoutALabel": {"a label may be lost", metav1.ObjectMeta{Finalizers: []string{finalizer("west")}}, Decision{}, []string{"west"}},
+		"BeingDeleted":      {"it enters nothing more", metav1.ObjectMeta{DeletionTimestamp: &deleted, Finalizers: []string{finalizer("west")}}, Decision{Clusters: []string{"east"}}, []string{"west"}},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			if diff := cmp.Diff(tc.want, sets.List(Held(&tc.obj, tc.decision))); diff != "" {
+				t.Errorf("%s (-want +got):\n%s", tc.reason, diff)
 			}
 		})
 	}

@@ -8,11 +8,12 @@ import (
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/klog/v2"
 
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
+	"github.com/kcp-tmc/tmc/pkg/dependency"
 	"github.com/kcp-tmc/tmc/pkg/kcp"
 	"github.com/kcp-tmc/tmc/pkg/transform"
 )
@@ -24,6 +25,13 @@ import (
 const (
 	recheck        = 30 * time.Second
 	longestRecheck = 16 * time.Minute
+)
+
+// Reasons of problems with what is on the cluster.
+const (
+	reasonConflict  = "Conflict"
+	reasonImmutable = "Immutable"
+	reasonMoving    = "Moving"
 )
 
 // errStale is returned when a write has shown that a cache lags: the turn is
@@ -45,18 +53,36 @@ func (s *Syncer) act(ctx context.Context, key kcp.ObjectKey, st state) (result, 
 	switch verdict {
 	case actHold:
 		return result{}, s.hold(ctx, key, st)
-	case actCreate, actUpdate:
-		return s.apply(ctx, key, st, verdict)
-	case actRefuse:
-		return s.refuse(key, st), nil
+	case actCreate:
+		return s.create(ctx, key, st)
+	case actUpdate:
+		return s.update(ctx, key, st)
 	case actDelete:
-		return result{}, s.downstream.remove(ctx, key.Resource, st.downstreamObj)
+		return result{}, s.removeAll(ctx, key, st.ours())
+	case actClear:
+		return result{}, s.removeAll(ctx, key, st.strays)
 	case actRelease:
 		return result{}, s.release(ctx, key, st)
 	case actInquire:
 		return result{}, s.inquire(ctx, key, st)
 	default:
-		return result{}, nil
+		return s.stay(key, st, verdict), nil
+	}
+}
+
+// stay is the result of a turn that writes nothing.
+func (s *Syncer) stay(key kcp.ObjectKey, st state, verdict action) result {
+	switch verdict {
+	case actComplain:
+		return result{problems: []v1alpha1.Problem{*st.broken}, again: recheck}
+	case actWait:
+		return waiting(st.needs)
+	case actRefuse:
+		return s.refuse(key, st)
+	case actLinger:
+		return lingering(st)
+	default:
+		return result{}
 	}
 }
 
@@ -69,13 +95,11 @@ func (s *Syncer) hold(ctx context.Context, key kcp.ObjectKey, st state) error {
 // release takes our finalizer and our report off the upstream object. That cannot
 // be undone, so the cluster itself is asked first whether the copy is gone.
 func (s *Syncer) release(ctx context.Context, key kcp.ObjectKey, st state) error {
-	namespace, name := st.origin.Target(v1alpha1.TransformRule{})
-	live, err := s.downstream.live(ctx, key.Resource, namespace, name)
+	live, err := s.downstream.live(ctx, key.Resource, st.namespace, st.name)
 	if err != nil {
 		return err
 	}
-	st.downstreamObj = live
-	if live != nil && isOurs(st) {
+	if live != nil && isOurs(st, live) {
 		return errStale
 	}
 	finalizers := slices.DeleteFunc(slices.Clone(st.upstreamObj.GetFinalizers()), func(finalizer string) bool {
@@ -112,127 +136,51 @@ func (s *Syncer) inquire(ctx context.Context, key kcp.ObjectKey, st state) error
 	if live != nil && !isReleased(live, s.cluster) {
 		return nil // the hub will restore its label, and the caches get it back
 	}
-	return s.downstream.remove(ctx, key.Resource, st.downstreamObj)
+	return s.removeAll(ctx, key, st.ours())
 }
 
-// refuse reports an object that is in the way.
+// removeAll deletes those copies that are not on their way out.
+func (s *Syncer) removeAll(ctx context.Context, key kcp.ObjectKey, copies []*unstructured.Unstructured) error {
+	var errs []error
+	for _, downstreamObj := range copies {
+		if !isDeleting(downstreamObj) {
+			errs = append(errs, s.downstream.remove(ctx, key.Resource, downstreamObj))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// refuse reports an object that is in the way. Where that is the copy of another
+// upstream object, its owners are told as well.
 func (s *Syncer) refuse(key kcp.ObjectKey, st state) result {
 	owner := "was not made by tmc"
 	if origin, ok := transform.OriginOf(st.downstreamObj); ok {
 		owner = fmt.Sprintf("is the copy of %s/%s of workspace %s", origin.Namespace, origin.Name, origin.Workspace)
 		if origin.Cluster != s.cluster {
 			owner = fmt.Sprintf("belongs to a syncer under the cluster name %q", origin.Cluster)
-		}
-	}
-	namespace, name := st.origin.Target(v1alpha1.TransformRule{})
-	message := fmt.Sprintf("%s %s/%s is in the way: it %s; it is left alone", key.Resource.GroupResource(), namespace, name, owner)
-	return result{problems: []v1alpha1.Problem{{Reason: "Conflict", Message: message}}, again: recheck}
-}
-
-func (s *Syncer) apply(ctx context.Context, key kcp.ObjectKey, st state, verdict action) (result, error) {
-	if verdict == actCreate && s.memories.get(key).inTheWay {
-		return s.inspect(ctx, key, st) // trying to create it would be a write for nothing
-	}
-	body := st.desired.DeepCopy()
-	if verdict == actCreate {
-		body.SetResourceVersion(createOnly)
-	} else {
-		// Never onto another object that has come under the name.
-		body.SetUID(st.downstreamObj.GetUID())
-	}
-	applied, err := s.downstream.apply(ctx, key.Resource, body)
-	switch {
-	case err == nil:
-		if verdict == actUpdate && applied.GetResourceVersion() == st.downstreamObj.GetResourceVersion() {
-			s.settle(key, st)
-		}
-		return result{}, nil
-	case apierrors.IsConflict(err) && verdict == actCreate:
-		return s.inspect(ctx, key, st)
-	case isRefusal(err):
-		return result{problems: []v1alpha1.Problem{applyProblem(err)}, again: s.refused(key, st)}, nil
-	default:
-		return result{}, err
-	}
-}
-
-// settle remembers that applying changed nothing.
-func (s *Syncer) settle(key kcp.ObjectKey, st state) {
-	s.memories.update(key, func(m *memory) {
-		m.settledHash = st.desired.GetAnnotations()[v1alpha1.AppliedHashAnnotation]
-		m.settledState = transform.Fingerprint(st.downstreamObj)
-	})
-}
-
-// refused remembers that the cluster has refused a copy, and returns when to try
-// again: each refusal of the same copy doubles the time.
-func (s *Syncer) refused(key kcp.ObjectKey, st state) (again time.Duration) {
-	hash := st.desired.GetAnnotations()[v1alpha1.AppliedHashAnnotation]
-	s.memories.update(key, func(m *memory) {
-		if m.refusedHash != hash {
-			m.refusedHash, m.refusedFor = hash, recheck
 		} else {
-			m.refusedFor = min(2*m.refusedFor, longestRecheck)
+			s.tellOwner(key, st, keyOf(key.Resource, origin))
 		}
-		again = m.refusedFor
-	})
-	return again
+	}
+	message := fmt.Sprintf("%s %s/%s is in the way: it %s; it is left alone", key.Resource.GroupResource(), st.namespace, st.name, owner)
+	return result{problems: []v1alpha1.Problem{{Reason: reasonConflict, Message: message}}, again: recheck}
 }
 
-// inspect looks at what is under the name of a copy that could not be created.
-func (s *Syncer) inspect(ctx context.Context, key kcp.ObjectKey, st state) (result, error) {
-	namespace, name := st.origin.Target(v1alpha1.TransformRule{})
-	live, err := s.downstream.live(ctx, key.Resource, namespace, name)
-	if err != nil {
-		return result{}, err
+// lingering is the result of a turn that leaves copies where the object used to go.
+// What workloads there use goes with them, and is not worth a word.
+func lingering(st state) result {
+	if !dependency.IsWorkload(st.upstreamObj.GroupVersionKind().GroupKind()) {
+		return result{}
 	}
-	st.downstreamObj = live
-	inTheWay := live != nil && !isOurs(st)
-	s.memories.update(key, func(m *memory) { m.inTheWay = inTheWay })
-	switch {
-	case live == nil:
-		return result{}, errStale // it has just gone
-	case inTheWay:
-		return s.refuse(key, st), nil
-	}
-	if live.GetLabels()[v1alpha1.ManagedByLabel] == v1alpha1.ManagedByValue {
-		return result{}, errStale // ours, and on its way into the cache
-	}
-	// Ours, but somebody took the label off by which we watch.
-	return s.apply(ctx, key, st, actUpdate)
+	message := fmt.Sprintf("it moves to namespace %s, and stays in namespace %s until it is available there", st.namespace, st.strays[0].GetNamespace())
+	return result{problems: []v1alpha1.Problem{{Reason: reasonMoving, Message: message}}}
 }
 
-// isRefusal tells whether the server understood and will not have it: trying
-// again at once would be a loop.
-func isRefusal(err error) bool {
-	return apierrors.IsInvalid(err) || apierrors.IsBadRequest(err) || apierrors.IsForbidden(err) ||
-		apierrors.IsRequestEntityTooLargeError(err)
-}
-
-func applyProblem(err error) v1alpha1.Problem {
-	reason := string(apierrors.ReasonForError(err))
-	if reason == "" {
-		reason = "ApplyFailed"
+// tellOwner tells those whose copy is in another's way that it is.
+func (s *Syncer) tellOwner(key kcp.ObjectKey, st state, owner kcp.ObjectKey) {
+	if ownersObj := s.upstream.Cached(owner); ownersObj != nil {
+		s.notices.Warn(owner, ownersObj, reasonConflict, fmt.Sprintf(
+			"cluster %s: %s/%s of workspace %s wants to be %s %s/%s as well, which is the copy of this object; it is refused",
+			s.cluster, key.Namespace, key.Name, key.Workspace, key.Resource.GroupResource(), st.namespace, st.name))
 	}
-	return v1alpha1.Problem{Reason: reason, Message: truncate(err.Error())}
-}
-
-// mostProblemBytes keeps the reports of many clusters within the limit of an
-// object's annotations.
-const mostProblemBytes = 512
-
-func truncate(message string) string {
-	if len(message) <= mostProblemBytes {
-		return message
-	}
-	return message[:mostProblemBytes] + "…"
-}
-
-// statusDetails returns what an API server said of its error.
-func statusDetails(err error) (metav1.StatusDetails, bool) {
-	var status apierrors.APIStatus
-	if !errors.As(err, &status) || status.Status().Details == nil {
-		return metav1.StatusDetails{}, false
-	}
-	return *status.Status().Details, true
 }

@@ -17,14 +17,24 @@ const (
 	actNothing action = "nothing"
 	// actHold sets our finalizer, before anything is written downstream.
 	actHold action = "hold"
+	// actComplain tells what keeps the object from being transformed; nothing is
+	// sent down, and the copy that runs stays.
+	actComplain action = "complain"
+	// actWait lets what the object needs go first.
+	actWait action = "wait"
 	// actCreate and actUpdate apply the copy.
 	actCreate action = "create"
 	actUpdate action = "update"
 	// actRefuse leaves an object alone that is in the way and not ours.
 	actRefuse action = "refuse"
-	// actDelete removes our copy.
+	// actDelete removes our copies.
 	actDelete action = "delete"
-	// actRelease lets go of the upstream object, the copy being gone.
+	// actLinger keeps the copies where the object used to go for as long as they are
+	// needed there.
+	actLinger action = "linger"
+	// actClear removes the copies that lie where the object used to go.
+	actClear action = "clear"
+	// actRelease lets go of the upstream object, the copies being gone.
 	actRelease action = "release"
 	// actInquire asks kcp about an object that is in the caches no more.
 	actInquire action = "inquire"
@@ -34,23 +44,38 @@ const (
 // not to be changed.
 type state struct {
 	origin transform.Origin
-	// upstreamObj and downstreamObj are nil when the caches do not have them.
+	// namespace and name are where the copy goes.
+	namespace, name string
+	// upstreamObj is nil when the caches do not have it, downstreamObj when there is
+	// nothing where the copy goes.
 	upstreamObj   *unstructured.Unstructured
 	downstreamObj *unstructured.Unstructured
+	// strays are our copies that lie elsewhere: where the cluster's rule used to
+	// put them.
+	strays []*unstructured.Unstructured
+	// mayClear is set when the strays are not needed any more, given that the copy
+	// is in place.
+	mayClear bool
 	// desired is the copy as it should be, nil unless upstreamObj is placed here.
 	desired *unstructured.Unstructured
+	// broken says why there is no desired copy of an object that is placed here.
+	broken *v1alpha1.Problem
+	// needs are what the object names that is not in place yet.
+	needs []need
 	// settled is set when the last apply of just this copy onto just this object
 	// changed nothing: something on the server takes our fields from us, and
 	// applying again would not help.
 	settled bool
+	// hasRun is set for a Job that has come to its end here: it is not run again.
+	hasRun bool
+	// final is the last that was seen of a copy that ran and is gone.
+	final *unstructured.Unstructured
 }
 
 // decide returns what to do about a key.
 func decide(s state) action {
 	switch {
-	case s.upstreamObj == nil && s.downstreamObj == nil:
-		return actNothing
-	case s.upstreamObj == nil && !isOurs(s):
+	case s.upstreamObj == nil && len(s.ours()) == 0:
 		return actNothing
 	case s.upstreamObj == nil:
 		return actInquire
@@ -58,17 +83,19 @@ func decide(s state) action {
 		return decideLeaving(s)
 	case !hasFinalizer(s.upstreamObj, s.origin.Cluster):
 		return actHold
+	case s.broken != nil:
+		return actComplain
 	default:
 		return decidePlaced(s)
 	}
 }
 
 func decideLeaving(s state) action {
-	switch {
-	case s.downstreamObj != nil && isOurs(s) && isDeleting(s.downstreamObj):
-		return actNothing // it is on its way out
-	case s.downstreamObj != nil && isOurs(s):
+	switch ours := s.ours(); {
+	case slices.ContainsFunc(ours, func(obj *unstructured.Unstructured) bool { return !isDeleting(obj) }):
 		return actDelete
+	case len(ours) > 0:
+		return actNothing // they are on their way out
 	case hasFinalizer(s.upstreamObj, s.origin.Cluster):
 		return actRelease
 	default:
@@ -78,32 +105,63 @@ func decideLeaving(s state) action {
 
 func decidePlaced(s state) action {
 	switch {
+	case s.downstreamObj == nil && s.hasRun:
+		return decideStrays(s)
 	case s.downstreamObj == nil:
-		return actCreate
-	case !isOurs(s):
+		return unlessWaiting(s, actCreate)
+	case !isOurs(s, s.downstreamObj):
 		return actRefuse
 	case isDeleting(s.downstreamObj):
 		return actNothing // made anew once it is gone
 	case isNamesakes(s):
 		return actDelete // its upstream object was deleted
 	case stands(s):
-		return actNothing
+		return decideStrays(s)
 	default:
-		return actUpdate
+		return unlessWaiting(s, actUpdate)
 	}
+}
+
+func unlessWaiting(s state, verdict action) action {
+	if len(s.needs) > 0 {
+		return actWait
+	}
+	return verdict
+}
+
+func decideStrays(s state) action {
+	switch {
+	case len(s.strays) == 0:
+		return actNothing
+	case s.mayClear:
+		return actClear
+	default:
+		return actLinger
+	}
+}
+
+// ours returns all our copies.
+func (s state) ours() []*unstructured.Unstructured {
+	if s.downstreamObj == nil || !isOurs(s, s.downstreamObj) {
+		return s.strays
+	}
+	return append(slices.Clip(s.strays), s.downstreamObj)
 }
 
 // stands tells whether the copy is as it should be.
 func stands(s state) bool {
-	return s.downstreamObj != nil && s.desired != nil && isOurs(s) &&
+	return s.downstreamObj != nil && s.desired != nil && isOurs(s, s.downstreamObj) &&
 		(s.settled || transform.Stands(s.desired, s.downstreamObj))
 }
 
-// isOurs tells whether the downstream object is our copy of this very upstream
-// object: made by tmc, from that workspace, namespace and name, for this cluster.
-func isOurs(s state) bool {
-	origin, ok := transform.OriginOf(s.downstreamObj)
-	return ok && origin == s.origin
+// isOurs tells whether a downstream object is a copy of this very upstream object:
+// made by tmc, from that workspace, namespace and name, for this cluster. Where
+// somebody took the annotations off that say so, the hash in its label still does.
+func isOurs(s state, downstreamObj *unstructured.Unstructured) bool {
+	if origin, ok := transform.OriginOf(downstreamObj); ok {
+		return origin == s.origin
+	}
+	return downstreamObj.GetLabels()[v1alpha1.SourceHashLabel] == s.origin.Hash()
 }
 
 // isNamesakes tells whether the copy is that of an earlier upstream object of the
@@ -117,7 +175,8 @@ func isNamesakes(s state) bool {
 // isPlaced tells whether the upstream object is to be on the cluster.
 func isPlaced(upstreamObj *unstructured.Unstructured, cluster string) bool {
 	_, leaving := upstreamObj.GetAnnotations()[v1alpha1.DeletionAnnotation(cluster)]
-	return !leaving && !isDeleting(upstreamObj) && hasLabel(upstreamObj, cluster)
+	return !leaving && !isDeleting(upstreamObj) && hasLabel(upstreamObj, cluster) &&
+		transform.IsNeverSynced(upstreamObj) == ""
 }
 
 func hasLabel(upstreamObj *unstructured.Unstructured, cluster string) bool {

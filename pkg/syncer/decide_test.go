@@ -97,6 +97,7 @@ func TestEveryStateHasOneAction(t *testing.T) {
 		"AnotherSyncersCopy":     {"made under another cluster name", here, copyOf(t, here, annotated(v1alpha1.TargetClusterAnnotation, "west")), false, actRefuse},
 		"ANamesakesCopy":         {"its upstream object was deleted, and with it goes the copy", here, copyOf(t, here, annotated(v1alpha1.SourceUIDAnnotation, "earlier")), false, actDelete},
 		"ACopyWithoutAUID":       {"an annotation that was taken off is drift", here, copyOf(t, here, annotated(v1alpha1.SourceUIDAnnotation, ""), func(o *unstructured.Unstructured) { o.SetManagedFields(nil) }), false, actUpdate},
+		"ACopyWithoutOrigin":     {"the hash in its label says whose it is", here, copyOf(t, here, stripped), false, actUpdate},
 		"ACopyOnItsWayOut":       {"it is made anew once it is gone", here, copyOf(t, here, deleting), false, actNothing},
 
 		"DeletedUpstream":           {"the copy goes first", upstreamDeployment(placed, held, deleting), copyOf(t, here), false, actDelete},
@@ -107,6 +108,7 @@ func TestEveryStateHasOneAction(t *testing.T) {
 		"AskedToLeave":              {"the copy goes first", upstreamDeployment(placed, held, leaving), copyOf(t, here), false, actDelete},
 		"AskedToLeaveGone":          {"then we let go", upstreamDeployment(placed, held, leaving), nil, false, actRelease},
 		"AskedToLeaveReleased":      {"the hub does the rest", upstreamDeployment(placed, leaving), nil, false, actNothing},
+		"DeletedUpstreamStripped":   {"a copy that lost its origin is no orphan", upstreamDeployment(placed, held, deleting), copyOf(t, here, stripped), false, actDelete},
 		"OutOfTheCaches":            {"kcp itself is asked before the copy goes", nil, copyOf(t, here), false, actInquire},
 		"OutOfTheCachesNotOurs":     {"that is no business of ours", nil, copyOf(t, here, annotated(v1alpha1.SourceNameAnnotation, "other")), false, actNothing},
 		"OutOfTheCachesAndForeign":  {"likewise", nil, upstreamDeployment(), false, actNothing},
@@ -115,9 +117,58 @@ func TestEveryStateHasOneAction(t *testing.T) {
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
-			st := state{origin: origin, upstreamObj: tc.upstream, downstreamObj: tc.downstream, settled: tc.settled}
+			st := state{origin: origin, namespace: "default", name: "web", upstreamObj: tc.upstream, downstreamObj: tc.downstream, settled: tc.settled}
 			if tc.upstream != nil && isPlaced(tc.upstream, "east") {
 				desired, err := transform.Desired(transform.Input{Object: tc.upstream, Origin: origin})
+				if err != nil {
+					t.Fatal(err)
+				}
+				st.desired = desired
+			}
+			if got := decide(st); got != tc.want {
+				t.Errorf("got %s, want %s: %s", got, tc.want, tc.reason)
+			}
+		})
+	}
+}
+
+// stripped takes the annotations off by which a copy says what it is of.
+func stripped(obj *unstructured.Unstructured) {
+	obj.SetAnnotations(nil)
+	obj.SetManagedFields(nil)
+}
+
+func TestWhatKeepsACopyFromBeingMade(t *testing.T) {
+	here := upstreamDeployment(placed, held)
+	changed := upstreamDeployment(placed, held, func(o *unstructured.Unstructured) { o.SetGeneration(2) })
+	stray := copyOf(t, here, func(o *unstructured.Unstructured) { o.SetNamespace("elsewhere") })
+	needs := []need{{}}
+	broken := &v1alpha1.Problem{Reason: reasonBadOverride}
+	cases := map[string]struct {
+		reason string
+		state  state
+		want   action
+	}{
+		"ANeedOfANewObject":      {"what it needs goes first", state{upstreamObj: here, needs: needs}, actWait},
+		"ANeedOfAChangedObject":  {"the copy that runs stays until then", state{upstreamObj: changed, downstreamObj: copyOf(t, here), needs: needs}, actWait},
+		"ABadOverride":           {"nothing is sent down", state{upstreamObj: here, broken: broken}, actComplain},
+		"ABadOverrideOverACopy":  {"the copy that runs stays", state{upstreamObj: changed, downstreamObj: copyOf(t, here), broken: broken}, actComplain},
+		"ABadOverrideAndLeaving": {"that needs no transformation", state{upstreamObj: upstreamDeployment(placed, held, deleting), downstreamObj: copyOf(t, here), broken: broken}, actDelete},
+		"AJobThatHasRun":         {"it is not run again", state{upstreamObj: here, hasRun: true}, actNothing},
+		"AJobThatHasRunMoves":    {"what is left of it goes", state{upstreamObj: here, hasRun: true, strays: []*unstructured.Unstructured{stray}, mayClear: true}, actClear},
+
+		"MovedNotYetMade":       {"the new one comes first", state{upstreamObj: here, strays: []*unstructured.Unstructured{stray}, mayClear: true}, actCreate},
+		"MovedNotYetUp":         {"the old one serves until the new one does", state{upstreamObj: here, downstreamObj: copyOf(t, here), strays: []*unstructured.Unstructured{stray}}, actLinger},
+		"MovedAndUp":            {"then the old one goes", state{upstreamObj: here, downstreamObj: copyOf(t, here), strays: []*unstructured.Unstructured{stray}, mayClear: true}, actClear},
+		"DeletedWhileItMoves":   {"both go", state{upstreamObj: upstreamDeployment(placed, held, deleting), strays: []*unstructured.Unstructured{stray}}, actDelete},
+		"OutOfCachesWhileMoved": {"kcp is asked", state{strays: []*unstructured.Unstructured{stray}}, actInquire},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			st := tc.state
+			st.origin, st.namespace, st.name = origin, "default", "web"
+			if st.broken == nil && st.upstreamObj != nil && isPlaced(st.upstreamObj, "east") {
+				desired, err := transform.Desired(transform.Input{Object: st.upstreamObj, Origin: origin})
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -167,6 +218,10 @@ func TestTheSpecLoopSleepsThroughWhatConcernsOthers(t *testing.T) {
 		"AnothersFinalizer": {func(o *unstructured.Unstructured) {
 			o.SetFinalizers(append(slices.Clone(o.GetFinalizers()), v1alpha1.Finalizer("west")))
 		}, true},
+		"DataWithoutGeneration": {func(o *unstructured.Unstructured) {
+			o.SetGeneration(0)
+			o.Object["data"] = map[string]any{"key": "value"}
+		}, false},
 		"AResourceVersionOnly": {func(o *unstructured.Unstructured) { o.SetResourceVersion("99") }, true},
 	}
 	for name, tc := range cases {

@@ -40,10 +40,28 @@ func stripUpstream(cluster string) cache.TransformFunc {
 func sameForSpec(oldObj, newObj *unstructured.Unstructured, cluster string) bool {
 	return oldObj.GetUID() == newObj.GetUID() &&
 		oldObj.GetGeneration() == newObj.GetGeneration() &&
+		sameContent(oldObj, newObj) &&
 		isDeleting(oldObj) == isDeleting(newObj) &&
 		hasFinalizer(oldObj, cluster) == hasFinalizer(newObj, cluster) &&
 		reflect.DeepEqual(concerned(oldObj.GetLabels(), cluster), concerned(newObj.GetLabels(), cluster)) &&
 		reflect.DeepEqual(concerned(oldObj.GetAnnotations(), cluster), concerned(newObj.GetAnnotations(), cluster))
+}
+
+// sameContent tells whether two states of an object of equal generation have the
+// same content, other than metadata and status. Kinds without generations (ConfigMaps,
+// Secrets) do not count.
+func sameContent(oldObj, newObj *unstructured.Unstructured) bool {
+	if newObj.GetGeneration() != 0 {
+		return true
+	}
+	for _, one := range []struct{ some, other map[string]any }{{oldObj.Object, newObj.Object}, {newObj.Object, oldObj.Object}} {
+		for name, field := range one.some {
+			if name != "metadata" && !reflect.DeepEqual(field, one.other[name]) {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 // concerned leaves out of labels or annotations the keys that name another

@@ -4,6 +4,8 @@ import (
 	"sync"
 	"time"
 
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
 	"github.com/kcp-tmc/tmc/pkg/kcp"
 )
@@ -25,6 +27,8 @@ type memory struct {
 	refusedFor  time.Duration
 	// inTheWay is set while an object that is not ours has the name of the copy.
 	inTheWay bool
+	// final is a Job's copy as it was last seen before it was removed, having run.
+	final *unstructured.Unstructured
 	// reported is when the last report was written.
 	reported time.Time
 }

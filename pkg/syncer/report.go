@@ -20,7 +20,10 @@ func buildReport(s state, problems []v1alpha1.Problem) v1alpha1.Report {
 		Cluster:  s.origin.Cluster,
 		Problems: problems,
 	}
-	if s.downstreamObj == nil || !isOurs(s) {
+	if s.downstreamObj == nil && s.hasRun && s.final != nil {
+		s.downstreamObj, s.settled = s.final, isAsApplied(withCopy(s, s.final)) // it has run, and that stays so
+	}
+	if s.downstreamObj == nil || !isOurs(s, s.downstreamObj) {
 		return report
 	}
 	if stands(s) {
@@ -37,8 +40,13 @@ func buildReport(s state, problems []v1alpha1.Problem) v1alpha1.Report {
 	report.Counters = counters(status)
 	report.Texts = texts(status)
 	report.Addresses, _, _ = unstructured.NestedSlice(status, "loadBalancer", "ingress")
-	report.Conditions = conditions(status)
+	report.Conditions = conditionsOf(s.downstreamObj)
 	return report
+}
+
+func withCopy(s state, downstreamObj *unstructured.Unstructured) state {
+	s.downstreamObj = downstreamObj
+	return s
 }
 
 // counters returns the integers of a status that are not zero.
@@ -67,9 +75,9 @@ func texts(status map[string]any) map[string]string {
 	return texts
 }
 
-// conditions returns the conditions of a status without their times.
-func conditions(status map[string]any) []v1alpha1.ReportCondition {
-	list, _, _ := unstructured.NestedSlice(status, "conditions")
+// conditionsOf returns the conditions of an object's status without their times.
+func conditionsOf(obj *unstructured.Unstructured) []v1alpha1.ReportCondition {
+	list, _, _ := unstructured.NestedSlice(obj.Object, "status", "conditions")
 	conditions := make([]v1alpha1.ReportCondition, 0, len(list))
 	for _, item := range list {
 		fields, isMap := item.(map[string]any)

@@ -23,12 +23,14 @@ func (s *Syncer) syncStatus(ctx context.Context, key kcp.ObjectKey) (time.Durati
 		return 0, nil // the spec loop comes first, and queues the status
 	}
 	st, err := s.gather(key)
-	// An object that leaves keeps its last report until it is released.
-	if err != nil || st.desired == nil || !hasFinalizer(st.upstreamObj, s.cluster) {
+	if err != nil || !isReported(st) {
 		return 0, err
 	}
-	report := buildReport(st, remembered.problems)
 	present, reported := st.upstreamObj.GetAnnotations()[v1alpha1.StatusAnnotation(s.cluster)]
+	if len(remembered.problems) == 0 && !s.upstream.Resources()[key.Resource].HasStatus {
+		return 0, s.withdrawReport(ctx, key, st, reported)
+	}
+	report := buildReport(st, remembered.problems)
 	same, err := s.says(present, report)
 	if err != nil || same {
 		return 0, err
@@ -45,6 +47,33 @@ func (s *Syncer) syncStatus(ctx context.Context, key kcp.ObjectKey) (time.Durati
 	}
 	s.warn(st.upstreamObj, present, report)
 	return 0, nil
+}
+
+// isReported tells whether there is something to report. An object that leaves
+// keeps its last report until it is released, and so does a Job that has run and is
+// gone.
+func isReported(st state) bool {
+	switch {
+	case st.desired == nil && st.broken == nil, !hasFinalizer(st.upstreamObj, st.origin.Cluster):
+		return false
+	case st.hasRun && st.downstreamObj == nil:
+		return st.final != nil
+	default:
+		return true
+	}
+}
+
+// withdrawReport takes the report off an object whose kind has no status that it
+// could become part of, and that has no problem to tell of any more. Of such kinds
+// (ConfigMaps, Secrets) there is nothing else to say.
+func (s *Syncer) withdrawReport(ctx context.Context, key kcp.ObjectKey, st state, reported bool) error {
+	if !reported {
+		return nil
+	}
+	return s.patchUpstream(ctx, key, kcp.MetadataPatch{
+		Of:          st.upstreamObj,
+		Annotations: map[string]*string{v1alpha1.StatusAnnotation(s.cluster): nil},
+	})
 }
 
 // writeReport stamps the report and patches the annotation.

@@ -2,20 +2,24 @@ package syncer
 
 import (
 	"context"
-	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/cache"
+	"k8s.io/client-go/util/workqueue"
 	"k8s.io/klog/v2"
 
 	"github.com/kcp-dev/logicalcluster/v3"
 
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
 	"github.com/kcp-tmc/tmc/pkg/controller"
+	"github.com/kcp-tmc/tmc/pkg/dependency"
 	"github.com/kcp-tmc/tmc/pkg/kcp"
 	"github.com/kcp-tmc/tmc/pkg/transform"
 )
@@ -31,22 +35,31 @@ type Config struct {
 	ProviderWorkspace logicalcluster.Path
 	// SingleWorkspace serves only the workspace that Upstream points at.
 	SingleWorkspace bool
-	// Resources are synced.
-	Resources []schema.GroupVersionResource
+	// Rule says how copies are adapted to the cluster; SetRule changes it.
+	Rule v1alpha1.TransformRule
 	// Workers is how many keys each of the two loops works on at a time.
 	Workers int
 }
 
 // Syncer keeps one cluster in step with kcp.
 type Syncer struct {
-	cluster    string
-	workers    int
+	cluster string
+	workers int
+	// rule is how copies are adapted at present; never nil.
+	rule       atomic.Pointer[v1alpha1.TransformRule]
 	upstream   *kcp.Upstream
 	downstream *downstream
+	copies     *copies
 	memories   *memories
-	recorder   *kcp.Recorder
-	specs      *controller.Controller[kcp.ObjectKey]
-	statuses   *controller.Controller[kcp.ObjectKey]
+	waiters    *waiters
+	// lingering spaces the looks at namespaces that are not empty yet.
+	lingering workqueue.TypedRateLimiter[string]
+	recorder  *kcp.Recorder
+	notices   *kcp.Notices
+	specs     *controller.Controller[kcp.ObjectKey]
+	statuses  *controller.Controller[kcp.ObjectKey]
+	// namespaces works on the cluster's namespaces, by name.
+	namespaces *controller.Controller[string]
 	// now is the clock; tests replace it.
 	now func() time.Time
 }
@@ -54,16 +67,33 @@ type Syncer struct {
 // New returns a Syncer that has not yet connected to anything. It fails when a
 // client cannot be made from its configuration.
 func New(config Config) (*Syncer, error) {
-	s := &Syncer{cluster: config.Cluster, workers: config.Workers, memories: newMemories(), now: time.Now}
+	s := &Syncer{
+		cluster: config.Cluster, workers: config.Workers,
+		memories: newMemories(), waiters: newWaiters(), now: time.Now,
+	}
+	s.rule.Store(&config.Rule)
+	s.lingering = workqueue.NewTypedItemExponentialFailureRateLimiter[string](namespaceRetry, longestRecheck)
 	s.specs = controller.New("spec", s.syncSpec)
 	s.statuses = controller.New("status", s.syncStatus)
+	s.namespaces = controller.New("namespace", s.syncNamespace)
 	var err error
+	s.downstream, err = newDownstream(config.Downstream, config.Cluster)
+	if err != nil {
+		return nil, err
+	}
+	s.copies, err = newCopies(s.downstream.client, config.Cluster, handlers{
+		onCopy: s.onDownstream, onNamespace: s.namespaces.Enqueue, onTarget: s.onScaleTarget,
+	})
+	if err != nil {
+		return nil, err
+	}
 	s.upstream, err = kcp.New(kcp.Options{
 		Config:            config.Upstream,
 		SingleWorkspace:   config.SingleWorkspace,
 		ProviderWorkspace: config.ProviderWorkspace,
 		Export:            v1alpha1.APIExportName,
-		Resources:         config.Resources,
+		Want:              func(r kcp.Resource) bool { return v1alpha1.IsWatched(r.GroupResource(), r.Namespaced) },
+		Watching:          s.copies.follow,
 		Selector:          v1alpha1.PlacementLabel(config.Cluster) + "=" + v1alpha1.PlacementLabelValue,
 		Transform:         stripUpstream(config.Cluster),
 		FieldManager:      v1alpha1.FieldManager,
@@ -73,53 +103,82 @@ func New(config Config) (*Syncer, error) {
 	}
 	s.upstream.Handle(s.onUpstream)
 	s.recorder = kcp.NewRecorder(s.upstream, v1alpha1.FieldManager+"-"+config.Cluster)
-	s.downstream, err = newDownstream(config.Downstream, config.Cluster, config.Resources, s.onDownstream)
-	if err != nil {
-		return nil, err
-	}
+	s.notices = kcp.NewNotices(s.recorder)
 	return s, nil
+}
+
+// SetRule has copies adapted by another rule from now on, those that there are
+// included.
+func (s *Syncer) SetRule(rule v1alpha1.TransformRule) {
+	s.rule.Store(&rule)
+	s.upstream.Each(func(key kcp.ObjectKey, _ *unstructured.Unstructured) { s.onUpstream(key, nil, nil) })
 }
 
 // Run syncs until ctx ends, and returns when everything it started has ended. It
 // waits, however long it takes, until both sides have been read: with half a
 // picture it would take what it does not see yet for gone.
 func (s *Syncer) Run(ctx context.Context) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
 	s.recorder.Start(ctx)
-
-	var running sync.WaitGroup
-	defer running.Wait()
-	failed := make(chan error, 1)
-	running.Go(func() {
-		defer cancel()
-		failed <- s.upstream.Run(ctx)
-	})
-	running.Go(func() { s.downstream.run(ctx) })
-
-	logger := klog.FromContext(ctx)
-	logger.Info("Waiting for kcp and the cluster")
-	if cache.WaitForCacheSync(ctx.Done(), s.HasSynced) {
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return s.upstream.Run(ctx) })
+	group.Go(func() error { return s.copies.run(ctx) })
+	group.Go(func() error {
+		logger := klog.FromContext(ctx)
+		logger.Info("Waiting for kcp and the cluster")
+		if !cache.WaitForCacheSync(ctx.Done(), s.HasSynced) {
+			return nil // ended before both had answered
+		}
 		logger.Info("Syncing", "workers", s.workers)
-		running.Go(func() { s.specs.Run(ctx, s.workers) })
-		running.Go(func() { s.statuses.Run(ctx, s.workers) })
-	}
-	<-ctx.Done()
+		s.work(ctx)
+		return nil
+	})
+	return group.Wait()
+}
+
+// work runs the loops until ctx ends.
+func (s *Syncer) work(ctx context.Context) {
+	var running sync.WaitGroup
+	running.Go(func() { s.specs.Run(ctx, s.workers) })
+	running.Go(func() { s.statuses.Run(ctx, s.workers) })
+	running.Go(func() { s.namespaces.Run(ctx, 1) })
 	running.Wait()
-	return <-failed
 }
 
 // HasSynced tells whether both sides have been read in full.
-func (s *Syncer) HasSynced() bool { return s.upstream.HasSynced() && s.downstream.hasSynced() }
+func (s *Syncer) HasSynced() bool {
+	if !s.upstream.HasSynced() {
+		return false
+	}
+	for resource, served := range s.upstream.Resources() {
+		if v1alpha1.IsSynced(resource.GroupResource(), served.Namespaced) && !s.copies.hasRead(resource) {
+			return false
+		}
+	}
+	return true
+}
+
+// hasRead tells whether both sides of a resource have been read: one that kcp has
+// just begun to serve takes a moment.
+func (s *Syncer) hasRead(resource schema.GroupVersionResource) bool {
+	return s.upstream.HasRead(resource) && s.copies.hasRead(resource)
+}
+
+// readRetry is how often a key is looked at whose resource has not been read yet.
+const readRetry = time.Second
 
 // syncSpec is a turn of the spec loop.
 func (s *Syncer) syncSpec(ctx context.Context, key kcp.ObjectKey) (time.Duration, error) {
+	if !s.hasRead(key.Resource) {
+		return readRetry, nil
+	}
+	defer s.wakeWaiters(key)
 	st, err := s.gather(key)
 	if err != nil {
 		return 0, err
 	}
-	if st.upstreamObj == nil && st.downstreamObj == nil {
+	if st.upstreamObj == nil && len(st.ours()) == 0 {
 		s.memories.forget(key)
+		s.notices.Forget(key)
 		return 0, nil
 	}
 	done, err := s.act(ctx, key, st)
@@ -131,24 +190,11 @@ func (s *Syncer) syncSpec(ctx context.Context, key kcp.ObjectKey) (time.Duration
 	return done.again, nil
 }
 
-// gather reads both sides from the caches.
-func (s *Syncer) gather(key kcp.ObjectKey) (state, error) {
-	st := state{origin: s.originOf(key), upstreamObj: s.upstream.Cached(key)}
-	namespace, name := st.origin.Target(v1alpha1.TransformRule{})
-	st.downstreamObj = s.downstream.cached(key.Resource, namespace, name)
-	if st.upstreamObj == nil || !isPlaced(st.upstreamObj, s.cluster) {
-		return st, nil
+// wakeWaiters queues those who wait for a turn of the key.
+func (s *Syncer) wakeWaiters(key kcp.ObjectKey) {
+	for waiter := range s.waiters.take(key) {
+		s.specs.Enqueue(waiter)
 	}
-	desired, err := transform.Desired(transform.Input{Object: st.upstreamObj, Origin: st.origin})
-	if err != nil {
-		return state{}, fmt.Errorf("transforming for cluster %s: %w", s.cluster, err)
-	}
-	st.desired = desired
-	remembered := s.memories.get(key)
-	st.settled = st.downstreamObj != nil &&
-		remembered.settledHash == desired.GetAnnotations()[v1alpha1.AppliedHashAnnotation] &&
-		remembered.settledState == transform.Fingerprint(st.downstreamObj)
-	return st, nil
 }
 
 func (s *Syncer) originOf(key kcp.ObjectKey) transform.Origin {
@@ -171,6 +217,10 @@ func keyOf(resource schema.GroupVersionResource, origin transform.Origin) kcp.Ob
 
 // onUpstream queues what a change in kcp concerns.
 func (s *Syncer) onUpstream(key kcp.ObjectKey, oldObj, newObj *unstructured.Unstructured) {
+	if key.Resource == v1alpha1.NamespacesResource {
+		s.namespaces.Enqueue(transform.Namespace(*s.rule.Load(), key.Workspace.String(), key.Name))
+		return
+	}
 	if oldObj == nil || newObj == nil || !sameForSpec(oldObj, newObj, s.cluster) {
 		s.specs.Enqueue(key)
 		return // whose turn queues the status
@@ -182,10 +232,52 @@ func (s *Syncer) onUpstream(key kcp.ObjectKey, oldObj, newObj *unstructured.Unst
 }
 
 // onDownstream queues what a change on the cluster concerns. A change of status
-// alone, as most are, leaves the spec alone.
+// alone, as most are, leaves the spec alone, unless copies wait for it elsewhere.
 func (s *Syncer) onDownstream(key kcp.ObjectKey, oldObj, newObj *unstructured.Unstructured) {
-	if oldObj == nil || newObj == nil || !sameButStatus(oldObj, newObj) {
+	if newObj == nil {
+		s.onGone(key, oldObj)
+	}
+	if oldObj == nil || newObj == nil || !sameButStatus(oldObj, newObj) || s.hasStrays(key) {
 		s.specs.Enqueue(key)
 	}
 	s.statuses.Enqueue(key)
+}
+
+// onGone takes note of a copy that has gone.
+func (s *Syncer) onGone(key kcp.ObjectKey, oldObj *unstructured.Unstructured) {
+	s.namespaces.Enqueue(oldObj.GetNamespace())
+	if hasEnded(oldObj) {
+		s.memories.update(key, func(m *memory) { m.final = oldObj })
+	}
+	if dependency.IsWorkload(oldObj.GroupVersionKind().GroupKind()) {
+		// What it used may have been waiting for that.
+		s.eachKeyIn(oldObj.GetNamespace(), s.specs.Enqueue)
+	}
+}
+
+func (s *Syncer) hasStrays(key kcp.ObjectKey) bool {
+	return len(s.copies.of(key.Resource, s.originOf(key))) > 1
+}
+
+// eachKeyIn calls visit with the keys of all copies in a namespace.
+func (s *Syncer) eachKeyIn(namespace string, visit func(kcp.ObjectKey)) {
+	s.copies.eachIn(namespace, func(resource schema.GroupVersionResource, downstreamObj *unstructured.Unstructured) bool {
+		if origin, ok := transform.OriginOf(downstreamObj); ok && origin.Cluster == s.cluster {
+			visit(keyOf(resource, origin))
+		}
+		return true
+	})
+}
+
+// onScaleTarget queues the workload that an autoscaler has begun or ceased to scale.
+func (s *Syncer) onScaleTarget(target scaleTarget) {
+	s.copies.eachIn(target.namespace, func(resource schema.GroupVersionResource, downstreamObj *unstructured.Unstructured) bool {
+		if targetOf(downstreamObj) != target {
+			return true
+		}
+		if origin, ok := transform.OriginOf(downstreamObj); ok && origin.Cluster == s.cluster {
+			s.specs.Enqueue(keyOf(resource, origin))
+		}
+		return false
+	})
 }
