@@ -96,9 +96,10 @@ var statefulSets = kind{
 	// allowed, nor persistentVolumeClaimRetentionPolicy, which older clusters do not know.
 	// Rules and words: ValidateStatefulSetSpec, validateRollingUpdateStatefulSet and
 	// ValidateStatefulSetUpdate (pkg/apis/apps/validation/validation.go).
-	immutable: []string{"podManagementPolicy", "selector", "serviceName", "volumeClaimTemplates"},
-	immutableMessage: "updates to statefulset spec for fields other than 'replicas', 'ordinals', 'template', 'updateStrategy', " +
-		"'revisionHistoryLimit', 'persistentVolumeClaimRetentionPolicy' and 'minReadySeconds' are forbidden",
+	// volumeClaimTemplates are compared one by one, because each may hold a null (see
+	// withImmutability); the bounds on them are what CEL needs to know the cost.
+	immutable:        []string{"podManagementPolicy", "selector", "serviceName"},
+	immutableMessage: statefulSetIsImmutable,
 	overlay: `
 required: [spec]
 properties:
@@ -142,7 +143,22 @@ properties:
         - rule: "!(self.type == 'OnDelete' && has(self.rollingUpdate))"
           message: only allowed for updateStrategy 'RollingUpdate'
           fieldPath: .rollingUpdate
+      volumeClaimTemplates:
+        maxItems: 100
+        items:
+          required: [metadata, spec]
+          properties:
+            metadata:
+              required: [name]
+              properties:
+                annotations: {maxProperties: 1000}
+                labels: {maxProperties: 1000}
+                name: {maxLength: 253}
     x-kubernetes-validations:` + selectorFitsTemplate + `
+    - rule: "(has(self.volumeClaimTemplates) ? size(self.volumeClaimTemplates) : 0) == (has(oldSelf.volumeClaimTemplates) ? size(oldSelf.volumeClaimTemplates) : 0) && (!has(self.volumeClaimTemplates) || !has(oldSelf.volumeClaimTemplates) || self.volumeClaimTemplates.all(claim, oldSelf.volumeClaimTemplates.exists(old, claim.metadata.name == old.metadata.name && claim.spec == old.spec && ` +
+		same("claim", "old", "metadata.annotations", "metadata.labels") + `)))"
+      message: "` + statefulSetIsImmutable + `"
+      reason: FieldValueForbidden
     - rule: "!has(self.template.spec.activeDeadlineSeconds)"
       message: activeDeadlineSeconds in StatefulSet is not Supported
       fieldPath: .template.spec.activeDeadlineSeconds
@@ -150,6 +166,10 @@ properties:
 x-kubernetes-validations:` + nameIsLabel + `
 `,
 }
+
+// statefulSetIsImmutable is what Kubernetes says when more of a StatefulSet changes than may.
+const statefulSetIsImmutable = "updates to statefulset spec for fields other than 'replicas', 'ordinals', 'template', 'updateStrategy', " +
+	"'revisionHistoryLimit', 'persistentVolumeClaimRetentionPolicy' and 'minReadySeconds' are forbidden"
 
 var daemonSets = kind{
 	group: "apps", version: "v1", resource: "daemonsets", kind: "DaemonSet",

@@ -26,7 +26,9 @@ var jobs = kind{
 	// kcp gives a Job its selector, so there is one only with manualSelector. The template
 	// of a suspended Job is immutable too; a cluster would let its scheduling change.
 	immutable: []string{
-		"backoffLimitPerIndex", "completionMode", "managedBy", "podFailurePolicy", "selector", "successPolicy", "template",
+		"backoffLimitPerIndex", "completionMode", "managedBy", "podFailurePolicy", "selector", "successPolicy",
+		// The template but for creationTimestamp, which tools write as null or not at all.
+		"template.metadata.annotations", "template.metadata.labels", "template.spec",
 	},
 	overlay: `
 required: [spec]
@@ -35,6 +37,21 @@ properties:
     properties:
       completionMode: {default: NonIndexed}
       suspend: {default: false}
+      template:
+        properties:
+          spec:
+            properties:
+              # The template is compared: see withImmutability.
+              volumes:
+                items:
+                  properties:
+                    ephemeral:
+                      properties:
+                        volumeClaimTemplate:
+                          properties:
+                            metadata:
+                              properties:
+                                creationTimestamp: {nullable: false}
     x-kubernetes-validations:` + selectorFitsTemplate + `
     - rule: "!has(self.selector) || (has(self.manualSelector) && self.manualSelector)"
       message: "` + "`selector` not auto-generated" + `"

@@ -10,7 +10,10 @@ import (
 
 // withImmutability adds to the spec of a kind's schema the rules that keep the
 // properties that the table calls immutable. It fails when the schema does not have one
-// of them: the rule would have gone out of date unseen.
+// of them, for the rule would have gone out of date unseen, and when one may hold
+// a null: the CEL of older servers (kcp v0.28 has that of Kubernetes 1.32) takes two
+// objects with the same null for different, so that no update would be taken any more,
+// not even one of the metadata.
 func withImmutability(schema apiextensionsv1.JSONSchemaProps, k kind) (apiextensionsv1.JSONSchemaProps, error) {
 	if len(k.immutable) == 0 {
 		return schema, nil
@@ -21,8 +24,12 @@ func withImmutability(schema apiextensionsv1.JSONSchemaProps, k kind) (apiextens
 		return schema, fmt.Errorf("%s are immutable, but the whole spec is not required", strings.Join(k.immutable, ", "))
 	}
 	for _, path := range k.immutable {
-		if !hasProperty(spec, path) {
+		property, ok := propertyAt(spec, path)
+		if !ok {
 			return schema, fmt.Errorf("spec.%s is said to be immutable, and is not in the schema", path)
+		}
+		if holdsNull(property) {
+			return schema, fmt.Errorf("spec.%s is said to be immutable, and something in it may be null", path)
 		}
 	}
 	spec.XValidations = append(spec.XValidations, immutabilityRules(k)...)
@@ -50,10 +57,16 @@ func immutabilityRules(k kind) apiextensionsv1.ValidationRules {
 // are as they were. `self == oldSelf` at a property itself would say less: such a rule
 // is not evaluated when the property was added or removed.
 func unchanged(paths ...string) string {
+	return same("self", "oldSelf", paths...)
+}
+
+// same returns the CEL expression that the given properties, as paths with dots, are the
+// same in two variables: absent from both or equal.
+func same(one, other string, paths ...string) string {
 	var terms []string
 	for _, path := range paths {
-		present, wasPresent := presence("self", path), presence("oldSelf", path)
-		terms = append(terms, fmt.Sprintf("%[1]s == %[2]s && (!%[1]s || self.%[3]s == oldSelf.%[3]s)", present, wasPresent, path))
+		terms = append(terms, fmt.Sprintf("%[1]s == %[2]s && (!%[1]s || %[3]s.%[5]s == %[4]s.%[5]s)",
+			presence(one, path), presence(other, path), one, other, path))
 	}
 	return strings.Join(terms, " && ")
 }
@@ -72,14 +85,30 @@ func presence(variable, path string) string {
 	return "(" + strings.Join(terms, " && ") + ")"
 }
 
-// hasProperty tells whether a schema has the property at a path.
-func hasProperty(schema apiextensionsv1.JSONSchemaProps, path string) bool {
+// propertyAt returns the schema of the property at a path, and whether there is one.
+func propertyAt(schema apiextensionsv1.JSONSchemaProps, path string) (apiextensionsv1.JSONSchemaProps, bool) {
 	for name := range strings.SplitSeq(path, ".") {
 		property, ok := schema.Properties[name]
 		if !ok {
-			return false
+			return schema, false
 		}
 		schema = property
 	}
-	return true
+	return schema, true
+}
+
+// holdsNull tells whether a value of the schema, or something within it, may be null.
+func holdsNull(schema apiextensionsv1.JSONSchemaProps) bool {
+	if schema.Nullable {
+		return true
+	}
+	for _, property := range schema.Properties {
+		if holdsNull(property) {
+			return true
+		}
+	}
+	if schema.Items != nil && schema.Items.Schema != nil {
+		return holdsNull(*schema.Items.Schema)
+	}
+	return schema.AdditionalProperties != nil && schema.AdditionalProperties.Schema != nil && holdsNull(*schema.AdditionalProperties.Schema)
 }

@@ -30,6 +30,10 @@ func TestImmutability(t *testing.T) {
 		"of a property that is gone": {
 			reason: "the rule would be lost", base: base, kind: kind{immutable: []string{"b.d"}}, fails: true,
 		},
+		"of what may hold a null": {
+			reason: "old servers take a null for a change", kind: kind{immutable: []string{"a"}}, fails: true,
+			base: "{type: object, required: [spec], properties: {spec: {type: object, properties: {a: {type: array, items: {type: object, properties: {b: {type: object, additionalProperties: {type: string, nullable: true}}}}}}}}}",
+		},
 		"within a spec that may be left out": {
 			reason: "a rule is not evaluated when what it is about is removed", kind: kind{immutable: []string{"a"}}, fails: true,
 			base: "{type: object, properties: {spec: {type: object, properties: {a: {type: string}}}}}",
