@@ -2,6 +2,7 @@ package syncer
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -187,7 +188,19 @@ func (s *Syncer) syncSpec(ctx context.Context, key kcp.ObjectKey) (time.Duration
 	}
 	s.memories.update(key, func(m *memory) { m.seen, m.problems = true, done.problems })
 	s.statuses.Enqueue(key)
+	if done.again == 0 && slices.ContainsFunc(st.ours(), hasLostOrigin) {
+		return lostRetry, nil
+	}
 	return done.again, nil
+}
+
+// lostRetry is how often a key is looked at whose copy does not say what it is of:
+// none of its events lead to the key.
+const lostRetry = time.Second
+
+func hasLostOrigin(downstreamObj *unstructured.Unstructured) bool {
+	_, ok := transform.OriginOf(downstreamObj)
+	return !ok
 }
 
 // wakeWaiters queues those who wait for a turn of the key.

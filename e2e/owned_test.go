@@ -1,0 +1,253 @@
+package e2e
+
+import (
+	"context"
+	"strings"
+	"testing"
+
+	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
+)
+
+const (
+	replicasPath = "{.spec.replicas}"
+	imagePath    = "{.spec.template.spec.containers[0].image}"
+)
+
+func TestAnOverrideChangesOneClusterAndABadOneNone(t *testing.T) {
+	t.Parallel()
+	u := newTenant(t, env.shared, "override")
+	kcp, atEast, atWest := u.inKCP(), u.onCluster(east), u.onCluster(west)
+	override := func(patch string) {
+		kcp.kubectl(t, "annotate", "--overwrite", "deployment/web", v1alpha1.OverrideAnnotationPrefix+east+"="+patch)
+	}
+	u.apply(t, some(deployment("web")))
+	u.rollOut(t, "web", east, west)
+	override(`[{"op":"replace","path":"/spec/template/spec/containers/0/image","value":"example.com/east:1"}]`)
+	atEast.eventually(t, "deployment/web", imagePath, "example.com/east:1")
+	u.rollOut(t, "web", east, west)
+	atWest.eventually(t, "deployment/web", imagePath, image)
+
+	before := get(t, u.copyOn(east, "web"))
+	for _, bad := range []struct{ patch, word string }{
+		{`[{"op":"replace","path":"/spec/replicas","value":3},{"op":"remove","path":"/spec/nope"}]`, "operation 2"},
+		{`[{"op":"replace","path":"/metadata/name","value":"other"}]`, "/metadata/name"},
+		{`not a patch`, v1alpha1.OverrideAnnotationPrefix + east},
+	} {
+		override(bad.patch)
+		kcp.eventuallyHas(t, "deployment/web", syncedPath, "False", "InvalidOverride", east, bad.word)
+		u.eventuallyEvent(t, "web", "InvalidOverride", bad.word)
+	}
+	if after := get(t, u.copyOn(east, "web")); after.Generation != before.Generation {
+		t.Errorf("a bad override went down: before %s; after %s", describe(before), describe(after))
+	}
+	kcp.kubectl(t, "annotate", "deployment/web", v1alpha1.OverrideAnnotationPrefix+east+"-")
+	kcp.eventuallyHas(t, "deployment/web", syncedPath, "True")
+	atEast.eventually(t, "deployment/web", imagePath, image)
+}
+
+func TestScalingOnAClusterIsHeededAndCanBeGivenBack(t *testing.T) {
+	t.Parallel()
+	u := newTenant(t, env.shared, "scaled")
+	kcp, atEast, atWest := u.inKCP(), u.onCluster(east), u.onCluster(west)
+	u.apply(t, some(deployment("web", withReplicas(1))))
+	u.rollOut(t, "web", east, west)
+
+	atEast.kubectl(t, "scale", "deployment/web", "--replicas=3")
+	kcp.eventually(t, "deployment/web", "{.status.availableReplicas}", "4")
+	kcp.kubectl(t, "scale", "deployment/web", "--replicas=2")
+	atWest.eventually(t, "deployment/web", replicasPath, "2")
+	kcp.kubectl(t, "rollout", "status", "deployment/web", "--timeout=60s")
+	kcp.eventually(t, "deployment/web", "{.status.availableReplicas}", "5")
+	atEast.eventually(t, "deployment/web", replicasPath, "3")
+
+	atEast.kubectl(t, "scale", "deployment/web", "--replicas=2") // what kcp says: given back
+	atEast.eventuallyHas(t, "deployment/web --show-managed-fields", `{.metadata.managedFields[?(@.operation=="Apply")].fieldsV1.f:spec}`, "f:replicas")
+	kcp.kubectl(t, "scale", "deployment/web", "--replicas=1")
+	atEast.eventually(t, "deployment/web", replicasPath, "1")
+
+	// An edit is drift.
+	atEast.kubectl(t, "patch", "deployment/web", "--type=merge", `--patch={"spec":{"replicas":4}}`)
+	atEast.eventually(t, "deployment/web", replicasPath, "1")
+}
+
+const autoscaler = `
+apiVersion: autoscaling/v2
+kind: HorizontalPodAutoscaler
+metadata: {name: web}
+spec:
+  scaleTargetRef: {apiVersion: apps/v1, kind: Deployment, name: web}
+  minReplicas: 3
+  maxReplicas: 5
+`
+
+func TestAnAutoscalerDecidesForAsLongAsItIsThere(t *testing.T) {
+	t.Parallel()
+	u := newTenant(t, env.shared, "autoscaled")
+	kcp, atEast := u.inKCP(), u.onCluster(east)
+	u.apply(t, some(deployment("web", withReplicas(1))))
+	kcp.apply(t, autoscaler)
+	// Below its minimum it scales without any metrics.
+	kcp.eventually(t, "deployment/web", "{.status.availableReplicas}", "6")
+	u.kubectl(t, "set", "image", "deployment/web", "web="+newImage)
+	u.rollOut(t, "web", east, west)
+	atEast.eventually(t, "deployment/web", replicasPath, "3")
+
+	kcp.kubectl(t, "delete", "hpa/web", "--timeout=30s")
+	atEast.eventually(t, "deployment/web", replicasPath, "1")
+	u.rollOut(t, "web", east, west)
+}
+
+func job(ttl string) string {
+	return `
+apiVersion: batch/v1
+kind: Job
+metadata: {name: migrate}
+spec:
+  ` + ttl + `
+  template:
+    spec:
+      restartPolicy: Never
+      containers: [{name: migrate, image: "example.com/migrate:1"}]
+`
+}
+
+// completePath reads whether a Job is complete.
+const completePath = `{.status.conditions[?(@.type=="Complete")].status}`
+
+func TestAJobThatHasRunIsNotRunAgain(t *testing.T) {
+	t.Parallel()
+	in := newInstallation(t, "jobs", "jobs-"+east, "jobs-"+west)
+	check(t, in.start(t.Context()))
+	u := newTenant(t, in, "jobs")
+	kcp := u.inKCP()
+	clusters := []side{u.onCluster("jobs-" + east), u.onCluster("jobs-" + west)}
+	kcp.apply(t, job("ttlSecondsAfterFinished: 1"))
+	kcp.eventually(t, "job/migrate", completePath, "True")
+	for _, on := range clusters {
+		on.eventuallyGone(t, "job/migrate")
+	}
+	notRunAgain := func(marker string) {
+		t.Helper()
+		kcp.kubectl(t, "create", "deployment", marker, "--image="+image)
+		u.rollOut(t, marker, "jobs-"+east, "jobs-"+west)
+		for _, on := range clusters {
+			on.isNotThere(t, "job/migrate")
+		}
+		kcp.eventually(t, "job/migrate", completePath, "True")
+	}
+	notRunAgain("after-the-ttl")
+	for _, syncer := range in.syncers {
+		check(t, syncer.kill())
+		check(t, syncer.startReady(t.Context()))
+	}
+	notRunAgain("after-a-restart")
+
+	// A new one of the same name is another Job.
+	kcp.kubectl(t, "delete", "job/migrate", "--timeout=30s")
+	kcp.apply(t, job("backoffLimit: 1"))
+	kcp.eventually(t, "job/migrate", completePath, "True")
+	for _, on := range clusters {
+		on.eventually(t, "job/migrate", completePath, "True")
+		on.kubectl(t, "delete", "job/migrate")
+	}
+	notRunAgain("after-it-was-deleted-by-hand")
+}
+
+func TestWhatCannotBeChangedIsReplacedOnlyWhenAskedFor(t *testing.T) {
+	t.Parallel()
+	u := newTenant(t, env.shared, "immutable")
+	kcp, atEast := u.inKCP(), u.onCluster(east)
+	u.apply(t, some(deployment("web")))
+	u.rollOut(t, "web", east, west)
+	uid := atEast.eventuallyThere(t, "deployment/web")
+	kcp.kubectl(t, "annotate", "deployment/web", v1alpha1.OverrideAnnotationPrefix+east+
+		`=[{"op":"add","path":"/spec/selector/matchLabels/tier","value":"front"},{"op":"add","path":"/spec/template/metadata/labels/tier","value":"front"}]`)
+	kcp.eventuallyHas(t, "deployment/web", syncedPath, "False", "Immutable", "spec.selector", v1alpha1.ReplaceAnnotation)
+	u.eventuallyEvent(t, "web", "Immutable", "spec.selector")
+	atEast.eventually(t, "deployment/web", uidPath, uid)
+
+	kcp.kubectl(t, "annotate", "deployment/web", v1alpha1.ReplaceAnnotation+"=true")
+	atEast.eventually(t, "deployment/web", "{.spec.selector.matchLabels.tier}", "front")
+	if now := atEast.kubectl(t, "get", "deployment/web", "--output=jsonpath="+uidPath); now == uid {
+		t.Error("the copy is the same object, with another selector")
+	}
+	kcp.eventuallyHas(t, "deployment/web", syncedPath, "True")
+	u.rollOut(t, "web", east, west)
+}
+
+func TestANamespaceThatTmcMadeGoesWhenNothingIsLeftInIt(t *testing.T) {
+	t.Parallel()
+	u := newTenant(t, env.shared, "spaces")
+	kcp, atEast, atWest := u.inKCP(), u.onCluster(east), u.onCluster(west)
+	theirs := unique("theirs")
+	kcp.kubectl(t, "create", "namespace", theirs)
+	atEast.kubectl(t, "create", "namespace", theirs)
+	t.Cleanup(func() {
+		if _, err := atEast.try(context.WithoutCancel(t.Context()), "delete", "namespace", theirs); err != nil {
+			t.Error(err)
+		}
+	})
+	kcp.kubectl(t, "label", "namespace", u.namespace, "pod-security.kubernetes.io/enforce=baseline")
+	kcp.kubectl(t, "annotate", "namespace", u.namespace, "team=shop")
+	for _, at := range []side{kcp, kcp.in(theirs)} {
+		at.kubectl(t, "create", "deployment", "web", "--image="+image)
+	}
+	u.rollOut(t, "web", east, west)
+	atEast.in(theirs).eventuallyThere(t, "deployment/web")
+	atEast.eventually(t, "namespace/"+u.namespace, `{.metadata.labels.pod-security\.kubernetes\.io/enforce} {.metadata.annotations.team}`, "baseline shop")
+	kcp.kubectl(t, "label", "--overwrite", "namespace", u.namespace, "pod-security.kubernetes.io/enforce=privileged")
+	atEast.eventually(t, "namespace/"+u.namespace, `{.metadata.labels.pod-security\.kubernetes\.io/enforce}`, "privileged")
+
+	atWest.kubectl(t, "create", "configmap", "guest", "--from-literal=a=b")
+	for _, at := range []side{kcp, kcp.in(theirs)} {
+		at.kubectl(t, "delete", "deployment", "web", "--timeout=30s")
+	}
+	atEast.eventuallyGone(t, "namespace/"+u.namespace)
+	if phase := atWest.kubectl(t, "get", "namespace", u.namespace, "--output=jsonpath={.status.phase}"); phase != "Active" {
+		t.Errorf("the namespace that holds something of somebody else's is %s", phase)
+	}
+	labels := atEast.kubectl(t, "get", "namespace", theirs, "--output=jsonpath={.status.phase} {.metadata.labels}")
+	if !strings.HasPrefix(labels, "Active") || strings.Contains(labels, v1alpha1.GroupName) {
+		t.Errorf("a namespace that tmc did not make: %s", labels)
+	}
+	atWest.kubectl(t, "delete", "configmap", "guest")
+	atWest.eventuallyGone(t, "namespace/"+u.namespace)
+}
+
+func TestACopyThatLostItsOriginIsNoOrphan(t *testing.T) {
+	t.Parallel()
+	in := newInstallation(t, "stripped", "stripped-"+east)
+	check(t, in.start(t.Context()))
+	u := newTenant(t, in, "stripped")
+	kcp, atEast := u.inKCP(), u.onCluster("stripped-"+east)
+	u.apply(t, some(deployment("web"), deployment("other")))
+	u.rollOut(t, "web", "stripped-"+east)
+	u.rollOut(t, "other", "stripped-"+east)
+	strip := func(name string) {
+		atEast.kubectl(t, "patch", "deployment", name, "--type=json", `--patch=[{"op":"remove","path":"/metadata/annotations"}]`)
+	}
+	strip("web")
+	atEast.eventuallyHas(t, "deployment/web", "{.metadata.annotations}", v1alpha1.SourceUIDAnnotation, v1alpha1.AppliedHashAnnotation)
+
+	syncer := in.syncers["stripped-"+east]
+	check(t, syncer.kill())
+	strip("other")
+	kcp.kubectl(t, "delete", "deployment", "other", "--wait=false")
+	check(t, syncer.startReady(t.Context()))
+	atEast.eventuallyGone(t, "deployment/other")
+	kcp.eventuallyGone(t, "deployment/other")
+}
+
+func TestBothAreToldWhenTwoWorkspacesWantTheSameName(t *testing.T) {
+	t.Parallel()
+	namespace := unique("both")
+	first := newTenantIn(t, env.shared, unique("one"), namespace)
+	second := newTenantIn(t, env.shared, unique("two"), namespace)
+	first.inKCP().apply(t, `{apiVersion: v1, kind: Service, metadata: {name: web, annotations: {tmc.kcp.io/target-clusters: east}}, spec: {ports: [{port: 80}]}}`)
+	first.inKCP().eventuallyHas(t, "service/web", syncedPath, "True")
+	second.inKCP().apply(t, `{apiVersion: v1, kind: Service, metadata: {name: web, annotations: {tmc.kcp.io/target-clusters: east}}, spec: {ports: [{port: 81}]}}`)
+	second.inKCP().eventuallyHas(t, "service/web", syncedPath, "False", "Conflict", first.logicalCluster)
+	first.eventuallyEvent(t, "web", "Conflict", second.logicalCluster)
+	first.inKCP().eventuallyHas(t, "service/web", syncedPath, "True")
+	first.onCluster(east).eventually(t, "service/web", "{.spec.ports[0].port}", "80")
+}
