@@ -1,0 +1,109 @@
+package syncer
+
+import (
+	"testing"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
+	"github.com/kcp-tmc/tmc/pkg/transform"
+)
+
+func TestANamespaceGoesOnlyWhenNothingOfOursIsInIt(t *testing.T) {
+	desired, err := transform.DesiredNamespace(nil, transform.Origin{Workspace: "ws", Name: "app", Cluster: "east"}, v1alpha1.TransformRule{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	standing := desired.DeepCopy()
+	standing.SetManagedFields([]metav1.ManagedFieldsEntry{{
+		Manager: v1alpha1.FieldManager, Operation: metav1.ManagedFieldsOperationApply,
+		FieldsV1: metav1.NewFieldsV1(`{"f:metadata":{"f:labels":{},"f:annotations":{}}}`),
+	}})
+	leaving := standing.DeepCopy()
+	deleting(leaving)
+	cases := map[string]struct {
+		reason string
+		state  namespaceState
+		want   namespaceAction
+	}{
+		"NotOurs":       {"it is not in the cache of ours", namespaceState{}, namespaceStays},
+		"OnItsWayOut":   {"once is enough", namespaceState{downstreamObj: leaving}, namespaceStays},
+		"Unused":        {"if nothing else is in it", namespaceState{downstreamObj: standing, desired: desired}, namespaceGoes},
+		"Used":          {"as it should be", namespaceState{downstreamObj: standing, desired: desired, isUsed: true}, namespaceStays},
+		"UsedAndOther":  {"the user has changed theirs, or somebody ours", namespaceState{downstreamObj: desired, desired: desired, isUsed: true}, namespaceUpdates},
+		"UsedElsewhere": {"the rule has changed, and copies are on their way", namespaceState{downstreamObj: standing, isUsed: true}, namespaceStays},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			if got := decideNamespace(tc.state); got != tc.want {
+				t.Errorf("got %s, want %s: %s", got, tc.want, tc.reason)
+			}
+		})
+	}
+}
+
+func TestWhatComesByItselfDoesNotKeepANamespace(t *testing.T) {
+	cases := map[string]struct {
+		resource  schema.GroupResource
+		name, uid string
+		want      bool
+	}{
+		"TheRootCA":           {schema.GroupResource{Resource: "configmaps"}, "kube-root-ca.crt", "u", true},
+		"TheDefaultAccount":   {schema.GroupResource{Resource: "serviceaccounts"}, "default", "u", true},
+		"AnEvent":             {schema.GroupResource{Group: "events.k8s.io", Resource: "events"}, "x", "u", true},
+		"WhatIsNotStored":     {schema.GroupResource{Group: "metrics.k8s.io", Resource: "pods"}, "web-1", "", true},
+		"AConfigMap":          {schema.GroupResource{Resource: "configmaps"}, "theirs", "u", false},
+		"AnotherKindsDefault": {schema.GroupResource{Resource: "configmaps"}, "default", "u", false},
+		"AClaimWithData":      {schema.GroupResource{Resource: "persistentvolumeclaims"}, "data-db-0", "u", false},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			obj := &metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{Name: tc.name, UID: types.UID(tc.uid)}}
+			if got := comesByItself(tc.resource, obj); got != tc.want {
+				t.Errorf("got %t, want %t", got, tc.want)
+			}
+		})
+	}
+}
+
+func TestTheOldCopyServesUntilTheNewOneDoes(t *testing.T) {
+	workload := func(replicas, available int64) *unstructured.Unstructured {
+		return &unstructured.Unstructured{Object: map[string]any{
+			"spec": map[string]any{"replicas": replicas}, "status": map[string]any{"availableReplicas": available},
+		}}
+	}
+	daemons := func(generation, observed, desired, available int64) *unstructured.Unstructured {
+		obj := &unstructured.Unstructured{Object: map[string]any{"status": map[string]any{
+			"observedGeneration": observed, "desiredNumberScheduled": desired, "numberAvailable": available,
+		}}}
+		obj.SetGeneration(generation)
+		return obj
+	}
+	cases := map[string]struct {
+		reason             string
+		newOne, strayOfOld *unstructured.Unstructured
+		want               bool
+	}{
+		"None":                  {"it is not made yet", nil, workload(3, 3), false},
+		"Fewer":                 {"it is coming up", workload(3, 2), workload(3, 3), false},
+		"AsMany":                {"", workload(3, 3), workload(3, 3), true},
+		"TheOldNeverCameUp":     {"there is nothing to lose", workload(3, 0), workload(3, 0), true},
+		"TheOldWasHalfUp":       {"half will do", workload(3, 1), workload(3, 1), true},
+		"ScaledDownMeanwhile":   {"no more than it is to have", workload(1, 1), workload(3, 3), true},
+		"DaemonsNotCounted":     {"its controller has not looked yet", daemons(1, 0, 0, 0), daemons(1, 1, 2, 2), false},
+		"DaemonsUp":             {"", daemons(1, 1, 2, 2), daemons(1, 1, 2, 2), true},
+		"DaemonsOnFewerNodes":   {"", daemons(1, 1, 1, 1), daemons(1, 1, 2, 2), true},
+		"DaemonsStillComingUp":  {"", daemons(1, 1, 2, 1), daemons(1, 1, 2, 2), false},
+		"WhatEndsDoesNotWaitIt": {"a Job serves nobody", workload(0, 0), workload(0, 0), true},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			if got := servesAs(tc.newOne, tc.strayOfOld); got != tc.want {
+				t.Errorf("got %t, want %t: %s", got, tc.want, tc.reason)
+			}
+		})
+	}
+}
