@@ -73,6 +73,22 @@ func (s side) eventuallyIs(t *testing.T, object, path, what string, test func(st
 	})
 }
 
+// reads polls whether fields of an object read as wanted.
+func reads(s side, object, path, want string) func(context.Context) (bool, string, error) {
+	return func(ctx context.Context) (bool, string, error) {
+		got, err := s.get(ctx, object, path)
+		return err == nil && got == want, got, err
+	}
+}
+
+// served polls whether the tenant's workspace serves a resource.
+func served(u *tenant, resource string) func(context.Context) (bool, string, error) {
+	return func(ctx context.Context) (bool, string, error) {
+		got, err := u.inKCP().try(ctx, "get", resource, "--output=name")
+		return err == nil, got, err
+	}
+}
+
 // JSONPaths of what tests often look at.
 const (
 	uidPath    = "{.metadata.uid}"
