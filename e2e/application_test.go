@@ -15,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/metadata"
+	"k8s.io/client-go/rest"
 )
 
 //go:embed testdata/application.yaml
@@ -225,6 +226,7 @@ func listing(t *testing.T, on *cluster) []string {
 	t.Helper()
 	config, err := on.RESTConfig()
 	check(t, err)
+	config.WarningHandler = rest.NoWarnings{} // what is deprecated counts, too
 	client, err := metadata.NewForConfig(config)
 	check(t, err)
 	lists, err := on.client.Discovery().ServerPreferredResources()

@@ -337,21 +337,23 @@ func (u *Upstream) Cached(key ObjectKey) *unstructured.Unstructured {
 	return nil
 }
 
-// sourceOf returns the source that holds a workspace.
+// sourceOf returns the source that holds a workspace: where its objects were seen
+// last.
 func (u *Upstream) sourceOf(workspace logicalcluster.Name) (*runningSource, error) {
 	sources := u.sources()
 	if u.options.SingleWorkspace && len(sources) == 1 {
 		return sources[0], nil
 	}
+	u.mu.RLock()
+	seen, running := u.running[u.shardOf[workspace]]
+	u.mu.RUnlock()
+	if running {
+		return seen, nil
+	}
 	for _, s := range sources {
 		if s.holds(workspace) {
 			return s, nil
 		}
-	}
-	u.mu.RLock()
-	defer u.mu.RUnlock()
-	if r, running := u.running[u.shardOf[workspace]]; running {
-		return r, nil
 	}
 	return nil, fmt.Errorf("%w: %s", ErrUnknownWorkspace, workspace)
 }
