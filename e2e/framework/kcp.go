@@ -196,7 +196,12 @@ func (k *KCP) ready(ctx context.Context) (done bool, state string, err error) {
 	if err != nil {
 		return false, "workspace root", err
 	}
-	return phaseReady(logicalCluster)
+	if done, state, err := phaseReady(logicalCluster); !done || err != nil {
+		return done, state, err
+	}
+	// On a busy machine kcp denies its administrators new workspaces for a moment longer.
+	_, err = root.Resource(workspaceGVR).Create(ctx, newWorkspace("probe"), metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
+	return err == nil, "a workspace cannot be made in root", err
 }
 
 // phaseReady looks at the phase of a Workspace or a LogicalCluster.
