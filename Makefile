@@ -10,6 +10,7 @@ LDFLAGS := -X k8s.io/component-base/version.gitVersion=$(VERSION)
 PROGRAMS := ./cmd/tmc-syncer ./cmd/tmc-controller ./cmd/kubectl-tmc
 IMAGE ?= tmc:$(VERSION)
 GOLANGCI_LINT := bin/tools/golangci-lint
+CONTROLLER_GEN := bin/tools/controller-gen
 SHELLCHECK := shellcheck
 
 .PHONY: help
@@ -25,14 +26,14 @@ tools: ## Build kcp and the parts of a cluster into bin/tools (12 min cold, then
 	@hack/build-tools.sh
 
 .PHONY: test
-test: test-unit e2e ## Run all tests: unit tests, then e2e against real kcp and two real clusters
+test: test-unit e2e ## Run all tests: unit tests, then e2e against real kcp and three real clusters
 
 .PHONY: test-unit
 test-unit: ## Run the unit tests, with the race detector
 	go test -race $$(go list ./... | grep -v /e2e$$)
 
 .PHONY: e2e
-e2e: tools ## Run the e2e tests: real programs, real kcp, two real clusters (about 8 min)
+e2e: tools ## Run the e2e tests: real programs, real kcp, three real clusters (about 15 min)
 	mkdir -p bin/race
 	go build -race -ldflags "$(LDFLAGS)" -o bin/race/ $(PROGRAMS)
 	TMC_E2E=1 go test -race -v -count=1 -timeout 10m ./e2e/framework
@@ -53,8 +54,16 @@ $(GOLANGCI_LINT): hack/lint/go.mod hack/lint/go.sum
 	CGO_ENABLED=0 go -C hack/lint build -trimpath -ldflags "-s -w" -o $(CURDIR)/bin/tools/ tool
 	@touch $@
 
+$(CONTROLLER_GEN): hack/codegen/go.mod hack/codegen/go.sum
+	@echo "building controller-gen: about 20 seconds the first time"
+	@mkdir -p bin/tools
+	CGO_ENABLED=0 go -C hack/codegen build -trimpath -ldflags "-s -w" -o $(CURDIR)/bin/tools/ tool
+	@touch $@
+
 .PHONY: generate
-generate: tools ## Generate the API schemas under manifests/ from a real kube-apiserver
+generate: tools $(CONTROLLER_GEN) ## Generate the API's Go code, and the schemas under manifests/ from it and a real kube-apiserver
+	@rm -f hack/schemagen/crds/*.yaml
+	$(CONTROLLER_GEN) object crd paths=./pkg/apis/... output:object:dir=pkg/apis/tmc/v1alpha1 output:crd:dir=hack/schemagen/crds
 	go run ./hack/schemagen
 
 .PHONY: demo

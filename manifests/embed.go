@@ -8,6 +8,7 @@ import (
 	"io"
 	"io/fs"
 
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
@@ -43,6 +44,22 @@ func Export() (*apisv1alpha2.APIExport, error) {
 		return nil, fmt.Errorf("expected one APIExport, found %d", len(exports))
 	}
 	return exports[0], nil
+}
+
+// CRDs returns the CustomResourceDefinitions of the provider workspace: what it has for
+// itself, and does not export. It fails when an embedded file is broken.
+func CRDs() ([]*apiextensionsv1.CustomResourceDefinition, error) {
+	objects, err := read("kcp/crds")
+	if err != nil {
+		return nil, err
+	}
+	return typed[apiextensionsv1.CustomResourceDefinition](objects)
+}
+
+// Namespaces returns the namespaces of the provider workspace. It fails when the
+// embedded file is broken.
+func Namespaces() ([]*unstructured.Unstructured, error) {
+	return readFile("kcp/namespaces.yaml")
 }
 
 // RBAC returns the RBAC objects of the provider workspace, in the order in which they

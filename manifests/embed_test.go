@@ -82,3 +82,95 @@ func TestRBACNamesTheExport(t *testing.T) {
 		t.Error("no rule is about the export: nobody could bind or serve it")
 	}
 }
+
+func TestTheRegistryIsDefinedAndNotExported(t *testing.T) {
+	definitions, err := CRDs()
+	if err != nil {
+		t.Fatal(err)
+	}
+	export, err := Export()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var defined []string
+	for _, definition := range definitions {
+		defined = append(defined, definition.Name)
+	}
+	if diff := cmp.Diff([]string{v1alpha1.ClusterRegistrationsResource.GroupResource().String()}, defined); diff != "" {
+		t.Errorf("what the provider has for itself (-want +got)\n%s", diff)
+	}
+	var exported []string
+	for _, resource := range export.Spec.Resources {
+		if resource.Group == v1alpha1.GroupName {
+			exported = append(exported, resource.Name)
+		}
+	}
+	if diff := cmp.Diff([]string{v1alpha1.WorkloadPlacementsResource.Resource}, exported); diff != "" {
+		t.Errorf("what consumers have of tmc itself: a registry there would be anybody's (-want +got)\n%s", diff)
+	}
+}
+
+func TestHeartbeatsHaveTheirNamespace(t *testing.T) {
+	namespaces, err := Namespaces()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(namespaces) != 1 || namespaces[0].GetKind() != "Namespace" || namespaces[0].GetName() != v1alpha1.HeartbeatNamespace {
+		t.Errorf("got %v, want the namespace %s", namespaces, v1alpha1.HeartbeatNamespace)
+	}
+}
+
+func TestRBACIsAsNarrowAsCanBe(t *testing.T) {
+	want := map[string]map[string][]string{
+		"ClusterRole tmc-syncer": {
+			"apiexportendpointslices":     {"get", "list", "watch"},
+			"apiexports/content":          {"get", "list", "watch", "create", "patch"},
+			"clusterregistrations":        {"get", "list", "watch"},
+			"clusterregistrations/status": {"update", "patch"},
+		},
+		"Role tmc-heartbeats/tmc-syncer":  {"leases": {"get", "create", "update", "patch"}},
+		"ClusterRole tmc-syncer-register": {"clusterregistrations": {"create"}},
+		"ClusterRole tmc-controller": {
+			"apiexportendpointslices":     {"get", "list", "watch"},
+			"apiexports/content":          {"get", "list", "watch", "create", "patch"},
+			"clusterregistrations":        {"get", "list", "watch", "update", "patch"},
+			"clusterregistrations/status": {"get", "list", "watch", "update", "patch"},
+		},
+		"Role default/tmc-controller":        {"leases": {"get", "create", "update"}},
+		"Role tmc-heartbeats/tmc-controller": {"leases": {"get", "list", "watch", "delete"}},
+		"ClusterRole tmc-bind":               {"apiexports": {"bind"}},
+	}
+	objects, err := RBAC()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]map[string][]string{}
+	for _, object := range objects {
+		rules, hasRules := object.Object["rules"].([]any)
+		if !hasRules {
+			continue
+		}
+		name := object.GetName()
+		if namespace := object.GetNamespace(); namespace != "" {
+			name = namespace + "/" + name
+		}
+		got[object.GetKind()+" "+name] = permissions(rules)
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("a permission needs a reason (-want +got)\n%s", diff)
+	}
+}
+
+// permissions returns the verbs of rules by resource.
+func permissions(rules []any) map[string][]string {
+	result := map[string][]string{}
+	for _, rule := range rules {
+		fields := rule.(map[string]any)
+		for _, resource := range fields["resources"].([]any) {
+			for _, verb := range fields["verbs"].([]any) {
+				result[resource.(string)] = append(result[resource.(string)], verb.(string))
+			}
+		}
+	}
+	return result
+}

@@ -11,8 +11,8 @@ type kind struct {
 	// group, version, resource and kind name the API; the core group is "".
 	group, version, resource, kind string
 	// crdFile is the path, from the repository's root, of the CustomResourceDefinition
-	// to take the schema from as it is. Empty for a built-in kind, whose schema comes
-	// from a kube-apiserver; the fields below are for built-in kinds only.
+	// to take everything below from but the overlay. Empty for a built-in kind, whose
+	// schema comes from a kube-apiserver.
 	crdFile string
 	// scope is Namespaced or Cluster.
 	scope apiextensionsv1.ResourceScope
@@ -49,7 +49,12 @@ var kinds = []kind{
 	ingresses, networkPolicies,
 	podDisruptionBudgets,
 	horizontalPodAutoscalers,
+	workloadPlacements,
 }
+
+// definitions is the table of what the provider workspace has for itself: kinds that
+// are installed as CustomResourceDefinitions. They all have a crdFile.
+var definitions = []kind{clusterRegistrations}
 
 // Subresources that several kinds have.
 var (

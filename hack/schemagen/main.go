@@ -108,7 +108,17 @@ func generate(documents map[string][]byte, root string) (map[string][]byte, erro
 		return nil, fmt.Errorf("APIExport: %w", err)
 	}
 	files[fileName("apiexport", export.Name)] = content
-	if len(files) != len(kinds)+1 {
+	for _, k := range definitions {
+		definition, err := definitionFrom(k, root)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", resourceName(k), err)
+		}
+		path := filepath.Join(definitionDir, resourceName(k)+".yaml")
+		if files[path], err = encode(definition); err != nil {
+			return nil, fmt.Errorf("%s: %w", resourceName(k), err)
+		}
+	}
+	if len(files) != len(kinds)+len(definitions)+1 {
 		return nil, errors.New("two kinds of the table have the same resource and group")
 	}
 	return files, nil

@@ -64,6 +64,7 @@ func TestKindsAreCalledAsInKubernetes(t *testing.T) {
 		"ingresses.networking.k8s.io":          {"ingress", []string{"ing"}, nil, false},
 		"networkpolicies.networking.k8s.io":    {"networkpolicy", []string{"netpol"}, nil, false},
 		"poddisruptionbudgets.policy":          {"poddisruptionbudget", []string{"pdb"}, nil, false},
+		"workloadplacements.tmc.kcp.io":        {"workloadplacement", []string{"wp"}, []string{"tmc"}, false},
 		"horizontalpodautoscalers.autoscaling": {"horizontalpodautoscaler", []string{"hpa"}, all, false},
 	}
 	got := map[string]names{}
@@ -175,6 +176,8 @@ func TestWritingChangesOnlyWhatDiffers(t *testing.T) {
 		{"nothing has changed", files, nil},
 		{"one file has changed", map[string][]byte{"a.yaml": []byte("A"), "schemas/b.yaml": []byte("b")}, []string{"a.yaml"}},
 		{"a kind is not served any more", map[string][]byte{"a.yaml": []byte("A")}, []string{"schemas/b.yaml"}},
+		{"the provider gets a kind", map[string][]byte{"a.yaml": []byte("A"), "crds/c.yaml": []byte("c")}, []string{"crds/c.yaml"}},
+		{"the provider loses a kind", map[string][]byte{"a.yaml": []byte("A")}, []string{"crds/c.yaml"}},
 	}
 	for _, step := range steps {
 		got, err := write(dir, step.files)

@@ -49,7 +49,7 @@ func approval(group string) map[string]string {
 // specFor returns the spec of a kind's schema.
 func specFor(k kind, openAPI []byte, root string) (*apisv1alpha1.APIResourceSchemaSpec, error) {
 	if k.crdFile != "" {
-		return specFromCRD(filepath.Join(root, k.crdFile))
+		return specFromCRD(k, root)
 	}
 	schema, err := builtInSchema(k, openAPI)
 	if err != nil {
@@ -88,20 +88,42 @@ func builtInSchema(k kind, openAPI []byte) (apiextensionsv1.JSONSchemaProps, err
 }
 
 // specFromCRD returns the spec that says the same as a CustomResourceDefinition.
-func specFromCRD(file string) (*apisv1alpha1.APIResourceSchemaSpec, error) {
-	data, err := os.ReadFile(file)
+func specFromCRD(k kind, root string) (*apisv1alpha1.APIResourceSchemaSpec, error) {
+	crd, err := definitionFrom(k, root)
 	if err != nil {
 		return nil, err
 	}
-	var crd apiextensionsv1.CustomResourceDefinition
-	if err := yaml.Unmarshal(data, &crd); err != nil {
-		return nil, fmt.Errorf("%s is no CustomResourceDefinition: %w", file, err)
-	}
-	schema, err := apisv1alpha1.CRDToAPIResourceSchema(&crd, "v1")
+	schema, err := apisv1alpha1.CRDToAPIResourceSchema(crd, "v1")
 	if err != nil {
-		return nil, fmt.Errorf("converting %s: %w", file, err)
+		return nil, fmt.Errorf("converting %s: %w", k.crdFile, err)
 	}
 	return &schema.Spec, nil
+}
+
+// definitionFrom returns the CustomResourceDefinition of a kind's crdFile, with the
+// kind's overlay laid over its schemas, and without the marks of what wrote the file.
+func definitionFrom(k kind, root string) (*apiextensionsv1.CustomResourceDefinition, error) {
+	data, err := os.ReadFile(filepath.Join(root, k.crdFile))
+	if err != nil {
+		return nil, err
+	}
+	crd := &apiextensionsv1.CustomResourceDefinition{}
+	if err := yaml.UnmarshalStrict(data, crd); err != nil {
+		return nil, fmt.Errorf("%s is no CustomResourceDefinition: %w", k.crdFile, err)
+	}
+	crd.Annotations = approval(k.group)
+	for i := range crd.Spec.Versions {
+		schema := crd.Spec.Versions[i].Schema
+		if schema == nil || schema.OpenAPIV3Schema == nil {
+			continue
+		}
+		laid, err := layOver(*schema.OpenAPIV3Schema, k.overlay)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", k.crdFile, err)
+		}
+		schema.OpenAPIV3Schema = &laid
+	}
+	return crd, nil
 }
 
 // schemaName returns a name that is another one when the content is another one,

@@ -43,12 +43,13 @@ const noPath = "<nil>"
 func servedSpecs() map[string]servedSpec {
 	specs := maps.Clone(workloadSpecs)
 	maps.Copy(specs, otherSpecs)
+	maps.Copy(specs, tmcSpecs)
 	return specs
 }
 
 func TestEveryKindHasASpec(t *testing.T) {
 	specs := servedSpecs()
-	for _, k := range kinds {
+	for _, k := range slices.Concat(kinds, definitions) {
 		if _, ok := specs[k.resource]; !ok && k.resource != deployments.resource {
 			t.Errorf("nothing says what a server does with %s", k.resource)
 		}

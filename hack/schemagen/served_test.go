@@ -77,7 +77,16 @@ func definitionFor(t *testing.T, schema *apisv1alpha1.APIResourceSchema) *apiext
 			}},
 		},
 	}
-	crd.Status.StoredVersions = []string{version.Name}
+	return internalOf(t, crd)
+}
+
+// internalOf returns a definition in the form that an API server checks.
+func internalOf(t *testing.T, crd *apiextensionsv1.CustomResourceDefinition) *apiextensions.CustomResourceDefinition {
+	t.Helper()
+	crd = crd.DeepCopy()
+	apiextensionsv1.SetDefaults_CustomResourceDefinition(crd)
+	apiextensionsv1.SetDefaults_CustomResourceDefinitionSpec(&crd.Spec)
+	crd.Status.StoredVersions = []string{crd.Spec.Versions[0].Name}
 	var internal apiextensions.CustomResourceDefinition
 	if err := apiextensionsv1.Convert_v1_CustomResourceDefinition_To_apiextensions_CustomResourceDefinition(crd, &internal, nil); err != nil {
 		t.Fatal(err)
@@ -100,6 +109,16 @@ func TestEverySchemaIsAccepted(t *testing.T) {
 	}
 }
 
+func TestEveryDefinitionIsAccepted(t *testing.T) {
+	for _, k := range definitions {
+		t.Run(k.resource, func(t *testing.T) {
+			for _, err := range crdvalidation.ValidateCustomResourceDefinition(context.Background(), crdOf(t, k.resource)) {
+				t.Errorf("an API server refuses the definition: %v", err)
+			}
+		})
+	}
+}
+
 // kindServer does with objects of one kind what an API server does.
 type kindServer struct {
 	structural *structuralschema.Structural
@@ -112,10 +131,26 @@ func deploymentServer(t *testing.T) *kindServer {
 	return serverOf(t, "deployments")
 }
 
+// crdOf returns the definition that a resource is served by: its own, or the one
+// that kcp makes of its schema.
+func crdOf(t *testing.T, resource string) *apiextensions.CustomResourceDefinition {
+	t.Helper()
+	crds, err := manifests.CRDs()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, crd := range crds {
+		if crd.Spec.Names.Plural == resource {
+			return internalOf(t, crd)
+		}
+	}
+	return definitionFor(t, served(t, resource))
+}
+
 // serverOf returns the server of a resource.
 func serverOf(t *testing.T, resource string) *kindServer {
 	t.Helper()
-	crd := definitionFor(t, served(t, resource))
+	crd := crdOf(t, resource)
 	// The conversion moves the schema of a single version to the top.
 	props := crd.Spec.Validation.OpenAPIV3Schema
 	structural, err := structuralschema.NewStructural(props)

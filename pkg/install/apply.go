@@ -2,6 +2,7 @@ package install
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"reflect"
 
@@ -9,7 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/runtime"
+	utiljson "k8s.io/apimachinery/pkg/util/json"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/util/retry"
 )
@@ -91,10 +92,15 @@ func (s *server) applied(workspace string, object *unstructured.Unstructured, ac
 }
 
 // toUnstructured returns a typed object, which must have its type set, as it is sent:
-// without status and without the empty time stamp that Go types have.
+// without status and without the empty time stamp that Go types have, and with numbers
+// as they are read from a server, so that both can be compared.
 func toUnstructured(object any) (*unstructured.Unstructured, error) {
-	fields, err := runtime.DefaultUnstructuredConverter.ToUnstructured(object)
+	data, err := json.Marshal(object)
 	if err != nil {
+		return nil, err
+	}
+	fields := map[string]any{}
+	if err := utiljson.Unmarshal(data, &fields); err != nil {
 		return nil, err
 	}
 	unstructured.RemoveNestedField(fields, "status")

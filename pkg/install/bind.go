@@ -50,7 +50,7 @@ func Bind(ctx context.Context, options Options) error {
 		return err
 	}
 	for _, bound := range binding.Status.BoundResources {
-		if err := s.waitForResource(ctx, schema.GroupResource{Group: bound.Group, Resource: bound.Resource}); err != nil {
+		if err := s.waitForResource(ctx, s.workspace, schema.GroupResource{Group: bound.Group, Resource: bound.Resource}); err != nil {
 			return err
 		}
 	}
@@ -200,22 +200,22 @@ func (s *server) conflictError(ctx context.Context, binding *apisv1alpha2.APIBin
 		s.workspace, binding.Name, strings.Join(owners, " and from "), message)
 }
 
-// waitForResource waits until a resource can be used in the consumer workspace: that it
-// is bound does not mean that every kcp server knows it already.
-func (s *server) waitForResource(ctx context.Context, resource schema.GroupResource) error {
-	discoveryClient, err := s.discovery(s.workspace)
+// waitForResource waits until a resource can be used in a workspace: that it is bound or
+// established does not mean that every kcp server knows it already.
+func (s *server) waitForResource(ctx context.Context, workspace string, resource schema.GroupResource) error {
+	discoveryClient, err := s.discovery(workspace)
 	if err != nil {
 		return err
 	}
-	objects, err := s.objects(s.workspace)
+	objects, err := s.objects(workspace)
 	if err != nil {
 		return err
 	}
-	what := fmt.Sprintf("%s in workspace %s", resource, s.workspace)
+	what := fmt.Sprintf("%s in workspace %s", resource, workspace)
 	return s.waitFor(ctx, what, func(ctx context.Context) (progress, error) {
 		found, err := discover(discoveryClient, resource)
 		if err != nil {
-			return progress{}, s.explain(s.workspace, err)
+			return progress{}, s.explain(workspace, err)
 		}
 		if found.Empty() {
 			return progress{state: "it is not served yet"}, nil
@@ -228,7 +228,7 @@ func (s *server) waitForResource(ctx context.Context, resource schema.GroupResou
 		if apierrors.IsForbidden(err) {
 			err = nil
 		}
-		return progress{done: err == nil}, s.explain(s.workspace, err)
+		return progress{done: err == nil}, s.explain(workspace, err)
 	})
 }
 

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"path"
 	"reflect"
 	"strconv"
 	"strings"
@@ -89,27 +90,30 @@ func (f *fakeKCP) store(workspace, resource string, object metav1.Object) {
 }
 
 // request is a parsed request.
-type request struct{ verb, workspace, resource, name string }
+type request struct{ verb, workspace, namespace, resource, name string }
 
-func (r request) key() string { return r.workspace + "/" + r.resource + "/" + r.name }
+// key is what the object is stored by: what is in a namespace has it before its name.
+func (r request) key() string {
+	return strings.Join([]string{r.workspace, r.resource, path.Join(r.namespace, r.name)}, "/")
+}
 
 // ServeHTTP answers like kcp.
 func (f *fakeKCP) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	f.mutex.Lock()
 	defer f.mutex.Unlock()
-	path, ok := strings.CutPrefix(r.URL.Path, clustersPath)
+	rest, ok := strings.CutPrefix(r.URL.Path, clustersPath)
 	if !ok {
 		http.NotFound(w, r)
 		return
 	}
-	workspace, path, _ := strings.Cut(path, "/")
-	parts := strings.Split(path, "/")
+	workspace, rest, _ := strings.Cut(rest, "/")
+	parts := strings.Split(rest, "/")
 	switch {
-	case path == "api":
+	case rest == "api":
 		answer(w, 200, map[string]any{"kind": "APIVersions", "versions": []string{"v1"}})
-	case path == "apis":
+	case rest == "apis":
 		answer(w, 200, f.groups(workspace))
-	case path == "api/v1":
+	case rest == "api/v1":
 		answer(w, 200, f.resources(workspace, "", "v1"))
 	case len(parts) == 3 && parts[0] == "apis":
 		answer(w, 200, f.resources(workspace, parts[1], parts[2]))
@@ -126,14 +130,15 @@ func requestFor(method, workspace string, parts []string) request {
 	} else {
 		parts = parts[3:]
 	}
+	namespace := ""
 	if parts[0] == "namespaces" && len(parts) > 2 {
-		parts = parts[2:]
+		namespace, parts = parts[1], parts[2:]
 	}
 	verb := map[string]string{http.MethodGet: "get", http.MethodPost: "create", http.MethodPut: "update"}[method]
 	if len(parts) == 1 {
-		return request{verb, workspace, parts[0], ""}
+		return request{verb, workspace, namespace, parts[0], ""}
 	}
-	return request{verb, workspace, parts[0], parts[1]}
+	return request{verb, workspace, namespace, parts[0], parts[1]}
 }
 
 func (f *fakeKCP) serveObject(w http.ResponseWriter, r *http.Request, req request) {
@@ -193,7 +198,7 @@ func (f *fakeKCP) write(w http.ResponseWriter, req request, body []byte) {
 	f.version++
 	object.SetResourceVersion(strconv.Itoa(f.version))
 	f.objects[req.key()] = object
-	f.writes = append(f.writes, fmt.Sprintf("%s %s %s/%s", req.verb, req.workspace, req.resource, req.name))
+	f.writes = append(f.writes, fmt.Sprintf("%s %s %s/%s", req.verb, req.workspace, req.resource, path.Join(req.namespace, req.name)))
 	f.reconcile(req.workspace, object)
 	f.react(req.workspace, object)
 	answer(w, 200, object.Object)
@@ -214,14 +219,25 @@ func (f *fakeKCP) reconcile(workspace string, object *unstructured.Unstructured)
 		f.objects[key] = &unstructured.Unstructured{Object: map[string]any{"apiVersion": "apis.kcp.io/v1alpha1", "kind": "APIExportEndpointSlice", "metadata": map[string]any{"name": object.GetName()}}}
 	case "APIBinding":
 		f.bind(object)
+	case "CustomResourceDefinition":
+		f.define(object)
 	}
+}
+
+// define fills in what an API server does, and says that the kind is served.
+func (f *fakeKCP) define(definition *unstructured.Unstructured) {
+	set(f.t, definition, map[string]any{"strategy": "None"}, "spec", "conversion")
+	set(f.t, definition, []any{
+		map[string]any{"type": "NamesAccepted", "status": "True"},
+		map[string]any{"type": "Established", "status": "True"},
+	}, "status", "conditions")
 }
 
 // bind binds the resources of the export that the binding refers to.
 func (f *fakeKCP) bind(binding *unstructured.Unstructured) {
-	path, _, _ := unstructured.NestedString(binding.Object, "spec", "reference", "export", "path")
+	provider, _, _ := unstructured.NestedString(binding.Object, "spec", "reference", "export", "path")
 	name, _, _ := unstructured.NestedString(binding.Object, "spec", "reference", "export", "name")
-	export, ok := f.objects[path+"/apiexports/"+name]
+	export, ok := f.objects[provider+"/apiexports/"+name]
 	if !ok {
 		return
 	}
@@ -242,16 +258,20 @@ func (f *fakeKCP) bind(binding *unstructured.Unstructured) {
 	}, "status")
 }
 
-// bound returns the resources that bindings have brought into a workspace.
-func (f *fakeKCP) bound(workspace string) []map[string]any {
+// served returns the resources that bindings and definitions have brought into
+// a workspace.
+func (f *fakeKCP) served(workspace string) []map[string]any {
 	var result []map[string]any
 	for key, object := range f.objects {
-		if !strings.HasPrefix(key, workspace+"/apibindings/") {
-			continue
-		}
-		resources, _, _ := unstructured.NestedSlice(object.Object, "status", "boundResources")
-		for _, resource := range resources {
-			result = append(result, resource.(map[string]any))
+		switch {
+		case strings.HasPrefix(key, workspace+"/apibindings/"):
+			resources, _, _ := unstructured.NestedSlice(object.Object, "status", "boundResources")
+			for _, resource := range resources {
+				result = append(result, resource.(map[string]any))
+			}
+		case strings.HasPrefix(key, workspace+"/customresourcedefinitions/"):
+			spec := object.Object["spec"].(map[string]any)
+			result = append(result, map[string]any{"group": spec["group"], "resource": spec["names"].(map[string]any)["plural"]})
 		}
 	}
 	return result
@@ -260,7 +280,7 @@ func (f *fakeKCP) bound(workspace string) []map[string]any {
 func (f *fakeKCP) groups(workspace string) map[string]any {
 	groups := []any{}
 	known := map[any]bool{"": true}
-	for _, resource := range f.bound(workspace) {
+	for _, resource := range f.served(workspace) {
 		if known[resource["group"]] {
 			continue
 		}
@@ -273,7 +293,7 @@ func (f *fakeKCP) groups(workspace string) map[string]any {
 
 func (f *fakeKCP) resources(workspace, group, version string) map[string]any {
 	resources := []any{}
-	for _, resource := range f.bound(workspace) {
+	for _, resource := range f.served(workspace) {
 		if resource["group"] == group {
 			resources = append(resources, map[string]any{"name": resource["resource"], "namespaced": true, "kind": "X", "verbs": []any{"list"}})
 		}

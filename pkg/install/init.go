@@ -3,9 +3,11 @@ package install
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/kcp-dev/logicalcluster/v3"
+	"k8s.io/apiextensions-apiserver/pkg/apihelpers"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -54,11 +56,7 @@ func Init(ctx context.Context, options Options) error {
 			return err
 		}
 	}
-	export, err := manifests.Export()
-	if err != nil {
-		return err
-	}
-	return s.waitForExport(ctx, provider.String(), export.Name)
+	return s.waitForProvider(ctx, provider.String())
 }
 
 // step is one object to apply and how.
@@ -68,36 +66,51 @@ type step struct {
 }
 
 // providerSteps returns what the provider workspace is to have, in the order in which
-// it has to be there: kcp's admission wants the schemas before the export.
+// it has to be there: kcp's admission wants the schemas before the export, and a
+// namespace is there before what is in it.
 func providerSteps() ([]step, error) {
-	schemas, err := manifests.Schemas()
+	definitions, err := typedSteps(manifests.CRDs, mergeDefinition)
+	if err != nil {
+		return nil, err
+	}
+	// Nobody can change a schema: its name says what is in it.
+	schemas, err := typedSteps(manifests.Schemas, keepLive)
+	if err != nil {
+		return nil, err
+	}
+	exports, err := typedSteps(func() ([]*apisv1alpha2.APIExport, error) {
+		export, err := manifests.Export()
+		return []*apisv1alpha2.APIExport{export}, err
+	}, mergeExport)
+	if err != nil {
+		return nil, err
+	}
+	steps := slices.Concat(definitions, schemas, exports)
+	for _, objects := range []func() ([]*unstructured.Unstructured, error){manifests.Namespaces, manifests.RBAC} {
+		found, err := objects()
+		if err != nil {
+			return nil, err
+		}
+		for _, object := range found {
+			steps = append(steps, step{object, overlayObject})
+		}
+	}
+	return steps, nil
+}
+
+// typedSteps returns a step for each of the typed objects.
+func typedSteps[T any](objects func() ([]T, error), merge merger) ([]step, error) {
+	found, err := objects()
 	if err != nil {
 		return nil, err
 	}
 	var steps []step
-	for _, schema := range schemas {
-		desired, err := toUnstructured(schema)
+	for _, object := range found {
+		desired, err := toUnstructured(object)
 		if err != nil {
 			return nil, err
 		}
-		// Nobody can change a schema: its name says what is in it.
-		steps = append(steps, step{desired, keepLive})
-	}
-	export, err := manifests.Export()
-	if err != nil {
-		return nil, err
-	}
-	desired, err := toUnstructured(export)
-	if err != nil {
-		return nil, err
-	}
-	steps = append(steps, step{desired, mergeExport})
-	rbac, err := manifests.RBAC()
-	if err != nil {
-		return nil, err
-	}
-	for _, object := range rbac {
-		steps = append(steps, step{object, overlayObject})
+		steps = append(steps, step{desired, merge})
 	}
 	return steps, nil
 }
@@ -167,6 +180,55 @@ func (s *server) waitForAccess(ctx context.Context, workspace string) error {
 		}
 		return progress{done: err == nil}, s.explain(workspace, err)
 	})
+}
+
+// waitForProvider waits until what was applied can be used.
+func (s *server) waitForProvider(ctx context.Context, workspace string) error {
+	definitions, err := manifests.CRDs()
+	if err != nil {
+		return err
+	}
+	for _, definition := range definitions {
+		if err := s.waitForDefinition(ctx, workspace, definition.Name); err != nil {
+			return err
+		}
+	}
+	export, err := manifests.Export()
+	if err != nil {
+		return err
+	}
+	return s.waitForExport(ctx, workspace, export.Name)
+}
+
+// waitForDefinition waits until the kind of a CustomResourceDefinition can be used.
+func (s *server) waitForDefinition(ctx context.Context, workspace, name string) error {
+	what := "CustomResourceDefinition " + name + " in workspace " + workspace
+	err := s.waitFor(ctx, what, func(ctx context.Context) (progress, error) {
+		var definition apiextensionsv1.CustomResourceDefinition
+		if err := s.get(ctx, workspace, crdResource, name, &definition); err != nil {
+			return progress{}, err
+		}
+		state := definitionMissing(&definition)
+		return progress{done: state == "", state: state}, nil
+	})
+	if err != nil {
+		return err
+	}
+	resource, group, _ := strings.Cut(name, ".")
+	return s.waitForResource(ctx, workspace, schema.GroupResource{Group: group, Resource: resource})
+}
+
+// definitionMissing says what a definition still lacks; nothing when its kind is served.
+func definitionMissing(definition *apiextensionsv1.CustomResourceDefinition) string {
+	for _, condition := range definition.Status.Conditions {
+		if condition.Type == apiextensionsv1.NamesAccepted && condition.Status == apiextensionsv1.ConditionFalse {
+			return strings.TrimSpace(fmt.Sprintf("its names are not accepted: %s %s", condition.Reason, condition.Message))
+		}
+	}
+	if !apihelpers.IsCRDConditionTrue(definition, apiextensionsv1.Established) {
+		return "it is not established yet"
+	}
+	return ""
 }
 
 // waitForExport waits until kcp has given the export its identity and the endpoint slice

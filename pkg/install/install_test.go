@@ -101,10 +101,18 @@ func TestInitRepairsWhatDiffers(t *testing.T) {
 			map[string]any{"group": "widgets.io", "name": "widgets", "schema": "v1.widgets.widgets.io"},
 		}
 	})
+	fake.change("root:tmc", "customresourcedefinitions", "clusterregistrations.tmc.kcp.io", func(fields map[string]any) {
+		version := fields["spec"].(map[string]any)["versions"].([]any)[0].(map[string]any)
+		version["deprecated"] = true
+	})
 	if err := Init(context.Background(), (&recorder{}).options(config)); err != nil {
 		t.Fatal(err)
 	}
-	want := []string{"update root:tmc apiexports/tmc.kcp.io", "update root:tmc clusterroles/tmc-bind"}
+	want := []string{
+		"update root:tmc customresourcedefinitions/clusterregistrations.tmc.kcp.io",
+		"update root:tmc apiexports/tmc.kcp.io",
+		"update root:tmc clusterroles/tmc-bind",
+	}
 	if diff := cmp.Diff(want, fake.takeWrites()); diff != "" {
 		t.Errorf("writes (-want +got)\n%s", diff)
 	}
@@ -184,6 +192,26 @@ func TestInitFails(t *testing.T) {
 				}
 			},
 			message: []string{"gave up", "root:tmc", "Initializing"}, is: timedOut,
+		},
+		"when the registry's names are taken": {
+			change: func(f *fakeKCP, _ *Options) {
+				f.react = func(_ string, object *unstructured.Unstructured) {
+					if object.GetKind() == "CustomResourceDefinition" {
+						set(f.t, object, []any{map[string]any{"type": "NamesAccepted", "status": "False", "reason": "ShortNamesConflict", "message": "cr is taken"}}, "status", "conditions")
+					}
+				}
+			},
+			message: []string{"gave up", "clusterregistrations.tmc.kcp.io", "cr is taken"}, is: timedOut,
+		},
+		"when the registry is never served": {
+			change: func(f *fakeKCP, _ *Options) {
+				f.react = func(_ string, object *unstructured.Unstructured) {
+					if object.GetKind() == "CustomResourceDefinition" {
+						unstructured.RemoveNestedField(object.Object, "status")
+					}
+				}
+			},
+			message: []string{"gave up", "clusterregistrations.tmc.kcp.io", "not established"}, is: timedOut,
 		},
 		"when the export never gets its identity": {
 			change: func(f *fakeKCP, _ *Options) {

@@ -20,6 +20,18 @@ func overlayObject(live, desired *unstructured.Unstructured) *unstructured.Unstr
 	return &unstructured.Unstructured{Object: overlayMap(live.Object, desired.Object)}
 }
 
+// mergeDefinition is the merger for a CustomResourceDefinition. Its versions become the
+// desired ones as a whole: a schema means something by what it does not say, too. The
+// API server fills in nothing there, but in the fields beside them.
+func mergeDefinition(live, desired *unstructured.Unstructured) *unstructured.Unstructured {
+	result := overlayObject(live, desired)
+	// An error means that the field is no list: the API server sees to that.
+	if versions, found, err := unstructured.NestedSlice(desired.Object, "spec", "versions"); found && err == nil {
+		_ = unstructured.SetNestedSlice(result.Object, versions, "spec", "versions")
+	}
+	return result
+}
+
 // mergeExport is the merger for the APIExport. It swaps schemas of resources that it
 // knows and keeps those that others have added to the export.
 func mergeExport(live, desired *unstructured.Unstructured) *unstructured.Unstructured {

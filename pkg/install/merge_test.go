@@ -56,6 +56,18 @@ func TestMerge(t *testing.T) {
 			reason: "kcp lets nobody change it", merge: keepLive,
 			live: "{metadata: {name: a}, spec: {a: 1}}", desired: "{metadata: {name: a}, spec: {a: 2}}", want: "{metadata: {name: a}, spec: {a: 1}}",
 		},
+		"a definition as desired stays as it is": {
+			reason: "the server says how versions are converted", merge: mergeDefinition,
+			live:    "{spec: {conversion: {strategy: None}, versions: [{name: v1, schema: {minimum: 1}}]}, status: {storedVersions: [v1]}}",
+			desired: "{spec: {versions: [{name: v1, schema: {minimum: 1}}]}}",
+			want:    "{spec: {conversion: {strategy: None}, versions: [{name: v1, schema: {minimum: 1}}]}, status: {storedVersions: [v1]}}",
+		},
+		"a definition loses what its schema does not say any more": {
+			reason: "what is allowed now would still be refused", merge: mergeDefinition,
+			live:    "{spec: {conversion: {strategy: None}, versions: [{name: v1, schema: {minimum: 1, maximum: 2}}]}}",
+			desired: "{spec: {versions: [{name: v1, schema: {minimum: 1}}]}}",
+			want:    "{spec: {conversion: {strategy: None}, versions: [{name: v1, schema: {minimum: 1}}]}}",
+		},
 		"an export as desired stays as it is": {
 			reason: "kcp fills in an empty identityHash and group", merge: mergeExport,
 			live: `{spec: {identity: {secretRef: {name: s}}, resources: [{group: apps, name: d, schema: v1, storage: {crd: {}}}],

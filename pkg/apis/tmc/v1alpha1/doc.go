@@ -5,4 +5,7 @@
 // The hub (tmc-controller) and the agent (tmc-syncer) know each other through
 // this package alone. It holds no behaviour beyond building and taking apart
 // what it names, and it must not know clients, loggers or the time.
+//
+// +kubebuilder:object:generate=true
+// +groupName=tmc.kcp.io
 package v1alpha1

@@ -2,6 +2,7 @@ package v1alpha1
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/util/sets"
@@ -126,6 +127,24 @@ func Finalizer(cluster string) string { return FinalizerPrefix + cluster }
 // StatusAnnotation returns the annotation key of the cluster's report.
 func StatusAnnotation(cluster string) string { return StatusAnnotationPrefix + cluster }
 
+// ReplicasAnnotation returns the annotation key of the cluster's share of the replicas.
+func ReplicasAnnotation(cluster string) string { return ReplicasAnnotationPrefix + cluster }
+
+// Share returns a cluster's share of the replicas from the annotations of an upstream
+// object, and whether they are divided at all. It fails when the annotation is no
+// number of replicas.
+func Share(annotations map[string]string, cluster string) (share int64, divided bool, err error) {
+	value, divided := annotations[ReplicasAnnotation(cluster)]
+	if !divided {
+		return 0, false, nil
+	}
+	share, err = strconv.ParseInt(value, 10, 32)
+	if err != nil || share < 0 {
+		return 0, true, fmt.Errorf("annotation %s: %q is no number of replicas, expected 0 or more", ReplicasAnnotation(cluster), value)
+	}
+	return share, true, nil
+}
+
 // PlacedClusters returns the clusters, sorted, that the labels place an object
 // on, those that it is leaving included. It never returns nil.
 func PlacedClusters(labels map[string]string) []string {
@@ -137,6 +156,18 @@ func PlacedClusters(labels map[string]string) []string {
 		}
 	}
 	return sets.List(placed)
+}
+
+// HoldingClusters returns the clusters, sorted, whose syncers hold an object by their
+// finalizers. It never returns nil.
+func HoldingClusters(finalizers []string) []string {
+	holding := sets.New[string]()
+	for _, finalizer := range finalizers {
+		if cluster, ok := strings.CutPrefix(finalizer, FinalizerPrefix); ok {
+			holding.Insert(cluster)
+		}
+	}
+	return sets.List(holding)
 }
 
 // ValidateClusterName returns nil when name can name a cluster, and otherwise

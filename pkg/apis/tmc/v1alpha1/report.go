@@ -19,6 +19,8 @@ var ErrReportVersion = errors.New("unknown report version")
 // holds nothing that changes without news. The names are short because the
 // reports of 250 clusters share the 256 KiB that all annotations of one object
 // may take (apimachinery's TotalAnnotationSizeLimitB).
+//
+// +kubebuilder:object:generate=false
 type Report struct {
 	// Version is ReportVersion.
 	Version int `json:"v"`

@@ -8,6 +8,8 @@ import corev1 "k8s.io/api/core/v1"
 const ReplaceAnnotation = GroupName + "/replace"
 
 // NamespaceMode says whether workspaces share the namespaces of a cluster.
+//
+// +kubebuilder:validation:Enum=Shared;Isolated
 type NamespaceMode string
 
 const (
@@ -24,14 +26,32 @@ const (
 // to a cluster, and no boundary against them: a tenant's override for the cluster
 // (OverrideAnnotationPrefix) is applied after it. What must hold against tenants
 // belongs into the cluster's own admission.
+//
+// The markers say in a schema's words what transform.ValidateRule checks, and so does
+// the overlay of ClusterRegistrations in hack/schemagen, for what has no markers.
+//
+// +kubebuilder:validation:XValidation:rule="!has(self.resourceLimits) || self.resourceLimits.all(name, !format.qualifiedName().validate(name).hasValue() && (name.contains('/') || name.startsWith('hugepages-') || name in ['cpu', 'memory', 'ephemeral-storage']))",fieldPath=".resourceLimits",message="expected cpu, memory, ephemeral-storage, hugepages-SIZE or names with a domain, for instance example.com/gpu"
+// +kubebuilder:validation:XValidation:rule="!has(self.resourceLimits) || self.resourceLimits.all(name, type(self.resourceLimits[name]) == int ? self.resourceLimits[name] > 0 : quantity(self.resourceLimits[name]).isGreaterThan(quantity('0')))",fieldPath=".resourceLimits",message="expected quantities of more than 0"
+// +kubebuilder:validation:XValidation:rule="!has(self.resourceLimits) || self.resourceLimits.all(name, name in ['cpu', 'memory', 'ephemeral-storage'] || type(self.resourceLimits[name]) == int || quantity(self.resourceLimits[name]).isInteger())",fieldPath=".resourceLimits",message="expected whole numbers but for cpu, memory and ephemeral-storage"
+// +kubebuilder:validation:XValidation:rule="!has(self.labels) || self.labels.all(key, !format.qualifiedName().validate(key).hasValue())",fieldPath=".labels",message="expected keys that are qualified names, for instance example.com/site"
+// +kubebuilder:validation:XValidation:rule="!has(self.labels) || self.labels.all(key, !(key.startsWith('kcp.io/') || key.contains('.kcp.io/') || key.startsWith('deployment.kubernetes.io/') || key in ['kubectl.kubernetes.io/last-applied-configuration', 'kubernetes.io/metadata.name']))",fieldPath=".labels",message="expected keys that tmc, kcp or the cluster do not write themselves"
+// +kubebuilder:validation:XValidation:rule="!has(self.annotations) || self.annotations.all(key, !format.qualifiedName().validate(key.lowerAscii()).hasValue())",fieldPath=".annotations",message="expected keys that are qualified names, for instance example.com/site"
+// +kubebuilder:validation:XValidation:rule="!has(self.annotations) || self.annotations.all(key, !(key.startsWith('kcp.io/') || key.contains('.kcp.io/') || key.startsWith('deployment.kubernetes.io/') || key in ['kubectl.kubernetes.io/last-applied-configuration', 'kubernetes.io/metadata.name']))",fieldPath=".annotations",message="expected keys that tmc, kcp or the cluster do not write themselves"
 type TransformRule struct {
 	// NamespacePrefix goes before the name of every namespace.
+	//
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:XValidation:rule="self.matches('^([a-z0-9][-a-z0-9]*)?$')",message="expected the beginning of a name: lower case letters, digits and '-', the first no '-'"
+	// +kubebuilder:validation:XValidation:rule="size(self) == 0 || !(self.startsWith('kube-') || 'kube-'.startsWith(self))",message="must not begin names of the form kube-…, which are the cluster's own"
 	NamespacePrefix string `json:"namespacePrefix,omitempty"`
 	// NamespaceMode is Shared (the default) or Isolated.
 	NamespaceMode NamespaceMode `json:"namespaceMode,omitempty"`
 	// ImageRegistry, HOST[:PORT][/PATH], takes the place of the registry in every
 	// image of a pod template: with registry.example.com, nginx:1 becomes
 	// registry.example.com/library/nginx:1.
+	//
+	// +kubebuilder:validation:MaxLength=240
+	// +kubebuilder:validation:XValidation:rule="self.matches('^((localhost|[A-Za-z0-9]([-A-Za-z0-9]*[A-Za-z0-9])?([.][A-Za-z0-9]([-A-Za-z0-9]*[A-Za-z0-9])?)+|([A-Za-z0-9]([-A-Za-z0-9]*[A-Za-z0-9])?([.][A-Za-z0-9]([-A-Za-z0-9]*[A-Za-z0-9])?)*|[[][A-Fa-f0-9:]+[]]):[0-9]+|[[][A-Fa-f0-9:]+[]])(/[a-z0-9]+(([.]|_|__|-+)[a-z0-9]+)*)*)?$')",message="expected HOST[:PORT][/PATH], for instance registry.example.com/mirror"
 	ImageRegistry string `json:"imageRegistry,omitempty"`
 	// ResourceLimits are caps for each container of a pod template: a limit above is
 	// lowered, and a request above the limit with it. A container without a limit for
@@ -42,6 +62,9 @@ type TransformRule struct {
 	// Labels and Annotations are added to the metadata of every copy and of every
 	// namespace made for copies, and win over the user's. Pod templates do not get
 	// them: changing a rule must not restart pods for a label.
-	Labels      map[string]string `json:"labels,omitempty"`
+	//
+	// +kubebuilder:validation:MaxProperties=64
+	Labels map[string]string `json:"labels,omitempty"`
+	// +kubebuilder:validation:MaxProperties=64
 	Annotations map[string]string `json:"annotations,omitempty"`
 }

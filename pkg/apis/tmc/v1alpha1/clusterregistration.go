@@ -1,0 +1,166 @@
+package v1alpha1
+
+import (
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+)
+
+// ClusterRegistrationsResource is where the registry of clusters is, in the provider
+// workspace.
+var ClusterRegistrationsResource = SchemeGroupVersion.WithResource("clusterregistrations")
+
+// HeartbeatNamespace is the namespace of the provider workspace that holds a Lease
+// for each cluster, by the cluster's name. The cluster's syncer renews it, the hub
+// watches it; as kubelets do in kube-node-lease.
+const HeartbeatNamespace = "tmc-heartbeats"
+
+// ConditionReady is the condition of a ClusterRegistration, written by the hub: True
+// while the cluster's syncer renews its Lease, Unknown when it has been silent.
+const ConditionReady = "Ready"
+
+// RegistryFinalizer keeps a ClusterRegistration that is being deleted until nothing
+// is placed on the cluster any more, or until it is released. The hub writes it.
+const RegistryFinalizer = GroupName + "/drain"
+
+// ReleaseAnnotation says with "true", on a ClusterRegistration that is being deleted,
+// that the cluster will never come back: nothing waits for its syncer any more. A
+// person writes it (`kubectl tmc remove --force`), the hub reads it.
+const ReleaseAnnotation = GroupName + "/release"
+
+// Keys of the taints that the hub itself puts on clusters, after those of Kubernetes'
+// nodes. They are never written: they follow from the registration.
+const (
+	// TaintUnreachable is on a cluster, with NoExecute, since its Ready condition is
+	// not True.
+	TaintUnreachable = GroupName + "/unreachable"
+	// TaintUnschedulable is on a cluster, with NoSchedule, while spec.unschedulable.
+	TaintUnschedulable = GroupName + "/unschedulable"
+)
+
+// ClusterRegistration tells tmc of a physical cluster. It is in the provider
+// workspace; its name is the cluster's, and its labels are what placements select by.
+//
+// +kubebuilder:object:root=true
+// +kubebuilder:resource:scope=Cluster,shortName=cr,categories=tmc
+// +kubebuilder:subresource:status
+// +kubebuilder:printcolumn:name=Location,type=string,JSONPath=`.spec.location`
+// +kubebuilder:printcolumn:name=Ready,type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
+// +kubebuilder:printcolumn:name=Unschedulable,type=boolean,JSONPath=`.spec.unschedulable`
+// +kubebuilder:printcolumn:name=Version,type=string,JSONPath=`.status.kubernetesVersion`
+// +kubebuilder:printcolumn:name=Nodes,type=integer,JSONPath=`.status.nodes`
+// +kubebuilder:printcolumn:name=Age,type=date,JSONPath=`.metadata.creationTimestamp`
+// +kubebuilder:validation:XValidation:rule="self.metadata.name.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$') && self.metadata.name.size() <= 63",fieldPath=".metadata",message="name: expected a DNS label (lower case letters, digits and '-') of at most 63 characters, since it becomes part of label keys"
+type ClusterRegistration struct {
+	metav1.TypeMeta   `json:",inline"`
+	metav1.ObjectMeta `json:"metadata,omitempty"`
+
+	Spec   ClusterRegistrationSpec   `json:"spec,omitempty"`
+	Status ClusterRegistrationStatus `json:"status,omitempty"`
+}
+
+// ClusterRegistrationList is a list of ClusterRegistrations.
+//
+// +kubebuilder:object:root=true
+type ClusterRegistrationList struct {
+	metav1.TypeMeta `json:",inline"`
+	metav1.ListMeta `json:"metadata,omitempty"`
+
+	Items []ClusterRegistration `json:"items"`
+}
+
+// ClusterRegistrationSpec is what people say of a cluster.
+type ClusterRegistrationSpec struct {
+	// Location is where the cluster is: a region, a site. Placements select by it and
+	// spread over it.
+	//
+	// +kubebuilder:validation:MaxLength=63
+	Location string `json:"location,omitempty"`
+	// Unschedulable keeps new workloads away (`kubectl tmc cordon`). What is there
+	// stays.
+	Unschedulable bool `json:"unschedulable,omitempty"`
+	// Drain has everything leave (`kubectl tmc drain`), and nothing come, whatever
+	// tolerations and annotations say. Where a placement wants another cluster
+	// instead, the copy there is available before the one here goes.
+	Drain bool `json:"drain,omitempty"`
+	// Taints keep away (NoSchedule), or send away (NoExecute), what does not tolerate
+	// them.
+	//
+	// +listType=map
+	// +listMapKey=key
+	// +listMapKey=effect
+	// +kubebuilder:validation:MaxItems=64
+	Taints []Taint `json:"taints,omitempty"`
+	// AllowedWorkspaces are the paths of the workspaces whose workloads may run here.
+	// A path that ends in ":*" stands for all workspaces below it. Empty means all.
+	//
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=256
+	// +kubebuilder:validation:items:MaxLength=256
+	// +kubebuilder:validation:items:XValidation:rule="self.matches('^([a-z0-9]([-a-z0-9]*[a-z0-9])?:)*([a-z0-9]([-a-z0-9]*[a-z0-9])?|[*])$')",message="expected the path of a workspace, for instance root:team-a, or root:org:* for those below one"
+	AllowedWorkspaces []string `json:"allowedWorkspaces,omitempty"`
+	// Transform is how copies are adapted to the cluster.
+	Transform *TransformRule `json:"transform,omitempty"`
+}
+
+// Taint is a taint of a cluster, as those of nodes.
+type Taint struct {
+	// Key is a qualified name, such as example.com/maintenance.
+	//
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=316
+	// +kubebuilder:validation:XValidation:rule="!format.qualifiedName().validate(self).hasValue()",message="expected a qualified name, for instance example.com/maintenance"
+	// +kubebuilder:validation:XValidation:rule="!self.startsWith('tmc.kcp.io/')",message="expected a key outside of tmc.kcp.io, whose taints follow from the registration and are never written"
+	Key string `json:"key"`
+	// Value may be empty.
+	//
+	// +kubebuilder:validation:MaxLength=63
+	// +kubebuilder:validation:Pattern=`^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$`
+	Value string `json:"value,omitempty"`
+	// Effect is NoSchedule or NoExecute.
+	Effect TaintEffect `json:"effect"`
+	// TimeAdded is from when the tolerationSeconds of tolerations count. Without it
+	// they count from when the hub first saw the taint.
+	TimeAdded *metav1.Time `json:"timeAdded,omitempty"`
+}
+
+// TaintEffect is what a taint does to what does not tolerate it.
+//
+// +kubebuilder:validation:Enum=NoSchedule;NoExecute
+type TaintEffect string
+
+// The effects that there are.
+const (
+	// TaintNoSchedule keeps new workloads away.
+	TaintNoSchedule TaintEffect = "NoSchedule"
+	// TaintNoExecute sends away those that are there as well.
+	TaintNoExecute TaintEffect = "NoExecute"
+)
+
+// ClusterRegistrationStatus is what is seen of a cluster. The hub writes the
+// conditions, the cluster's syncer the rest.
+type ClusterRegistrationStatus struct {
+	// ClusterUID is the UID of the cluster's kube-system namespace: by it, a second
+	// cluster that comes under the same name is found out.
+	ClusterUID types.UID `json:"clusterUID,omitempty"`
+	// KubernetesVersion is the version of the cluster's API server.
+	KubernetesVersion string `json:"kubernetesVersion,omitempty"`
+	// Nodes is how many nodes the cluster has.
+	Nodes int32 `json:"nodes,omitempty"`
+	// Allocatable is the sum of what schedulable, ready nodes can give to pods: cpu,
+	// memory and pods.
+	Allocatable corev1.ResourceList `json:"allocatable,omitempty"`
+	// Requested is how much of that is requested by pods that are bound and not done,
+	// whoever made them.
+	Requested corev1.ResourceList `json:"requested,omitempty"`
+	// Resources are the resources that the cluster serves, of those that kcp does, as
+	// "resource.group/version".
+	//
+	// +listType=set
+	Resources []string `json:"resources,omitempty"`
+	// Conditions hold Ready.
+	//
+	// +listType=map
+	// +listMapKey=type
+	Conditions []metav1.Condition `json:"conditions,omitempty"`
+}
