@@ -1,0 +1,235 @@
+package heartbeat
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/cache"
+	"k8s.io/klog/v2"
+
+	"github.com/kcp-dev/logicalcluster/v3"
+
+	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
+	"github.com/kcp-tmc/tmc/pkg/kcp"
+)
+
+// The defaults of Config.
+const (
+	DefaultInterval       = 10 * time.Second
+	DefaultStatusInterval = 30 * time.Second
+)
+
+// missedBeats is how many beats the lease lasts, unless Config says otherwise.
+const missedBeats = 4
+
+// Config is what an Agent needs. Of its times, 0 is the default.
+type Config struct {
+	// Cluster is the name under which the cluster is known upstream.
+	Cluster string
+	// Upstream leads to kcp, Downstream to the cluster.
+	Upstream   *rest.Config
+	Downstream *rest.Config
+	// ProviderWorkspace holds the registry.
+	ProviderWorkspace logicalcluster.Path
+	// Interval is the time between two heartbeats.
+	Interval time.Duration
+	// LeaseDuration is what the Lease says of itself: four intervals, if not set.
+	LeaseDuration time.Duration
+	// StatusInterval is the least time between two reports of the cluster's size.
+	StatusInterval time.Duration
+	// SelfRegister has the registration made when there is none, with Location and
+	// Labels. Once it is there, only people change those.
+	SelfRegister bool
+	Location     string
+	Labels       map[string]string
+	// OnRule is told the registration's rule, nil for none: by Claim before it
+	// returns, then by Run whenever it changes.
+	OnRule func(*v1alpha1.TransformRule)
+	// Reports tells which of the namespaced resources that can be synced are
+	// reported; if not set, those of the groups that Kubernetes' workloads need.
+	Reports func(group, resource string) bool
+}
+
+// Agent is the registry's view of one cluster, and its cluster's of the registry.
+type Agent struct {
+	config   Config
+	registry *registry
+	// watched is the cache of the one registration, changed says that it has.
+	watched cache.SharedIndexInformer
+	changed chan struct{}
+	lease   *lease
+	cluster *cluster
+	// uid is the cluster's own; Claim reads it.
+	uid types.UID
+	// claimed is set while the registration is this cluster's.
+	claimed atomic.Bool
+	// rule is what OnRule was told last, once told is set.
+	rule *v1alpha1.TransformRule
+	told bool
+	// unread lasts while kcp does not give the registration.
+	unread spell
+	// invalid is what was said last of a rule that cannot be used.
+	invalid string
+}
+
+// New returns an Agent that has not yet connected to anything. It fails when a
+// client cannot be made from its configuration.
+func New(config Config) (*Agent, error) {
+	upstreamConfig, err := kcp.ForWorkspace(config.Upstream, config.ProviderWorkspace)
+	if err != nil {
+		return nil, err
+	}
+	registrations, err := dynamic.NewForConfig(upstreamConfig)
+	if err != nil {
+		return nil, fmt.Errorf("client for the provider workspace %s: %w", config.ProviderWorkspace, err)
+	}
+	upstream, err := kubernetes.NewForConfig(upstreamConfig)
+	if err != nil {
+		return nil, fmt.Errorf("client for the provider workspace %s: %w", config.ProviderWorkspace, err)
+	}
+	downstream, err := kubernetes.NewForConfig(config.Downstream)
+	if err != nil {
+		return nil, fmt.Errorf("client for cluster %s at %s: %w", config.Cluster, config.Downstream.Host, err)
+	}
+	return newAgent(config, clients{
+		registrations: registrations,
+		upstream:      upstream,
+		downstream:    downstream,
+		answers:       answers(downstream.Discovery().RESTClient()),
+		discover:      func(ctx context.Context) (served, error) { return discover(ctx, config.Downstream) },
+	})
+}
+
+// clients are the ways to both sides; tests replace them.
+type clients struct {
+	// registrations and upstream lead to the provider workspace.
+	registrations dynamic.Interface
+	upstream      kubernetes.Interface
+	downstream    kubernetes.Interface
+	// answers asks the cluster whether it is ready.
+	answers func(context.Context) error
+	// discover asks the cluster what it is.
+	discover func(context.Context) (served, error)
+}
+
+func newAgent(config Config, clients clients) (*Agent, error) {
+	config = config.withDefaults()
+	a := &Agent{
+		config:   config,
+		registry: newRegistry(clients.registrations, config.Cluster),
+		changed:  make(chan struct{}, 1),
+		unread:   spell{begins: "Cannot read the cluster's registration, will try again", ends: "Read the cluster's registration again"},
+	}
+	a.lease = &lease{
+		client: clients.upstream.CoordinationV1().Leases(v1alpha1.HeartbeatNamespace),
+		name:   config.Cluster, duration: config.LeaseDuration, now: time.Now,
+	}
+	var err error
+	if a.cluster, err = newCluster(clients); err != nil {
+		return nil, err
+	}
+	if a.watched, err = a.registry.informer(a.wake); err != nil {
+		return nil, err
+	}
+	return a, nil
+}
+
+func (c Config) withDefaults() Config {
+	if c.Interval == 0 {
+		c.Interval = DefaultInterval
+	}
+	if c.LeaseDuration == 0 {
+		c.LeaseDuration = missedBeats * c.Interval
+	}
+	if c.StatusInterval == 0 {
+		c.StatusInterval = DefaultStatusInterval
+	}
+	if c.OnRule == nil {
+		c.OnRule = func(*v1alpha1.TransformRule) {}
+	}
+	if c.Reports == nil {
+		c.Reports = isOfWorkloads
+	}
+	return c
+}
+
+// Claimed tells whether the registration is this cluster's.
+func (a *Agent) Claimed() bool { return a.claimed.Load() }
+
+// IsRegistered tells whether there is a registration of that name. It fails when kcp
+// does not say.
+func (a *Agent) IsRegistered(ctx context.Context, cluster string) (bool, error) {
+	registration, err := a.registry.getOf(ctx, cluster)
+	return registration != nil, err
+}
+
+// Run keeps the registry informed until ctx ends, and returns when everything it
+// started has ended. It takes an Agent that has claimed its cluster, and fails with
+// a ClaimedError when another cluster has taken the name.
+func (a *Agent) Run(ctx context.Context) error {
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return a.follow(ctx) })
+	for _, work := range []func(context.Context){a.watched.RunWithContext, a.cluster.run, a.beats().run, a.report} {
+		group.Go(func() error { work(ctx); return nil })
+	}
+	return group.Wait()
+}
+
+func (a *Agent) beats() *pulse {
+	return newPulse(a.config.Interval, a.Claimed, a.cluster.answers, func(ctx context.Context) error { return a.lease.renew(ctx, a.uid) })
+}
+
+// wake has the registration looked at.
+func (a *Agent) wake() {
+	select {
+	case a.changed <- struct{}{}:
+	default: // it will be, anyway
+	}
+}
+
+// sleep waits, and tells whether ctx is still going on.
+func sleep(ctx context.Context, duration time.Duration) bool {
+	timer := time.NewTimer(duration)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-timer.C:
+		return true
+	}
+}
+
+// spell is a state of affairs that is told of when it begins and when it ends, and
+// not in between.
+type spell struct {
+	begins, ends string
+
+	mu    sync.Mutex
+	since time.Time
+}
+
+func (s *spell) begin(ctx context.Context, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.since.IsZero() {
+		s.since = time.Now()
+		klog.FromContext(ctx).Error(err, s.begins)
+	}
+}
+
+func (s *spell) end(ctx context.Context) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.since.IsZero() {
+		klog.FromContext(ctx).Info(s.ends, "after", time.Since(s.since).Round(time.Second))
+		s.since = time.Time{}
+	}
+}

@@ -1,0 +1,153 @@
+package heartbeat
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/dynamic/dynamicinformer"
+	"k8s.io/client-go/tools/cache"
+	"k8s.io/klog/v2"
+
+	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
+)
+
+// requestTimeout bounds a request whose answer somebody waits for.
+const requestTimeout = 10 * time.Second
+
+// registry is the provider workspace, as far as one registration of it goes.
+type registry struct {
+	cluster string
+	client  dynamic.Interface
+}
+
+func newRegistry(client dynamic.Interface, cluster string) *registry {
+	return &registry{client: client, cluster: cluster}
+}
+
+func (r *registry) registrations() dynamic.NamespaceableResourceInterface {
+	return r.client.Resource(v1alpha1.ClusterRegistrationsResource)
+}
+
+// get returns the registration, nil without an error when kcp knows registrations,
+// but not this one.
+func (r *registry) get(ctx context.Context) (*v1alpha1.ClusterRegistration, error) {
+	return r.getOf(ctx, r.cluster)
+}
+
+// getOf is get for the registration of any cluster.
+func (r *registry) getOf(ctx context.Context, cluster string) (*v1alpha1.ClusterRegistration, error) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	obj, err := r.registrations().Get(ctx, cluster, metav1.GetOptions{})
+	if isMissing(err, cluster) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading ClusterRegistration %s: %w", cluster, err)
+	}
+	return decode(obj)
+}
+
+// isMissing tells of a 404 that it is about the object. One that names nothing, or
+// that client-go has made of a page that is no Status, says that no registry is there.
+func isMissing(err error, name string) bool {
+	var status apierrors.APIStatus
+	if !apierrors.IsNotFound(err) || !errors.As(err, &status) {
+		return false
+	}
+	details := status.Status().Details
+	return details != nil && details.Name == name && !apierrors.HasStatusCause(err, metav1.CauseTypeUnexpectedServerResponse)
+}
+
+// create makes the registration.
+func (r *registry) create(ctx context.Context, registration *v1alpha1.ClusterRegistration) (*v1alpha1.ClusterRegistration, error) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	content, err := runtime.DefaultUnstructuredConverter.ToUnstructured(registration)
+	if err != nil {
+		return nil, fmt.Errorf("encoding ClusterRegistration %s: %w", r.cluster, err)
+	}
+	delete(content, "status")
+	obj := &unstructured.Unstructured{Object: content}
+	obj.SetGroupVersionKind(v1alpha1.ClusterRegistrationsResource.GroupVersion().WithKind("ClusterRegistration"))
+	created, err := r.registrations().Create(ctx, obj, metav1.CreateOptions{FieldManager: v1alpha1.FieldManager})
+	if err != nil {
+		return nil, fmt.Errorf("creating ClusterRegistration %s: %w", r.cluster, err)
+	}
+	return decode(created)
+}
+
+// patchStatus merges status into the registration's, unless the registration is no
+// longer what it was (409).
+func (r *registry) patchStatus(ctx context.Context, was *v1alpha1.ClusterRegistration, status any) error {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	patch, err := json.Marshal(map[string]any{
+		"metadata": map[string]any{"uid": was.UID, "resourceVersion": was.ResourceVersion},
+		"status":   status,
+	})
+	if err != nil {
+		return fmt.Errorf("encoding the status of ClusterRegistration %s: %w", r.cluster, err)
+	}
+	_, err = r.registrations().Patch(ctx, r.cluster, types.MergePatchType, patch, metav1.PatchOptions{FieldManager: v1alpha1.FieldManager}, "status")
+	if err != nil {
+		return fmt.Errorf("writing the status of ClusterRegistration %s: %w", r.cluster, err)
+	}
+	return nil
+}
+
+// informer watches the one registration, and calls changed when it has.
+func (r *registry) informer(changed func()) (cache.SharedIndexInformer, error) {
+	only := fields.OneTermEqualSelector(metav1.ObjectNameField, r.cluster).String()
+	informer := dynamicinformer.NewFilteredDynamicInformer(r.client, v1alpha1.ClusterRegistrationsResource, metav1.NamespaceAll, 0, cache.Indexers{},
+		func(list *metav1.ListOptions) { list.FieldSelector = only }).Informer()
+	_, err := informer.AddEventHandler(cache.ResourceEventHandlerFuncs{
+		AddFunc:    func(any) { changed() },
+		UpdateFunc: func(any, any) { changed() },
+		DeleteFunc: func(any) { changed() },
+	})
+	if err != nil {
+		return nil, fmt.Errorf("informer for ClusterRegistration %s: %w", r.cluster, err)
+	}
+	// That kcp is out of reach is told of by the heartbeat.
+	err = informer.SetWatchErrorHandlerWithContext(func(ctx context.Context, _ *cache.Reflector, err error) {
+		klog.FromContext(ctx).V(2).Info("The watch of the cluster's registration has ended, watching anew", "reason", err.Error())
+	})
+	if err != nil {
+		return nil, fmt.Errorf("informer for ClusterRegistration %s: %w", r.cluster, err)
+	}
+	return informer, nil
+}
+
+// cached returns the registration from the informer's cache, nil when it is not
+// there.
+func (r *registry) cached(informer cache.SharedIndexInformer) (*v1alpha1.ClusterRegistration, error) {
+	obj, exists, err := informer.GetStore().GetByKey(r.cluster)
+	if err != nil || !exists {
+		return nil, err
+	}
+	return decode(obj.(*unstructured.Unstructured))
+}
+
+// unreadableError says that a registration is there, and makes no sense.
+type unreadableError struct{ error }
+
+func (e *unreadableError) Unwrap() error { return e.error }
+
+func decode(obj *unstructured.Unstructured) (*v1alpha1.ClusterRegistration, error) {
+	registration := &v1alpha1.ClusterRegistration{}
+	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(obj.Object, registration); err != nil {
+		return nil, &unreadableError{fmt.Errorf("ClusterRegistration %s: %w", obj.GetName(), err)}
+	}
+	return registration, nil
+}
