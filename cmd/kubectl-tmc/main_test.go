@@ -29,7 +29,9 @@ func TestVersion(t *testing.T) {
 }
 
 func TestHelpSpeaksOfKubectl(t *testing.T) {
-	for _, args := range [][]string{{}, {"init", "--help"}, {"bind", "--help"}, {"render", "--help"}} {
+	for _, args := range [][]string{{}, {"init", "--help"}, {"bind", "--help"}, {"render", "--help"},
+		{"get"}, {"get", "clusters", "--help"}, {"get", "workloads", "--help"}, {"describe", "--help"},
+		{"cordon", "--help"}, {"uncordon", "--help"}, {"drain", "--help"}, {"remove", "--help"}} {
 		out, err := execute(t, args...)
 		if err != nil || !strings.Contains(out, "kubectl tmc") || strings.Contains(out, "kubectl-tmc") {
 			t.Errorf("%v: got %q and %v, want help for `kubectl tmc`", args, out, err)

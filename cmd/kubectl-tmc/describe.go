@@ -1,0 +1,152 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/cli-runtime/pkg/resource"
+	"k8s.io/client-go/discovery"
+	"k8s.io/client-go/discovery/cached/memory"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/restmapper"
+
+	"github.com/kcp-tmc/tmc/pkg/view"
+)
+
+const describeExample = `  # Where a Deployment is, why, and what is wrong with it
+  kubectl tmc describe deployment/web
+
+  # The same of a StatefulSet in another namespace, by its short name
+  kubectl tmc describe sts db -n shop`
+
+// newDescribeCommand returns the command that explains one object.
+func newDescribeCommand() *cobra.Command {
+	command := &cobra.Command{
+		Use:   "describe (KIND NAME | KIND/NAME)",
+		Short: "Explain where an object is, how it fares there and what is wrong",
+		Long: `Explain where objects of the workspace that the kubeconfig points at are and why, what each
+cluster says of its copy, what the merged conditions and the events say, and, in the end,
+what is wrong. Kinds are named as with 'kubectl get'; any kind that is synced will do.`,
+		Example: describeExample,
+	}
+	options := newClientOptions(command, inANamespace)
+	command.RunE = func(command *cobra.Command, args []string) error {
+		options.complete(command)
+		if len(args) == 0 {
+			return errors.New("say what to describe: KIND NAME, or KIND/NAME, such as deployment/web")
+		}
+		return runDescribe(command.Context(), options, args)
+	}
+	return command
+}
+
+// runDescribe describes the objects that the arguments name.
+func runDescribe(ctx context.Context, options *clientOptions, args []string) error {
+	namespace, _, err := options.loader().Namespace()
+	if err != nil {
+		return fmt.Errorf("reading the kubeconfig: %w", err)
+	}
+	config, err := options.consumerConfig()
+	if err != nil {
+		return err
+	}
+	found, err := resource.NewBuilder(clients{config}).Unstructured().
+		NamespaceParam(namespace).DefaultNamespace().
+		ResourceTypeOrNameArgs(false, args...).Flatten().Do().Infos()
+	if err != nil {
+		return err
+	}
+	silent := options.silent(ctx)
+	for i, info := range found {
+		obj, isUnstructured := info.Object.(*unstructured.Unstructured)
+		if !isUnstructured {
+			return fmt.Errorf("%s: unexpected object %T", info.ObjectName(), info.Object)
+		}
+		if i > 0 {
+			fmt.Fprint(options.out, "\n\n")
+		}
+		events, err := eventsOf(ctx, config, obj)
+		if err != nil {
+			fmt.Fprintf(options.progress, "the events of %s cannot be read: %v\n", info.ObjectName(), err)
+		}
+		fmt.Fprint(options.out, view.Describe(view.Of(obj, silent), events, time.Now()))
+	}
+	return nil
+}
+
+// eventsOf returns the events of an object.
+func eventsOf(ctx context.Context, config *rest.Config, obj *unstructured.Unstructured) ([]view.Event, error) {
+	client, err := dynamic.NewForConfig(config)
+	if err != nil {
+		return nil, err
+	}
+	selector := fields.Set{"involvedObject.name": obj.GetName(), "involvedObject.kind": obj.GetKind(), "involvedObject.uid": string(obj.GetUID())}
+	list, err := client.Resource(corev1.SchemeGroupVersion.WithResource("events")).Namespace(obj.GetNamespace()).
+		List(ctx, metav1.ListOptions{FieldSelector: selector.String()})
+	if err != nil {
+		return nil, err
+	}
+	var events []view.Event
+	for _, item := range list.Items {
+		var event corev1.Event
+		if err := runtime.DefaultUnstructuredConverter.FromUnstructured(item.Object, &event); err != nil {
+			return nil, fmt.Errorf("event %s: %w", item.GetName(), err)
+		}
+		events = append(events, eventOf(&event))
+	}
+	return events, nil
+}
+
+// eventOf takes over what is shown of an event, of the older and the newer sort.
+func eventOf(event *corev1.Event) view.Event {
+	shown := view.Event{
+		Type: event.Type, Reason: event.Reason, Message: event.Message,
+		From: cmp.Or(event.Source.Component, event.ReportingController), Count: int64(event.Count),
+	}
+	times := []time.Time{event.CreationTimestamp.Time, event.EventTime.Time, event.LastTimestamp.Time}
+	if event.Series != nil {
+		shown.Count = int64(event.Series.Count)
+		times = append(times, event.Series.LastObservedTime.Time)
+	}
+	for _, t := range times {
+		if t.After(shown.Last) {
+			shown.Last = t
+		}
+	}
+	return shown
+}
+
+// clients are what the resource builder looks objects up with.
+type clients struct{ config *rest.Config }
+
+// ToRESTConfig implements resource.RESTClientGetter.
+func (c clients) ToRESTConfig() (*rest.Config, error) { return c.config, nil }
+
+// ToDiscoveryClient implements resource.RESTClientGetter.
+func (c clients) ToDiscoveryClient() (discovery.CachedDiscoveryInterface, error) {
+	client, err := discovery.NewDiscoveryClientForConfig(c.config)
+	if err != nil {
+		return nil, err
+	}
+	return memory.NewMemCacheClient(client), nil
+}
+
+// ToRESTMapper implements resource.RESTClientGetter.
+func (c clients) ToRESTMapper() (meta.RESTMapper, error) {
+	client, err := c.ToDiscoveryClient()
+	if err != nil {
+		return nil, err
+	}
+	return restmapper.NewShortcutExpander(restmapper.NewDeferredDiscoveryRESTMapper(client), client, nil), nil
+}

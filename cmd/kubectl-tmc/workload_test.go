@@ -1,0 +1,131 @@
+package main
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/kcp-tmc/tmc/pkg/transform"
+)
+
+const web = `
+apiVersion: apps/v1
+kind: Deployment
+metadata:
+  name: web
+  namespace: shop
+  uid: u-web
+  generation: 1
+  labels: {cluster.tmc.kcp.io/east: sync, cluster.tmc.kcp.io/west: sync}
+  annotations:
+    tmc.kcp.io/placement: '{"by":"default","clusters":{"east":"all clusters","west":"all clusters"}}'
+    status.tmc.kcp.io/east: '{"v":1,"cluster":"east","gen":1,"in":"INPUTS","lgen":1,"lobs":1,"want":2,"n":{"availableReplicas":2}}'
+spec: {replicas: 2}
+`
+
+// noInputs is what a report says that was made from an object without labels and
+// annotations of its user's.
+func noInputs(t *testing.T) string {
+	t.Helper()
+	return transform.Inputs(&unstructured.Unstructured{Object: map[string]any{}}, "east")
+}
+
+// workspaceWithWeb has web, and a Job in another namespace.
+func workspaceWithWeb(t *testing.T) *fakeKCP {
+	t.Helper()
+	kcp := newFakeKCP(t)
+	kcp.add(consumerPath+deployments, strings.Replace(web, "INPUTS", noInputs(t), 1))
+	kcp.add(consumerPath+"/apis/batch/v1/jobs", "{apiVersion: batch/v1, kind: Job, metadata: {name: once, namespace: other}}")
+	kcp.add(consumerPath+"/api/v1/namespaces", "metadata: {name: shop}")
+	kcp.add(consumerPath+"/api/v1/events", "{metadata: {name: e, namespace: shop}, type: Warning, reason: Odd, message: it is odd, source: {component: tmc-controller}}")
+	return kcp
+}
+
+func TestGetWorkloads(t *testing.T) {
+	kcp := workspaceWithWeb(t)
+	kcp.forbidden = []string{registrations}
+	out, _, err := run(t, "get", "workloads")
+	want := "KIND         NAME   READY   EAST   WEST\nDeployment   web    2/4     2/2    0/2 …\n"
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, out); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	out, _, err = run(t, "get", "workloads", "-A")
+	want = "NAMESPACE   KIND         NAME   READY   EAST   WEST\nother       Job          once   -       -      -\nshop        Deployment   web    2/4     2/2    0/2 …\n"
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, out); diff != "" {
+		t.Errorf("-A (-want +got):\n%s", diff)
+	}
+}
+
+func TestWhoMaySeeTheRegistryIsToldOfSilentClusters(t *testing.T) {
+	kcp := workspaceWithWeb(t)
+	kcp.add(registrations, cluster("east", "Unknown", ""), cluster("west", "True", ""))
+	out, _, err := run(t, "get", "workloads", "web", "-o", "json")
+	if err != nil || strings.Count(out, `"silent": true`) != 1 || !strings.Contains(out, `"kind": "WorkloadList"`) || !strings.Contains(out, `"available": 0`) {
+		t.Errorf("got %v\n%s", err, out)
+	}
+}
+
+func TestGetWorkloadsWhereThereAreNone(t *testing.T) {
+	workspaceWithWeb(t)
+	out, progress, err := run(t, "get", "workloads", "-n", "empty")
+	if err != nil || out != "" || progress != "no workloads found in namespace empty\n" {
+		t.Errorf("got %q, %q and %v", out, progress, err)
+	}
+}
+
+func TestDescribe(t *testing.T) {
+	for _, args := range [][]string{{"deploy/web"}, {"deployment", "web"}, {"deployments.apps/web", "-n", "shop"}} {
+		workspaceWithWeb(t)
+		out, _, err := run(t, append([]string{"describe"}, args...)...)
+		if err != nil {
+			t.Fatalf("%v: %v", args, err)
+		}
+		for _, want := range []string{
+			"Name:            web\nNamespace:       shop\nKind:            Deployment (apps/v1)\n",
+			"  east  placed  2/2\n    Why:         all clusters\n",
+			"  Warning  Odd  tmc-controller: it is odd\n",
+			"What is wrong:\n  west: has not reported\n",
+		} {
+			if !strings.Contains(out, want) {
+				t.Errorf("%v: no %q in\n%s", args, want, out)
+			}
+		}
+	}
+}
+
+func TestErrorsAboutWorkloads(t *testing.T) {
+	cases := map[string]struct {
+		prepare func(*fakeKCP)
+		args    []string
+		want    string
+	}{
+		"AllNamespacesAndAName": {func(*fakeKCP) {}, []string{"get", "workloads", "-A", "web"}, "--all-namespaces"},
+		"NoWorkspace":           {func(kcp *fakeKCP) { kcp.pointAt("") }, []string{"get", "workloads"}, "points to no workspace"},
+		"NotBound":              {func(kcp *fakeKCP) { kcp.pointAt("/clusters/root:other") }, []string{"get", "workloads"}, "serves no workloads: point the kubeconfig at a workspace that `kubectl tmc bind` has bound"},
+		"NotAllowed":            {func(kcp *fakeKCP) { kcp.forbidden = []string{consumerPath} }, []string{"get", "workloads"}, "you may not do this there"},
+		"NoSuchWorkload":        {func(*fakeKCP) {}, []string{"get", "workloads", "wbe"}, `there is no workload "wbe" in namespace shop`},
+		"NothingToDescribe":     {func(*fakeKCP) {}, []string{"describe"}, "KIND/NAME"},
+		"NoNameToDescribe":      {func(*fakeKCP) {}, []string{"describe", "deploy"}, "no name was specified"},
+		"NoSuchKind":            {func(*fakeKCP) {}, []string{"describe", "gadget/web"}, "gadget"},
+		"NoSuchObject":          {func(*fakeKCP) {}, []string{"describe", "deploy/wbe"}, "wbe"},
+		"DescribeNoWorkspace":   {func(kcp *fakeKCP) { kcp.pointAt("") }, []string{"describe", "deploy/web"}, "points to no workspace"},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			kcp := workspaceWithWeb(t)
+			tc.prepare(kcp)
+			out, _, err := run(t, tc.args...)
+			if err == nil || !strings.Contains(err.Error(), tc.want) || out != "" {
+				t.Errorf("got %q and %v, want an error that says %q", out, err, tc.want)
+			}
+		})
+	}
+}

@@ -1,0 +1,175 @@
+package view
+
+import (
+	"fmt"
+	"math"
+	"strconv"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/duration"
+
+	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
+)
+
+// Cluster is a registration and what is known of the cluster beside it.
+type Cluster struct {
+	v1alpha1.ClusterRegistration `json:",inline"`
+
+	Summary ClusterSummary `json:"summary"`
+}
+
+// ClusterSummary is what is computed of a cluster.
+type ClusterSummary struct {
+	// Ready is the status of the condition Ready: True, False or Unknown.
+	Ready string `json:"ready"`
+	// Scheduling is Cordoned, Draining or Leaving, and empty when workloads may come.
+	Scheduling string `json:"scheduling,omitempty"`
+	// LastHeartbeat is when the cluster was last heard of, nil when it never was, or the
+	// caller may not know.
+	LastHeartbeat *metav1.Time `json:"lastHeartbeat,omitempty"`
+	// Workloads is how many workloads are placed there, nil when the caller may not know.
+	Workloads *int `json:"workloads,omitempty"`
+
+	// noHeartbeats is set when the caller may not know of heartbeats.
+	noHeartbeats bool
+}
+
+// Known is what is known of a cluster beside its registration. What is nil as a whole
+// the caller may not know.
+type Known struct {
+	// Heartbeats are when clusters were last heard of.
+	Heartbeats map[string]time.Time
+	// Workloads are how many workloads are placed on clusters.
+	Workloads map[string]int
+}
+
+// ClusterOf puts together what is known of a cluster.
+func ClusterOf(registration *v1alpha1.ClusterRegistration, known Known) Cluster {
+	c := Cluster{ClusterRegistration: *registration}
+	c.ManagedFields = nil
+	c.Summary = ClusterSummary{Ready: ReadyOf(registration), Scheduling: schedulingOf(registration), noHeartbeats: known.Heartbeats == nil}
+	if heartbeat, heard := known.Heartbeats[registration.Name]; heard {
+		c.Summary.LastHeartbeat = &metav1.Time{Time: heartbeat}
+	}
+	if known.Workloads != nil {
+		c.Summary.Workloads = new(known.Workloads[registration.Name])
+	}
+	return c
+}
+
+// ReadyOf returns the status of a registration's condition Ready.
+func ReadyOf(registration *v1alpha1.ClusterRegistration) string {
+	condition := meta.FindStatusCondition(registration.Status.Conditions, v1alpha1.ConditionReady)
+	if condition == nil {
+		return string(metav1.ConditionUnknown)
+	}
+	return string(condition.Status)
+}
+
+func schedulingOf(registration *v1alpha1.ClusterRegistration) string {
+	switch {
+	case registration.DeletionTimestamp != nil:
+		return "Leaving"
+	case registration.Spec.Drain:
+		return "Draining"
+	case registration.Spec.Unschedulable:
+		return "Cordoned"
+	default:
+		return ""
+	}
+}
+
+// ClusterTable returns a row for each cluster, in their order.
+func ClusterTable(clusters []Cluster, now time.Time) *metav1.Table {
+	table := newTable("Name", "Location", "Ready", "Heartbeat", "Version", "Nodes", "Workloads", "CPU", "Memory", "Pods", "Age")
+	for _, c := range clusters {
+		status := c.Status
+		table.Rows = append(table.Rows, metav1.TableRow{Cells: []any{
+			c.Name, orNone(c.Spec.Location), c.ready(), c.heartbeat(now), orNone(status.KubernetesVersion),
+			strconv.Itoa(int(status.Nodes)), c.workloads(),
+			share(status, corev1.ResourceCPU, cores), share(status, corev1.ResourceMemory, bytes), share(status, corev1.ResourcePods, whole),
+			age(c.CreationTimestamp.Time, now),
+		}})
+	}
+	return table
+}
+
+func orNone(text string) string {
+	if text == "" {
+		return none
+	}
+	return text
+}
+
+func (c *Cluster) ready() string {
+	if c.Summary.Scheduling == "" {
+		return c.Summary.Ready
+	}
+	return c.Summary.Ready + "," + c.Summary.Scheduling
+}
+
+func (c *Cluster) heartbeat(now time.Time) string {
+	switch {
+	case c.Summary.noHeartbeats:
+		return none
+	case c.Summary.LastHeartbeat == nil:
+		return "never"
+	default:
+		return age(c.Summary.LastHeartbeat.Time, now)
+	}
+}
+
+func (c *Cluster) workloads() string {
+	if c.Summary.Workloads == nil {
+		return none
+	}
+	return strconv.Itoa(*c.Summary.Workloads)
+}
+
+// age words how long ago something was, as kubectl does. Clocks differ: what is yet to
+// come is now.
+func age(since, now time.Time) string {
+	if since.IsZero() {
+		return "<unknown>"
+	}
+	return duration.HumanDuration(max(now.Sub(since), 0))
+}
+
+// share is how much of a resource is requested of how much there is.
+func share(status v1alpha1.ClusterRegistrationStatus, name corev1.ResourceName, word func(resource.Quantity) string) string {
+	allocatable, known := status.Allocatable[name]
+	if !known {
+		return none
+	}
+	requested := status.Requested[name]
+	text := word(requested) + "/" + word(allocatable)
+	if total := allocatable.AsApproximateFloat64(); total > 0 {
+		text += fmt.Sprintf(" (%d%%)", int64(math.Floor(100*requested.AsApproximateFloat64()/total)))
+	}
+	return text
+}
+
+// rounded gives a number one digit behind the point, if it is not 0.
+func rounded(number float64) string {
+	return strconv.FormatFloat(math.Round(number*10)/10, 'f', -1, 64)
+}
+
+func cores(q resource.Quantity) string { return rounded(q.AsApproximateFloat64()) }
+
+func whole(q resource.Quantity) string { return strconv.FormatInt(q.Value(), 10) }
+
+// bytes words a number of bytes in the largest unit of which there is one.
+func bytes(q resource.Quantity) string {
+	number := q.AsApproximateFloat64()
+	for _, unit := range []string{"", "Ki", "Mi", "Gi"} {
+		if number < 1024 {
+			return rounded(number) + unit
+		}
+		number /= 1024
+	}
+	return rounded(number) + "Ti"
+}

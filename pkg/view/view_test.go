@@ -1,0 +1,490 @@
+package view
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/util/sets"
+
+	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
+	"github.com/kcp-tmc/tmc/pkg/transform"
+)
+
+var now = time.Date(2026, 8, 1, 12, 0, 0, 0, time.UTC)
+
+// change changes an object under test.
+type change func(obj *unstructured.Unstructured)
+
+// deployment returns a Deployment of three replicas in its second generation.
+func deployment(changes ...change) *unstructured.Unstructured {
+	obj := &unstructured.Unstructured{Object: map[string]any{
+		"apiVersion": "apps/v1", "kind": "Deployment",
+		"metadata": map[string]any{"namespace": "shop", "name": "web", "generation": int64(2)},
+		"spec":     map[string]any{"replicas": int64(3)},
+	}}
+	for _, change := range changes {
+		change(obj)
+	}
+	return obj
+}
+
+func ofKind(apiVersion, kind string) change {
+	return func(obj *unstructured.Unstructured) { obj.SetAPIVersion(apiVersion); obj.SetKind(kind) }
+}
+
+func annotated(key, value string) change {
+	return func(obj *unstructured.Unstructured) {
+		annotations := obj.GetAnnotations()
+		if annotations == nil {
+			annotations = map[string]string{}
+		}
+		annotations[key] = value
+		obj.SetAnnotations(annotations)
+	}
+}
+
+func placed(clusters ...string) change {
+	return func(obj *unstructured.Unstructured) {
+		labels := obj.GetLabels()
+		if labels == nil {
+			labels = map[string]string{}
+		}
+		for _, cluster := range clusters {
+			labels[v1alpha1.PlacementLabel(cluster)] = v1alpha1.PlacementLabelValue
+		}
+		obj.SetLabels(labels)
+	}
+}
+
+func held(cluster string) change {
+	return func(obj *unstructured.Unstructured) {
+		obj.SetFinalizers(append(obj.GetFinalizers(), v1alpha1.Finalizer(cluster)))
+	}
+}
+
+func leaving(cluster string) change {
+	return annotated(v1alpha1.DeletionAnnotation(cluster), "2026-08-01T11:00:00Z")
+}
+
+func isFalse(conditionType, reason, message string) change {
+	return func(obj *unstructured.Unstructured) {
+		conditions, _, _ := unstructured.NestedSlice(obj.Object, "status", "conditions")
+		conditions = append(conditions, map[string]any{"type": conditionType, "status": "False", "reason": reason, "message": message})
+		_ = unstructured.SetNestedSlice(obj.Object, conditions, "status", "conditions")
+	}
+}
+
+// reported adds the report of a cluster that is well, changed, and places the object there.
+func reported(cluster string, available int64, changes ...func(*v1alpha1.Report)) change {
+	return func(obj *unstructured.Unstructured) {
+		placed(cluster)(obj)
+		report := v1alpha1.Report{
+			Version: v1alpha1.ReportVersion, Cluster: cluster, Generation: obj.GetGeneration(), Inputs: transform.Inputs(obj, cluster),
+			LocalGeneration: 4, LocalObservedGeneration: 4, Replicas: new(int64(3)), Counters: map[string]int64{"availableReplicas": available},
+		}
+		for _, change := range changes {
+			change(&report)
+		}
+		encoded, _ := report.Encode()
+		annotated(v1alpha1.StatusAnnotation(cluster), encoded)(obj)
+	}
+}
+
+func older(r *v1alpha1.Report)      { r.Generation = 1 }
+func unobserved(r *v1alpha1.Report) { r.LocalObservedGeneration = 3 }
+func otherInputs(r *v1alpha1.Report) {
+	r.Inputs = "0"
+}
+
+func refused(r *v1alpha1.Report) {
+	r.Problems = []v1alpha1.Problem{{Reason: "Forbidden", Message: "quota exceeded"}}
+}
+
+func says(conditionType string, status metav1.ConditionStatus, reason string) func(*v1alpha1.Report) {
+	return func(r *v1alpha1.Report) {
+		r.Conditions = append(r.Conditions, v1alpha1.ReportCondition{Type: conditionType, Status: status, Reason: reason, Message: "it says so"})
+	}
+}
+
+func counts(counters map[string]int64) func(*v1alpha1.Report) {
+	return func(r *v1alpha1.Report) { r.Replicas, r.Counters, r.LocalObservedGeneration = nil, counters, 0 }
+}
+
+func TestCellsSayHowAWorkloadFares(t *testing.T) {
+	const east = "east"
+	reason := func(why string) change {
+		return annotated(v1alpha1.PlacementAnnotation, `{"by":"placement two","clusters":{"east":"`+why+`"}}`)
+	}
+	job := func(changes ...change) *unstructured.Unstructured {
+		return deployment(append([]change{ofKind("batch/v1", "Job")}, changes...)...)
+	}
+	cases := map[string]struct {
+		obj    *unstructured.Unstructured
+		silent []string
+		want   string
+		ready  string
+	}{
+		"Done":                      {obj: deployment(reported(east, 3)), want: "3/3", ready: "3/3"},
+		"NotAllAvailable":           {obj: deployment(reported(east, 1)), want: "1/3", ready: "1/3"},
+		"AProblem":                  {obj: deployment(reported(east, 2, refused)), want: "2/3 !", ready: "2/3"},
+		"AnExceededDeadline":        {obj: deployment(reported(east, 2, says("Progressing", "False", "ProgressDeadlineExceeded"))), want: "2/3 !", ready: "2/3"},
+		"Unavailable":               {obj: deployment(reported(east, 0, says("Available", "False", "MinimumReplicasUnavailable"))), want: "0/3", ready: "0/3"},
+		"AnOlderGeneration":         {obj: deployment(reported(east, 3, older)), want: "3/3 …", ready: "3/3"},
+		"OtherInputs":               {obj: deployment(reported(east, 3, otherInputs)), want: "3/3 …", ready: "3/3"},
+		"NotObservedThere":          {obj: deployment(reported(east, 3, unobserved)), want: "3/3 …", ready: "3/3"},
+		"NotReported":               {obj: deployment(placed(east)), want: "0/3 …", ready: "0/3"},
+		"AShareNotReported":         {obj: deployment(placed(east), annotated("replicas.tmc.kcp.io/east", "2")), want: "0/2 …", ready: "0/2"},
+		"AReportOfAnotherCluster":   {obj: deployment(placed(east), annotated("status.tmc.kcp.io/east", `{"v":1,"cluster":"west"}`)), want: "0/3 …", ready: "0/3"},
+		"Leaving":                   {obj: deployment(reported(east, 3), leaving(east)), want: "leaving", ready: "-"},
+		"HeldWithoutItsLabel":       {obj: deployment(held(east)), want: "leaving", ready: "-"},
+		"Kept":                      {obj: deployment(reason(v1alpha1.ReasonKept), reported(east, 3)), want: "3/3 kept", ready: "3/3"},
+		"Silent":                    {obj: deployment(reported(east, 3)), silent: []string{east}, want: "silent", ready: "0/3"},
+		"SilentAsSyncedSays":        {obj: deployment(reported(east, 3), isFalse("Synced", "ClusterSilent", "north: is silent; east: has not been heard of since 11:00")), want: "silent", ready: "0/3"},
+		"SyncedSaysSomethingElse":   {obj: deployment(reported(east, 3), isFalse("Synced", "Forbidden", "east: quota exceeded")), want: "3/3", ready: "3/3"},
+		"TheRegistryKnowsBetter":    {obj: deployment(reported(east, 3), isFalse("Synced", "ClusterSilent", "east: is silent")), silent: []string{"none"}, want: "3/3", ready: "3/3"},
+		"AJobThatRuns":              {obj: job(reported(east, 0, counts(nil))), want: "0/1", ready: "0/1"},
+		"AJobThatIsDone":            {obj: job(reported(east, 0, counts(map[string]int64{"succeeded": 1}))), want: "1/1", ready: "1/1"},
+		"AJobThatHasFailed":         {obj: job(reported(east, 0, counts(nil), says("Failed", "True", "BackoffLimitExceeded"))), want: "0/1 !", ready: "0/1"},
+		"ADaemonSet":                {obj: deployment(ofKind("apps/v1", "DaemonSet"), reported(east, 0, counts(map[string]int64{"desiredNumberScheduled": 5, "numberAvailable": 4}), func(r *v1alpha1.Report) { r.LocalObservedGeneration = 4 })), want: "4/5", ready: "4/5"},
+		"ADaemonSetWithoutAReport":  {obj: deployment(ofKind("apps/v1", "DaemonSet"), placed(east)), want: "0/? …", ready: "0/?"},
+		"ACronJob":                  {obj: deployment(ofKind("batch/v1", "CronJob"), reported(east, 0, counts(nil))), want: "ok", ready: "-"},
+		"ACronJobNotReported":       {obj: deployment(ofKind("batch/v1", "CronJob"), placed(east)), want: "…", ready: "-"},
+		"AConfigMapThatIsRefused":   {obj: deployment(ofKind("v1", "ConfigMap"), reported(east, 0, refused)), want: "!", ready: "-"},
+		"AWorkloadThatWasDeleted":   {obj: deployment(reported(east, 3), func(obj *unstructured.Unstructured) { obj.SetDeletionTimestamp(&metav1.Time{Time: now}) }), want: "leaving", ready: "-"},
+		"AnUnreadablePlacementNote": {obj: deployment(reported(east, 3), annotated(v1alpha1.PlacementAnnotation, "{")), want: "3/3", ready: "3/3"},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			var silent sets.Set[string]
+			if tc.silent != nil {
+				silent = sets.New(tc.silent...)
+			}
+			w := Of(tc.obj, silent)
+			if len(w.Clusters) != 1 || w.Clusters[0].Name != east {
+				t.Fatalf("clusters are %v", w.Clusters)
+			}
+			if got := w.Clusters[0].Cell(); got != tc.want {
+				t.Errorf("the cell is %q, want %q", got, tc.want)
+			}
+			if got := w.Ready(); got != tc.ready {
+				t.Errorf("READY is %q, want %q", got, tc.ready)
+			}
+		})
+	}
+}
+
+// lines are the cells of a table, and its headers.
+func lines(table *metav1.Table) []string {
+	var headers []string
+	for _, column := range table.ColumnDefinitions {
+		headers = append(headers, column.Name)
+	}
+	all := []string{strings.Join(headers, "|")}
+	for _, row := range table.Rows {
+		all = append(all, strings.TrimSuffix(strings.ReplaceAll(fmt.Sprintln(separated(row.Cells)...), " | ", "|"), "\n"))
+	}
+	return all
+}
+
+func separated(cells []any) []any {
+	var all []any
+	for i, cell := range cells {
+		if i > 0 {
+			all = append(all, "|")
+		}
+		all = append(all, cell)
+	}
+	return all
+}
+
+func TestWorkloadTableHasAColumnForEachCluster(t *testing.T) {
+	named := func(namespace, name string) change {
+		return func(obj *unstructured.Unstructured) { obj.SetNamespace(namespace); obj.SetName(name) }
+	}
+	workloads := []Workload{
+		Of(deployment(ofKind("batch/v1", "CronJob"), named("shop", "a"), reported("north", 0, counts(nil))), nil),
+		Of(deployment(reported("west", 3), reported("east", 2, refused)), nil),
+		Of(deployment(named("shop", "nowhere")), nil),
+		Of(deployment(ofKind("apps/v1", "StatefulSet"), named("db", "z"), reported("east", 3)), nil),
+	}
+	SortWorkloads(workloads)
+	want := []string{
+		"Namespace|Kind|Name|Ready|east|north|west",
+		"db|StatefulSet|z|3/3|3/3|-|-",
+		"shop|Deployment|nowhere|-|-|-|-",
+		"shop|Deployment|web|5/6|2/3 !|-|3/3",
+		"shop|CronJob|a|-|-|ok|-",
+	}
+	if diff := cmp.Diff(want, lines(WorkloadTable(workloads, TableOptions{Namespaces: true}))); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+func TestManyClustersAreSummedUp(t *testing.T) {
+	var fine, mixed []change
+	for i := range 20 {
+		cluster := fmt.Sprintf("c%02d", i)
+		fine = append(fine, reported(cluster, 3))
+		switch {
+		case i < 5:
+			mixed = append(mixed, reported(cluster, 3, older))
+		case i == 5:
+			mixed = append(mixed, reported(cluster, 3, refused))
+		case i == 6:
+			mixed = append(mixed, reported(cluster, 3), leaving(cluster))
+		default:
+			mixed = append(mixed, reported(cluster, 3))
+		}
+	}
+	workloads := []Workload{Of(deployment(fine...), nil), Of(deployment(mixed...), sets.New("c19")), Of(deployment(), nil)}
+	want := []string{
+		"Kind|Name|Ready|Summary",
+		"Deployment|web|60/60|20 clusters: 20 ok",
+		"Deployment|web|54/57|20 clusters: 12 ok, 1 in trouble: c05; 5 lagging: c00, c01, c02 and 2 more; 1 silent: c19; 1 leaving: c06",
+		"Deployment|web|-|on no cluster",
+	}
+	if diff := cmp.Diff(want, lines(WorkloadTable(workloads, TableOptions{}))); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if wide := WorkloadTable(workloads, TableOptions{Wide: true}); len(wide.ColumnDefinitions) != 23 {
+		t.Errorf("the wide table has %d columns, want one for each of 20 clusters and 3", len(wide.ColumnDefinitions))
+	}
+}
+
+const describedWeb = `Name:            web
+Namespace:       shop
+Kind:            Deployment (apps/v1)
+Generation:      2, observed 1
+Ready:           1/5
+Placed by:       placement spread
+Missing:         3 clusters are asked for, 2 come into question
+Clusters:
+  east  placed  1/2 !
+    Why:         fewest in its location
+    Share:       2 of the replicas
+    Applied:     generation 2 of 2, up to date, observed there
+    Counters:    availableReplicas=1 replicas=2
+    Not as they should be:
+      Available=False MinimumReplicasUnavailable: it says so
+    Problems:
+      Forbidden: quota exceeded
+  north  placed  0/3 …
+    Report:      has not reported
+  old  leaving
+    Applied:     generation 1 of 2, not up to date
+    Counters:    availableReplicas=3
+Conditions:
+  Available=False MinimumReplicasUnavailable: No minimum availability in east, north (2 of 2 clusters).
+  Synced=False Missing: ConfigMap shop/settings does not exist; east: quota exceeded
+Events:
+  2m ago  Normal  Placed  tmc-controller: on east
+  30s ago (x3)  Warning  Forbidden  tmc-syncer: quota
+    exceeded
+What is wrong:
+  placement: 3 clusters are asked for, 2 come into question
+  Missing: ConfigMap shop/settings does not exist; east: quota exceeded
+  east: Forbidden: quota exceeded
+  east: Available=False MinimumReplicasUnavailable: it says so
+  north: has not reported
+  old: has not removed its copy yet
+`
+
+func TestDescribeSaysWhereAndWhyAndWhatIsWrong(t *testing.T) {
+	obj := deployment(
+		annotated(v1alpha1.PlacementAnnotation, `{"by":"placement spread","clusters":{"east":"fewest in its location"},"message":"3 clusters are asked for, 2 come into question"}`),
+		annotated("replicas.tmc.kcp.io/east", "2"),
+		reported("east", 1, refused, says("Available", "False", "MinimumReplicasUnavailable"), says("Progressing", "True", "ReplicaSetUpdated"), func(r *v1alpha1.Report) {
+			r.Replicas, r.Counters["replicas"] = new(int64(2)), 2
+		}),
+		placed("north"),
+		reported("old", 3, older), leaving("old"), held("old"),
+		isFalse("Available", "MinimumReplicasUnavailable", "No minimum availability in east, north (2 of 2 clusters)."),
+		isFalse("Synced", "Missing", "ConfigMap shop/settings does not exist; east: quota exceeded"),
+		func(obj *unstructured.Unstructured) {
+			_ = unstructured.SetNestedField(obj.Object, int64(1), "status", "observedGeneration")
+		},
+	)
+	events := []Event{
+		{Type: "Warning", Reason: "Forbidden", From: "tmc-syncer", Message: "quota\nexceeded", Last: now.Add(-30 * time.Second), Count: 3},
+		{Type: "Normal", Reason: "Placed", From: "tmc-controller", Message: "on east", Last: now.Add(-2 * time.Minute), Count: 1},
+	}
+	if diff := cmp.Diff(describedWeb, Describe(Of(obj, nil), events, now)); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+func TestDescribeOfWhatIsWell(t *testing.T) {
+	want := `Name:            web
+Namespace:       shop
+Kind:            Deployment (apps/v1)
+Generation:      2
+Ready:           3/3
+Placed by:       its annotation target-clusters="east"
+Clusters:
+  east  placed  3/3
+    Applied:     generation 2 of 2, up to date, observed there
+    Counters:    availableReplicas=3
+Events:          none
+What is wrong:   nothing
+`
+	got := Describe(Of(deployment(annotated(v1alpha1.TargetClustersAnnotation, "east"), reported("east", 3)), nil), nil, now)
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+func TestWhatIsWrong(t *testing.T) {
+	cases := map[string]struct {
+		obj    *unstructured.Unstructured
+		silent sets.Set[string]
+		want   []string
+	}{
+		"PlacedNowhere":         {obj: deployment(), want: []string{"it is placed on no cluster"}},
+		"NowhereOnPurpose":      {obj: deployment(annotated(v1alpha1.TargetClustersAnnotation, ""))},
+		"AConfigMapNobodyNeeds": {obj: deployment(ofKind("v1", "ConfigMap"))},
+		"Silent":                {obj: deployment(reported("east", 3)), silent: sets.New("east"), want: []string{"east: is silent: what it runs is not known"}},
+		"AnOlderGeneration":     {obj: deployment(reported("east", 3, older)), want: []string{"east: has applied generation 1, not yet 2"}},
+		"OtherInputs":           {obj: deployment(reported("east", 3, otherInputs)), want: []string{"east: has not applied the present labels, annotations, override or share of replicas yet"}},
+		"NotObserved":           {obj: deployment(reported("east", 3, unobserved)), want: []string{"east: has applied the present generation; its own controller has not observed that yet"}},
+		"NoCopy":                {obj: deployment(reported("east", 0, func(r *v1alpha1.Report) { r.Generation, r.LocalGeneration = 0, 0 })), want: []string{"east: has no copy of generation 2 yet", "east: has 0/3 available"}},
+		"TooFew":                {obj: deployment(reported("east", 2)), want: []string{"east: has 2/3 available"}},
+		"CannotLeave":           {obj: deployment(reported("east", 2, refused), leaving("east")), want: []string{"east: Forbidden: quota exceeded"}},
+		"SyncedQuotesAClusterThatSaysSoItself": {
+			obj:  deployment(reported("east", 3, refused), isFalse("Synced", "Forbidden", "east: quota exceeded")),
+			want: []string{"east: Forbidden: quota exceeded"},
+		},
+		"AJobThatRuns": {obj: deployment(ofKind("batch/v1", "Job"), reported("east", 0, counts(nil), says("Suspended", "False", "JobResumed")))},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			if diff := cmp.Diff(tc.want, Of(tc.obj, tc.silent).Problems); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestWorkloadsAsJSON(t *testing.T) {
+	data, err := json.Marshal(NewList("WorkloadList", []Workload{Of(deployment(placed("north"), reported("east", 2, refused)), sets.New("none"))}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := `{"apiVersion":"view.tmc.kcp.io/v1","kind":"WorkloadList","items":[` +
+		`{"apiVersion":"apps/v1","kind":"Deployment","namespace":"shop","name":"web","generation":2,"available":2,"wanted":6,"clusters":[` +
+		`{"name":"east","state":"placed","generation":2,"upToDate":true,"observed":true,"available":2,"wanted":3,"counters":{"availableReplicas":2},"problems":["Forbidden: quota exceeded"]},` +
+		`{"name":"north","state":"placed","unreported":"has not reported","upToDate":false,"observed":false,"available":0,"wanted":3}],` +
+		`"problems":["east: Forbidden: quota exceeded","east: has 2/3 available","north: has not reported"]}]}`
+	if diff := cmp.Diff(want, string(data)); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if data, _ := json.Marshal(NewList[Workload]("WorkloadList", nil)); !strings.Contains(string(data), `"items":[]`) {
+		t.Errorf("an empty list is %s", data)
+	}
+}
+
+func registration(name string, ready metav1.ConditionStatus, changes ...func(*v1alpha1.ClusterRegistration)) *v1alpha1.ClusterRegistration {
+	r := &v1alpha1.ClusterRegistration{ObjectMeta: metav1.ObjectMeta{Name: name, CreationTimestamp: metav1.Time{Time: now.Add(-48 * time.Hour)}}}
+	if ready != "" {
+		r.Status.Conditions = []metav1.Condition{{Type: v1alpha1.ConditionReady, Status: ready}}
+	}
+	for _, change := range changes {
+		change(r)
+	}
+	return r
+}
+
+func capacity(r *v1alpha1.ClusterRegistration) {
+	r.Spec.Location = "eu"
+	r.Status.KubernetesVersion, r.Status.Nodes = "v1.36.3", 3
+	r.Status.Allocatable = corev1.ResourceList{"cpu": resource.MustParse("16"), "memory": resource.MustParse("64Gi"), "pods": resource.MustParse("330")}
+	r.Status.Requested = corev1.ResourceList{"cpu": resource.MustParse("2550m"), "memory": resource.MustParse("12800Mi"), "pods": resource.MustParse("33")}
+}
+
+func TestClusterTable(t *testing.T) {
+	cordoned := func(r *v1alpha1.ClusterRegistration) { r.Spec.Unschedulable = true }
+	drained := func(r *v1alpha1.ClusterRegistration) { r.Spec.Unschedulable, r.Spec.Drain = true, true }
+	deleted := func(r *v1alpha1.ClusterRegistration) { r.DeletionTimestamp = &metav1.Time{Time: now} }
+	known := Known{
+		Heartbeats: map[string]time.Time{"east": now.Add(-7 * time.Second), "west": now.Add(3 * time.Second)},
+		Workloads:  map[string]int{"east": 41},
+	}
+	clusters := []Cluster{
+		ClusterOf(registration("east", "True", capacity), known),
+		ClusterOf(registration("west", "Unknown", cordoned), known),
+		ClusterOf(registration("north", "True", drained), known),
+		ClusterOf(registration("south", "", drained, deleted), Known{}),
+	}
+	want := []string{
+		"Name|Location|Ready|Heartbeat|Version|Nodes|Workloads|CPU|Memory|Pods|Age",
+		"east|eu|True|7s|v1.36.3|3|41|2.6/16 (15%)|12.5Gi/64Gi (19%)|33/330 (10%)|2d",
+		"west|-|Unknown,Cordoned|0s|-|0|0|-|-|-|2d",
+		"north|-|True,Draining|never|-|0|0|-|-|-|2d",
+		"south|-|Unknown,Leaving|-|-|0|-|-|-|-|2d",
+	}
+	if diff := cmp.Diff(want, lines(ClusterTable(clusters, now))); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	data, err := json.Marshal(clusters[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, part := range []string{`{"metadata":{"name":"east"`, `"spec":{"location":"eu"}`, `"allocatable":{"cpu":"16"`, `"summary":{"ready":"True","lastHeartbeat":"2026-08-01T11:59:53Z","workloads":41}`} {
+		if !strings.Contains(string(data), part) {
+			t.Errorf("no %s in %s", part, data)
+		}
+	}
+}
+
+func TestRemainsNameTheCopies(t *testing.T) {
+	rule := v1alpha1.TransformRule{NamespacePrefix: "eu-"}
+	var remains []Remain
+	for _, name := range []string{"c", "b", "a"} {
+		remain := RemainOf(&metav1.ObjectMeta{Namespace: "shop", Name: name}, "Deployment", "ws-"+name, "east", rule)
+		if name != "a" {
+			remain.WorkspacePath = "root:team"
+		}
+		remains = append(remains, remain)
+	}
+	SortRemains(remains)
+	want := "workspace root:team:\n  shop/deployment/b, there eu-shop/deployment/b\n  shop/deployment/c, there eu-shop/deployment/c\n" +
+		"workspace ws-a:\n  shop/deployment/a, there eu-shop/deployment/a\n"
+	if diff := cmp.Diff(want, RemainsText(remains, 3)); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if got := RemainsText(remains, 1); !strings.HasSuffix(got, "shop/deployment/b\nand 2 more; -o json lists all\n") {
+		t.Errorf("one of three gives\n%s", got)
+	}
+	same := RemainOf(&metav1.ObjectMeta{Namespace: "shop", Name: "a"}, "Job", "ws", "east", v1alpha1.TransformRule{})
+	if got := RemainsText([]Remain{same}, 9); got != "workspace ws:\n  shop/job/a\n" {
+		t.Errorf("without a rule: %q", got)
+	}
+}
+
+func TestWhyThere(t *testing.T) {
+	cases := map[string]struct {
+		obj  *unstructured.Unstructured
+		want string
+	}{
+		"NotAsked":    {deployment(placed("east")), "it has not been asked to leave yet"},
+		"Kept":        {deployment(placed("east"), annotated(v1alpha1.PlacementAnnotation, `{"by":"default","clusters":{"east":"`+v1alpha1.ReasonKept+`"},"message":"short of one"}`)), "stays until it is available elsewhere: short of one"},
+		"Asked":       {deployment(placed("east"), leaving("east")), "its syncer was asked to remove the copy at 2026-08-01T11:00:00Z, and has not yet"},
+		"CannotLeave": {deployment(reported("east", 0, refused), leaving("east")), "Forbidden: quota exceeded"},
+		"Deleted":     {deployment(held("east")), "its syncer has not removed the copy yet"},
+	}
+	for name, tc := range cases {
+		if got := WhyThere(tc.obj, "east"); got != tc.want {
+			t.Errorf("%s: got %q, want %q", name, got, tc.want)
+		}
+	}
+	if !IsHeldBy(deployment(held("east")), "east") || IsHeldBy(deployment(placed("west")), "east") {
+		t.Error("a finalizer holds, and another cluster's label does not")
+	}
+}
