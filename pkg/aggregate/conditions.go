@@ -23,6 +23,7 @@ const (
 const (
 	reasonNoClusters    = "NoClusters"
 	reasonNotReported   = "NotReported"
+	reasonSilent        = "ClusterSilent"
 	reasonInvalidReport = "InvalidReport"
 	reasonSynced        = "Synced"
 	reasonMerged        = "Merged"

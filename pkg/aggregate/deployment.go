@@ -46,8 +46,11 @@ func holdDeployment(m *merge) {
 	m.set(replicas, max(m.get(replicas), m.get(updatedReplicas)+1))
 }
 
-// addUnavailable sums what the clusters lack; one that has not reported lacks all.
+// addUnavailable sums what the clusters lack; one that is not heard of lacks all.
 func addUnavailable(m *merge) {
-	unknown := int64(count(m.shown, isUnknown))
-	m.set(unavailableReplicas, clamp(sum(m.shown, unavailableReplicas, every)+unknown*m.replicas()))
+	lacking := sum(m.shown, unavailableReplicas, every)
+	for _, cluster := range clustersOf(m.shown, isUnknown) {
+		lacking += m.share(cluster)
+	}
+	m.set(unavailableReplicas, clamp(lacking))
 }

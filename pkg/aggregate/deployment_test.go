@@ -96,11 +96,18 @@ func placement(clusters []string) map[string]string {
 // with its strategy.
 func mergeInto(t *testing.T, object any, now metav1.Time) string {
 	t.Helper()
+	return mergeWith(t, object, Input{Now: now})
+}
+
+// mergeWith is mergeInto with what else there is to say.
+func mergeWith(t *testing.T, object any, in Input) string {
+	t.Helper()
 	content, err := runtime.DefaultUnstructuredConverter.ToUnstructured(object)
 	if err != nil {
 		t.Fatal(err)
 	}
-	status, problem := Status(Input{Object: &unstructured.Unstructured{Object: content}, Now: now})
+	in.Object = &unstructured.Unstructured{Object: content}
+	status, problem := Status(in)
 	content["status"] = status
 	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(content, object); err != nil {
 		t.Fatalf("the merged status is none of the kind: %v\n%v", err, status)

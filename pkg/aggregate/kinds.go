@@ -22,6 +22,9 @@ type rules struct {
 	// not rolled out. hold then keeps kubectl from concluding "done".
 	isDone func(*merge, observation) bool
 	hold   func(*merge)
+	// ends are the conditions of a kind that comes to an end, whatever happens to its
+	// cluster then.
+	ends []string
 	// extend adds what is neither counter nor condition; nil for nothing.
 	extend func(*merge)
 	// hasUpdateTime is whether the kind's conditions have a lastUpdateTime.
@@ -83,6 +86,7 @@ var kinds = map[schema.GroupKind]rules{
 		sums:       []string{"active", "ready", "succeeded", "failed", "terminating"},
 		observes:   never,
 		conditions: []func(*merge) *condition{everywhere("SuccessCriteriaMet"), everywhere("Complete"), anywhere("FailureTarget"), anywhere("Failed"), everywhere("Suspended")},
+		ends:       []string{"Complete", "Failed"},
 		extend:     addJobTimes,
 	},
 	// The runs that a CronJob has `active` are objects of a cluster: what they refer to

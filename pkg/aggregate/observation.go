@@ -1,9 +1,13 @@
 package aggregate
 
 import (
+	"encoding/json"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
 )
@@ -43,7 +47,35 @@ func observeOne(in Input, rules rules, cluster string) observation {
 	if err != nil {
 		return observation{cluster: cluster, unknown: err.Error(), reason: reasonInvalidReport}
 	}
-	return observation{cluster: cluster, report: report, current: isApplied(in, report) && isObserved(rules, report)}
+	if in.Silent != nil && !hasEnded(rules, report) {
+		if since := in.Silent(cluster); since != "" {
+			return observation{cluster: cluster, unknown: since, reason: reasonSilent}
+		}
+	}
+	current := isApplied(in, report) && isObserved(rules, report) && isDivided(in)
+	return observation{cluster: cluster, report: report, current: current}
+}
+
+// hasEnded tells of a Job that has come to its end: what was reported of it stays true.
+func hasEnded(rules rules, report v1alpha1.Report) bool {
+	return slices.ContainsFunc(rules.ends, func(conditionType string) bool {
+		c, ok := report.Condition(conditionType)
+		return ok && c.Status == metav1.ConditionTrue
+	})
+}
+
+// isDivided tells whether the clusters' shares, if the replicas are divided, are those
+// of the present spec.replicas: after it has changed, the scheduler has yet to divide
+// it, and a cluster that has taken up the generation may still run its former share.
+func isDivided(in Input) bool {
+	annotations := in.Object.GetAnnotations()
+	divides := func(cluster string) bool { _, ok := annotations[v1alpha1.ReplicasAnnotation(cluster)]; return ok }
+	if !slices.ContainsFunc(placedClusters(in), divides) {
+		return true
+	}
+	var reason v1alpha1.PlacementReason
+	err := json.Unmarshal([]byte(annotations[v1alpha1.PlacementAnnotation]), &reason)
+	return err == nil && reason.Replicas != nil && *reason.Replicas == specReplicas(in)
 }
 
 // isApplied tells whether the copy was made from the object as it is now.

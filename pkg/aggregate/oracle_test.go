@@ -3,6 +3,7 @@ package aggregate
 import (
 	"fmt"
 	"math/rand/v2"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -50,8 +51,14 @@ type fleet struct {
 	upstream *appsv1.Deployment
 	// local holds each placed cluster's own Deployment, nil before it is there.
 	local map[string]*appsv1.Deployment
-	// applied is the upstream generation that each local one was made from.
+	// applied is the upstream generation that each local one was made from, inputs what
+	// else it was made from: its share.
 	applied map[string]int64
+	inputs  map[string]string
+	// divided is whether the clusters share the replicas, silent are those of them that
+	// are not heard of.
+	divided bool
+	silent  map[string]bool
 }
 
 func newFleet(random *rand.Rand) *fleet {
@@ -64,6 +71,9 @@ func newFleet(random *rand.Rand) *fleet {
 		},
 		local:   map[string]*appsv1.Deployment{},
 		applied: map[string]int64{},
+		inputs:  map[string]string{},
+		divided: random.IntN(2) == 0,
+		silent:  map[string]bool{},
 	}
 	for range 1 + random.IntN(3) {
 		f.join()
@@ -89,7 +99,7 @@ func (f *fleet) any() string {
 
 // step lets one thing happen, as it may in any order.
 func (f *fleet) step() {
-	steps := []func(){f.join, f.leave, f.change, f.apply, f.observe, f.observe, f.progress, f.progress, f.progress, f.progress, f.fail, f.loseAPod}
+	steps := []func(){f.join, f.leave, f.change, f.apply, f.observe, f.observe, f.progress, f.progress, f.progress, f.progress, f.fail, f.loseAPod, f.divide, f.divide, f.fallSilent, f.speak, f.speak}
 	steps[f.random.IntN(len(steps))]()
 }
 
@@ -97,6 +107,7 @@ func (f *fleet) join() {
 	cluster := []string{"east", "north", "south", "west"}[f.random.IntN(4)]
 	if _, placed := f.local[cluster]; !placed {
 		f.local[cluster], f.applied[cluster] = nil, 0
+		f.divide()
 	}
 }
 
@@ -105,9 +116,61 @@ func (f *fleet) leave() {
 		cluster := f.any()
 		delete(f.local, cluster)
 		delete(f.applied, cluster)
+		delete(f.silent, cluster)
 		delete(f.upstream.Annotations, v1alpha1.StatusAnnotation(cluster))
+		delete(f.upstream.Annotations, v1alpha1.ReplicasAnnotation(cluster))
+		f.divide()
 	}
 }
+
+// divide is the scheduler's: it comes some time after the number has changed, and
+// together with a change of clusters.
+func (f *fleet) divide() {
+	if !f.divided {
+		return
+	}
+	left, placed := *f.upstream.Spec.Replicas, f.placed()
+	for i, cluster := range placed {
+		share := left
+		if i < len(placed)-1 {
+			share = f.random.Int32N(left + 1)
+		}
+		left -= share
+		f.upstream.Annotations[v1alpha1.ReplicasAnnotation(cluster)] = strconv.Itoa(int(share))
+	}
+	f.upstream.Annotations[v1alpha1.PlacementAnnotation] = fmt.Sprintf(`{"by":"placement p","replicas":%d}`, *f.upstream.Spec.Replicas)
+}
+
+// isDivided tells whether the shares add up to the number that is wanted.
+func (f *fleet) isDivided() bool {
+	total := int32(0)
+	for _, cluster := range f.placed() {
+		total += f.share(cluster)
+	}
+	return !f.divided || total == *f.upstream.Spec.Replicas
+}
+
+func (f *fleet) share(cluster string) int32 {
+	share, err := strconv.Atoi(f.upstream.Annotations[v1alpha1.ReplicasAnnotation(cluster)])
+	if err != nil {
+		return *f.upstream.Spec.Replicas
+	}
+	return int32(share)
+}
+
+func (f *fleet) input(cluster string) string {
+	return f.upstream.Annotations[v1alpha1.ReplicasAnnotation(cluster)]
+}
+
+func (f *fleet) silence(cluster string) string {
+	if f.silent[cluster] {
+		return "silent since noon"
+	}
+	return ""
+}
+
+func (f *fleet) fallSilent() { f.silent[f.any()] = true }
+func (f *fleet) speak()      { delete(f.silent, f.any()) }
 
 // change is the user's: another image, or another number of replicas.
 func (f *fleet) change() {
@@ -125,10 +188,10 @@ func (f *fleet) apply() {
 		local = &appsv1.Deployment{}
 		f.local[cluster] = local
 	}
-	if f.applied[cluster] != f.upstream.Generation {
+	if f.applied[cluster] != f.upstream.Generation || f.inputs[cluster] != f.input(cluster) {
 		local.Generation++
-		local.Spec.Replicas = new(*f.upstream.Spec.Replicas)
-		f.applied[cluster] = f.upstream.Generation
+		local.Spec.Replicas = new(f.share(cluster))
+		f.applied[cluster], f.inputs[cluster] = f.upstream.Generation, f.input(cluster)
 	}
 }
 
@@ -203,6 +266,7 @@ func (f *fleet) report(t *testing.T) {
 			continue
 		}
 		report := reportOf(cluster, f.applied[cluster], local)
+		report.Inputs = f.inputs[cluster]
 		encoded, err := report.Encode()
 		if err != nil {
 			t.Fatalf("encoding: %v", err)
@@ -240,12 +304,12 @@ func reportOf(cluster string, generation int64, local *appsv1.Deployment) v1alph
 // as far as the reports tell: done when all are, failed when one is.
 func (f *fleet) expected(t *testing.T) verdict {
 	t.Helper()
-	conclusion, observed := done, true
+	conclusion, observed := done, f.isDivided()
 	for _, cluster := range f.placed() {
 		value, reported := f.upstream.Annotations[v1alpha1.StatusAnnotation(cluster)]
 		report, err := v1alpha1.ParseReport(cluster, value)
 		if !reported || err != nil || report.Generation != f.upstream.Generation ||
-			report.LocalObservedGeneration < report.LocalGeneration {
+			report.LocalObservedGeneration < report.LocalGeneration || report.Inputs != f.input(cluster) || f.silent[cluster] {
 			observed = false
 			continue
 		}
@@ -291,7 +355,7 @@ func TestKubectlConcludesFromTheMergedStatusWhatItWouldFromEveryCluster(t *testi
 			f.report(t)
 			before := f.upstream.Status.ObservedGeneration
 			f.upstream.Labels = placement(f.placed())
-			mergeInto(t, f.upstream, metav1.Unix(int64(step), 0))
+			mergeWith(t, f.upstream, Input{Now: metav1.Unix(int64(step), 0), Inputs: f.input, Silent: f.silence})
 			got, want := kubectl(t, f.upstream), f.expected(t)
 			// While one cluster has failed and another has not observed yet, kubectl
 			// may have to wait for the generation first.

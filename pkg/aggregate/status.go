@@ -24,6 +24,11 @@ type Input struct {
 	// Inputs returns what else than the generation shapes a cluster's copy at
 	// present, as the cluster's report is to name it; nil when nothing does.
 	Inputs func(cluster string) string
+	// Silent says, for people, that nothing is heard of a cluster, and since when, empty
+	// of one that is heard of: what it last reported does not count. Nil when all are.
+	Silent func(cluster string) string
+	// Strategy is the strategy of an object that names none; empty for union.
+	Strategy string
 	// Problems are what the hub itself finds wrong with the object, such as a missing
 	// ConfigMap that its pods need: the condition Synced is false with the first
 	// reason, and its message begins with the first few of them, in their order, as
@@ -41,7 +46,7 @@ type Input struct {
 // user, what was wrong with the annotation; empty if nothing.
 func Status(in Input) (status map[string]any, problem string) {
 	rules, known := kinds[in.Object.GroupVersionKind().GroupKind()]
-	chosen, problem := strategyOf(in.Object)
+	chosen, problem := strategyOf(in)
 	placed := observe(in, rules)
 
 	m := merge{in: in, rules: rules, strategy: chosen, placed: placed, shown: chosen.show(placed), status: map[string]any{}}
@@ -95,19 +100,30 @@ func (m *merge) get(counter string) int64 {
 	return value
 }
 
-// replicas is spec.replicas, that of each cluster; 1 when it is not given.
-func (m *merge) replicas() int64 {
-	replicas, found, err := unstructured.NestedInt64(m.in.Object.Object, "spec", "replicas")
+// replicas is spec.replicas, that of each cluster unless they are divided.
+func (m *merge) replicas() int64 { return specReplicas(m.in) }
+
+// specReplicas returns spec.replicas; 1 when it is not given.
+func specReplicas(in Input) int64 {
+	replicas, found, err := unstructured.NestedInt64(in.Object.Object, "spec", "replicas")
 	if !found || err != nil {
 		return 1
 	}
 	return replicas
 }
 
+// share is how many of the replicas a cluster is to run.
+func (m *merge) share(cluster string) int64 {
+	if share, divided, err := v1alpha1.Share(m.in.Object.GetAnnotations(), cluster); divided && err == nil {
+		return share
+	}
+	return m.replicas()
+}
+
 // wanted is how many replicas a cluster's copy asks for.
 func (m *merge) wanted(o observation) int64 {
 	if o.report.Replicas == nil {
-		return m.replicas()
+		return m.share(o.cluster)
 	}
 	return *o.report.Replicas
 }

@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"slices"
 
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
 )
 
@@ -28,10 +26,10 @@ var strategies = map[string]strategy{
 
 // strategyOf returns the strategy that the object asks for. One that does not
 // exist gives the default, and a message for the user.
-func strategyOf(object *unstructured.Unstructured) (chosen strategy, problem string) {
-	name, named := object.GetAnnotations()[v1alpha1.StatusStrategyAnnotation]
+func strategyOf(in Input) (chosen strategy, problem string) {
+	name, named := in.Object.GetAnnotations()[v1alpha1.StatusStrategyAnnotation]
 	if !named {
-		name = v1alpha1.StatusStrategyUnion
+		name = cmp.Or(in.Strategy, v1alpha1.StatusStrategyUnion)
 	}
 	chosen, known := strategies[name]
 	if known {

@@ -74,6 +74,11 @@ func (r reference) prune(value any, found func(Reference)) any {
 	return kept
 }
 
+// whole keeps a value as it is.
+type whole struct{}
+
+func (whole) prune(value any, _ func(Reference)) any { return value }
+
 // mapAt returns the object at the path, without a copy; nil when there is none.
 func mapAt(object map[string]any, path ...string) map[string]any {
 	for _, name := range path {

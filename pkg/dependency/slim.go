@@ -7,7 +7,7 @@ import (
 
 // Slim drops from the object, in place, most of what neither References nor Follows
 // nor the merging of statuses looks at, so that caches need not hold it: of pod
-// templates all but labels and references, the data of ConfigMaps and Secrets, what
+// templates all but labels, references and what they request, the data of ConfigMaps and Secrets, what
 // `kubectl apply` and the API server note of who wrote what. Every other field stays,
 // the rest of the spec among them. References and Follows say the same of the object
 // as before.

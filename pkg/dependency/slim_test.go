@@ -48,7 +48,7 @@ status: {replicas: 3, conditions: [{type: Available, status: "True"}]}
 func TestSlimKeepsWhatIsLookedAt(t *testing.T) {
 	cases := map[string]struct{ reason, obj, want string }{
 		"AWorkload": {
-			reason: "of the template there are labels and references, of the rest there is all",
+			reason: "of the template there are labels, references and what it requests, of the rest there is all",
 			obj:    rich,
 			want: `
 apiVersion: apps/v1
@@ -66,6 +66,7 @@ spec:
       containers:
       - env: [{valueFrom: {secretKeyRef: {name: s, optional: true}}}]
         envFrom: [{configMapRef: {name: env}}]
+        resources: {limits: {cpu: 1}}
       volumes:
       - configMap: {name: files}
       - persistentVolumeClaim: {claimName: data}

@@ -28,7 +28,8 @@ func podTemplate(object map[string]any, path []string) map[string]any {
 	return template
 }
 
-// pruneTemplate returns what of a pod template is looked at: labels and references.
+// pruneTemplate returns what of a pod template is looked at: labels, references and
+// what it requests.
 // It tells found of the references.
 func pruneTemplate(template map[string]any, found func(Reference)) map[string]any {
 	return map[string]any{
@@ -90,6 +91,7 @@ var podSpec = fields{
 	"ephemeralContainers": each{container},
 	"imagePullSecrets":    pullSecrets,
 	"volumes":             each{volume},
+	"overhead":            whole{},
 }
 
 var pullSecrets = each{reference{resource: secrets, field: nameField, tolerated: true}}
@@ -101,6 +103,8 @@ var (
 )
 
 var container = fields{
+	// What a pod requests says how many of them a cluster has room for.
+	"resources": whole{},
 	"env": each{fields{"valueFrom": fields{
 		"configMapKeyRef": configMapName,
 		"secretKeyRef":    secretName,

@@ -1,6 +1,7 @@
 package syncer
 
 import (
+	"maps"
 	"reflect"
 	"strings"
 
@@ -12,10 +13,13 @@ import (
 )
 
 // stripUpstream returns a transform that leaves of an upstream object what this
-// cluster's syncer looks at: not its status, not who owns its fields, and not the
-// reports of others.
+// cluster's syncer looks at: not its status, not who owns its fields, not the reports
+// of others, nor why it is placed.
 func stripUpstream(cluster string) cache.TransformFunc {
 	own := v1alpha1.StatusAnnotation(cluster)
+	isOthers := func(key, _ string) bool {
+		return key == v1alpha1.PlacementAnnotation || strings.HasPrefix(key, v1alpha1.StatusAnnotationPrefix) && key != own
+	}
 	return func(obj any) (any, error) {
 		upstreamObj, ok := obj.(*unstructured.Unstructured)
 		if !ok {
@@ -24,11 +28,7 @@ func stripUpstream(cluster string) cache.TransformFunc {
 		upstreamObj.SetManagedFields(nil)
 		delete(upstreamObj.Object, "status")
 		annotations := upstreamObj.GetAnnotations()
-		for key := range annotations {
-			if strings.HasPrefix(key, v1alpha1.StatusAnnotationPrefix) && key != own {
-				delete(annotations, key)
-			}
-		}
+		maps.DeleteFunc(annotations, isOthers)
 		upstreamObj.SetAnnotations(annotations)
 		return upstreamObj, nil
 	}

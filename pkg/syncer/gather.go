@@ -19,6 +19,7 @@ import (
 // Reasons of the problems that keep a copy from being made.
 const (
 	reasonBadOverride = "InvalidOverride"
+	reasonBadShare    = "InvalidShare"
 	reasonNotServed   = "NotServed"
 	reasonDependency  = "DependencyNotReady"
 )
@@ -67,8 +68,13 @@ func isSettled(st state, remembered memory) bool {
 		remembered.settledState == transform.Fingerprint(st.downstreamObj)
 }
 
-// transform makes the desired copy, or says what is wrong with the user's override.
+// transform makes the desired copy, or says what is wrong with the share of the replicas
+// or with the user's override.
 func (s *Syncer) transform(st *state, rule v1alpha1.TransformRule) error {
+	if _, _, bad := v1alpha1.Share(st.upstreamObj.GetAnnotations(), s.cluster); bad != nil {
+		st.broken = &v1alpha1.Problem{Reason: reasonBadShare, Message: bad.Error()}
+		return nil //nolint:nilerr // it is told to the user
+	}
 	desired, err := transform.Desired(transform.Input{
 		Object:       st.upstreamObj,
 		Origin:       st.origin,
@@ -90,8 +96,18 @@ func (s *Syncer) isScaledElsewhere(st state) bool {
 	if st.downstreamObj == nil {
 		return false
 	}
-	replicas, found, err := unstructured.NestedInt64(st.upstreamObj.Object, "spec", "replicas")
-	return found && err == nil && isScaledElsewhere(st.downstreamObj, replicas, s.copies.isScaled(st.downstreamObj))
+	replicas, found := replicasFor(st.upstreamObj, s.cluster)
+	return found && isScaledElsewhere(st.downstreamObj, replicas, s.copies.isScaled(st.downstreamObj))
+}
+
+// replicasFor returns how many replicas kcp wants of an object on the cluster, and
+// whether it says so.
+func replicasFor(upstreamObj *unstructured.Unstructured, cluster string) (replicas int64, found bool) {
+	if share, divided, err := v1alpha1.Share(upstreamObj.GetAnnotations(), cluster); divided {
+		return share, err == nil
+	}
+	replicas, found, err := unstructured.NestedInt64(upstreamObj.Object, "spec", "replicas")
+	return replicas, found && err == nil
 }
 
 // hasRun tells of a Job whether it has come to its end here, as we have reported, or

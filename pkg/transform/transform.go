@@ -33,12 +33,13 @@ type Input struct {
 // Desired returns the copy that the cluster named by the origin is to have, as the
 // body of a server-side apply. In this order: what belongs to the upstream server,
 // to kcp or to tmc is left out; then what only a cluster can own; the cluster's rule
-// is applied; spec.replicas is left out if asked for; the user's override for the
-// cluster is applied; and the copy is stamped with its origin. All other fields are
-// kept as they are, unknown ones included. The copy shares no memory with the input.
+// is applied; spec.replicas becomes the cluster's share where they are divided, or is
+// left out if asked for; the user's override for the cluster is applied; and the copy
+// is stamped with its origin. All other fields are kept as they are, unknown ones
+// included. The copy shares no memory with the input.
 //
-// It fails when labels or annotations are none, when the override fails (with an
-// OverrideError), and when the object cannot be encoded. The copy of a namespace is
+// It fails when labels or annotations are none, when the share is no number, when the
+// override fails (with an OverrideError), and when the object cannot be encoded. The copy of a namespace is
 // that of DesiredNamespace.
 func Desired(in Input) (*unstructured.Unstructured, error) {
 	if isNamespace(in.Object) {
@@ -50,8 +51,8 @@ func Desired(in Input) (*unstructured.Unstructured, error) {
 	}
 	removeOwned(desired)
 	applyRule(desired, in.Rule, in.Origin.Workspace)
-	if in.OmitReplicas {
-		unstructured.RemoveNestedField(desired.Object, "spec", "replicas")
+	if err := applyShare(desired, in); err != nil {
+		return nil, err
 	}
 	if err := applyOverride(desired, in); err != nil {
 		return nil, err
@@ -61,6 +62,19 @@ func Desired(in Input) (*unstructured.Unstructured, error) {
 		return nil, err
 	}
 	return desired, nil
+}
+
+// applyShare sets what of the replicas the cluster is to run.
+func applyShare(desired *unstructured.Unstructured, in Input) error {
+	if in.OmitReplicas {
+		unstructured.RemoveNestedField(desired.Object, "spec", "replicas")
+		return nil
+	}
+	share, divided, err := v1alpha1.Share(in.Object.GetAnnotations(), in.Origin.Cluster)
+	if err != nil || !divided {
+		return err
+	}
+	return unstructured.SetNestedField(desired.Object, share, "spec", "replicas")
 }
 
 // strip returns the user's part of the object under the name that its copy has.
@@ -150,7 +164,7 @@ func Inputs(upstreamObj *unstructured.Unstructured, cluster string) string {
 		usersOwn(upstreamObj.GetLabels()),
 		usersOwn(annotations),
 		annotations[v1alpha1.OverrideAnnotationPrefix+cluster],
-		annotations[v1alpha1.ReplicasAnnotationPrefix+cluster],
+		annotations[v1alpha1.ReplicasAnnotation(cluster)],
 	})
 	if err != nil {
 		return "" // cannot be: these are maps of strings
