@@ -17,11 +17,14 @@ import (
 	"k8s.io/client-go/tools/leaderelection/resourcelock"
 	"k8s.io/klog/v2"
 
+	"github.com/kcp-dev/logicalcluster/v3"
+
 	"github.com/kcp-tmc/tmc/pkg/aggregator"
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
 	"github.com/kcp-tmc/tmc/pkg/dependency"
 	"github.com/kcp-tmc/tmc/pkg/inventory"
 	"github.com/kcp-tmc/tmc/pkg/kcp"
+	"github.com/kcp-tmc/tmc/pkg/registry"
 	"github.com/kcp-tmc/tmc/pkg/scheduler"
 )
 
@@ -36,6 +39,9 @@ type hub struct {
 	config     hubConfig
 	upstream   *kcp.Upstream
 	recorder   *kcp.Recorder
+	registry   *registry.Registry
+	relations  *inventory.Inventory
+	paths      *inventory.Paths
 	scheduler  *scheduler.Scheduler
 	aggregator *aggregator.Aggregator
 }
@@ -45,7 +51,7 @@ func newHub(config hubConfig) (*hub, error) {
 		Config:            config.kcp,
 		ProviderWorkspace: config.providerWorkspace,
 		Export:            v1alpha1.APIExportName,
-		Want:              func(r kcp.Resource) bool { return v1alpha1.IsWatched(r.GroupResource(), r.Namespaced) },
+		Want:              func(r kcp.Resource) bool { return v1alpha1.IsWatchedByHub(r.GroupResource(), r.Namespaced) },
 		Indexers:          inventory.Indexers(),
 		Transform:         strip,
 		FieldManager:      v1alpha1.ControllerFieldManager,
@@ -56,27 +62,69 @@ func newHub(config hubConfig) (*hub, error) {
 	h := &hub{config: config, upstream: upstream}
 	h.recorder = kcp.NewRecorder(upstream, v1alpha1.ControllerFieldManager)
 	notices := kcp.NewNotices(h.recorder)
-	relations := inventory.New(upstream)
-	h.scheduler = scheduler.New(scheduler.Config{
-		Upstream:  upstream,
-		Inventory: relations,
-		Notices:   notices,
-		Clusters:  config.clusters,
-		Default:   config.defaultPlacement,
+	h.relations = inventory.New(upstream)
+	h.registry, err = registry.New(registry.Config{
+		KCP:               config.kcp,
+		ProviderWorkspace: config.providerWorkspace,
+		SilentAfter:       config.silentAfter,
+		Placed:            placed{h},
+		OnChange:          h.onCluster,
 	})
-	h.aggregator = aggregator.New(upstream, relations, notices)
+	if err != nil {
+		return nil, err
+	}
+	h.paths = inventory.NewPaths(config.kcp, func(workspace logicalcluster.Name) { h.scheduler.OnWorkspace(workspace) })
+	h.scheduler = scheduler.New(scheduler.Config{
+		Upstream:      upstream,
+		Inventory:     h.relations,
+		Notices:       notices,
+		Registry:      h.registry,
+		Paths:         h.paths,
+		Default:       config.defaultPlacement,
+		FailoverAfter: config.failoverAfter,
+	})
+	h.aggregator = aggregator.New(upstream, h.relations, h.registry, notices)
+	upstream.Handle(h.paths.OnUpstream)
 	upstream.Handle(h.scheduler.OnUpstream)
 	upstream.Handle(h.aggregator.OnUpstream)
 	return h, nil
 }
 
-func (h *hub) hasSynced() bool { return h.upstream.HasSynced() }
+func (h *hub) hasSynced() bool { return h.upstream.HasSynced() && h.registry.HasSynced() }
+
+// onCluster hands on that a cluster has changed.
+func (h *hub) onCluster(cluster string) {
+	h.scheduler.OnCluster(cluster)
+	h.aggregator.OnCluster(cluster)
+}
+
+// placed is what the registry needs to know of what is on clusters.
+type placed struct{ *hub }
+
+// HasSynced tells whether all of kcp has been read.
+func (p placed) HasSynced() bool { return p.upstream.HasSynced() }
+
+// Keys returns what is on a cluster.
+func (p placed) Keys(cluster string) []kcp.ObjectKey {
+	var keys []kcp.ObjectKey
+	p.relations.EachOn(cluster, func(key kcp.ObjectKey, _ *unstructured.Unstructured) { keys = append(keys, key) })
+	return keys
+}
+
+// Release takes everything of a cluster off an object.
+func (p placed) Release(ctx context.Context, key kcp.ObjectKey, cluster string) error {
+	return p.scheduler.Release(ctx, key, cluster)
+}
 
 // run watches from the start, so that a standby takes over with warm caches, and
 // works while it leads.
 func (h *hub) run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return h.upstream.Run(ctx) })
+	group.Go(func() error {
+		h.registry.Run(ctx)
+		return nil
+	})
 	group.Go(func() error {
 		klog.FromContext(ctx).Info("Waiting for kcp")
 		if !cache.WaitForCacheSync(ctx.Done(), h.hasSynced) {
@@ -96,6 +144,8 @@ func (h *hub) work(ctx context.Context) {
 	klog.FromContext(ctx).Info("Placing and aggregating", "workers", h.config.workers)
 	h.recorder.Start(ctx)
 	var running sync.WaitGroup
+	running.Go(func() { h.paths.Run(ctx) })
+	running.Go(func() { h.registry.Work(ctx) })
 	running.Go(func() { h.scheduler.Run(ctx, h.config.workers) })
 	running.Go(func() { h.aggregator.Run(ctx, h.config.workers) })
 	running.Wait()

@@ -19,7 +19,7 @@ func main() {
 func newCommand() *cobra.Command {
 	opts := newOptions()
 	command := daemon.Program{
-		Use:   "tmc-controller --kcp-kubeconfig FILE --clusters NAME,NAME",
+		Use:   "tmc-controller --kcp-kubeconfig FILE",
 		Short: "Place workloads of kcp workspaces on clusters, and merge what the clusters report",
 		Long: "tmc-controller runs next to kcp. It decides which clusters run a workload, and merges the\n" +
 			"reports of their syncers into the workload's status. It never connects to a cluster.",
@@ -41,6 +41,6 @@ func (o *options) start(ctx context.Context) (run func(context.Context) error, r
 	if err != nil {
 		return nil, nil, err
 	}
-	klog.FromContext(ctx).Info("Starting tmc-controller", "version", version.Get().GitVersion, "kcp", config.kcp.Host, "clusters", config.clusters)
+	klog.FromContext(ctx).Info("Starting tmc-controller", "version", version.Get().GitVersion, "kcp", config.kcp.Host)
 	return h.run, h.hasSynced, nil
 }

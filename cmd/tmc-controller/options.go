@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -20,7 +19,8 @@ import (
 // options are the flags.
 type options struct {
 	common           *daemon.Options
-	clusters         []string
+	silentAfter      time.Duration
+	failoverAfter    time.Duration
 	defaultPlacement string
 	leaderElect      bool
 	lease            leaseDurations
@@ -34,6 +34,8 @@ type leaseDurations struct {
 func newOptions() *options {
 	return &options{
 		common:           daemon.NewOptions(),
+		silentAfter:      40 * time.Second,
+		failoverAfter:    5 * time.Minute,
 		defaultPlacement: string(placement.DefaultAll),
 		leaderElect:      true,
 		lease:            leaseDurations{lease: 15 * time.Second, renew: 10 * time.Second, retry: 2 * time.Second},
@@ -41,7 +43,8 @@ func newOptions() *options {
 }
 
 func (o *options) addFlags(flags *pflag.FlagSet) {
-	flags.StringSliceVar(&o.clusters, "clusters", o.clusters, "Names of the clusters that there are, separated by commas. Required.")
+	flags.DurationVar(&o.silentAfter, "cluster-silent-after", o.silentAfter, "How long nothing may be heard of a cluster before it no longer counts as available. It should be several times the syncers' --heartbeat-interval.")
+	flags.DurationVar(&o.failoverAfter, "failover-after", o.failoverAfter, "How long a cluster may be silent before what may be elsewhere is placed elsewhere. Tolerations of the taint "+v1alpha1.TaintUnreachable+" say otherwise for a placement.")
 	flags.StringVar(&o.defaultPlacement, "default-placement", o.defaultPlacement, "Where workloads go that name no clusters: \"all\" or \"none\".")
 	flags.BoolVar(&o.leaderElect, "leader-elect", o.leaderElect, "Work only while holding a lease in the provider workspace, so that several replicas can run.")
 	flags.DurationVar(&o.lease.lease, "leader-elect-lease-duration", o.lease.lease, "How long a lease is valid that is not renewed.")
@@ -52,13 +55,11 @@ func (o *options) addFlags(flags *pflag.FlagSet) {
 // validate returns all that is wrong with the flags, naming each.
 func (o *options) validate() error {
 	var errs []error
-	if len(o.clusters) == 0 {
-		errs = append(errs, errors.New("--clusters is required: the names of the clusters, separated by commas"))
+	if o.silentAfter <= 0 {
+		errs = append(errs, fmt.Errorf("--cluster-silent-after: %s, expected more than 0", o.silentAfter))
 	}
-	for _, name := range o.clusters {
-		if err := v1alpha1.ValidateClusterName(name); err != nil {
-			errs = append(errs, fmt.Errorf("--clusters: %w", err))
-		}
+	if o.failoverAfter < 0 {
+		errs = append(errs, fmt.Errorf("--failover-after: %s, expected 0 or more", o.failoverAfter))
 	}
 	if byDefault := placement.Default(o.defaultPlacement); byDefault != placement.DefaultAll && byDefault != placement.DefaultNone {
 		errs = append(errs, fmt.Errorf("--default-placement: %q, expected %q or %q", o.defaultPlacement, placement.DefaultAll, placement.DefaultNone))
@@ -73,7 +74,8 @@ func (o *options) validate() error {
 type hubConfig struct {
 	kcp               *rest.Config
 	providerWorkspace logicalcluster.Path
-	clusters          []string
+	silentAfter       time.Duration
+	failoverAfter     time.Duration
 	defaultPlacement  placement.Default
 	workers           int
 	leaderElect       bool
@@ -89,7 +91,8 @@ func (o *options) complete() (hubConfig, error) {
 	return hubConfig{
 		kcp:               config,
 		providerWorkspace: logicalcluster.NewPath(o.common.ProviderWorkspace),
-		clusters:          slices.Compact(slices.Sorted(slices.Values(o.clusters))),
+		silentAfter:       o.silentAfter,
+		failoverAfter:     o.failoverAfter,
 		defaultPlacement:  placement.Default(o.defaultPlacement),
 		workers:           o.common.Workers,
 		leaderElect:       o.leaderElect,

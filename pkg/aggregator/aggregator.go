@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"strings"
 	"time"
 
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
@@ -23,6 +24,7 @@ import (
 	"github.com/kcp-tmc/tmc/pkg/dependency"
 	"github.com/kcp-tmc/tmc/pkg/inventory"
 	"github.com/kcp-tmc/tmc/pkg/kcp"
+	"github.com/kcp-tmc/tmc/pkg/placement"
 	"github.com/kcp-tmc/tmc/pkg/transform"
 )
 
@@ -47,6 +49,7 @@ type upstream interface {
 	HasReadWorkspace(workspace logicalcluster.Name) bool
 	Resources() map[schema.GroupVersionResource]kcp.Resource
 	Cached(key kcp.ObjectKey) *unstructured.Unstructured
+	EachIn(workspace logicalcluster.Name, namespace string, visit func(kcp.ObjectKey, *unstructured.Unstructured))
 	Patch(ctx context.Context, key kcp.ObjectKey, patchType types.PatchType, patch []byte, subresources ...string) (*unstructured.Unstructured, error)
 }
 
@@ -56,10 +59,16 @@ type notices interface {
 	Forget(key kcp.ObjectKey)
 }
 
+// registry knows which clusters are heard of.
+type registry interface {
+	Silent(cluster string) string
+}
+
 // Aggregator merges reports into the status of upstream objects.
 type Aggregator struct {
 	upstream  upstream
 	inventory *inventory.Inventory
+	registry  registry
 	notices   notices
 	loop      *controller.Controller[kcp.ObjectKey]
 	// now is the clock; tests replace it.
@@ -67,21 +76,32 @@ type Aggregator struct {
 }
 
 // New returns an Aggregator over the caches of upstream, of which the inventory says
-// how they relate. It tells users through notices what is wrong with their objects.
-func New(upstream upstream, inventory *inventory.Inventory, notices notices) *Aggregator {
-	a := &Aggregator{upstream: upstream, inventory: inventory, notices: notices, now: time.Now}
+// how they relate, and the registry which clusters count. It tells users through notices
+// what is wrong with their objects.
+func New(upstream upstream, inventory *inventory.Inventory, registry registry, notices notices) *Aggregator {
+	a := &Aggregator{upstream: upstream, inventory: inventory, registry: registry, notices: notices, now: time.Now}
 	a.loop = controller.New("aggregator", a.sync)
 	return a
 }
 
 // OnUpstream queues a changed object, and what needs it; it is a kcp.Handler.
 func (a *Aggregator) OnUpstream(key kcp.ObjectKey, oldObj, newObj *unstructured.Unstructured) {
+	if key.Resource.GroupResource() == v1alpha1.WorkloadPlacementsResource.GroupResource() {
+		// It may say how reports become a status.
+		a.upstream.EachIn(key.Workspace, key.Namespace, func(inside kcp.ObjectKey, _ *unstructured.Unstructured) { a.loop.Enqueue(inside) })
+		return
+	}
 	if newObj != nil {
 		a.loop.Enqueue(key)
 	}
 	if oldObj == nil || newObj == nil || !maps.Equal(oldObj.GetLabels(), newObj.GetLabels()) {
 		a.inventory.EachDependent(key, func(dependent kcp.ObjectKey, _ *unstructured.Unstructured) { a.loop.Enqueue(dependent) })
 	}
+}
+
+// OnCluster queues what is on a cluster that came, went or changed.
+func (a *Aggregator) OnCluster(cluster string) {
+	a.inventory.EachOn(cluster, func(key kcp.ObjectKey, _ *unstructured.Unstructured) { a.loop.Enqueue(key) })
 }
 
 // Run works until ctx ends and returns when all its work has.
@@ -91,7 +111,8 @@ func (a *Aggregator) sync(ctx context.Context, key kcp.ObjectKey) (time.Duration
 	if !a.upstream.HasReadWorkspace(key.Workspace) {
 		return readRetry, nil
 	}
-	if !a.upstream.Resources()[key.Resource].HasStatus || key.Resource == v1alpha1.NamespacesResource {
+	resource := a.upstream.Resources()[key.Resource]
+	if !resource.HasStatus || !v1alpha1.IsSynced(resource.GroupResource(), resource.Namespaced) {
 		return 0, nil // there is no status to write
 	}
 	upstreamObj := a.upstream.Cached(key)
@@ -108,6 +129,8 @@ func (a *Aggregator) sync(ctx context.Context, key kcp.ObjectKey) (time.Duration
 	merged, problem := aggregate.Status(aggregate.Input{
 		Object:   upstreamObj,
 		Inputs:   func(cluster string) string { return transform.Inputs(upstreamObj, cluster) },
+		Silent:   a.registry.Silent,
+		Strategy: a.strategy(key, upstreamObj),
 		Problems: a.missing(key, upstreamObj),
 		Now:      metav1.NewTime(a.now()),
 	})
@@ -117,6 +140,16 @@ func (a *Aggregator) sync(ctx context.Context, key kcp.ObjectKey) (time.Duration
 		return 0, nil
 	}
 	return 0, a.write(ctx, key, upstreamObj.GetUID(), present, merged)
+}
+
+// strategy returns how the reports become a status as the object's placement has it.
+func (a *Aggregator) strategy(key kcp.ObjectKey, upstreamObj *unstructured.Unstructured) string {
+	isWorkload := dependency.IsWorkload(upstreamObj.GroupVersionKind().GroupKind())
+	chosen, _, _ := placement.Of(a.inventory.Placements(key.Workspace, key.Namespace), upstreamObj, isWorkload)
+	if chosen == nil {
+		return ""
+	}
+	return strings.ToLower(string(chosen.Spec.StatusStrategy))
 }
 
 // missing returns a problem for each thing that the object cannot do without and

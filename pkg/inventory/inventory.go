@@ -24,17 +24,29 @@ const needsIndex = "needs"
 
 // Indexers are those that the caches must have.
 func Indexers() cache.Indexers {
-	return cache.Indexers{needsIndex: func(obj any) ([]string, error) {
+	return cache.Indexers{
+		needsIndex:      indexer(needsValues),
+		clusterIndex:    indexer(clusterValues),
+		placementsIndex: indexer(placementsValues),
+	}
+}
+
+func indexer(values func(*unstructured.Unstructured) []string) cache.IndexFunc {
+	return func(obj any) ([]string, error) {
 		upstreamObj, ok := obj.(*unstructured.Unstructured)
 		if !ok {
 			return nil, nil
 		}
-		var values []string
-		for _, reference := range dependency.References(upstreamObj) {
-			values = append(values, needsValue(logicalcluster.From(upstreamObj), reference.Resource, upstreamObj.GetNamespace(), reference.Name))
-		}
-		return values, nil
-	}}
+		return values(upstreamObj), nil
+	}
+}
+
+func needsValues(upstreamObj *unstructured.Unstructured) []string {
+	var values []string
+	for _, reference := range dependency.References(upstreamObj) {
+		values = append(values, needsValue(logicalcluster.From(upstreamObj), reference.Resource, upstreamObj.GetNamespace(), reference.Name))
+	}
+	return values
 }
 
 func needsValue(workspace logicalcluster.Name, resource schema.GroupResource, namespace, name string) string {

@@ -47,9 +47,19 @@ func (r *Recorder) Start(ctx context.Context) {
 // Warning records that something is wrong with the object; reason is CamelCase,
 // message for people.
 func (r *Recorder) Warning(upstreamObj *unstructured.Unstructured, reason, message string) {
+	r.record(upstreamObj, corev1.EventTypeWarning, reason, message)
+}
+
+// Normal records what has been done about the object; reason is CamelCase, message for
+// people.
+func (r *Recorder) Normal(upstreamObj *unstructured.Unstructured, reason, message string) {
+	r.record(upstreamObj, corev1.EventTypeNormal, reason, message)
+}
+
+func (r *Recorder) record(upstreamObj *unstructured.Unstructured, eventType, reason, message string) {
 	// The event itself tells the sink where it belongs.
 	workspace := map[string]string{logicalcluster.AnnotationKey: logicalcluster.From(upstreamObj).String()}
-	r.recorder.AnnotatedEventf(upstreamObj, workspace, corev1.EventTypeWarning, reason, "%s", message)
+	r.recorder.AnnotatedEventf(upstreamObj, workspace, eventType, reason, "%s", message)
 }
 
 // eventSink is a record.EventSink over all workspaces.

@@ -36,6 +36,11 @@ func (n *Notices) Warn(key ObjectKey, upstreamObj *unstructured.Unstructured, re
 	}
 }
 
+// Tell records an event about what has been done about an object.
+func (n *Notices) Tell(upstreamObj *unstructured.Unstructured, reason, message string) {
+	n.recorder.Normal(upstreamObj, reason, message)
+}
+
 // Forget drops what has been said of an object that is gone.
 func (n *Notices) Forget(key ObjectKey) {
 	n.mu.Lock()

@@ -38,7 +38,7 @@ func newSliceInformer(options Options) (cache.SharedIndexInformer, error) {
 			return endpointSlices.Watch(ctx, list)
 		},
 	}, &apisv1alpha1.APIExportEndpointSlice{}, 0, cache.Indexers{})
-	if err := informer.SetWatchErrorHandlerWithContext(explainWatchError("apiexportendpointslices", config.Host)); err != nil {
+	if err := informer.SetWatchErrorHandlerWithContext(ExplainWatchError("apiexportendpointslices", config.Host)); err != nil {
 		return nil, fmt.Errorf("informer for the endpoint slice %s: %w", options.Export, err)
 	}
 	return informer, nil

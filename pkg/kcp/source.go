@@ -139,7 +139,7 @@ func (s *source) run(ctx context.Context) {
 func (s *source) explain(ctx context.Context, err error, said string) string {
 	switch {
 	case err != nil && err.Error() != said:
-		explainWatchError("discovery", s.url)(ctx, nil, err)
+		ExplainWatchError("discovery", s.url)(ctx, nil, err)
 		return err.Error()
 	case err == nil && s.notServed != said:
 		klog.FromContext(ctx).Info(s.notServed, "url", s.url)
@@ -192,7 +192,7 @@ func (s *source) watch(ctx context.Context, resource Resource) error {
 	if err := informer.SetTransform(s.options.Transform); err != nil {
 		return err
 	}
-	if err := informer.SetWatchErrorHandlerWithContext(explainWatchError(gvr.GroupResource().String(), s.url)); err != nil {
+	if err := informer.SetWatchErrorHandlerWithContext(ExplainWatchError(gvr.GroupResource().String(), s.url)); err != nil {
 		return err
 	}
 	if _, err := informer.AddEventHandlerWithOptions(eventHandler(gvr, s.handle), cache.HandlerOptions{}); err != nil {

@@ -10,9 +10,9 @@ import (
 	"k8s.io/klog/v2"
 )
 
-// explainWatchError logs why something cannot be listed or watched at the moment,
+// ExplainWatchError returns what logs why something cannot be listed or watched at the moment,
 // and what to do about it. The informer goes on trying with back-off.
-func explainWatchError(what, url string) cache.WatchErrorHandlerWithContext {
+func ExplainWatchError(what, url string) cache.WatchErrorHandlerWithContext {
 	return func(ctx context.Context, _ *cache.Reflector, err error) {
 		logger := klog.FromContext(ctx).WithValues("resource", what, "url", url)
 		switch {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/sets"
@@ -22,32 +23,156 @@ const (
 	DefaultNone Default = "none"
 )
 
-// Decision says where an object is to be.
-type Decision struct {
-	// Clusters are sorted and without duplicates.
-	Clusters []string
-	// Follows is set when the object is where what needs it, or what it belongs
-	// with, is: nothing places the object itself.
-	Follows bool
-	// Problems say, for the user, which of the names asked for were not heeded
-	// and what was expected. They do not keep the other names from being.
-	Problems []string
+// Who decides, as v1alpha1.PlacementReason has it.
+const (
+	byAnnotation = "annotation"
+	byDefault    = "default"
+	byPlacement  = "placement " // and its name
+)
+
+// Why an object is on a cluster. None of these texts has anything in it that moves
+// while the object stays.
+const (
+	reasonNamed           = "named in the annotation"
+	reasonEveryAnnotation = "annotation: every ready cluster"
+	reasonEveryDefault    = "default: every ready cluster"
+)
+
+// Decide returns where an object is to be. The annotation target-clusters wins;
+// without it the oldest placement that selects the object decides; without one, a
+// workload goes where the default says, and anything else follows.
+func Decide(request Request) Decision {
+	s := look(request)
+	decision := s.decide()
+	slices.Sort(decision.Problems)
+	decision.Problems = slices.Compact(decision.Problems)
+	return decision
 }
 
-// Decide returns where an object is to be, out of the clusters that there are. The
-// annotation target-clusters wins; without it, a workload goes where the default
-// says, and anything else follows.
-func Decide(upstreamObj metav1.Object, isWorkload bool, clusters []string, byDefault Default) Decision {
-	value, named := upstreamObj.GetAnnotations()[v1alpha1.TargetClustersAnnotation]
+func (s *survey) decide() Decision {
+	if value, named := s.annotations[v1alpha1.TargetClustersAnnotation]; named {
+		return s.decideNamed(value)
+	}
+	placement, ignored, problems := Of(s.Placements, s.Object, s.IsWorkload)
+	decision := s.decideUnnamed(placement)
+	decision.Problems = append(decision.Problems, problems...)
+	if len(ignored) > 0 {
+		decision.Problems = append(decision.Problems, fmt.Sprintf(
+			"placement %s is the oldest that selects this object, and decides; ignored: %s", placement.Name, strings.Join(ignored, ", ")))
+	}
+	return decision
+}
+
+func (s *survey) decideUnnamed(placement *v1alpha1.WorkloadPlacement) Decision {
 	switch {
-	case named:
-		return decideNamed(value, sets.New(clusters...))
-	case !isWorkload:
+	case placement != nil:
+		return s.decidePlaced(placement)
+	case !s.IsWorkload:
 		return Decision{Follows: true}
-	case byDefault == DefaultNone:
+	case s.Default == DefaultNone:
 		return Decision{}
 	default:
-		return Decision{Clusters: sets.List(sets.New(clusters...))}
+		return s.decideEverywhere(byDefault, reasonEveryDefault)
+	}
+}
+
+// decideEverywhere places on all clusters that take the object, and leaves it on those
+// that tolerate it.
+func (s *survey) decideEverywhere(by, reason string) Decision {
+	question := s.ask(terms{})
+	decision := Decision{By: by, Reasons: map[string]string{}}
+	for _, cluster := range slices.Concat(question.staying, question.open) {
+		decision.Reasons[cluster.Name] = reason
+	}
+	s.finish(&decision, terms{})
+	if len(decision.Clusters) == 0 {
+		decision.Unsatisfied = s.unsatisfied("no cluster comes into question", question)
+	}
+	return decision
+}
+
+// decideNamed places where the annotation says, whatever the state of the clusters:
+// nothing would replace one that a user has named. Only what the operator has sent
+// away leaves.
+func (s *survey) decideNamed(value string) Decision {
+	decision := Decision{By: byAnnotation, Reasons: map[string]string{}}
+	if strings.TrimSpace(value) == "" {
+		return decision // explicitly nowhere
+	}
+	for name := range strings.SplitSeq(value, ",") {
+		name = strings.TrimSpace(name)
+		if name == v1alpha1.AllClusters {
+			all := s.decideEverywhere(byAnnotation, reasonEveryAnnotation)
+			decision.Unsatisfied = all.Unsatisfied
+			addMissing(decision.Reasons, all.Reasons)
+			continue
+		}
+		if problem := s.check(name); problem != "" {
+			decision.Problems = append(decision.Problems, fmt.Sprintf("annotation %s: %s", v1alpha1.TargetClustersAnnotation, problem))
+			continue
+		}
+		if !s.deleting || s.present.Has(name) {
+			decision.Reasons[name] = reasonNamed
+		}
+	}
+	s.finish(&decision, terms{})
+	if len(decision.Clusters) > 0 {
+		decision.Unsatisfied = ""
+	}
+	return decision
+}
+
+func addMissing(reasons, more map[string]string) {
+	for cluster, reason := range more {
+		if _, there := reasons[cluster]; !there {
+			reasons[cluster] = reason
+		}
+	}
+}
+
+// check returns what is wrong with one name of the annotation, empty if nothing.
+func (s *survey) check(name string) string {
+	if err := v1alpha1.ValidateClusterName(name); err != nil {
+		return fmt.Sprintf("%v; expected cluster names separated by commas, or %q for all", err, v1alpha1.AllClusters)
+	}
+	cluster, known := s.known[name]
+	switch {
+	case !known:
+		return fmt.Sprintf("there is no cluster %q; there are: %s", name, strings.Join(s.usable(), ", "))
+	case !s.allowed(cluster):
+		return fmt.Sprintf("cluster %q is not for this workspace; there are: %s", name, strings.Join(s.usable(), ", "))
+	case cluster.Draining:
+		return fmt.Sprintf("cluster %q is being drained; expected others of: %s", name, strings.Join(s.usable(), ", "))
+	}
+	for _, taint := range cluster.Taints {
+		if taint.Effect == v1alpha1.TaintNoExecute && taint.Key != v1alpha1.TaintUnreachable {
+			return fmt.Sprintf("cluster %q has the %s; expected others of: %s, or a WorkloadPlacement that tolerates it",
+				name, taintText(taint), strings.Join(s.usable(), ", "))
+		}
+	}
+	return ""
+}
+
+// usable returns the names of the clusters that the workspace may use.
+func (s *survey) usable() []string {
+	var names []string
+	for _, cluster := range s.clusters {
+		if s.allowed(cluster) {
+			names = append(names, cluster.Name)
+		}
+	}
+	return names
+}
+
+// finish derives from the reasons what follows from them: the clusters, and how long
+// the decision stands while nothing but time changes.
+func (s *survey) finish(decision *Decision, t terms) {
+	decision.Clusters = sets.List(sets.KeySet(decision.Reasons))
+	for _, name := range decision.Clusters {
+		left, _ := s.timeLeft(s.known[name], t.Tolerations)
+		if left > 0 && left < forever && (decision.Again == 0 || left < decision.Again) {
+			decision.Again = left
+		}
 	}
 }
 
@@ -70,39 +195,5 @@ func IsOn(upstreamObj metav1.Object, cluster string) bool {
 	return !leaving && upstreamObj.GetLabels()[v1alpha1.PlacementLabel(cluster)] == v1alpha1.PlacementLabelValue
 }
 
-func decideNamed(value string, known sets.Set[string]) Decision {
-	if strings.TrimSpace(value) == "" {
-		return Decision{} // explicitly nowhere
-	}
-	var decision Decision
-	selected := sets.New[string]()
-	for name := range strings.SplitSeq(value, ",") {
-		name = strings.TrimSpace(name)
-		if name == v1alpha1.AllClusters {
-			selected = selected.Union(known)
-			continue
-		}
-		if problem := check(name, known); problem != "" {
-			decision.Problems = append(decision.Problems, problem)
-			continue
-		}
-		selected.Insert(name)
-	}
-	decision.Clusters = sets.List(selected)
-	slices.Sort(decision.Problems)
-	decision.Problems = slices.Compact(decision.Problems)
-	return decision
-}
-
-// check returns what is wrong with one name of the annotation, empty if nothing.
-func check(name string, known sets.Set[string]) string {
-	if err := v1alpha1.ValidateClusterName(name); err != nil {
-		return fmt.Sprintf("annotation %s: %v; expected cluster names separated by commas, or %q for all",
-			v1alpha1.TargetClustersAnnotation, err, v1alpha1.AllClusters)
-	}
-	if !known.Has(name) {
-		return fmt.Sprintf("annotation %s: there is no cluster %q; there are: %s",
-			v1alpha1.TargetClustersAnnotation, name, strings.Join(sets.List(known), ", "))
-	}
-	return ""
-}
+// forever is how long something is tolerated that is tolerated without an end.
+const forever = time.Duration(1<<63 - 1)

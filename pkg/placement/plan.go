@@ -1,12 +1,16 @@
 package placement
 
 import (
+	"encoding/json"
+	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/sets"
+	"k8s.io/utils/ptr"
 
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
 )
@@ -20,17 +24,23 @@ type Change struct {
 // IsEmpty tells whether there is nothing to write.
 func (c Change) IsEmpty() bool { return len(c.Labels) == 0 && len(c.Annotations) == 0 }
 
-// Plan returns what to write on the upstream object so that it moves to the
-// selected clusters. A cluster is entered by its label. It is left in two steps:
-// an annotation asks its syncer to clean up, and once the syncer's finalizer is
-// gone, label and annotations go; for without the label the syncer would not see
-// the object any more.
-func Plan(upstreamObj metav1.Object, selected []string, now time.Time) Change {
+// Plan returns what to write on the upstream object so that it moves to where the
+// decision has it, of which it may enter some now. For what follows, those are decided
+// elsewhere, and only they count. A cluster is entered by its label, with its share of
+// the replicas. It is left in two steps: an annotation asks its syncer to clean up, and
+// once the syncer's finalizer is gone, label and annotations go; for without the label
+// the syncer would not see the object any more.
+func Plan(upstreamObj metav1.Object, decision Decision, enter []string, now time.Time) Change {
 	change := Change{Labels: map[string]*string{}, Annotations: map[string]*string{}}
-	wanted := sets.New(selected...)
+	wanted := sets.New(enter...)
+	for _, cluster := range decision.Clusters {
+		if isThere(upstreamObj, cluster) {
+			wanted.Insert(cluster)
+		}
+	}
 	for _, cluster := range touched(upstreamObj, wanted) {
 		if wanted.Has(cluster) {
-			change.enter(upstreamObj, cluster)
+			change.enter(upstreamObj, decision, cluster)
 			continue
 		}
 		if slices.Contains(upstreamObj.GetFinalizers(), v1alpha1.Finalizer(cluster)) {
@@ -39,7 +49,16 @@ func Plan(upstreamObj metav1.Object, selected []string, now time.Time) Change {
 		}
 		change.forget(upstreamObj, cluster)
 	}
+	change.explain(upstreamObj, decision, wanted)
 	return change
+}
+
+// isThere tells whether a syncer has to do with the object and is not to let go: then
+// there is nothing to enter, even where the label was taken off.
+func isThere(upstreamObj metav1.Object, cluster string) bool {
+	_, leaving := upstreamObj.GetAnnotations()[v1alpha1.DeletionAnnotation(cluster)]
+	return IsOn(upstreamObj, cluster) ||
+		!leaving && slices.Contains(upstreamObj.GetFinalizers(), v1alpha1.Finalizer(cluster))
 }
 
 // touched returns the clusters that are selected or have left anything of theirs
@@ -52,6 +71,7 @@ func touched(upstreamObj metav1.Object, wanted sets.Set[string]) []string {
 	for key := range upstreamObj.GetAnnotations() {
 		addCluster(clusters, key, v1alpha1.DeletionAnnotationPrefix)
 		addCluster(clusters, key, v1alpha1.StatusAnnotationPrefix)
+		addCluster(clusters, key, v1alpha1.ReplicasAnnotationPrefix)
 	}
 	for _, finalizer := range upstreamObj.GetFinalizers() {
 		addCluster(clusters, finalizer, v1alpha1.FinalizerPrefix)
@@ -65,9 +85,20 @@ func addCluster(clusters sets.Set[string], key, prefix string) {
 	}
 }
 
-func (c Change) enter(upstreamObj metav1.Object, cluster string) {
+func (c Change) enter(upstreamObj metav1.Object, decision Decision, cluster string) {
 	c.label(upstreamObj, cluster)
-	removeIfThere(c.Annotations, upstreamObj.GetAnnotations(), v1alpha1.DeletionAnnotation(cluster))
+	annotations := upstreamObj.GetAnnotations()
+	removeIfThere(c.Annotations, annotations, v1alpha1.DeletionAnnotation(cluster))
+	if slices.Contains(decision.Kept, cluster) {
+		return // what it runs there, it runs until it leaves
+	}
+	key := v1alpha1.ReplicasAnnotation(cluster)
+	share, divided := decision.Shares[cluster]
+	if !divided {
+		removeIfThere(c.Annotations, annotations, key)
+		return
+	}
+	setIfOther(c.Annotations, annotations, key, strconv.FormatInt(share, 10))
 }
 
 func (c Change) label(upstreamObj metav1.Object, cluster string) {
@@ -87,14 +118,95 @@ func (c Change) askToLeave(upstreamObj metav1.Object, cluster string, now time.T
 	}
 }
 
+// explain says on the object why it is where it is. A text that stands is kept while the
+// same decides and it is there for good or for a while as before: thousands of objects
+// are not written because a placement words its reasons otherwise.
+func (c Change) explain(upstreamObj metav1.Object, decision Decision, entered sets.Set[string]) {
+	annotations := upstreamObj.GetAnnotations()
+	value, there := annotations[v1alpha1.PlacementAnnotation]
+	if decision.By == "" {
+		removeIfThere(c.Annotations, annotations, v1alpha1.PlacementAnnotation)
+		return
+	}
+	if !there && len(entered) == 0 && len(decision.Clusters) > 0 {
+		return // it is said together with the first label
+	}
+	reason := v1alpha1.PlacementReason{By: decision.By, Replicas: decision.total(), Clusters: map[string]string{}, Message: decision.Unsatisfied}
+	for cluster := range entered {
+		reason.Clusters[cluster] = decision.Reasons[cluster]
+	}
+	if stands(reason, value) {
+		return
+	}
+	if encoded, err := json.Marshal(reason); err == nil { // there are only texts in it
+		c.Annotations[v1alpha1.PlacementAnnotation] = new(string(encoded))
+	}
+}
+
+// stands tells whether the annotation says the same, and else takes over into the reason
+// what of it still holds.
+func stands(reason v1alpha1.PlacementReason, annotation string) bool {
+	var standing v1alpha1.PlacementReason
+	if err := json.Unmarshal([]byte(annotation), &standing); err != nil || standing.By != reason.By {
+		return false
+	}
+	keepTexts(reason.Clusters, standing.Clusters)
+	return standing.Message == reason.Message && ptr.Equal(standing.Replicas, reason.Replicas) && maps.Equal(standing.Clusters, reason.Clusters)
+}
+
+func keepTexts(texts, standing map[string]string) {
+	for cluster, text := range texts {
+		before, there := standing[cluster]
+		if there && (before == v1alpha1.ReasonKept) == (text == v1alpha1.ReasonKept) {
+			texts[cluster] = before
+		}
+	}
+}
+
 func (c Change) forget(upstreamObj metav1.Object, cluster string) {
 	removeIfThere(c.Labels, upstreamObj.GetLabels(), v1alpha1.PlacementLabel(cluster))
 	removeIfThere(c.Annotations, upstreamObj.GetAnnotations(), v1alpha1.DeletionAnnotation(cluster))
 	removeIfThere(c.Annotations, upstreamObj.GetAnnotations(), v1alpha1.StatusAnnotation(cluster))
+	removeIfThere(c.Annotations, upstreamObj.GetAnnotations(), v1alpha1.ReplicasAnnotation(cluster))
+}
+
+func setIfOther(change map[string]*string, present map[string]string, key, value string) {
+	if standing, there := present[key]; !there || standing != value {
+		change[key] = &value
+	}
 }
 
 func removeIfThere(change map[string]*string, present map[string]string, key string) {
 	if _, there := present[key]; there {
 		change[key] = nil
 	}
+}
+
+// total returns what the shares add up to, nil where replicas are not divided.
+func (d Decision) total() *int64 {
+	if d.Shares == nil {
+		return nil
+	}
+	total := int64(0)
+	for _, share := range d.Shares {
+		total += share
+	}
+	return &total
+}
+
+// MovesPlaces tells whether the change has the object enter or leave a cluster.
+func (c Change) MovesPlaces() bool {
+	for key := range c.Annotations {
+		if strings.HasPrefix(key, v1alpha1.DeletionAnnotationPrefix) {
+			return true
+		}
+	}
+	return len(c.Labels) > 0
+}
+
+// Forget returns what takes everything of a cluster off an object, its finalizer aside.
+func Forget(upstreamObj metav1.Object, cluster string) Change {
+	change := Change{Labels: map[string]*string{}, Annotations: map[string]*string{}}
+	change.forget(upstreamObj, cluster)
+	return change
 }

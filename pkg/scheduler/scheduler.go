@@ -2,8 +2,11 @@ package scheduler
 
 import (
 	"context"
+	"fmt"
 	"reflect"
+	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -23,10 +26,13 @@ import (
 	"github.com/kcp-tmc/tmc/pkg/transform"
 )
 
-// Reasons of the events on what was not heeded.
+// Reasons of events: on what was not heeded, and on what was done.
 const (
-	reasonBadTarget   = "InvalidTargetClusters"
-	reasonNeverSynced = "NeverSynced"
+	reasonBadTarget    = "InvalidTargetClusters"
+	reasonBadPlacement = "PlacementNotHeeded"
+	reasonNeverSynced  = "NeverSynced"
+	reasonPlaced       = "Placed"
+	reasonUnsatisfied  = "PlacementUnsatisfied"
 )
 
 // Config is what a Scheduler needs.
@@ -37,16 +43,33 @@ type Config struct {
 	Inventory *inventory.Inventory
 	// Notices tells users what is wrong with their objects.
 	Notices notices
-	// Clusters are all that there are.
-	Clusters []string
-	// Default is where workloads go that name no clusters.
+	// Registry knows the clusters.
+	Registry registry
+	// Paths knows the paths of workspaces.
+	Paths paths
+	// Default is where workloads go that nothing else places.
 	Default placement.Default
+	// FailoverAfter is how long a cluster may be silent before what can go elsewhere
+	// does.
+	FailoverAfter time.Duration
+}
+
+// registry is what the scheduler needs of the registry of clusters.
+type registry interface {
+	Clusters() []placement.Cluster
+}
+
+// paths is what the scheduler needs to know of workspaces.
+type paths interface {
+	Path(workspace logicalcluster.Name) (path string, known bool)
+	Ask(workspace logicalcluster.Name)
 }
 
 // upstream is what the scheduler needs of kcp.
 type upstream interface {
 	HasReadWorkspace(workspace logicalcluster.Name) bool
 	Cached(key kcp.ObjectKey) *unstructured.Unstructured
+	Each(visit func(kcp.ObjectKey, *unstructured.Unstructured))
 	EachIn(workspace logicalcluster.Name, namespace string, visit func(kcp.ObjectKey, *unstructured.Unstructured))
 	Patch(ctx context.Context, key kcp.ObjectKey, patchType types.PatchType, patch []byte, subresources ...string) (*unstructured.Unstructured, error)
 }
@@ -54,6 +77,7 @@ type upstream interface {
 // notices writes events on upstream objects, each once.
 type notices interface {
 	Warn(key kcp.ObjectKey, upstreamObj *unstructured.Unstructured, reason string, messages ...string)
+	Tell(upstreamObj *unstructured.Unstructured, reason, message string)
 	Forget(key kcp.ObjectKey)
 }
 
@@ -61,25 +85,64 @@ type notices interface {
 type Scheduler struct {
 	config Config
 	loop   *controller.Controller[kcp.ObjectKey]
+	// statuses works on the status of WorkloadPlacements.
+	statuses *controller.Controller[kcp.ObjectKey]
+	load     *load
+	// written says when the status of a placement was last written.
+	written sync.Map
 	// now is the clock; tests replace it.
 	now func() time.Time
+
+	// mu makes decisions follow each other.
+	mu      sync.Mutex
+	decided map[kcp.ObjectKey]decided
 }
 
 // New returns a Scheduler.
 func New(config Config) *Scheduler {
-	s := &Scheduler{config: config, now: time.Now}
+	s := &Scheduler{config: config, load: newLoad(), now: time.Now, decided: map[kcp.ObjectKey]decided{}}
 	s.loop = controller.New("scheduler", s.sync)
+	s.statuses = controller.New("placement", s.syncStatus)
 	return s
 }
 
 // Run works until ctx ends and returns when all its work has.
-func (s *Scheduler) Run(ctx context.Context, workers int) { s.loop.Run(ctx, workers) }
+func (s *Scheduler) Run(ctx context.Context, workers int) {
+	var running sync.WaitGroup
+	running.Go(func() { s.loop.Run(ctx, workers) })
+	running.Go(func() { s.statuses.Run(ctx, 1) })
+	running.Wait()
+}
+
+// OnCluster has everything decided again: a cluster came, went or changed.
+func (s *Scheduler) OnCluster(string) {
+	s.config.Upstream.Each(func(key kcp.ObjectKey, _ *unstructured.Unstructured) {
+		if isPlaceable(key) {
+			s.loop.Enqueue(key)
+		}
+	})
+}
+
+// isPlaceable tells whether objects of a key's resource are placed: placements and
+// bindings are looked at, and stay where they are.
+func isPlaceable(key kcp.ObjectKey) bool {
+	return v1alpha1.IsWatched(key.Resource.GroupResource(), key.Namespace != "")
+}
 
 // OnUpstream queues a changed object, and what is placed after it; it is a
 // kcp.Handler.
 func (s *Scheduler) OnUpstream(key kcp.ObjectKey, oldObj, newObj *unstructured.Unstructured) {
-	if oldObj != nil && newObj != nil && samePlacement(oldObj, newObj) {
+	switch {
+	case !isPlaceable(key):
+		s.onOther(key, oldObj, newObj)
+		return
+	case oldObj != nil && newObj != nil && samePlacement(oldObj, newObj):
+		if s.isMoving(key) {
+			s.loop.Enqueue(key) // it may be available by now where it goes
+		}
 		return // a report, or a status
+	case newObj == nil:
+		s.forget(key)
 	}
 	s.loop.Enqueue(key)
 	if key.Resource == v1alpha1.NamespacesResource {
@@ -87,14 +150,46 @@ func (s *Scheduler) OnUpstream(key kcp.ObjectKey, oldObj, newObj *unstructured.U
 		s.config.Upstream.EachIn(key.Workspace, key.Name, func(inside kcp.ObjectKey, _ *unstructured.Unstructured) { s.loop.Enqueue(inside) })
 		return
 	}
-	s.loop.Enqueue(namespaceOf(key))
 	for _, obj := range []*unstructured.Unstructured{oldObj, newObj} {
 		if obj != nil {
-			s.config.Inventory.EachFollower(key, obj, s.loop.Enqueue)
+			s.queueFollowers(key, obj)
+			s.queueStatus(key, obj)
 		}
 	}
 	// What needs it may have waited for it.
 	s.config.Inventory.EachDependent(key, func(dependent kcp.ObjectKey, _ *unstructured.Unstructured) { s.loop.Enqueue(dependent) })
+}
+
+// queueFollowers queues what goes where an object goes.
+func (s *Scheduler) queueFollowers(key kcp.ObjectKey, upstreamObj *unstructured.Unstructured) {
+	s.loop.Enqueue(namespaceOf(key))
+	s.config.Inventory.EachFollower(key, upstreamObj, s.loop.Enqueue)
+}
+
+// onOther queues what a change of a placement concerns.
+func (s *Scheduler) onOther(key kcp.ObjectKey, oldObj, newObj *unstructured.Unstructured) {
+	if key.Resource.GroupResource() != v1alpha1.WorkloadPlacementsResource.GroupResource() {
+		return
+	}
+	s.statuses.Enqueue(key)
+	if oldObj != nil && newObj != nil && oldObj.GetGeneration() == newObj.GetGeneration() &&
+		(oldObj.GetDeletionTimestamp() == nil) == (newObj.GetDeletionTimestamp() == nil) {
+		return // its status
+	}
+	s.config.Upstream.EachIn(key.Workspace, key.Namespace, func(inside kcp.ObjectKey, _ *unstructured.Unstructured) {
+		if isPlaceable(inside) {
+			s.loop.Enqueue(inside)
+		}
+	})
+}
+
+// OnWorkspace has everything in a workspace decided again: its path has become known.
+func (s *Scheduler) OnWorkspace(workspace logicalcluster.Name) {
+	s.config.Upstream.Each(func(key kcp.ObjectKey, _ *unstructured.Unstructured) {
+		if key.Workspace == workspace && isPlaceable(key) {
+			s.loop.Enqueue(key)
+		}
+	})
 }
 
 func namespaceOf(key kcp.ObjectKey) kcp.ObjectKey {
@@ -128,7 +223,7 @@ func withoutReports(obj *unstructured.Unstructured) map[string]string {
 const readRetry = time.Second
 
 func (s *Scheduler) sync(ctx context.Context, key kcp.ObjectKey) (time.Duration, error) {
-	if !s.config.Upstream.HasReadWorkspace(key.Workspace) {
+	if !s.config.Upstream.HasReadWorkspace(key.Workspace) || !s.knowsWorkspace(key.Workspace) {
 		return readRetry, nil
 	}
 	upstreamObj := s.config.Upstream.Cached(key)
@@ -136,40 +231,89 @@ func (s *Scheduler) sync(ctx context.Context, key kcp.ObjectKey) (time.Duration,
 		s.config.Notices.Forget(key)
 		return 0, nil
 	}
-	if upstreamObj.GetDeletionTimestamp() != nil {
+	if upstreamObj.GetDeletionTimestamp() != nil || !isPlaceable(key) {
 		return 0, nil // its syncers see that themselves
 	}
 	if key.Resource == v1alpha1.NamespacesResource {
 		return 0, s.syncNamespace(ctx, key, upstreamObj)
 	}
-	clusters := s.place(key, upstreamObj)
-	change := placement.Plan(upstreamObj, s.ready(key, upstreamObj, clusters), s.now())
+	decision := s.place(key, upstreamObj)
+	change := placement.Plan(upstreamObj, decision, s.ready(key, upstreamObj, decision.Clusters), s.now())
 	if change.IsEmpty() {
-		return 0, nil
+		return decision.Again, nil
 	}
-	klog.FromContext(ctx).V(2).Info("Placing", "clusters", clusters)
-	return 0, s.write(ctx, key, upstreamObj, change)
+	klog.FromContext(ctx).V(2).Info("Placing", "clusters", decision.Clusters, "by", decision.By)
+	if err := s.write(ctx, key, upstreamObj, change); err != nil {
+		return 0, err
+	}
+	s.tell(upstreamObj, decision, change)
+	return decision.Again, nil
+}
+
+// knowsWorkspace tells whether it is known which clusters a workspace may use. While its
+// path is not, those that are for some workspaces would look forbidden. Where all are
+// for all, the path does not matter.
+func (s *Scheduler) knowsWorkspace(workspace logicalcluster.Name) bool {
+	isRestricted := func(cluster placement.Cluster) bool { return len(cluster.AllowedWorkspaces) > 0 }
+	if _, known := s.config.Paths.Path(workspace); known || !slices.ContainsFunc(s.config.Registry.Clusters(), isRestricted) {
+		return true
+	}
+	s.config.Paths.Ask(workspace)
+	return false
 }
 
 // place returns where the object is to be, and tells its user what was not heeded.
-func (s *Scheduler) place(key kcp.ObjectKey, upstreamObj *unstructured.Unstructured) []string {
-	decision := s.decide(upstreamObj)
+func (s *Scheduler) place(key kcp.ObjectKey, upstreamObj *unstructured.Unstructured) placement.Decision {
+	decision, isNews := s.decide(key, upstreamObj)
+	if isNews {
+		s.queueFollowers(key, upstreamObj)
+	}
 	never := transform.IsNeverSynced(upstreamObj)
-	s.config.Notices.Warn(key, upstreamObj, reasonBadTarget, decision.Problems...)
+	s.warn(key, upstreamObj, decision)
 	switch {
 	case never == "" && decision.Follows:
-		return sets.List(s.leaders(key, upstreamObj, 0))
+		return placement.Decision{Follows: true, Clusters: sets.List(s.leaders(key, upstreamObj, 0))}
 	case never == "":
-		return decision.Clusters
+		return decision
 	case len(decision.Clusters) > 0:
 		s.config.Notices.Warn(key, upstreamObj, reasonNeverSynced, never)
 	}
-	return nil
+	return placement.Decision{}
 }
 
-func (s *Scheduler) decide(upstreamObj *unstructured.Unstructured) placement.Decision {
-	isWorkload := dependency.IsWorkload(upstreamObj.GroupVersionKind().GroupKind())
-	return placement.Decide(upstreamObj, isWorkload, s.config.Clusters, s.config.Default)
+// warn tells the user of an object what was not heeded, and what cannot be had.
+func (s *Scheduler) warn(key kcp.ObjectKey, upstreamObj *unstructured.Unstructured, decision placement.Decision) {
+	reason := reasonBadPlacement
+	if _, named := upstreamObj.GetAnnotations()[v1alpha1.TargetClustersAnnotation]; named {
+		reason = reasonBadTarget
+	}
+	s.config.Notices.Warn(key, upstreamObj, reason, decision.Problems...)
+	unsatisfied := []string{}
+	if decision.Unsatisfied != "" && decision.Placement != "" {
+		unsatisfied = append(unsatisfied, byPlacement(decision.Placement)+": "+decision.Unsatisfied)
+	}
+	s.config.Notices.Warn(key, upstreamObj, reasonUnsatisfied, unsatisfied...)
+}
+
+// tell records, of what a placement has decided, which clusters the object has been sent
+// to or from. (What goes everywhere by default needs no telling: an event is a write.)
+func (s *Scheduler) tell(upstreamObj *unstructured.Unstructured, decision placement.Decision, change placement.Change) {
+	if decision.Placement == "" || !change.MovesPlaces() {
+		return
+	}
+	var places []string
+	for _, cluster := range decision.Clusters {
+		place := cluster
+		if share, divided := decision.Shares[cluster]; divided {
+			place += fmt.Sprintf(" (%d)", share)
+		}
+		places = append(places, place)
+	}
+	message := "placement " + decision.Placement + ": on " + strings.Join(places, ", ")
+	if len(places) == 0 {
+		message = "placement " + decision.Placement + ": nowhere"
+	}
+	s.config.Notices.Tell(upstreamObj, reasonPlaced, message)
 }
 
 // longestChain is how far objects follow each other: a Secret follows an Ingress,
@@ -183,7 +327,7 @@ func (s *Scheduler) leaders(key kcp.ObjectKey, upstreamObj *unstructured.Unstruc
 		return clusters
 	}
 	s.config.Inventory.EachLeader(key, upstreamObj, func(leaderKey kcp.ObjectKey, leader *unstructured.Unstructured) {
-		decision := s.decide(leader)
+		decision := s.recall(leaderKey, leader)
 		clusters = clusters.Union(placement.Held(leader, decision))
 		if decision.Follows && leader.GetDeletionTimestamp() == nil {
 			clusters = clusters.Union(s.leaders(leaderKey, leader, depth+1))
@@ -201,7 +345,7 @@ func (s *Scheduler) ready(key kcp.ObjectKey, upstreamObj *unstructured.Unstructu
 		before = append(before, namespace)
 	}
 	for _, need := range s.config.Inventory.Needs(key, upstreamObj) {
-		if need.Object != nil && s.decide(need.Object).Follows && transform.IsNeverSynced(need.Object) == "" {
+		if need.Object != nil && s.recall(need.Key, need.Object).Follows && transform.IsNeverSynced(need.Object) == "" {
 			before = append(before, need.Object)
 		}
 	}
@@ -229,11 +373,14 @@ func allOn(objects []*unstructured.Unstructured, cluster string) bool {
 // to be: their syncers see by it what its user chose for it.
 func (s *Scheduler) syncNamespace(ctx context.Context, key kcp.ObjectKey, upstreamNamespace *unstructured.Unstructured) error {
 	clusters := sets.New[string]()
-	s.config.Upstream.EachIn(key.Workspace, key.Name, func(_ kcp.ObjectKey, upstreamObj *unstructured.Unstructured) {
-		decision := s.decide(upstreamObj)
+	s.config.Upstream.EachIn(key.Workspace, key.Name, func(inside kcp.ObjectKey, upstreamObj *unstructured.Unstructured) {
+		if !isPlaceable(inside) {
+			return
+		}
+		decision := s.recall(inside, upstreamObj)
 		clusters = clusters.Union(placement.Held(upstreamObj, decision))
 	})
-	change := placement.Plan(upstreamNamespace, sets.List(clusters), s.now())
+	change := placement.Plan(upstreamNamespace, placement.Decision{Follows: true, Clusters: sets.List(clusters)}, sets.List(clusters), s.now())
 	if change.IsEmpty() {
 		return nil
 	}
@@ -256,6 +403,30 @@ func (s *Scheduler) write(ctx context.Context, key kcp.ObjectKey, upstreamObj *u
 	_, err = s.config.Upstream.Patch(ctx, key, types.MergePatchType, patch)
 	if apierrors.IsNotFound(err) {
 		return nil // deleted meanwhile
+	}
+	return err
+}
+
+// Release takes everything of a cluster off an object: the cluster will never come back
+// to let go of it.
+func (s *Scheduler) Release(ctx context.Context, key kcp.ObjectKey, cluster string) error {
+	upstreamObj := s.config.Upstream.Cached(key)
+	if upstreamObj == nil {
+		return nil
+	}
+	change := placement.Forget(upstreamObj, cluster)
+	patch, err := kcp.MetadataPatch{
+		Of:          upstreamObj,
+		Labels:      change.Labels,
+		Annotations: change.Annotations,
+		Finalizers:  without(upstreamObj.GetFinalizers(), v1alpha1.Finalizer(cluster)),
+	}.Encode()
+	if err != nil {
+		return err
+	}
+	_, err = s.config.Upstream.Patch(ctx, key, types.MergePatchType, patch)
+	if apierrors.IsNotFound(err) {
+		return nil
 	}
 	return err
 }

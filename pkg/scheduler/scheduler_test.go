@@ -29,6 +29,8 @@ var resources = map[string]schema.GroupVersionResource{
 	"Secret":         {Version: "v1", Resource: "secrets"},
 	"ServiceAccount": {Version: "v1", Resource: "serviceaccounts"},
 	"Namespace":      v1alpha1.NamespacesResource,
+
+	"WorkloadPlacement": v1alpha1.WorkloadPlacementsResource,
 }
 
 // fakeKCP holds the objects of one workspace, and does what is patched.
@@ -42,7 +44,28 @@ type fakeKCP struct {
 func (f *fakeKCP) HasReadWorkspace(logicalcluster.Name) bool                         { return !f.unread }
 func (f *fakeKCP) Cached(key kcp.ObjectKey) *unstructured.Unstructured               { return f.objects[key] }
 func (f *fakeKCP) Warn(kcp.ObjectKey, *unstructured.Unstructured, string, ...string) {}
+func (f *fakeKCP) Tell(*unstructured.Unstructured, string, string)                   {}
 func (f *fakeKCP) Forget(kcp.ObjectKey)                                              {}
+
+func (f *fakeKCP) Each(visit func(kcp.ObjectKey, *unstructured.Unstructured)) {
+	for key, obj := range f.objects {
+		visit(key, obj)
+	}
+}
+
+// fleet is a registry of clusters that are all well.
+type fleet []string
+
+func (f fleet) Path(logicalcluster.Name) (string, bool) { return "root:ws", true }
+func (f fleet) Ask(logicalcluster.Name)                 {}
+
+func (f fleet) Clusters() []placement.Cluster {
+	var clusters []placement.Cluster
+	for _, name := range f {
+		clusters = append(clusters, placement.Cluster{Name: name, Ready: true})
+	}
+	return clusters
+}
 
 func (f *fakeKCP) Resources() map[schema.GroupVersionResource]kcp.Resource {
 	served := map[schema.GroupVersionResource]kcp.Resource{}
@@ -71,6 +94,7 @@ func (f *fakeKCP) EachBy(index, value string, visit func(kcp.ObjectKey, *unstruc
 func (f *fakeKCP) Patch(_ context.Context, key kcp.ObjectKey, _ types.PatchType, patch []byte, _ ...string) (*unstructured.Unstructured, error) {
 	var change struct {
 		Metadata struct{ Labels, Annotations map[string]*string }
+		Status   map[string]any
 	}
 	if err := json.Unmarshal(patch, &change); err != nil {
 		return nil, err
@@ -78,6 +102,9 @@ func (f *fakeKCP) Patch(_ context.Context, key kcp.ObjectKey, _ types.PatchType,
 	obj := f.objects[key].DeepCopy()
 	obj.SetLabels(merge(obj.GetLabels(), change.Metadata.Labels))
 	obj.SetAnnotations(merge(obj.GetAnnotations(), change.Metadata.Annotations))
+	if change.Status != nil {
+		obj.Object["status"] = change.Status
+	}
 	f.objects[key] = obj
 	f.written = append(f.written, key.Name)
 	return obj, nil
@@ -101,7 +128,11 @@ func newFakeKCP(t *testing.T, documents ...string) *fakeKCP {
 	f := &fakeKCP{objects: map[kcp.ObjectKey]*unstructured.Unstructured{}}
 	for _, document := range documents {
 		obj := &unstructured.Unstructured{}
-		if err := yaml.Unmarshal([]byte(document), &obj.Object); err != nil {
+		data, err := yaml.YAMLToJSON([]byte(document))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := obj.UnmarshalJSON(data); err != nil {
 			t.Fatal(err)
 		}
 		if obj.GetKind() != "Namespace" {
@@ -117,8 +148,17 @@ func newFakeKCP(t *testing.T, documents ...string) *fakeKCP {
 // settle takes turns over all objects until nothing is written any more.
 func (f *fakeKCP) settle(t *testing.T) {
 	t.Helper()
-	s := New(Config{Upstream: f, Inventory: inventory.New(f), Notices: f, Clusters: []string{"east", "west"}, Default: placement.DefaultAll})
+	f.settleWith(t, f.scheduler(fleet{"east", "west"}))
+}
+
+func (f *fakeKCP) scheduler(clusters registry) *Scheduler {
+	s := New(Config{Upstream: f, Inventory: inventory.New(f), Notices: f, Registry: clusters, Paths: fleet{}, Default: placement.DefaultAll})
 	s.now = func() time.Time { return time.Unix(0, 0) }
+	return s
+}
+
+func (f *fakeKCP) settleWith(t *testing.T, s *Scheduler) {
+	t.Helper()
 	for range 10 {
 		before := len(f.written)
 		for _, key := range f.keys() {

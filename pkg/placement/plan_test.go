@@ -14,7 +14,7 @@ import (
 )
 
 func TestAWorkloadGoesWhereItsAnnotationSays(t *testing.T) {
-	clusters := []string{"west", "east", "north"}
+	clusters := fleet("west", "east", "north")
 	named := func(value string) map[string]string {
 		return map[string]string{v1alpha1.TargetClustersAnnotation: value}
 	}
@@ -41,7 +41,7 @@ func TestAWorkloadGoesWhereItsAnnotationSays(t *testing.T) {
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
-			got := Decide(&metav1.ObjectMeta{Annotations: tc.annotations}, true, clusters, tc.byDefault)
+			got := Decide(Request{Object: deployment(annotated(tc.annotations)), IsWorkload: true, Clusters: clusters, Default: tc.byDefault})
 			if diff := cmp.Diff(tc.want, got.Clusters, cmpopts.EquateEmpty()); diff != "" {
 				t.Errorf("%s: clusters (-want +got):\n%s", tc.reason, diff)
 			}
@@ -60,12 +60,13 @@ func TestAWorkloadGoesWhereItsAnnotationSays(t *testing.T) {
 }
 
 func TestWhatIsNoWorkloadFollowsUnlessItIsPlaced(t *testing.T) {
-	clusters := []string{"east", "west"}
-	if got := Decide(&metav1.ObjectMeta{}, false, clusters, DefaultAll); !got.Follows || len(got.Clusters) > 0 {
-		t.Errorf("without an annotation: %+v, want to follow", got)
+	request := Request{Object: object("v1", "ConfigMap"), Clusters: fleet("east", "west"), Default: DefaultAll}
+	if diff := cmp.Diff(Decision{Follows: true}, Decide(request)); diff != "" {
+		t.Errorf("without an annotation (-want +got):\n%s", diff)
 	}
-	named := &metav1.ObjectMeta{Annotations: map[string]string{v1alpha1.TargetClustersAnnotation: "west"}}
-	if diff := cmp.Diff(Decision{Clusters: []string{"west"}}, Decide(named, false, clusters, DefaultAll)); diff != "" {
+	request.Object.SetAnnotations(map[string]string{v1alpha1.TargetClustersAnnotation: "west"})
+	want := Decision{Clusters: []string{"west"}, By: "annotation", Reasons: map[string]string{"west": "named in the annotation"}}
+	if diff := cmp.Diff(want, Decide(request)); diff != "" {
 		t.Errorf("with an annotation (-want +got):\n%s", diff)
 	}
 }
@@ -168,10 +169,106 @@ func TestClustersAreEnteredByALabelAndLeftInTwoSteps(t *testing.T) {
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
-			got := Plan(&tc.obj, tc.selected, now)
+			got := Plan(&tc.obj, Decision{Clusters: tc.selected}, tc.selected, now)
 			if diff := cmp.Diff(tc.want, got, cmpopts.EquateEmpty()); diff != "" {
 				t.Errorf("%s (-want +got):\n%s", tc.reason, diff)
 			}
 		})
 	}
+}
+
+func TestASecondPlanWithASteadyDecisionIsEmpty(t *testing.T) {
+	label, deletion, share, placement := v1alpha1.PlacementLabel, v1alpha1.DeletionAnnotation, v1alpha1.ReplicasAnnotation, v1alpha1.PlacementAnnotation
+	decision := Decision{
+		Clusters: []string{"a", "b", "c"}, Kept: []string{"c"}, Shares: map[string]int64{"a": 2, "b": 0}, By: "placement p",
+		Reasons: map[string]string{"a": "x", "b": "y", "c": v1alpha1.ReasonKept}, Unsatisfied: "too few",
+	}
+	stands := func(by, a, c, message string) string {
+		return `{"by":"` + by + `","replicas":2,"clusters":{"a":"` + a + `","b":"y","c":"` + c + `"},"message":"` + message + `"}`
+	}
+	all := map[string]string{label("a"): "sync", label("b"): "sync", label("c"): "sync"}
+	with := func(reason string) map[string]string {
+		return map[string]string{share("a"): "2", share("b"): "0", share("c"): "5", placement: reason}
+	}
+	right := stands("placement p", "x", v1alpha1.ReasonKept, "too few")
+	cases := map[string]struct {
+		reason              string
+		labels, annotations map[string]string
+		finalizers          []string
+		enter               []string
+		want                Change
+	}{
+		"New": {
+			"the labels, the shares and why, in one", nil, nil, nil, []string{"a"},
+			Change{Labels: map[string]*string{label("a"): new("sync")}, Annotations: map[string]*string{share("a"): new("2"), placement: new(`{"by":"placement p","replicas":2,"clusters":{"a":"x"},"message":"too few"}`)}},
+		},
+		"NothingEnteredYet": {"it is said with the first label", nil, nil, nil, nil, Change{}},
+		"Steady":            {"nothing to write", all, with(right), nil, []string{"a", "b", "c"}, Change{}},
+		"SteadyNotEntered":  {"what is there is no cluster to enter", all, with(right), nil, nil, Change{}},
+		"AnotherText":       {"it stands while the rest does", all, with(stands("placement p", "because", v1alpha1.ReasonKept, "too few")), nil, nil, Change{}},
+		"AnotherMessage":    {"it is news; other texts stand", all, with(stands("placement p", "because", v1alpha1.ReasonKept, "none")), nil, nil, Change{Annotations: map[string]*string{placement: new(stands("placement p", "because", v1alpha1.ReasonKept, "too few"))}}},
+		"NotYetKept":        {"it is news", all, with(stands("placement p", "x", "for good", "too few")), nil, nil, Change{Annotations: map[string]*string{placement: &right}}},
+		"AnotherDecided":    {"other texts are another's", all, with(stands("default", "because", v1alpha1.ReasonKept, "too few")), nil, nil, Change{Annotations: map[string]*string{placement: &right}}},
+		"Unreadable":        {"it is rewritten", all, with("?"), nil, nil, Change{Annotations: map[string]*string{placement: &right}}},
+		"AForgedShare": {
+			"it goes, or is put right", all, map[string]string{share("a"): "9", share("b"): "0", share("c"): "5", share("x"): "1", placement: right}, nil, nil,
+			Change{Annotations: map[string]*string{share("a"): new("2"), share("x"): nil}},
+		},
+		"LeavingAndComingBack": {
+			"as what is not there: first it leaves", map[string]string{label("a"): "sync", label("b"): "sync", label("c"): "sync"},
+			map[string]string{share("a"): "2", share("b"): "0", share("c"): "5", deletion("a"): "x", placement: stands("placement p", "x", v1alpha1.ReasonKept, "too few")}, nil, nil,
+			Change{Labels: map[string]*string{label("a"): nil}, Annotations: map[string]*string{share("a"): nil, deletion("a"): nil, placement: new(`{"by":"placement p","replicas":2,"clusters":{"b":"y","c":"` + v1alpha1.ReasonKept + `"},"message":"too few"}`)}},
+		},
+		"ItsLabelTakenOff": {
+			"its syncer has to do with it: it does not enter, it is there", map[string]string{label("b"): "sync", label("c"): "sync"}, with(right), []string{v1alpha1.Finalizer("a")}, nil,
+			Change{Labels: map[string]*string{label("a"): new("sync")}},
+		},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			obj := object("apps/v1", "Deployment")
+			obj.SetLabels(tc.labels)
+			obj.SetAnnotations(tc.annotations)
+			obj.SetFinalizers(tc.finalizers)
+			got := Plan(obj, decision, tc.enter, theTime)
+			if diff := cmp.Diff(tc.want, got, cmpopts.EquateEmpty()); diff != "" {
+				t.Errorf("%s (-want +got):\n%s", tc.reason, diff)
+			}
+			apply(obj, got)
+			if again := Plan(obj, decision, tc.enter, theTime.Add(time.Hour)); !again.IsEmpty() {
+				t.Errorf("%s: once more: %+v", tc.reason, again)
+			}
+		})
+	}
+}
+
+func TestWhatFollowsSaysNoReasonAndHasNoShare(t *testing.T) {
+	obj := object("v1", "ConfigMap", share("a", 3), annotated(map[string]string{v1alpha1.PlacementAnnotation: "{}"}))
+	want := Change{
+		Labels:      map[string]*string{v1alpha1.PlacementLabel("b"): new("sync")},
+		Annotations: map[string]*string{v1alpha1.PlacementAnnotation: nil, v1alpha1.ReplicasAnnotation("a"): nil},
+	}
+	if diff := cmp.Diff(want, Plan(obj, Decision{Follows: true}, []string{"a", "b"}, theTime)); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// apply carries out a change, as a patch does.
+func apply(obj *unstructuredObject, change Change) {
+	obj.SetLabels(changed(obj.GetLabels(), change.Labels))
+	obj.SetAnnotations(changed(obj.GetAnnotations(), change.Annotations))
+}
+
+func changed(values map[string]string, change map[string]*string) map[string]string {
+	if values == nil {
+		values = map[string]string{}
+	}
+	for key, value := range change {
+		if value == nil {
+			delete(values, key)
+		} else {
+			values[key] = *value
+		}
+	}
+	return values
 }

@@ -1,0 +1,154 @@
+package placement
+
+import (
+	"cmp"
+	"crypto/sha256"
+	"encoding/binary"
+	"slices"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
+)
+
+// choose returns the clusters that the placement takes. What stays comes first, so
+// that nothing moves that need not; then the strategy has its say.
+func (s *survey) choose(t terms, q question) []*Cluster {
+	if t.NumberOfClusters == nil {
+		return t.all(q)
+	}
+	var settled, leaving []*Cluster
+	for _, cluster := range q.staying {
+		// What was to leave is asked last: its replacement is on its way, and a
+		// decision that goes back and forth never comes to an end.
+		if s.waning.Has(cluster.Name) {
+			leaving = append(leaving, cluster)
+		} else {
+			settled = append(settled, cluster)
+		}
+	}
+	p := picker{spreads: t.Strategy != v1alpha1.StrategyRoundRobin && t.Strategy != v1alpha1.StrategyLeastLoaded, left: int(*t.NumberOfClusters)}
+	locations := map[string]*int{}
+	for _, pool := range [][]*Cluster{settled, leaving, q.open} {
+		p.take(s.candidates(t, pool, locations))
+	}
+	return p.chosen
+}
+
+// all returns every cluster that comes into question; with preferences, every one of
+// the best group that the object is on already, or else of the best that has any.
+func (t terms) all(q question) []*Cluster {
+	every := slices.Concat(q.staying, q.open)
+	if t.Strategy != v1alpha1.StrategyAffinity || len(every) == 0 {
+		return every
+	}
+	basis := q.staying
+	if len(basis) == 0 {
+		basis = q.open
+	}
+	best := len(t.preferences)
+	for _, cluster := range basis {
+		best = min(best, t.preference(cluster))
+	}
+	return slices.DeleteFunc(every, func(cluster *Cluster) bool { return t.preference(cluster) != best })
+}
+
+// candidate is a cluster with what the strategy goes by. The lower come first.
+type candidate struct {
+	*Cluster
+
+	// first and second are the strategy's; between them comes, where clusters are
+	// spread, how many of the location are chosen.
+	first, second int
+	inLocation    *int
+	// hash makes different workloads prefer different clusters among equals.
+	hash uint64
+}
+
+func (s *survey) candidates(t terms, pool []*Cluster, locations map[string]*int) []candidate {
+	candidates := make([]candidate, 0, len(pool))
+	for _, cluster := range pool {
+		if locations[cluster.Location] == nil {
+			locations[cluster.Location] = new(int)
+		}
+		c := candidate{Cluster: cluster, inLocation: locations[cluster.Location]}
+		if t.Strategy != v1alpha1.StrategyRoundRobin {
+			c.hash = s.rendezvous(cluster)
+		}
+		switch t.Strategy {
+		case v1alpha1.StrategyRoundRobin:
+			if s.Assigned != nil {
+				c.first = s.Assigned(t.name, cluster.Name)
+			}
+		case v1alpha1.StrategyLeastLoaded:
+			c.first, c.second = load(cluster), cluster.Workloads
+		case v1alpha1.StrategyAffinity:
+			c.first = t.preference(cluster)
+		case v1alpha1.StrategySpread: // by location and hash alone
+		}
+		candidates = append(candidates, c)
+	}
+	return candidates
+}
+
+// picker takes candidates, the best first, until it has enough.
+type picker struct {
+	spreads bool
+	left    int
+	chosen  []*Cluster
+}
+
+func (p *picker) take(pool []candidate) {
+	if !p.spreads {
+		slices.SortFunc(pool, p.compare)
+	}
+	for len(pool) > 0 && p.left > 0 {
+		best := 0
+		for i := 1; p.spreads && i < len(pool); i++ {
+			if p.compare(pool[i], pool[best]) < 0 {
+				best = i
+			}
+		}
+		p.chosen = append(p.chosen, pool[best].Cluster)
+		p.left--
+		*pool[best].inLocation++
+		pool = slices.Delete(pool, best, best+1)
+	}
+}
+
+func (p *picker) compare(a, b candidate) int {
+	if order := cmp.Compare(a.first, b.first); order != 0 {
+		return order
+	}
+	if order := cmp.Compare(*a.inLocation, *b.inLocation); p.spreads && order != 0 {
+		return order
+	}
+	return cmp.Or(cmp.Compare(a.second, b.second), cmp.Compare(a.hash, b.hash), cmp.Compare(a.Name, b.Name))
+}
+
+// rendezvous ranks clusters for the object: in an order of its own, in which a cluster
+// that comes or goes changes nothing about the others.
+func (s *survey) rendezvous(cluster *Cluster) uint64 {
+	sum := sha256.Sum256([]byte(s.identity + "\x00" + cluster.Name))
+	return binary.BigEndian.Uint64(sum[:])
+}
+
+// loadSteps is in how many steps load is told apart, so that small differences, which
+// come and go, do not decide.
+const loadSteps = 20
+
+// load returns how much of the cluster is taken, by what there is least of, in steps up
+// to loadSteps. A cluster of which that is not known counts as full.
+func load(cluster *Cluster) int {
+	most := 0
+	for _, resource := range []corev1.ResourceName{corev1.ResourceCPU, corev1.ResourceMemory, corev1.ResourcePods} {
+		allocatable := cluster.Allocatable[resource]
+		if allocatable.Sign() <= 0 {
+			return loadSteps
+		}
+		requested := cluster.Requested[resource]
+		taken := requested.AsApproximateFloat64() / allocatable.AsApproximateFloat64()
+		most = max(most, int(min(max(taken, 0), 1)*loadSteps))
+	}
+	return most
+}

@@ -1,0 +1,99 @@
+package placement
+
+import (
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
+)
+
+// Cluster is what placement knows of a cluster.
+type Cluster struct {
+	Name, Location string
+	// Labels are those of its registration.
+	Labels map[string]string
+	// Taints are its own and those that the hub adds (v1alpha1.TaintUnreachable,
+	// v1alpha1.TaintUnschedulable). All of them say since when.
+	Taints []v1alpha1.Taint
+	// Ready is whether the cluster is heard of.
+	Ready bool
+	// Draining is whether everything is to leave it, whatever it tolerates.
+	Draining bool
+	// AllowedWorkspaces are the paths of the workspaces that may use it; none means all.
+	AllowedWorkspaces []string
+	// Allocatable and Requested are its capacity and what is taken of it.
+	Allocatable, Requested corev1.ResourceList
+	// Workloads is how many workloads are placed on it.
+	Workloads int
+}
+
+// Request is all that a decision depends on. Nothing in it is changed.
+type Request struct {
+	// Object is to be placed: its labels, annotations and finalizers say where it is,
+	// and the reports among its annotations how it fares there.
+	Object *unstructured.Unstructured
+	// IsWorkload is whether it goes somewhere by itself.
+	IsWorkload bool
+	// Workspace is the path of its workspace, empty while that is not known: then only
+	// clusters that are for all workspaces come into question.
+	Workspace string
+	// Placements are those of its namespace, in any order.
+	Placements []*v1alpha1.WorkloadPlacement
+	// Clusters are all that there are, in any order.
+	Clusters []Cluster
+	// Default says where a workload goes that nothing else places.
+	Default Default
+	// Assumed is what has been decided of the object and is not on it yet: it counts
+	// as if it were, so that a decision is kept until it is carried out.
+	Assumed Assumed
+	// Assigned returns how many objects a placement of that name has on a cluster, for
+	// RoundRobin; nil means none.
+	Assigned func(placement, cluster string) int
+	// FailoverAfter is how long an unreachable cluster (v1alpha1.TaintUnreachable) is
+	// tolerated by what has no toleration for that taint of its own.
+	FailoverAfter time.Duration
+	// Now is the time.
+	Now time.Time
+}
+
+// Assumed is a decision that is not on the object yet.
+type Assumed struct {
+	// Clusters are those that the object is to enter.
+	Clusters []string
+	// Shares are their shares of the replicas, where those are divided.
+	Shares map[string]int64
+}
+
+// Decision says where an object is to be.
+type Decision struct {
+	// Clusters are where the object is to be, sorted and without duplicates, those in
+	// Kept included.
+	Clusters []string
+	// Kept are those of Clusters that it is to leave as soon as it is available where
+	// it goes instead: they are written as they are.
+	Kept []string
+	// Shares are the replicas of each of Clusters, those in Kept aside, where they are
+	// divided: they add up to spec.replicas. Nil where they are not.
+	Shares map[string]int64
+	// Follows is set when the object is where what needs it, or what it belongs
+	// with, is: nothing places the object itself.
+	Follows bool
+	// By is who decided, as v1alpha1.PlacementReason has it; empty when the object
+	// follows.
+	By string
+	// Placement is the name of the WorkloadPlacement that decided, if one did.
+	Placement string
+	// Reasons say, for each of Clusters, why.
+	Reasons map[string]string
+	// Unsatisfied says, for people, what the placement asks for and cannot have;
+	// empty when it has all.
+	Unsatisfied string
+	// Problems say, for the user, what of the object or of the placements was not
+	// heeded, and what was expected: names of clusters that there are not, a second
+	// placement that selects it, too.
+	Problems []string
+	// Again is after how long time alone may change the decision; 0 for never.
+	Again time.Duration
+}

@@ -1,0 +1,170 @@
+package placement
+
+import (
+	"cmp"
+	"encoding/json"
+	"slices"
+	"strings"
+
+	"k8s.io/apimachinery/pkg/util/sets"
+
+	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
+)
+
+// survey is a request as the rules look at it. It changes nothing of the request.
+type survey struct {
+	Request
+
+	// clusters are those of the request by name: no rule depends on their order.
+	clusters []*Cluster
+	known    map[string]*Cluster
+	// annotations are the object's, copied once: the accessor copies them each time.
+	annotations map[string]string
+	// on are the clusters that the object is on and not leaving; present are those,
+	// and the assumed.
+	on, present sets.Set[string]
+	// waning are those of on where it was last decided to stay only until it is
+	// available elsewhere.
+	waning sets.Set[string]
+	// identity tells the object from all others, and stays.
+	identity string
+	// deleting is whether the object itself is on its way out: it enters nothing.
+	deleting bool
+}
+
+func look(request Request) *survey {
+	s := &survey{
+		Request:     request,
+		known:       make(map[string]*Cluster, len(request.Clusters)),
+		annotations: request.Object.GetAnnotations(),
+		deleting:    request.Object.GetDeletionTimestamp() != nil,
+		on:          sets.New[string](),
+	}
+	for i := range request.Clusters {
+		cluster := &request.Clusters[i]
+		s.clusters = append(s.clusters, cluster)
+		s.known[cluster.Name] = cluster
+	}
+	slices.SortFunc(s.clusters, func(a, b *Cluster) int { return cmp.Compare(a.Name, b.Name) })
+	for _, cluster := range v1alpha1.PlacedClusters(request.Object.GetLabels()) {
+		if _, leaving := s.annotations[v1alpha1.DeletionAnnotation(cluster)]; !leaving {
+			s.on.Insert(cluster)
+		}
+	}
+	s.present = s.on.Clone().Insert(request.Assumed.Clusters...)
+	if s.identity = string(request.Object.GetUID()); s.identity == "" {
+		s.identity = request.Object.GetNamespace() + "/" + request.Object.GetName()
+	}
+	s.waning = waning(s.annotations[v1alpha1.PlacementAnnotation]).Intersection(s.on)
+	return s
+}
+
+// waning reads from the placement annotation where the object stays only for a while.
+func waning(annotation string) sets.Set[string] {
+	clusters := sets.New[string]()
+	if !strings.Contains(annotation, v1alpha1.ReasonKept) {
+		return clusters
+	}
+	var reason v1alpha1.PlacementReason
+	if err := json.Unmarshal([]byte(annotation), &reason); err != nil {
+		return clusters // it is rewritten
+	}
+	for cluster, text := range reason.Clusters {
+		if text == v1alpha1.ReasonKept {
+			clusters.Insert(cluster)
+		}
+	}
+	return clusters
+}
+
+// allowed tells whether the workspace may use the cluster.
+func (s *survey) allowed(cluster *Cluster) bool {
+	if len(cluster.AllowedWorkspaces) == 0 {
+		return true
+	}
+	return s.Workspace != "" && slices.ContainsFunc(cluster.AllowedWorkspaces, func(path string) bool {
+		if above, ok := strings.CutSuffix(path, "*"); ok {
+			return strings.HasPrefix(s.Workspace, above)
+		}
+		return s.Workspace == path
+	})
+}
+
+// question is what the clusters answer to the terms of a placement.
+type question struct {
+	// staying are those that the object is on and need not leave; open are those that
+	// it may enter.
+	staying, open []*Cluster
+	// barred say, by name and why, which others would do but for their state.
+	barred []string
+	// outside counts the others by why they do not come into question.
+	outside map[string]int
+}
+
+// Why a cluster does not come into question at all.
+const (
+	notAllowed  = "not for this workspace"
+	notSelected = "not in the selector"
+)
+
+func (s *survey) ask(t terms) question {
+	q := question{outside: map[string]int{}}
+	for _, cluster := range s.clusters {
+		if why := s.outside(cluster, t); why != "" {
+			q.outside[why]++
+			continue
+		}
+		why := s.evicts(cluster, t)
+		if why == "" && s.present.Has(cluster.Name) {
+			q.staying = append(q.staying, cluster)
+			continue
+		}
+		if why = cmp.Or(why, s.keepsOut(cluster, t)); why != "" {
+			q.barred = append(q.barred, cluster.Name+": "+why)
+			continue
+		}
+		if !s.deleting {
+			q.open = append(q.open, cluster)
+		}
+	}
+	return q
+}
+
+// outside returns why a cluster is not meant at all, empty when it is.
+func (s *survey) outside(cluster *Cluster, t terms) string {
+	switch {
+	case !s.allowed(cluster):
+		return notAllowed
+	case !t.selector.selects(cluster):
+		return notSelected
+	default:
+		return ""
+	}
+}
+
+// evicts returns why even what is on the cluster has to leave, empty when it stays.
+func (s *survey) evicts(cluster *Cluster, t terms) string {
+	if cluster.Draining {
+		return "draining"
+	}
+	if t.weight(cluster) == 0 {
+		return "weight 0"
+	}
+	if left, taint := s.timeLeft(cluster, t.Tolerations); left <= 0 {
+		return taintText(taint)
+	}
+	return ""
+}
+
+// keepsOut returns why what is not on the cluster cannot enter, empty when it can.
+func (s *survey) keepsOut(cluster *Cluster, t terms) string {
+	if !cluster.Ready {
+		return notReady
+	}
+	for _, taint := range cluster.Taints {
+		if taint.Effect == v1alpha1.TaintNoSchedule && !tolerated(taint, t.Tolerations) {
+			return taintText(taint)
+		}
+	}
+	return ""
+}

@@ -1,0 +1,144 @@
+package registry
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/klog/v2"
+
+	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
+)
+
+// emptyInterval is how often to look whether a cluster that leaves is empty.
+const emptyInterval = time.Second
+
+// sync is a turn for one cluster: it judges whether the cluster is heard of, and sees
+// it off when its registration is being deleted.
+func (r *Registry) sync(ctx context.Context, name string) (time.Duration, error) {
+	registration, again := r.judge(ctx, name)
+	if registration == nil {
+		return 0, nil
+	}
+	if registration.DeletionTimestamp == nil {
+		return again, errors.Join(r.hold(ctx, registration), r.writeReady(ctx, registration))
+	}
+	if !slices.Contains(registration.Finalizers, v1alpha1.RegistryFinalizer) {
+		return 0, nil // it goes
+	}
+	return emptyInterval, r.seeOff(ctx, registration)
+}
+
+// judge takes the verdict on a cluster, and returns its registration, nil when it has
+// none, and when to judge again.
+func (r *Registry) judge(ctx context.Context, name string) (*v1alpha1.ClusterRegistration, time.Duration) {
+	r.mu.Lock()
+	c := r.clusters[name]
+	if c == nil || c.registration == nil {
+		r.mu.Unlock()
+		return nil, 0
+	}
+	before := c.readiness
+	var again time.Duration
+	c.readiness, again = judge(c, r.deaf, r.now(), r.config.SilentAfter)
+	if c.readiness.status != before.status || c.silentSince.IsZero() {
+		c.silentSince = r.now()
+	}
+	registration, now := c.registration, c.readiness
+	r.mu.Unlock()
+	if now.status != before.status {
+		klog.FromContext(ctx).Info("A cluster's readiness has changed", "cluster", name, "ready", now.status, "reason", now.reason, "message", now.what)
+		r.config.OnChange(name)
+	}
+	return registration, again
+}
+
+// hold sets our finalizer: a cluster is to be emptied before it goes.
+func (r *Registry) hold(ctx context.Context, registration *v1alpha1.ClusterRegistration) error {
+	if slices.Contains(registration.Finalizers, v1alpha1.RegistryFinalizer) {
+		return nil
+	}
+	return r.patchFinalizers(ctx, registration, append(slices.Clone(registration.Finalizers), v1alpha1.RegistryFinalizer))
+}
+
+// seeOff lets a registration go once nothing is on the cluster any more. When it is
+// known that the cluster will never come back, what is on it is taken off.
+func (r *Registry) seeOff(ctx context.Context, registration *v1alpha1.ClusterRegistration) error {
+	if !r.config.Placed.HasSynced() {
+		return nil // what is not seen yet may be there
+	}
+	keys := r.config.Placed.Keys(registration.Name)
+	if registration.Annotations[v1alpha1.ReleaseAnnotation] == "true" && len(keys) > 0 {
+		klog.FromContext(ctx).Info("Releasing what is on the cluster", "cluster", registration.Name, "objects", len(keys))
+		var errs []error
+		for _, key := range keys {
+			errs = append(errs, r.config.Placed.Release(ctx, key, registration.Name))
+		}
+		return errors.Join(errs...)
+	}
+	if len(keys) > 0 {
+		return nil
+	}
+	err := r.leases.Delete(ctx, registration.Name, metav1.DeleteOptions{})
+	if err != nil && !apierrors.IsNotFound(err) {
+		return fmt.Errorf("deleting the Lease of cluster %s: %w", registration.Name, err)
+	}
+	klog.FromContext(ctx).Info("Nothing is on the cluster any more: letting its registration go", "cluster", registration.Name)
+	return r.patchFinalizers(ctx, registration, slices.DeleteFunc(slices.Clone(registration.Finalizers), func(finalizer string) bool {
+		return finalizer == v1alpha1.RegistryFinalizer
+	}))
+}
+
+// writeReady writes the Ready condition when it is not what was judged.
+func (r *Registry) writeReady(ctx context.Context, registration *v1alpha1.ClusterRegistration) error {
+	r.mu.RLock()
+	var verdict readiness
+	if c := r.clusters[registration.Name]; c != nil {
+		verdict = c.readiness
+	}
+	r.mu.RUnlock()
+	conditions := slices.Clone(registration.Status.Conditions)
+	changed := apimeta.SetStatusCondition(&conditions, metav1.Condition{
+		Type: v1alpha1.ConditionReady, Status: verdict.status, Reason: verdict.reason, Message: verdict.what,
+		LastTransitionTime: metav1.NewTime(r.now()),
+	})
+	if !changed {
+		return nil
+	}
+	return r.patch(ctx, registration, map[string]any{"status": map[string]any{"conditions": conditions}}, "status")
+}
+
+func (r *Registry) patchFinalizers(ctx context.Context, registration *v1alpha1.ClusterRegistration, finalizers []string) error {
+	return r.patch(ctx, registration, map[string]any{"metadata": map[string]any{
+		"finalizers": finalizers, "resourceVersion": registration.ResourceVersion,
+	}})
+}
+
+// patch writes to a registration, unless it is gone or another one by now.
+func (r *Registry) patch(ctx context.Context, registration *v1alpha1.ClusterRegistration, content map[string]any, subresources ...string) error {
+	metadata, _ := content["metadata"].(map[string]any)
+	if metadata == nil {
+		metadata = map[string]any{}
+	}
+	metadata["uid"] = registration.UID
+	content["metadata"] = metadata
+	data, err := json.Marshal(content)
+	if err != nil {
+		return fmt.Errorf("encoding a patch of ClusterRegistration %s: %w", registration.Name, err)
+	}
+	_, err = r.registrations.Patch(ctx, registration.Name, types.MergePatchType, data, metav1.PatchOptions{FieldManager: v1alpha1.ControllerFieldManager}, subresources...)
+	if apierrors.IsNotFound(err) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("patching ClusterRegistration %s: %w", registration.Name, err)
+	}
+	return nil
+}
