@@ -11,6 +11,7 @@ import (
 	"k8s.io/klog/v2"
 
 	"github.com/kcp-tmc/tmc/cmd/internal/daemon"
+	"github.com/kcp-tmc/tmc/pkg/heartbeat"
 	"github.com/kcp-tmc/tmc/pkg/syncer"
 )
 
@@ -24,7 +25,9 @@ func newCommand() *cobra.Command {
 		Use:   "tmc-syncer --kcp-kubeconfig FILE --cluster-name NAME",
 		Short: "Sync the workloads that are placed on this cluster from kcp, and report their status",
 		Long: "tmc-syncer runs in a physical cluster. It pulls the workloads that are placed on the cluster\n" +
-			"from kcp, keeps copies of them, and reports what became of them. Nothing connects into the cluster.",
+			"from kcp, keeps copies of them, and reports what became of them. Nothing connects into the cluster.\n\n" +
+			"It works under a name in kcp that one cluster has at a time: it claims the ClusterRegistration of\n" +
+			"that name, which it makes if it may, and ends when the name is another cluster's.",
 		Options:  opts.common,
 		Validate: opts.validate,
 		Start:    opts.start,
@@ -33,34 +36,62 @@ func newCommand() *cobra.Command {
 	return command
 }
 
+// agent is the parts of the program.
+type agent struct {
+	syncer    *syncer.Syncer
+	heartbeat *heartbeat.Agent
+	rules     *rules
+	// ruleFile is where a rule is read from, ruleData what was read; empty when there
+	// is none.
+	ruleFile string
+	ruleData []byte
+}
+
 // start returns the syncer that the flags describe.
 func (o *options) start(ctx context.Context) (run func(context.Context) error, ready func() bool, err error) {
 	config, err := o.complete()
 	if err != nil {
 		return nil, nil, err
 	}
-	var ruleData []byte
-	if o.transformConfig != "" {
-		if config.Rule, ruleData, err = readRule(o.transformConfig); err != nil {
+	a := &agent{ruleFile: o.transformConfig}
+	if a.ruleFile != "" {
+		if config.Rule, a.ruleData, err = readRule(a.ruleFile); err != nil {
 			return nil, nil, err
 		}
 	}
-	s, err := syncer.New(config)
-	if err != nil {
+	config.IsRegistered = func(ctx context.Context, cluster string) (bool, error) { return a.heartbeat.IsRegistered(ctx, cluster) }
+	if a.syncer, err = syncer.New(config); err != nil {
+		return nil, nil, err
+	}
+	a.rules = newRules(config.Rule, a.syncer.SetRule)
+	if a.heartbeat, err = heartbeat.New(o.heartbeatConfig(config, a.rules.setRegistered)); err != nil {
 		return nil, nil, err
 	}
 	logger := klog.FromContext(ctx).WithValues("cluster", config.Cluster)
 	logger.Info("Starting tmc-syncer", "version", version.Get().GitVersion, "kcp", config.Upstream.Host, "downstream", config.Downstream.Host)
-	run = func(ctx context.Context) error {
-		group, ctx := errgroup.WithContext(klog.NewContext(ctx, logger))
-		group.Go(func() error { return s.Run(ctx) })
-		if o.transformConfig != "" {
-			group.Go(func() error {
-				followRule(ctx, o.transformConfig, ruleData, s.SetRule)
-				return nil
-			})
-		}
-		return group.Wait()
+	run = func(ctx context.Context) error { return a.run(klog.NewContext(ctx, logger)) }
+	// It does not begin to read before it has claimed its cluster.
+	return run, a.syncer.HasSynced, nil
+}
+
+// run claims the cluster and works as it until ctx ends. It fails when the name is
+// another cluster's.
+func (a *agent) run(ctx context.Context) error {
+	err := a.heartbeat.Claim(ctx)
+	if ctx.Err() != nil {
+		return nil //nolint:nilerr // who is stopped while waiting ends like any other
 	}
-	return run, s.HasSynced, nil
+	if err != nil {
+		return err
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return a.syncer.Run(ctx) })
+	group.Go(func() error { return a.heartbeat.Run(ctx) })
+	if a.ruleFile != "" {
+		group.Go(func() error {
+			followRule(ctx, a.ruleFile, a.ruleData, a.rules.setFile)
+			return nil
+		})
+	}
+	return group.Wait()
 }

@@ -5,8 +5,10 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"sync"
 	"time"
 
+	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/klog/v2"
 
@@ -18,6 +20,50 @@ import (
 // changes by the exchange of a directory above it: reading it is the one way of
 // looking that holds everywhere.
 const ruleInterval = 2 * time.Second
+
+// rules decides which rule holds: the registration's, if it has one, else the file's,
+// else the one that does nothing.
+type rules struct {
+	mu         sync.Mutex
+	registered *v1alpha1.TransformRule
+	file       v1alpha1.TransformRule
+	// effective is the one that holds, set is told when that is another.
+	effective v1alpha1.TransformRule
+	set       func(v1alpha1.TransformRule)
+}
+
+// newRules returns rules of which the file's holds already.
+func newRules(file v1alpha1.TransformRule, set func(v1alpha1.TransformRule)) *rules {
+	return &rules{file: file, effective: file, set: set}
+}
+
+// setRegistered takes over the registration's rule, nil when it has none.
+func (r *rules) setRegistered(rule *v1alpha1.TransformRule) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.registered = rule
+	r.settle()
+}
+
+// setFile takes over the rule of the file.
+func (r *rules) setFile(rule v1alpha1.TransformRule) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.file = rule
+	r.settle()
+}
+
+func (r *rules) settle() {
+	rule := r.file
+	if r.registered != nil {
+		rule = *r.registered
+	}
+	if equality.Semantic.DeepEqual(rule, r.effective) {
+		return
+	}
+	r.effective = rule
+	r.set(rule)
+}
 
 // readRule reads the rule from a file. Errors name the file and the field.
 func readRule(file string) (rule v1alpha1.TransformRule, data []byte, err error) {
@@ -45,7 +91,7 @@ func followRule(ctx context.Context, file string, read []byte, set func(v1alpha1
 			logger.Error(err, "The rule is not usable, the one before is kept; will read it again")
 		case err == nil && !bytes.Equal(data, read):
 			said, read = "", data
-			logger.Info("The rule has changed")
+			logger.Info("The file of the rule has changed")
 			set(rule)
 		}
 	}, ruleInterval)

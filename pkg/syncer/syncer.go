@@ -38,6 +38,9 @@ type Config struct {
 	SingleWorkspace bool
 	// Rule says how copies are adapted to the cluster; SetRule changes it.
 	Rule v1alpha1.TransformRule
+	// IsRegistered tells whether there is a cluster of that name. Without it, copies that
+	// were made under the names of clusters that there are no more stay.
+	IsRegistered func(ctx context.Context, cluster string) (bool, error)
 	// Workers is how many keys each of the two loops works on at a time.
 	Workers int
 }
@@ -57,8 +60,10 @@ type Syncer struct {
 	lingering workqueue.TypedRateLimiter[string]
 	recorder  *kcp.Recorder
 	notices   *kcp.Notices
-	specs     *controller.Controller[kcp.ObjectKey]
-	statuses  *controller.Controller[kcp.ObjectKey]
+	// isRegistered is Config.IsRegistered.
+	isRegistered func(ctx context.Context, cluster string) (bool, error)
+	specs        *controller.Controller[kcp.ObjectKey]
+	statuses     *controller.Controller[kcp.ObjectKey]
 	// namespaces works on the cluster's namespaces, by name.
 	namespaces *controller.Controller[string]
 	// now is the clock; tests replace it.
@@ -69,7 +74,7 @@ type Syncer struct {
 // client cannot be made from its configuration.
 func New(config Config) (*Syncer, error) {
 	s := &Syncer{
-		cluster: config.Cluster, workers: config.Workers,
+		cluster: config.Cluster, workers: config.Workers, isRegistered: config.IsRegistered,
 		memories: newMemories(), waiters: newWaiters(), now: time.Now,
 	}
 	s.rule.Store(&config.Rule)
@@ -142,6 +147,9 @@ func (s *Syncer) work(ctx context.Context) {
 	running.Go(func() { s.specs.Run(ctx, s.workers) })
 	running.Go(func() { s.statuses.Run(ctx, s.workers) })
 	running.Go(func() { s.namespaces.Run(ctx, 1) })
+	if s.isRegistered != nil {
+		running.Go(func() { s.clearAbandoned(ctx) })
+	}
 	running.Wait()
 }
 

@@ -98,6 +98,15 @@ func (w *watched) get(key string) *unstructured.Unstructured {
 	return asUnstructured(obj)
 }
 
+// all returns all objects.
+func (w *watched) all() []*unstructured.Unstructured {
+	var objects []*unstructured.Unstructured
+	for _, obj := range w.informer.GetStore().List() {
+		objects = append(objects, asUnstructured(obj))
+	}
+	return objects
+}
+
 // by returns the objects that the index has under the value.
 func (w *watched) by(index, value string) []*unstructured.Unstructured {
 	found, err := w.informer.GetIndexer().ByIndex(index, value)

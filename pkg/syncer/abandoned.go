@@ -1,0 +1,103 @@
+package syncer
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/sets"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/klog/v2"
+
+	"github.com/kcp-tmc/tmc/pkg/kcp"
+	"github.com/kcp-tmc/tmc/pkg/transform"
+)
+
+// A cluster may come back under a new name. What it ran under its former one nobody
+// would remove: copies are only ever touched by the syncer of the cluster name that
+// they were made for. So a syncer looks, when it begins and now and then, for copies
+// that were made under the name of a cluster that there is not any more.
+const (
+	abandonedInterval = 10 * time.Minute
+	abandonedRetry    = 10 * time.Second
+)
+
+// clearAbandoned removes abandoned copies until ctx ends.
+func (s *Syncer) clearAbandoned(ctx context.Context) {
+	interval := abandonedRetry
+	for ctx.Err() == nil {
+		if err := s.clearAbandonedOnce(ctx); err != nil {
+			klog.FromContext(ctx).V(2).Info("Cannot tell of all copies of other syncers whether they are abandoned; will try again", "reason", err.Error())
+			interval = min(2*interval, abandonedInterval)
+		} else {
+			interval = abandonedInterval
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(wait.Jitter(interval, 0.2)):
+		}
+	}
+}
+
+// clearAbandonedOnce removes the copies of clusters that are not registered, as far as
+// kcp says that the hub has taken that cluster off their upstream objects. Of anything
+// else it keeps its hands.
+func (s *Syncer) clearAbandonedOnce(ctx context.Context) error {
+	var errs []error
+	for cluster, found := range s.othersCopies() {
+		registered, err := s.isRegistered(ctx, cluster)
+		if err != nil || registered {
+			errs = append(errs, err)
+			continue
+		}
+		unknown := sets.New[string]() // of whose workspaces nothing can be said
+		for _, one := range found {
+			if unknown.Has(one.origin.Workspace) {
+				continue
+			}
+			err := s.clearIfReleased(ctx, one)
+			if errors.Is(err, kcp.ErrUnknownWorkspace) {
+				unknown.Insert(one.origin.Workspace)
+				continue
+			}
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// othersCopy is a copy that was made under the name of another cluster.
+type othersCopy struct {
+	resource      schema.GroupVersionResource
+	origin        transform.Origin
+	downstreamObj *unstructured.Unstructured
+}
+
+// othersCopies returns the copies that were made under other names, by name.
+func (s *Syncer) othersCopies() map[string][]othersCopy {
+	others := map[string][]othersCopy{}
+	for resource, w := range s.copies.all() {
+		for _, downstreamObj := range w.all() {
+			origin, ok := transform.OriginOf(downstreamObj)
+			if ok && origin.Cluster != s.cluster && !isDeleting(downstreamObj) {
+				others[origin.Cluster] = append(others[origin.Cluster], othersCopy{resource, origin, downstreamObj})
+			}
+		}
+	}
+	return others
+}
+
+func (s *Syncer) clearIfReleased(ctx context.Context, one othersCopy) error {
+	key := keyOf(one.resource, one.origin)
+	live, err := s.upstream.Live(ctx, key)
+	if err != nil {
+		return err
+	}
+	if live != nil && !isReleased(live, one.origin.Cluster) {
+		return nil
+	}
+	klog.FromContext(ctx).Info("Removing a copy that was made under the name of a cluster that is not registered any more", "key", key, "cluster", one.origin.Cluster)
+	return s.downstream.remove(ctx, one.resource, one.downstreamObj)
+}
