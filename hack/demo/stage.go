@@ -14,6 +14,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 
 	"github.com/kcp-tmc/tmc/e2e/framework"
+	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
 )
 
 const (
@@ -156,7 +157,24 @@ func (s *stage) setUp(ctx context.Context) error {
 		return err
 	}
 	s.out.title("Start tmc: the controller next to kcp, a syncer for each cluster")
-	return s.startPrograms(ctx)
+	if err := s.startPrograms(ctx); err != nil {
+		return err
+	}
+	return s.showClusters(ctx)
+}
+
+// showClusters waits until the controller has heard of all clusters, and shows them.
+func (s *stage) showClusters(ctx context.Context) error {
+	kubeconfig, err := s.stack.KCP.Kubeconfig(v1alpha1.DefaultProviderWorkspace)
+	if err != nil {
+		return err
+	}
+	provider := place{name: s.root.name, prompt: "kcp " + v1alpha1.DefaultProviderWorkspace, kubeconfig: kubeconfig}
+	s.out.sayf("Each syncer has registered its cluster, and sends heartbeats.\n")
+	if err := s.kubectl(ctx, provider, "wait", "clusterregistration", "--all", "--for=condition=Ready", "--timeout=30s"); err != nil {
+		return err
+	}
+	return s.plugin(ctx, s.root, "get", "clusters")
 }
 
 // findPlaces makes kubeconfigs and clients for where the user and the clusters' administrators work.

@@ -111,7 +111,10 @@ func (t *tour) all(ctx context.Context) error {
 
 func (t *tour) create(ctx context.Context) error {
 	t.now = expectation{clusters: clusterNames(), replicas: 2, image: firstImage, generation: 1}
-	return t.rollOut(ctx, "create", "deployment", workload, "--image="+firstImage, "--replicas=2")
+	if err := t.rollOut(ctx, "create", "deployment", workload, "--image="+firstImage, "--replicas=2"); err != nil {
+		return err
+	}
+	return t.plugin(ctx, t.user, "get", "workloads")
 }
 
 func (t *tour) scale(ctx context.Context) error {
