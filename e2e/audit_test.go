@@ -25,6 +25,8 @@ rules:
     resources: [namespaces, events]
   - group: coordination.k8s.io
     resources: [leases]
+  - group: tmc.kcp.io
+    resources: [clusterregistrations, clusterregistrations/status]
 - level: None
 `
 
@@ -36,6 +38,7 @@ type request struct {
 	URI       string `json:"requestURI"`
 	Object    struct {
 		Resource string `json:"resource"`
+		Name     string `json:"name"`
 	} `json:"objectRef"`
 }
 
@@ -106,6 +109,11 @@ func parseAudit(content []byte) ([]request, error) {
 
 // isHeartbeat tells of requests that may be made although nothing happens.
 func isHeartbeat(r request) bool { return r.Object.Resource == "leases" }
+
+// isClaiming tells of the requests by which a syncer that starts sees whether its cluster's name is its own.
+func isClaiming(r request) bool {
+	return r.Verb == "get" && (r.Object.Resource == "clusterregistrations" || r.Object.Resource == "namespaces" && r.Object.Name == "kube-system")
+}
 
 // isWatching tells of requests by which a program keeps its caches.
 func isWatching(r request) bool { return r.Verb == "list" || r.Verb == "watch" }

@@ -146,7 +146,8 @@ func condition(d *appsv1.Deployment, conditionType string) appsv1.DeploymentCond
 	return appsv1.DeploymentCondition{}
 }
 
-// eventuallyEvent waits for a warning on a Deployment whose message has all the words.
+// eventuallyEvent waits for an event on a Deployment whose message has all the words. One that says what has been
+// done, and not what is wrong, is Normal.
 func (u *tenant) eventuallyEvent(t *testing.T, name, reason string, words ...string) {
 	t.Helper()
 	what := fmt.Sprintf("an event %s on %s with the words %q", reason, name, words)
@@ -157,7 +158,7 @@ func (u *tenant) eventuallyEvent(t *testing.T, name, reason string, words ...str
 		}
 		var seen []string
 		for _, event := range list.Items {
-			if event.Type == "Warning" && event.Reason == reason && hasWords(event.Message, words) {
+			if (event.Type == "Normal") == (reason == "Placed") && event.Reason == reason && hasWords(event.Message, words) {
 				return true, "", nil
 			}
 			seen = append(seen, event.Reason+": "+event.Message)

@@ -56,7 +56,9 @@ func TestOneControllerOfTwoWorks(t *testing.T) {
 		leader, standby = standby, leader
 	}
 	u := newTenant(t, in, "leader")
-	u.apply(t, some(deployment("first")))
+	// Nobody needs to be heard of for a workload that names its cluster.
+	in.inProvider(t).apply(t, "{apiVersion: tmc.kcp.io/v1alpha1, kind: ClusterRegistration, metadata: {name: leader-east}}")
+	u.apply(t, some(deployment("first", on("leader-east"))))
 	u.eventuallyLabelled(t, "first", "leader-east")
 	own, err := standby.metrics(t.Context())
 	check(t, err)
@@ -66,7 +68,7 @@ func TestOneControllerOfTwoWorks(t *testing.T) {
 
 	check(t, leader.kill())
 	start := time.Now()
-	u.apply(t, some(deployment("second")))
+	u.apply(t, some(deployment("second", on("leader-east"))))
 	u.eventuallyLabelled(t, "second", "leader-east")
 	t.Logf("the standby had placed a Deployment %s after the leader was killed", time.Since(start).Round(time.Millisecond))
 
@@ -74,7 +76,7 @@ func TestOneControllerOfTwoWorks(t *testing.T) {
 	check(t, leader.startReady(t.Context()))
 	check(t, standby.stop(t.Context()))
 	start = time.Now()
-	u.apply(t, some(deployment("third")))
+	u.apply(t, some(deployment("third", on("leader-east"))))
 	u.eventuallyLabelled(t, "third", "leader-east")
 	t.Logf("the other one had placed a Deployment %s after the leader had ended", time.Since(start).Round(time.Millisecond))
 }

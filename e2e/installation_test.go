@@ -3,12 +3,15 @@ package e2e
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/kcp-dev/logicalcluster/v3"
+
+	"github.com/kcp-tmc/tmc/e2e/framework"
 )
 
 // installation is one tmc: a provider workspace, the controller next to kcp and a syncer for each cluster.
@@ -51,11 +54,9 @@ func (in *installation) newController(logName string, args ...string) (*program,
 	if err != nil {
 		return nil, err
 	}
-	names := slices.Sorted(maps.Keys(in.clusters))
 	return newProgram(logName, controllerBinary, append([]string{
 		"--kcp-kubeconfig=" + kubeconfig,
 		"--provider-workspace=" + in.provider,
-		"--clusters=" + strings.Join(names, ","),
 	}, args...)...)
 }
 
@@ -88,6 +89,21 @@ func (in *installation) start(ctx context.Context) error {
 	for _, p := range in.programs() {
 		if err := p.waitReady(ctx); err != nil {
 			return err
+		}
+	}
+	return in.waitClusters(ctx, slices.Collect(maps.Keys(in.clusters))...)
+}
+
+// waitClusters waits until the hub hears of the clusters.
+func (in *installation) waitClusters(ctx context.Context, names ...string) error {
+	kubeconfig, err := env.stack.KCP.Kubeconfig(in.provider)
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		_, _, err := framework.Kubectl(ctx, kubeconfig, "wait", "--for=condition=Ready", "clusterregistration/"+name, "--timeout=60s")
+		if err != nil {
+			return fmt.Errorf("waiting for cluster %s to be Ready: %w", name, err)
 		}
 	}
 	return nil

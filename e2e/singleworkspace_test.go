@@ -18,7 +18,7 @@ func TestASyncerServesASingleWorkspace(t *testing.T) {
 	in := newInstallation(t, "solo", soloWest)
 	u, other := newTenant(t, in, "solo"), newTenant(t, in, "other")
 	syncer := startProgram(t, "solo-syncer", syncerBinary,
-		"--kcp-kubeconfig="+u.kubeconfig, "--single-workspace",
+		"--kcp-kubeconfig="+u.kubeconfig, "--single-workspace", "--provider-workspace="+in.provider,
 		"--cluster-name="+soloWest, "--kubeconfig="+env.clusters[west].kubeconfig)
 	check(t, syncer.waitReady(t.Context()))
 	for _, workspace := range []*tenant{other, u} {
@@ -52,9 +52,10 @@ func TestASyncerServesASingleWorkspace(t *testing.T) {
 func TestASyncerWaitsForItsSingleWorkspaceToBeBound(t *testing.T) {
 	t.Parallel()
 	name := unique("unbound")
-	u := newUnboundTenant(t, env.shared, name, name)
+	in := newInstallation(t, name)
+	u := newUnboundTenant(t, in, name, name)
 	syncer := startProgram(t, "unbound-syncer", syncerBinary,
-		"--kcp-kubeconfig="+u.kubeconfig, "--single-workspace",
+		"--kcp-kubeconfig="+u.kubeconfig, "--single-workspace", "--provider-workspace="+in.provider,
 		"--cluster-name=solo", "--kubeconfig="+env.clusters[west].kubeconfig)
 	syncer.eventuallyLogs(t, "kubectl tmc bind", u.workspace, "will try again")
 	syncer.checkAnswers(t, "/healthz", 200)

@@ -64,13 +64,13 @@ func TestAWrongCommandLineIsToldAtOnce(t *testing.T) {
 			[]string{env.shared.controller.address, "address already in use"},
 		},
 		"controller: unknown flag":  {controllerBinary, []string{"--cluster=east"}, []string{"unknown flag: --cluster"}},
-		"controller: missing flags": {controllerBinary, nil, []string{"--kcp-kubeconfig is required", "--clusters is required"}},
+		"controller: missing flags": {controllerBinary, nil, []string{"--kcp-kubeconfig is required"}},
 		"controller: bad values": {
-			controllerBinary, []string{"--kcp-kubeconfig=" + kcp, "--clusters=east,-west", "--default-placement=some", "--workers=0"},
-			[]string{`"-west" is not a cluster name`, `--default-placement: "some"`, "--workers: 0"},
+			controllerBinary, []string{"--kcp-kubeconfig=" + kcp, "--cluster-silent-after=0s", "--failover-after=-1s", "--default-placement=some", "--workers=0"},
+			[]string{"--cluster-silent-after: 0s", "--failover-after: -1s", `--default-placement: "some"`, "--workers: 0"},
 		},
 		"controller: no kubeconfig for kcp": {
-			controllerBinary, []string{"--kcp-kubeconfig=" + missing, "--clusters=east"},
+			controllerBinary, []string{"--kcp-kubeconfig=" + missing},
 			[]string{"--kcp-kubeconfig", missing, "no such file"},
 		},
 		"plugin: unknown flag":    {pluginBinary, []string{"bind", "--workspace=x"}, []string{"unknown flag: --workspace", "--help"}},
@@ -107,11 +107,13 @@ func TestProgramsWaitForAKCPThatIsNotThereYet(t *testing.T) {
 	check(t, err)
 	address := fmt.Sprintf("127.0.0.1:%d", port)
 	kubeconfig := kubeconfigWith(t, func(c *api.Cluster, _ *api.AuthInfo) { c.Server = at(t, c.Server, address) })
+	// The cluster registers itself: it is not to be among those of the other tests.
+	provider := "--provider-workspace=" + newInstallation(t, "waiting").provider
 	waiting := []*program{
 		startProgram(t, "waiting-syncer", syncerBinary,
-			"--kcp-kubeconfig="+kubeconfig, "--cluster-name=waiting", "--kubeconfig="+env.clusters[east].kubeconfig),
+			"--kcp-kubeconfig="+kubeconfig, provider, "--cluster-name=waiting", "--kubeconfig="+env.clusters[east].kubeconfig),
 		startProgram(t, "waiting-controller", controllerBinary,
-			"--kcp-kubeconfig="+kubeconfig, "--clusters=east,west"),
+			"--kcp-kubeconfig="+kubeconfig, provider),
 	}
 	for _, p := range waiting {
 		p.eventuallyLogs(t, "kcp is not reachable, will try again", address, "connection refused")
