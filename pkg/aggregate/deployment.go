@@ -24,10 +24,10 @@ const (
 )
 
 // isDeploymentDone is kubectl's DeploymentStatusViewer for one cluster
-// (k8s.io/kubectl/pkg/polymorphichelpers).
+// (k8s.io/kubectl/pkg/polymorphichelpers), and exact where replicas are divided.
 func isDeploymentDone(m *merge, o observation) bool {
 	counters := o.report.Counters
-	return !hasFailed(o) &&
+	return !hasFailed(o) && m.hasNoMoreThanItsShare(o) &&
 		counters[updatedReplicas] >= m.wanted(o) &&
 		counters[replicas] <= counters[updatedReplicas] &&
 		counters[availableReplicas] >= counters[updatedReplicas]

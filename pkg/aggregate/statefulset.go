@@ -16,10 +16,10 @@ const (
 )
 
 // isStatefulSetDone is kubectl's StatefulSetStatusViewer for one cluster
-// (k8s.io/kubectl/pkg/polymorphichelpers).
+// (k8s.io/kubectl/pkg/polymorphichelpers), and exact where replicas are divided.
 func isStatefulSetDone(m *merge, o observation) bool {
 	counters, wanted := o.report.Counters, m.wanted(o)
-	if counters[readyReplicas] < wanted {
+	if counters[readyReplicas] < wanted || !m.hasNoMoreThanItsShare(o) {
 		return false
 	}
 	partition, rolling := rollingUpdate(m)

@@ -120,6 +120,14 @@ func (m *merge) share(cluster string) int64 {
 	return m.replicas()
 }
 
+// hasNoMoreThanItsShare tells of a cluster whether it runs no more than its share, where
+// replicas are divided. A Deployment on one cluster counts as rolled out while the last
+// of its surplus goes; of shares the sum is what the user asked for.
+func (m *merge) hasNoMoreThanItsShare(o observation) bool {
+	_, divided, err := v1alpha1.Share(m.in.Object.GetAnnotations(), o.cluster)
+	return !divided || err != nil || o.report.Counters[replicas] <= m.wanted(o)
+}
+
 // wanted is how many replicas a cluster's copy asks for.
 func (m *merge) wanted(o observation) int64 {
 	if o.report.Replicas == nil {

@@ -290,7 +290,7 @@ func (s *Scheduler) warn(key kcp.ObjectKey, upstreamObj *unstructured.Unstructur
 	s.config.Notices.Warn(key, upstreamObj, reason, decision.Problems...)
 	unsatisfied := []string{}
 	if decision.Unsatisfied != "" && decision.Placement != "" {
-		unsatisfied = append(unsatisfied, byPlacement(decision.Placement)+": "+decision.Unsatisfied)
+		unsatisfied = append(unsatisfied, decision.Unsatisfied)
 	}
 	s.config.Notices.Warn(key, upstreamObj, reasonUnsatisfied, unsatisfied...)
 }
