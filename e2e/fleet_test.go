@@ -336,11 +336,20 @@ func drainsWithoutADip(t *testing.T, in *installation) {
 	u.rollOut(t, "divided", fleetEast, fleetWest)
 	u.rollOut(t, "one", fleetEast)
 
+	u.inKCP().apply(t, "{apiVersion: batch/v1, kind: Job, metadata: {name: once, labels: {app: one}}, spec: {template: {spec: {restartPolicy: Never, containers: [{name: once, image: once}]}}}}")
+	const isComplete = `{.status.conditions[?(@.type=="Complete")].status}`
+	u.inKCP().eventually(t, "job/once", isComplete, "True")
+
 	divided, one := recordOf(t, u.client, u.namespace, "divided"), recordOf(t, u.client, u.namespace, "one")
 	in.plugin(t, "drain", fleetEast, "--timeout=60s")
 	u.eventuallyShares(t, "divided", fleetWest+"=8")
 	u.rollOut(t, "divided", fleetWest)
 	isGone(t, "the copy on the drained cluster", u.copyOn(fleetEast, "one"))
+	// What has run is not run again, and has run.
+	for clusterName := range in.clusters {
+		u.onCluster(clusterName).isNotThere(t, "job/once")
+	}
+	u.inKCP().eventually(t, "job/once", isComplete, "True")
 	for recorded, replicas := range map[*record]int32{divided: 8, one: 3} {
 		if dip, state := recorded.worst(func(d *appsv1.Deployment) int32 { return replicas - d.Status.AvailableReplicas }); dip > 0 {
 			t.Errorf("there were %d fewer available during the drain: %s", dip, state)

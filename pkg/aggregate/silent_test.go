@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	appsv1 "k8s.io/api/apps/v1"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -68,5 +69,18 @@ func TestAJobThatHasEndedStaysSoWhenItsClusterFallsSilent(t *testing.T) {
 	mergeWith(t, job, Input{Now: now, Silent: westIsSilent})
 	if s := job.Status; s.Succeeded != 1 || len(s.Conditions) == 0 || string(s.Conditions[0].Type) != "Complete" || s.Conditions[0].Status != corev1.ConditionTrue {
 		t.Errorf("the status is %+v", s)
+	}
+}
+
+func TestAJobThatHasEndedStaysSoWhenItHasLeftItsLastCluster(t *testing.T) {
+	job := &batchv1.Job{
+		TypeMeta:   metav1.TypeMeta{APIVersion: "batch/v1", Kind: "Job"},
+		ObjectMeta: metav1.ObjectMeta{Name: "job", Generation: 1},
+		Status:     batchv1.JobStatus{Succeeded: 1, Conditions: []batchv1.JobCondition{{Type: batchv1.JobComplete, Status: corev1.ConditionTrue}}},
+	}
+	before := job.Status.DeepCopy()
+	mergeWith(t, job, Input{Now: now})
+	if diff := cmp.Diff(*before, job.Status); diff != "" {
+		t.Errorf("(-before +after):\n%s", diff)
 	}
 }

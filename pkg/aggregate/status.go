@@ -48,6 +48,9 @@ func Status(in Input) (status map[string]any, problem string) {
 	rules, known := kinds[in.Object.GroupVersionKind().GroupKind()]
 	chosen, problem := strategyOf(in)
 	placed := observe(in, rules)
+	if len(placed) == 0 && endedBefore(in, rules) {
+		return present(in), problem
+	}
 
 	m := merge{in: in, rules: rules, strategy: chosen, placed: placed, shown: chosen.show(placed), status: map[string]any{}}
 	if !known {
@@ -63,6 +66,17 @@ func Status(in Input) (status map[string]any, problem string) {
 	}
 	m.addConditions()
 	return m.status, problem
+}
+
+// endedBefore tells of a Job whether its status says that it has come to its end: that
+// stays true when it has left the last cluster.
+func endedBefore(in Input, rules rules) bool {
+	conditions, _, _ := unstructured.NestedSlice(in.Object.Object, "status", conditionsField)
+	return slices.ContainsFunc(conditions, func(entry any) bool {
+		c, _ := entry.(map[string]any)
+		conditionType, _ := c["type"].(string)
+		return slices.Contains(rules.ends, conditionType) && c["status"] == string(metav1.ConditionTrue)
+	})
 }
 
 // present returns a copy of the status that stands.

@@ -111,7 +111,7 @@ func (s *survey) decideNamed(value string) Decision {
 			decision.Problems = append(decision.Problems, fmt.Sprintf("annotation %s: %s", v1alpha1.TargetClustersAnnotation, problem))
 			continue
 		}
-		if !s.deleting || s.present.Has(name) {
+		if !s.closed || s.present.Has(name) {
 			decision.Reasons[name] = reasonNamed
 		}
 	}

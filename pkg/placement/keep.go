@@ -25,7 +25,7 @@ func (s *survey) hasReplicas() bool { return s.kind() == deploymentKind || s.kin
 // kept returns the clusters, sorted, that are not chosen and yet not left: until what is
 // chosen serves, the object would be missing there.
 func (s *survey) kept(t terms, chosen []*Cluster, o outcome) []string {
-	if s.deleting || !t.replaces(o.shares) {
+	if s.closed || !t.replaces(o.shares) {
 		return nil
 	}
 	var kept []string

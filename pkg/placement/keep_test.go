@@ -116,3 +116,34 @@ func TestWhatHasNoReplicasServesAsItsReportSays(t *testing.T) {
 		})
 	}
 }
+
+func TestAJobThatHasEndedEntersNothingMore(t *testing.T) {
+	ended := func(conditionType, status string) objectChange {
+		return func(obj *unstructuredObject) {
+			obj.Object["status"] = map[string]any{"conditions": []any{map[string]any{"type": conditionType, "status": status}}}
+		}
+	}
+	job := func(changes ...objectChange) *unstructuredObject { return object("batch/v1", "Job", changes...) }
+	one := placed("p", number(1))
+	cases := map[string]struct {
+		reason  string
+		request Request
+		want    []string
+	}{
+		"ItsClusterDrains":    {"it is not run again elsewhere, and leaves", request(job(on("a"), ended("Complete", "True")), []Cluster{cluster("a", draining), cluster("b")}, one), nil},
+		"ItsClusterIsLost":    {"likewise", request(job(on("a"), ended("Failed", "True")), []Cluster{cluster("a", silent(time.Hour)), cluster("b")}, one), nil},
+		"ItHasLeft":           {"nor later", request(job(ended("Complete", "True")), fleet("a", "b"), one), nil},
+		"AnotherClusterJoins": {"by default it would go there, too", request(job(on("a"), ended("Complete", "True")), fleet("a", "b")), []string{"a"}},
+		"ItRuns":              {"it is to come to its end", request(job(on("a"), ended("Complete", "False")), []Cluster{cluster("a", silent(time.Hour)), cluster("b")}, one), []string{"b"}},
+		"ADeployment":         {"has no end", request(deployment(ended("Complete", "True")), fleet("a", "b")), []string{"a", "b"}},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			got := Decide(tc.request)
+			sameClusters(t, tc.reason, tc.want, got.Clusters)
+			if len(tc.want) == 0 && got.Unsatisfied != "" {
+				t.Errorf("%s: it asks for more: %s", tc.reason, got.Unsatisfied)
+			}
+		})
+	}
+}

@@ -126,7 +126,7 @@ const mostNamed = 3
 
 // unsatisfied completes a message with why other clusters do not qualify.
 func (s *survey) unsatisfied(message string, q question) string {
-	if s.deleting {
+	if s.closed {
 		return "" // it asks for nothing any more
 	}
 	why := slices.Clone(q.barred)

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/sets"
 
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
@@ -28,8 +30,9 @@ type survey struct {
 	waning sets.Set[string]
 	// identity tells the object from all others, and stays.
 	identity string
-	// deleting is whether the object itself is on its way out: it enters nothing.
-	deleting bool
+	// closed is whether the object enters nothing any more: it is on its way out, or it
+	// is a Job that has come to its end, and would be run again.
+	closed bool
 }
 
 func look(request Request) *survey {
@@ -37,7 +40,7 @@ func look(request Request) *survey {
 		Request:     request,
 		known:       make(map[string]*Cluster, len(request.Clusters)),
 		annotations: request.Object.GetAnnotations(),
-		deleting:    request.Object.GetDeletionTimestamp() != nil,
+		closed:      request.Object.GetDeletionTimestamp() != nil || hasEnded(request.Object),
 		on:          sets.New[string](),
 	}
 	for i := range request.Clusters {
@@ -57,6 +60,22 @@ func look(request Request) *survey {
 	}
 	s.waning = waning(s.annotations[v1alpha1.PlacementAnnotation]).Intersection(s.on)
 	return s
+}
+
+var jobKind = schema.GroupKind{Group: "batch", Kind: "Job"}
+
+// hasEnded tells of an object whether it is a Job that will do nothing more, as its
+// merged status says: that outlives the reports of the clusters that it leaves.
+func hasEnded(upstreamObj *unstructured.Unstructured) bool {
+	if upstreamObj.GroupVersionKind().GroupKind() != jobKind {
+		return false
+	}
+	conditions, _, _ := unstructured.NestedSlice(upstreamObj.Object, "status", "conditions")
+	return slices.ContainsFunc(conditions, func(entry any) bool {
+		condition, _ := entry.(map[string]any)
+		isEnd := condition["type"] == "Complete" || condition["type"] == "Failed"
+		return isEnd && condition["status"] == "True"
+	})
 }
 
 // waning reads from the placement annotation where the object stays only for a while.
@@ -123,7 +142,7 @@ func (s *survey) ask(t terms) question {
 			q.barred = append(q.barred, cluster.Name+": "+why)
 			continue
 		}
-		if !s.deleting {
+		if !s.closed {
 			q.open = append(q.open, cluster)
 		}
 	}
