@@ -204,6 +204,27 @@ func (c Change) MovesPlaces() bool {
 	return len(c.Labels) > 0
 }
 
+// Holders returns the finalizers of an object together with those of the syncers whose
+// clusters it enters by the change, as far as hold says; nil when there are none to add.
+// A syncer sets its finalizer itself where it is missing, before it writes anything: with
+// the label, in one write, it is spared that, and all syncers of an object the race for
+// its list.
+func Holders(upstreamObj metav1.Object, change Change, hold func(cluster string) bool) []string {
+	present := upstreamObj.GetFinalizers()
+	var added []string
+	for label, value := range change.Labels {
+		cluster := strings.TrimPrefix(label, v1alpha1.PlacementLabelPrefix)
+		if finalizer := v1alpha1.Finalizer(cluster); value != nil && !slices.Contains(present, finalizer) && hold(cluster) {
+			added = append(added, finalizer)
+		}
+	}
+	if added == nil {
+		return nil
+	}
+	slices.Sort(added)
+	return append(slices.Clone(present), added...)
+}
+
 // Forget returns what takes everything of a cluster off an object, its finalizer aside.
 func Forget(upstreamObj metav1.Object, cluster string) Change {
 	change := Change{Labels: map[string]*string{}, Annotations: map[string]*string{}}

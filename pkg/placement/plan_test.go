@@ -272,3 +272,28 @@ func changed(values map[string]string, change map[string]*string) map[string]str
 	}
 	return values
 }
+
+func TestWhatEntersAClusterIsHeldForItsSyncer(t *testing.T) {
+	label, finalizer := v1alpha1.PlacementLabel, v1alpha1.Finalizer
+	isReady := func(cluster string) bool { return cluster != "silent" }
+	cases := map[string]struct {
+		reason  string
+		present []string
+		labels  map[string]*string
+		want    []string
+	}{
+		"Enters":         {"others' finalizers stay", []string{"other/one"}, map[string]*string{label("west"): new("sync"), label("east"): new("sync")}, []string{"other/one", finalizer("east"), finalizer("west")}},
+		"IsHeld":         {"there is nothing to add", []string{finalizer("east")}, map[string]*string{label("east"): new("sync")}, nil},
+		"IsNotHeardOf":   {"its syncer sets it, if it ever comes", nil, map[string]*string{label("silent"): new("sync")}, nil},
+		"Leaves":         {"its syncer takes it off", []string{finalizer("east")}, map[string]*string{label("east"): nil}, nil},
+		"NothingChanges": {"nothing is written", nil, nil, nil},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			got := Holders(&metav1.ObjectMeta{Finalizers: tc.present}, Change{Labels: tc.labels}, isReady)
+			if diff := cmp.Diff(tc.want, got); diff != "" {
+				t.Errorf("%s (-want +got):\n%s", tc.reason, diff)
+			}
+		})
+	}
+}

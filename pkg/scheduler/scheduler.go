@@ -243,7 +243,7 @@ func (s *Scheduler) sync(ctx context.Context, key kcp.ObjectKey) (time.Duration,
 		return decision.Again, nil
 	}
 	klog.FromContext(ctx).V(2).Info("Placing", "clusters", decision.Clusters, "by", decision.By)
-	if err := s.write(ctx, key, upstreamObj, change); err != nil {
+	if err := s.write(ctx, key, upstreamObj, change, placement.Holders(upstreamObj, change, s.isReady)); err != nil {
 		return 0, err
 	}
 	s.tell(upstreamObj, decision, change)
@@ -385,16 +385,24 @@ func (s *Scheduler) syncNamespace(ctx context.Context, key kcp.ObjectKey, upstre
 		return nil
 	}
 	klog.FromContext(ctx).V(2).Info("Labelling the namespace", "clusters", sets.List(clusters))
-	return s.write(ctx, key, upstreamNamespace, change)
+	return s.write(ctx, key, upstreamNamespace, change, nil)
 }
 
-// write patches the labels and annotations of the change. A finalizer that a
-// syncer sets meanwhile refuses it: its cluster would be forgotten too early.
-func (s *Scheduler) write(ctx context.Context, key kcp.ObjectKey, upstreamObj *unstructured.Unstructured, change placement.Change) error {
+// isReady tells whether a cluster is heard of. The finalizer of one that is not is left to
+// its syncer: what never got there must not wait for it.
+func (s *Scheduler) isReady(cluster string) bool {
+	return slices.ContainsFunc(s.config.Registry.Clusters(), func(c placement.Cluster) bool { return c.Name == cluster && c.Ready })
+}
+
+// write patches the labels and annotations of the change, and the finalizers unless they
+// are nil. A finalizer that a syncer sets meanwhile refuses it: its cluster would be
+// forgotten too early.
+func (s *Scheduler) write(ctx context.Context, key kcp.ObjectKey, upstreamObj *unstructured.Unstructured, change placement.Change, finalizers []string) error {
 	patch, err := kcp.MetadataPatch{
 		Of:               upstreamObj,
 		Labels:           change.Labels,
 		Annotations:      change.Annotations,
+		Finalizers:       finalizers,
 		IfUnchangedSince: true,
 	}.Encode()
 	if err != nil {

@@ -60,8 +60,9 @@ const (
 	// removes it together with the placement label once the syncer's finalizer
 	// is gone.
 	DeletionAnnotationPrefix = "deletion." + GroupName + "/"
-	// FinalizerPrefix starts the finalizer that a cluster's syncer sets before
-	// its first downstream write and removes when its copy is gone.
+	// FinalizerPrefix starts the finalizer that is there before a cluster's syncer
+	// first writes downstream, and that the syncer removes when its copy is gone. The
+	// scheduler sets it with the label; where it has not, the syncer does.
 	FinalizerPrefix = "syncer." + GroupName + "/"
 	// ReplicasAnnotationPrefix starts the annotation that holds a cluster's share of
 	// the replicas, where they are divided. The scheduler writes it, that cluster's
