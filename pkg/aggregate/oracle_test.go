@@ -300,6 +300,12 @@ func reportOf(cluster string, generation int64, local *appsv1.Deployment) v1alph
 	return report
 }
 
+// isCurrent tells whether a cluster has taken up what is wanted now.
+func (f *fleet) isCurrent(report v1alpha1.Report) bool {
+	return report.Generation == f.upstream.Generation && report.LocalObservedGeneration >= report.LocalGeneration &&
+		report.Inputs == f.input(report.Cluster)
+}
+
 // expected is what a person would conclude from asking kubectl at every cluster,
 // as far as the reports tell: done when all are, failed when one is.
 func (f *fleet) expected(t *testing.T) verdict {
@@ -308,8 +314,7 @@ func (f *fleet) expected(t *testing.T) verdict {
 	for _, cluster := range f.placed() {
 		value, reported := f.upstream.Annotations[v1alpha1.StatusAnnotation(cluster)]
 		report, err := v1alpha1.ParseReport(cluster, value)
-		if !reported || err != nil || report.Generation != f.upstream.Generation ||
-			report.LocalObservedGeneration < report.LocalGeneration || report.Inputs != f.input(cluster) || f.silent[cluster] {
+		if !reported || err != nil || !f.isCurrent(report) || f.silent[cluster] {
 			observed = false
 			continue
 		}

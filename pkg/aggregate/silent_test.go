@@ -1,6 +1,7 @@
 package aggregate
 
 import (
+	"maps"
 	"strings"
 	"testing"
 
@@ -33,9 +34,7 @@ func TestWhatASilentClusterRunsIsNotAvailable(t *testing.T) {
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
 			said := annotations(t, complete("east", 1, 2), complete("west", 1, 1))
-			for key, value := range tc.shares {
-				said[key] = value
-			}
+			maps.Copy(said, tc.shares)
 			upstream := &appsv1.Deployment{
 				TypeMeta:   metav1.TypeMeta{APIVersion: "apps/v1", Kind: "Deployment"},
 				ObjectMeta: metav1.ObjectMeta{Name: "app", Generation: 1, Annotations: said, Labels: placement([]string{"east", "west"})},
