@@ -78,6 +78,10 @@ demo-up: build tools ## Like demo, but leave it running and say what to try
 demo-down: ## Stop what demo-up left running
 	go run ./hack/demo down
 
+.PHONY: scale
+scale: build tools ## Measure 100 syncers and 500 workloads (about 15 min)
+	go run ./hack/scale
+
 .PHONY: image
 image: ## Build the container image (needs docker or a compatible DOCKER=…)
 	$${DOCKER:-docker} build --build-arg VERSION=$(VERSION) -t $(IMAGE) .
