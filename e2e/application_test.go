@@ -56,7 +56,7 @@ func TestAnApplicationOfManyKindsLivesOnTwoDifferentClusters(t *testing.T) {
 	t.Run("moved by its cluster", app.movesToAnotherNamespace)
 	t.Run("moved by its user", app.leavesACluster)
 	t.Run("deleted", func(t *testing.T) {
-		app.kcp.kubectl(t, "delete", "namespace", app.namespace, "--timeout=60s")
+		app.kcp.kubectl(t, "delete", "namespace", app.namespace, "--timeout=120s")
 		for name, on := range env.clusters {
 			eventually(t, "cluster "+name+" to have what it had before", soon, func(context.Context) (bool, string, error) {
 				diff := cmp.Diff(before[name], listing(t, on))
@@ -134,8 +134,8 @@ func (app *application) isInPlace(t *testing.T, clusters string) {
 func (app *application) comesUp(t *testing.T) {
 	app.kcp.kubectl(t, "label", "namespace", app.namespace, "pod-security.kubernetes.io/enforce=privileged")
 	app.kcp.apply(t, applicationYAML)
-	app.kubectl(t, "rollout", "status", "deployment/web", "--timeout=60s")
-	app.kubectl(t, "rollout", "status", "statefulset/db", "--timeout=60s")
+	app.kubectl(t, "rollout", "status", "deployment/web", "--timeout=120s")
+	app.kubectl(t, "rollout", "status", "statefulset/db", "--timeout=120s")
 	app.isInPlace(t, "2 clusters.")
 	// The autoscalers take the Deployment from two replicas to three, and nobody fights them.
 	app.kcp.eventually(t, "deployment/web", "{.status.availableReplicas}", "6")
@@ -169,7 +169,7 @@ func (app *application) changes(t *testing.T) {
 		"port: 80, targetPort: http}]", "port: 80, targetPort: http}, {name: admin, port: 81}]").Replace(applicationYAML)
 	app.kcp.apply(t, changed)
 	app.setRule(t, appEast, prefixRule("eu-", "other.example.com"))
-	app.kubectl(t, "rollout", "status", "deployment/web", "--timeout=60s")
+	app.kubectl(t, "rollout", "status", "deployment/web", "--timeout=120s")
 	atEast.eventually(t, "deployment/web", imagePath, "other.example.com/library/nginx:1.28")
 	atWest.eventually(t, "deployment/web", imagePath, "nginx:1.28")
 	for _, on := range []side{atEast, atWest} {
@@ -216,7 +216,7 @@ func (app *application) leavesACluster(t *testing.T) {
 	app.kcp.eventually(t, "configmap/settings", "{.metadata.finalizers}", `["syncer.tmc.kcp.io/`+appWest+`"]`)
 
 	app.kcp.kubectl(t, "annotate", "deployment/web", "statefulset/db", "cronjob/report", "tmc.kcp.io/target-clusters-")
-	app.kubectl(t, "rollout", "status", "deployment/web", "--timeout=60s")
+	app.kubectl(t, "rollout", "status", "deployment/web", "--timeout=120s")
 	app.isInPlace(t, "2 clusters.")
 	atEast.eventuallyThere(t, "secret/credentials")
 }

@@ -37,7 +37,7 @@ func TestACreatedDeploymentRunsOnEveryCluster(t *testing.T) {
 		checkCopy(t, u, upstream, get(t, u.copyOn(clusterName, "nginx")), clusterName)
 	}
 
-	u.kubectl(t, "delete", "deployment", "nginx", "--timeout=30s")
+	u.kubectl(t, "delete", "deployment", "nginx", "--timeout=120s")
 }
 
 // checkColumns compares what `kubectl get` prints with the columns that people are used to.

@@ -47,5 +47,5 @@ func TestADeploymentThatAClusterRefusesDelaysNoOther(t *testing.T) {
 		t.Errorf("condition Synced of the sound one is %+v, want True", synced)
 	}
 	// What is refused is applied again now and then: tests that listen for writes come after this one.
-	u.kubectl(t, "delete", "deployments", "--all", "--timeout=60s")
+	u.kubectl(t, "delete", "deployments", "--all", "--timeout=120s")
 }

@@ -110,7 +110,7 @@ func TestADeletedDeploymentIsGoneEverywhere(t *testing.T) {
 	first := get(t, u.upstream("web"))
 
 	// kubectl returns when kcp has let the object go, and that is after every cluster has.
-	u.kubectl(t, "delete", "deployment", "web", "--timeout=30s")
+	u.kubectl(t, "delete", "deployment", "web", "--timeout=120s")
 	isGone(t, "the Deployment in kcp", u.upstream("web"))
 	isGone(t, "the copy on east", u.copyOn(east, "web"))
 	isGone(t, "the copy on west", u.copyOn(west, "web"))

@@ -23,7 +23,7 @@ func TestAnObjectThatTmcDidNotMakeIsLeftAlone(t *testing.T) {
 	}
 	u.checkUntouched(t, east, foreign)
 
-	u.kubectl(t, "delete", "deployment", "web", "--timeout=30s")
+	u.kubectl(t, "delete", "deployment", "web", "--timeout=120s")
 	isGone(t, "the copy on west", u.copyOn(west, "web"))
 	u.checkUntouched(t, east, foreign)
 
@@ -44,7 +44,7 @@ func (u *tenant) createForeign(t *testing.T, clusterName, name string) *appsv1.D
 	c := u.installation.clusters[clusterName]
 	check(t, c.kubectl(t, "create", "namespace", u.namespace))
 	check(t, c.kubectl(t, "--namespace="+u.namespace, "create", "deployment", name, "--image="+image))
-	check(t, c.kubectl(t, "--namespace="+u.namespace, "rollout", "status", "deployment/"+name, "--timeout=30s"))
+	check(t, c.kubectl(t, "--namespace="+u.namespace, "rollout", "status", "deployment/"+name, "--timeout=120s"))
 	eventuallyIs(t, "its controller to be through with it", u.copyOn(clusterName, name), isThrough)
 	return get(t, u.copyOn(clusterName, name))
 }

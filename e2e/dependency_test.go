@@ -65,10 +65,10 @@ func TestWhatAWorkloadNeedsFollowsItBeforeIt(t *testing.T) {
 	// It leaves with the last that needs it.
 	kcp.apply(t, deploymentNaming("third", "first", false))
 	u.rollOut(t, "third", east, west)
-	kcp.kubectl(t, "delete", "deployment", "second", "--timeout=30s")
+	kcp.kubectl(t, "delete", "deployment", "second", "--timeout=120s")
 	u.rollOut(t, "third", east, west)
 	atEast.eventuallyThere(t, "configmap/first")
-	kcp.kubectl(t, "delete", "deployment", "third", "--timeout=30s")
+	kcp.kubectl(t, "delete", "deployment", "third", "--timeout=120s")
 	atEast.eventuallyGone(t, "configmap/first")
 	atWest.eventuallyGone(t, "configmap/first")
 	kcp.eventually(t, "configmap/first", "{.metadata.finalizers}", "")

@@ -15,9 +15,9 @@ import (
 	"github.com/kcp-tmc/tmc/e2e/framework"
 )
 
-// soon bounds anything that needs a few writes on both sides, on a busy machine. In a workspace that is the first
-// to be bound it takes some tries until the virtual workspace answers.
-const soon = time.Minute
+// soon bounds anything that needs a few writes on both sides, on a machine that may be a fraction as fast as a
+// developer's. In a workspace that is the first to be bound it takes some tries until the virtual workspace answers.
+const soon = 2 * time.Minute
 
 // check fails the test when a step of it could not be done.
 func check(t *testing.T, err error) {

@@ -260,7 +260,7 @@ func TestPlacements(t *testing.T) {
 		u := newTenant(t, in, "removed")
 		u.apply(t, some(deployment("web")))
 		eventuallyIs(t, "it to be everywhere", u.upstream("web"), isRolledOutOn(3))
-		in.plugin(t, "remove", fleetNorth, "--timeout=60s")
+		in.plugin(t, "remove", fleetNorth, "--timeout=120s")
 		in.inProvider(t).isNotThere(t, "cr/"+fleetNorth)
 		isGone(t, "the copy on the removed cluster", u.copyOn(fleetNorth, "web"))
 		// It does not come back by itself, but with its next start.
@@ -341,7 +341,7 @@ func drainsWithoutADip(t *testing.T, in *installation) {
 	u.inKCP().eventually(t, "job/once", isComplete, "True")
 
 	divided, one := recordOf(t, u.client, u.namespace, "divided"), recordOf(t, u.client, u.namespace, "one")
-	in.plugin(t, "drain", fleetEast, "--timeout=60s")
+	in.plugin(t, "drain", fleetEast, "--timeout=120s")
 	u.eventuallyShares(t, "divided", fleetWest+"=8")
 	u.rollOut(t, "divided", fleetWest)
 	isGone(t, "the copy on the drained cluster", u.copyOn(fleetEast, "one"))

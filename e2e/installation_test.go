@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/kcp-dev/logicalcluster/v3"
@@ -24,9 +25,21 @@ type installation struct {
 	clusters map[string]*cluster
 }
 
+// settingUp is held while a provider workspace is installed or a consumer bound: kcp establishes the kinds of an
+// export one after the other, and several that wait for it at a time only make each wait longer.
+var settingUp sync.Mutex
+
+// setUpKCP runs one of kubectl-tmc's commands that have kcp establish kinds.
+func setUpKCP(ctx context.Context, workspace string, args ...string) error {
+	settingUp.Lock()
+	defer settingUp.Unlock()
+	_, err := runPlugin(ctx, workspace, args...)
+	return err
+}
+
 // install sets up the kcp side in a provider workspace and prepares the programs, without starting them.
 func install(ctx context.Context, provider string, clusters map[string]*cluster) (*installation, error) {
-	if _, err := runPlugin(ctx, "root", "init", "--provider-workspace="+provider); err != nil {
+	if err := setUpKCP(ctx, "root", "init", "--provider-workspace="+provider); err != nil {
 		return nil, err
 	}
 	in := &installation{provider: provider, syncers: map[string]*program{}, clusters: clusters}
@@ -101,7 +114,7 @@ func (in *installation) waitClusters(ctx context.Context, names ...string) error
 		return err
 	}
 	for _, name := range names {
-		_, _, err := framework.Kubectl(ctx, kubeconfig, "wait", "--for=condition=Ready", "clusterregistration/"+name, "--timeout=60s")
+		_, _, err := framework.Kubectl(ctx, kubeconfig, "wait", "--for=condition=Ready", "clusterregistration/"+name, "--timeout=120s")
 		if err != nil {
 			return fmt.Errorf("waiting for cluster %s to be Ready: %w", name, err)
 		}

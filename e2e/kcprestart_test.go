@@ -51,7 +51,7 @@ func TestNothingIsLostWhileKCPIsAway(t *testing.T) {
 	if diff := cmp.Diff(before, u.copyUIDs(t, east, all)); diff != "" {
 		t.Errorf("copies on east were made anew (-before +after):\n%s", diff)
 	}
-	u.kubectl(t, "delete", "deployments", "--all", "--timeout=60s")
+	u.kubectl(t, "delete", "deployments", "--all", "--timeout=120s")
 	for _, name := range all {
 		isGone(t, "the copy of "+name, u.copyOn(east, name))
 	}

@@ -131,7 +131,7 @@ func comesBackAfterItsRelease(t *testing.T, in *installation) {
 	if _, err := runPlugin(t.Context(), "root", "remove", lostWest, "--force", "--provider-workspace="+in.provider); err == nil || !strings.Contains(err.Error(), "--yes") {
 		t.Errorf("a cluster that was heard of just now was given up: %v", err)
 	}
-	in.plugin(t, "remove", lostWest, "--force", "--yes", "--timeout=60s")
+	in.plugin(t, "remove", lostWest, "--force", "--yes", "--timeout=120s")
 	u.rollOut(t, "web")
 	elsewhere := u.onlyCluster(t, "web")
 	if elsewhere == lostWest {
@@ -173,7 +173,7 @@ func goneForGood(t *testing.T, in *installation) {
 	}
 
 	in.inProvider(t).eventuallyHas(t, "cr "+lostNorth, `{.status.conditions[?(@.type=="Ready")].status}`, "Unknown")
-	released := in.plugin(t, "remove", lostNorth, "--force", "--timeout=60s")
+	released := in.plugin(t, "remove", lostNorth, "--force", "--timeout=120s")
 	if !hasWords(released, []string{lostNorth, whole.namespace, "web", "settings"}) {
 		t.Errorf("kubectl tmc remove does not say what may still be running there:\n%s", released)
 	}

@@ -58,6 +58,6 @@ func TestAKindThatTheExportBeginsToServeIsSynced(t *testing.T) {
 	kcp.eventuallyHas(t, "widget.example.com/one", syncedPath, "False", "NotServed", "kinds-"+west, "widgets.example.com")
 	kcp.kubectl(t, "annotate", "--overwrite", "widget.example.com/one", "tmc.kcp.io/target-clusters=kinds-"+east)
 	kcp.eventuallyHas(t, "widget.example.com/one", syncedPath, "True")
-	kcp.kubectl(t, "delete", "widget.example.com/one", "--timeout=30s")
+	kcp.kubectl(t, "delete", "widget.example.com/one", "--timeout=120s")
 	u.onCluster("kinds-"+east).isNotThere(t, "widget.example.com/one")
 }

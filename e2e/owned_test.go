@@ -56,7 +56,7 @@ func TestScalingOnAClusterIsHeededAndCanBeGivenBack(t *testing.T) {
 	kcp.eventually(t, "deployment/web", "{.status.availableReplicas}", "4")
 	kcp.kubectl(t, "scale", "deployment/web", "--replicas=2")
 	atWest.eventually(t, "deployment/web", replicasPath, "2")
-	kcp.kubectl(t, "rollout", "status", "deployment/web", "--timeout=60s")
+	kcp.kubectl(t, "rollout", "status", "deployment/web", "--timeout=120s")
 	kcp.eventually(t, "deployment/web", "{.status.availableReplicas}", "5")
 	atEast.eventually(t, "deployment/web", replicasPath, "3")
 
@@ -92,7 +92,7 @@ func TestAnAutoscalerDecidesForAsLongAsItIsThere(t *testing.T) {
 	u.rollOut(t, "web", east, west)
 	atEast.eventually(t, "deployment/web", replicasPath, "3")
 
-	kcp.kubectl(t, "delete", "hpa/web", "--timeout=30s")
+	kcp.kubectl(t, "delete", "hpa/web", "--timeout=120s")
 	atEast.eventually(t, "deployment/web", replicasPath, "1")
 	u.rollOut(t, "web", east, west)
 }
@@ -143,7 +143,7 @@ func TestAJobThatHasRunIsNotRunAgain(t *testing.T) {
 	notRunAgain("after-a-restart")
 
 	// A new one of the same name is another Job.
-	kcp.kubectl(t, "delete", "job/migrate", "--timeout=30s")
+	kcp.kubectl(t, "delete", "job/migrate", "--timeout=120s")
 	kcp.apply(t, job("backoffLimit: 1"))
 	kcp.eventually(t, "job/migrate", completePath, "True")
 	for _, on := range clusters {
@@ -200,7 +200,7 @@ func TestANamespaceThatTmcMadeGoesWhenNothingIsLeftInIt(t *testing.T) {
 
 	atWest.kubectl(t, "create", "configmap", "guest", "--from-literal=a=b")
 	for _, at := range []side{kcp, kcp.in(theirs)} {
-		at.kubectl(t, "delete", "deployment", "web", "--timeout=30s")
+		at.kubectl(t, "delete", "deployment", "web", "--timeout=120s")
 	}
 	atEast.eventuallyGone(t, "namespace/"+u.namespace)
 	if phase := atWest.kubectl(t, "get", "namespace", u.namespace, "--output=jsonpath={.status.phase}"); phase != "Active" {

@@ -30,7 +30,9 @@ const (
 	endTimeout = 5 * time.Second
 	// startTimeout bounds how long a program takes to have read kcp and its cluster. It tries with back-off, at most
 	// 30 s apart.
-	startTimeout = time.Minute
+	startTimeout = 2 * time.Minute
+	// runTimeout bounds a program that ends by itself. Installing and binding wait for kcp.
+	runTimeout = 3 * time.Minute
 )
 
 // program is one of tmc's programs as a process that can be stopped, killed and started again.
@@ -169,7 +171,7 @@ type result struct {
 
 // runProgram runs a program of which is expected that it ends by itself, and soon.
 func runProgram(ctx context.Context, binary string, args ...string) (result, error) {
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	ctx, cancel := context.WithTimeout(ctx, runTimeout)
 	defer cancel()
 	command := exec.CommandContext(ctx, filepath.Join(env.binaries, binary), args...)
 	var stdout, stderr bytes.Buffer

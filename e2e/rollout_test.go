@@ -37,7 +37,7 @@ func TestRolloutStatusFailsWhenAClusterFails(t *testing.T) {
 	env.clusters[west].cordon(t)
 
 	u.apply(t, some(deployment("web", func(d *appsv1.Deployment) { d.Spec.ProgressDeadlineSeconds = ptr.To[int32](2) })))
-	_, err := u.try(t, "rollout", "status", "deployment/web", "--timeout=30s")
+	_, err := u.try(t, "rollout", "status", "deployment/web", "--timeout=120s")
 	if err == nil || !strings.Contains(err.Error(), "exceeded its progress deadline") {
 		t.Errorf("kubectl rollout status ended with %v, want that the deadline was exceeded", err)
 	}

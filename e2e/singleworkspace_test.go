@@ -45,7 +45,7 @@ func TestASyncerServesASingleWorkspace(t *testing.T) {
 	eventuallyIs(t, "the syncer to let go", u.upstream("web"), func(d *appsv1.Deployment) bool {
 		return len(d.Finalizers) == 0 && d.Annotations[v1alpha1.StatusAnnotation(soloWest)] == ""
 	})
-	u.kubectl(t, "delete", "deployment", "web", "--timeout=30s")
+	u.kubectl(t, "delete", "deployment", "web", "--timeout=120s")
 }
 
 // TestASyncerWaitsForItsSingleWorkspaceToBeBound starts too early, and says what is missing.

@@ -36,7 +36,7 @@ func TestTwoWorkspacesLiveSideBySide(t *testing.T) {
 		t.Errorf("green counts %d available replicas, want 4", got)
 	}
 
-	green.kubectl(t, "delete", "deployment", "web", "--timeout=30s")
+	green.kubectl(t, "delete", "deployment", "web", "--timeout=120s")
 	blue.rollOut(t, "web", east, west)
 }
 
@@ -60,7 +60,7 @@ func TestTheSecondOfTwoWorkspacesIsRefusedWhatTheFirstHas(t *testing.T) {
 		t.Errorf("the first one's copy was written to: before %s; after %s", describe(before), describe(after))
 	}
 
-	first.kubectl(t, "delete", "deployment", "web", "--timeout=30s")
+	first.kubectl(t, "delete", "deployment", "web", "--timeout=120s")
 	eventually(t, "the second Deployment to get in", secondLook, is(second.copyOn(east, "web"), func(d *appsv1.Deployment) bool {
 		return transform.SourceUID(d) == get(t, second.upstream("web")).UID
 	}))

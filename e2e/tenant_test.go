@@ -89,8 +89,7 @@ func (u *tenant) connect(t *testing.T) {
 // bind binds the workspace to its installation.
 func (u *tenant) bind(t *testing.T) {
 	t.Helper()
-	_, err := runPlugin(t.Context(), u.workspace, "bind", "--provider-workspace="+u.installation.provider)
-	check(t, err)
+	check(t, setUpKCP(t.Context(), u.workspace, "bind", "--provider-workspace="+u.installation.provider))
 }
 
 // kubectl does what a user does, in the tenant's namespace, and fails the test when it fails.
@@ -134,7 +133,7 @@ func (u *tenant) tryApply(ctx context.Context, manifests []*appsv1.Deployment, a
 // every given cluster's own Deployment is finished.
 func (u *tenant) rollOut(t *testing.T, name string, clusterNames ...string) {
 	t.Helper()
-	u.kubectl(t, "rollout", "status", "deployment/"+name, "--timeout=60s")
+	u.kubectl(t, "rollout", "status", "deployment/"+name, "--timeout=120s")
 	for _, clusterName := range clusterNames {
 		if copied := get(t, u.copyOn(clusterName, name)); !isRolledOut(copied) {
 			t.Errorf("kubectl says that the rollout of %s is done, but on cluster %s: %s", name, clusterName, describe(copied))

@@ -35,7 +35,7 @@ func TestAnImageThatCannotStartInOneClusterFailsTheRolloutAndNamesIt(t *testing.
 	u.denyBroken(t, west)
 
 	u.apply(t, some(deployment("web", withDeadline(3), withBrokenImage)))
-	_, err := u.try(t, "rollout", "status", "deployment/web", "--timeout=60s")
+	_, err := u.try(t, "rollout", "status", "deployment/web", "--timeout=120s")
 	if err == nil || !strings.Contains(err.Error(), "exceeded its progress deadline") {
 		t.Errorf("kubectl rollout status ended with %v, want that the deadline was exceeded", err)
 	}
@@ -81,7 +81,7 @@ func TestWaitingForAvailableEndsWithTheLastCluster(t *testing.T) {
 		t.Errorf("kubectl wait says %q while west has no pod", stdout)
 	}
 	env.clusters[west].uncordon(t)
-	u.kubectl(t, "wait", "--for=condition=Available", "deployment/web", "--timeout=30s")
+	u.kubectl(t, "wait", "--for=condition=Available", "deployment/web", "--timeout=120s")
 	if copied := get(t, u.copyOn(west, "web")); copied.Status.AvailableReplicas != 1 {
 		t.Errorf("kubectl says that it is available, but on west: %s", describe(copied))
 	}
