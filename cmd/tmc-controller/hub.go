@@ -2,19 +2,14 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"os"
 	"sync"
 
 	"golang.org/x/sync/errgroup"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/util/uuid"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/cache"
-	"k8s.io/client-go/tools/leaderelection"
-	"k8s.io/client-go/tools/leaderelection/resourcelock"
 	"k8s.io/klog/v2"
 
 	"github.com/kcp-dev/logicalcluster/v3"
@@ -27,9 +22,6 @@ import (
 	"github.com/kcp-tmc/tmc/pkg/registry"
 	"github.com/kcp-tmc/tmc/pkg/scheduler"
 )
-
-// errLeadershipLost ends the program: what it was doing, another may be doing.
-var errLeadershipLost = errors.New("the lease of leader election was lost")
 
 // leaseNamespace is where in the provider workspace the lease lies.
 const leaseNamespace = metav1.NamespaceDefault
@@ -151,63 +143,20 @@ func (h *hub) work(ctx context.Context) {
 	running.Wait()
 }
 
-// lead works while it holds the lease, and returns errLeadershipLost when it
-// loses it.
+// lead works while it holds the lease in the provider workspace.
 func (h *hub) lead(ctx context.Context) error {
-	lock, err := h.lock()
+	config, err := kcp.ForWorkspace(h.config.kcp, h.config.providerWorkspace)
 	if err != nil {
 		return err
 	}
-	// The elector starts the work in a goroutine of its own and does not wait for
-	// it; working is locked while it runs.
-	var working sync.Mutex
-	elector, err := leaderelection.NewLeaderElector(leaderelection.LeaderElectionConfig{
-		Name:            v1alpha1.ControllerFieldManager,
-		Lock:            lock,
-		LeaseDuration:   h.config.lease.lease,
-		RenewDeadline:   h.config.lease.renew,
-		RetryPeriod:     h.config.lease.retry,
-		ReleaseOnCancel: true,
-		Callbacks: leaderelection.LeaderCallbacks{
-			OnStartedLeading: func(ctx context.Context) {
-				working.Lock()
-				defer working.Unlock()
-				h.work(ctx)
-			},
-			OnStoppedLeading: func() {},
-		},
-	})
-	if err != nil {
-		return fmt.Errorf("leader election: %w", err)
-	}
-	elector.Run(ctx)
-	working.Lock() // the work ends with the lease
-	defer working.Unlock()
-	if ctx.Err() == nil {
-		return errLeadershipLost
-	}
-	return nil
-}
-
-// lock returns the lease in the provider workspace.
-func (h *hub) lock() (resourcelock.Interface, error) {
-	config, err := kcp.ForWorkspace(h.config.kcp, h.config.providerWorkspace)
-	if err != nil {
-		return nil, err
-	}
 	client, err := kubernetes.NewForConfig(config)
 	if err != nil {
-		return nil, fmt.Errorf("client for the provider workspace %s: %w", h.config.providerWorkspace, err)
+		return fmt.Errorf("client for the provider workspace %s: %w", h.config.providerWorkspace, err)
 	}
-	host, err := os.Hostname()
-	if err != nil {
-		return nil, fmt.Errorf("identity for leader election: %w", err)
-	}
-	return &resourcelock.LeaseLock{
-		LeaseMeta:  metav1.ObjectMeta{Namespace: leaseNamespace, Name: v1alpha1.ControllerFieldManager},
-		Client:     client.CoordinationV1(),
-		LockConfig: resourcelock.ResourceLockConfig{Identity: host + "_" + string(uuid.NewUUID())},
-	}, nil
+	return h.config.lease.Lead(ctx, client, leaseNamespace, v1alpha1.ControllerFieldManager, func(ctx context.Context) error {
+		h.work(ctx)
+		return nil
+	})
 }
 
 // strip leaves out of the caches what neither controller looks at: the data of

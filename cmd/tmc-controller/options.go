@@ -23,12 +23,7 @@ type options struct {
 	failoverAfter    time.Duration
 	defaultPlacement string
 	leaderElect      bool
-	lease            leaseDurations
-}
-
-// leaseDurations are those of client-go's leader election.
-type leaseDurations struct {
-	lease, renew, retry time.Duration
+	lease            daemon.Lease
 }
 
 func newOptions() *options {
@@ -38,7 +33,7 @@ func newOptions() *options {
 		failoverAfter:    5 * time.Minute,
 		defaultPlacement: string(placement.DefaultAll),
 		leaderElect:      true,
-		lease:            leaseDurations{lease: 15 * time.Second, renew: 10 * time.Second, retry: 2 * time.Second},
+		lease:            daemon.NewLease(),
 	}
 }
 
@@ -47,9 +42,7 @@ func (o *options) addFlags(flags *pflag.FlagSet) {
 	flags.DurationVar(&o.failoverAfter, "failover-after", o.failoverAfter, "How long a cluster may be silent before what may be elsewhere is placed elsewhere. Tolerations of the taint "+v1alpha1.TaintUnreachable+" say otherwise for a placement.")
 	flags.StringVar(&o.defaultPlacement, "default-placement", o.defaultPlacement, "Where workloads go that name no clusters: \"all\" or \"none\".")
 	flags.BoolVar(&o.leaderElect, "leader-elect", o.leaderElect, "Work only while holding a lease in the provider workspace, so that several replicas can run.")
-	flags.DurationVar(&o.lease.lease, "leader-elect-lease-duration", o.lease.lease, "How long a lease is valid that is not renewed.")
-	flags.DurationVar(&o.lease.renew, "leader-elect-renew-deadline", o.lease.renew, "How long the holder tries to renew before it gives up.")
-	flags.DurationVar(&o.lease.retry, "leader-elect-retry-period", o.lease.retry, "How long to wait between tries.")
+	o.lease.AddFlags(flags)
 }
 
 // validate returns all that is wrong with the flags, naming each.
@@ -64,10 +57,7 @@ func (o *options) validate() error {
 	if byDefault := placement.Default(o.defaultPlacement); byDefault != placement.DefaultAll && byDefault != placement.DefaultNone {
 		errs = append(errs, fmt.Errorf("--default-placement: %q, expected %q or %q", o.defaultPlacement, placement.DefaultAll, placement.DefaultNone))
 	}
-	if o.lease.lease <= o.lease.renew || o.lease.renew <= o.lease.retry {
-		errs = append(errs, fmt.Errorf("--leader-elect-lease-duration (%s) must exceed --leader-elect-renew-deadline (%s), and that --leader-elect-retry-period (%s)", o.lease.lease, o.lease.renew, o.lease.retry))
-	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, o.lease.Validate())...)
 }
 
 // hubConfig is what the flags lead to.
@@ -79,7 +69,7 @@ type hubConfig struct {
 	defaultPlacement  placement.Default
 	workers           int
 	leaderElect       bool
-	lease             leaseDurations
+	lease             daemon.Lease
 }
 
 // complete reads the files that the flags name.

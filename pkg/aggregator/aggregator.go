@@ -56,6 +56,7 @@ type upstream interface {
 // notices writes events on upstream objects, each once.
 type notices interface {
 	Warn(key kcp.ObjectKey, upstreamObj *unstructured.Unstructured, reason string, messages ...string)
+	WarnOfAll(key kcp.ObjectKey, upstreamObj *unstructured.Unstructured, found []kcp.Notice)
 	Forget(key kcp.ObjectKey)
 }
 
@@ -111,16 +112,14 @@ func (a *Aggregator) sync(ctx context.Context, key kcp.ObjectKey) (time.Duration
 	if !a.upstream.HasReadWorkspace(key.Workspace) {
 		return readRetry, nil
 	}
-	resource := a.upstream.Resources()[key.Resource]
-	if !resource.HasStatus || !v1alpha1.IsSynced(resource.GroupResource(), resource.Namespaced) {
-		return 0, nil // there is no status to write
-	}
 	upstreamObj := a.upstream.Cached(key)
 	if upstreamObj == nil {
 		a.notices.Forget(key)
 		return 0, nil
 	}
-	if isNobodys(upstreamObj) {
+	a.tellProblems(key, upstreamObj)
+	resource := a.upstream.Resources()[key.Resource]
+	if !resource.HasStatus || !v1alpha1.IsSynced(resource.GroupResource(), resource.Namespaced) || isNobodys(upstreamObj) {
 		return 0, nil
 	}
 	if wait := a.untilPlaced(upstreamObj); wait > 0 {

@@ -1,6 +1,7 @@
 package kcp
 
 import (
+	"slices"
 	"strings"
 	"sync"
 
@@ -15,11 +16,16 @@ type Notices struct {
 	mu sync.Mutex
 	// told holds what has been said of each object, by reason.
 	told map[ObjectKey]map[string]string
+	// all holds what WarnOfAll was given last for each object that has anything.
+	all map[ObjectKey][]Notice
 }
+
+// Notice is a reason, in CamelCase, and a message for people.
+type Notice struct{ Reason, Message string }
 
 // NewNotices returns Notices that write through recorder.
 func NewNotices(recorder *Recorder) *Notices {
-	return &Notices{recorder: recorder, told: map[ObjectKey]map[string]string{}}
+	return &Notices{recorder: recorder, told: map[ObjectKey]map[string]string{}, all: map[ObjectKey][]Notice{}}
 }
 
 // Warn records an event for each message that is not empty, unless the same
@@ -36,6 +42,24 @@ func (n *Notices) Warn(key ObjectKey, upstreamObj *unstructured.Unstructured, re
 	}
 }
 
+// WarnOfAll takes all that others have found wrong with an object, and records an event
+// for each that they had not when it was called last for the object.
+func (n *Notices) WarnOfAll(key ObjectKey, upstreamObj *unstructured.Unstructured, found []Notice) {
+	n.mu.Lock()
+	known := n.all[key]
+	if len(found) == 0 {
+		delete(n.all, key)
+	} else {
+		n.all[key] = found
+	}
+	n.mu.Unlock()
+	for _, notice := range found {
+		if !slices.Contains(known, notice) {
+			n.recorder.Warning(upstreamObj, notice.Reason, notice.Message)
+		}
+	}
+}
+
 // Tell records an event about what has been done about an object.
 func (n *Notices) Tell(upstreamObj *unstructured.Unstructured, reason, message string) {
 	n.recorder.Normal(upstreamObj, reason, message)
@@ -46,6 +70,7 @@ func (n *Notices) Forget(key ObjectKey) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	delete(n.told, key)
+	delete(n.all, key)
 }
 
 func (n *Notices) isNews(key ObjectKey, reason, said string) bool {

@@ -151,19 +151,20 @@ func (s *Syncer) removeAll(ctx context.Context, key kcp.ObjectKey, copies []*uns
 }
 
 // refuse reports an object that is in the way. Where that is the copy of another
-// upstream object, its owners are told as well.
+// upstream object, the report names that, so that its owners can be told as well.
 func (s *Syncer) refuse(key kcp.ObjectKey, st state) result {
+	problem := v1alpha1.Problem{Reason: reasonConflict}
 	owner := "was not made by tmc"
 	if origin, ok := transform.OriginOf(st.downstreamObj); ok {
 		owner = fmt.Sprintf("is the copy of %s/%s of workspace %s", origin.Namespace, origin.Name, origin.Workspace)
 		if origin.Cluster != s.cluster {
 			owner = fmt.Sprintf("belongs to a syncer under the cluster name %q", origin.Cluster)
 		} else {
-			s.tellOwner(key, st, keyOf(key.Resource, origin))
+			problem.Concerns = v1alpha1.ObjectName(origin.Workspace, origin.Namespace, origin.Name)
 		}
 	}
-	message := fmt.Sprintf("%s %s/%s is in the way: it %s; it is left alone", key.Resource.GroupResource(), st.namespace, st.name, owner)
-	return result{problems: []v1alpha1.Problem{{Reason: reasonConflict, Message: message}}, again: recheck}
+	problem.Message = fmt.Sprintf("%s %s/%s is in the way: it %s; it is left alone", key.Resource.GroupResource(), st.namespace, st.name, owner)
+	return result{problems: []v1alpha1.Problem{problem}, again: recheck}
 }
 
 // lingering is the result of a turn that leaves copies where the object used to go.
@@ -174,13 +175,4 @@ func lingering(st state) result {
 	}
 	message := fmt.Sprintf("it moves to namespace %s, and stays in namespace %s until it is available there", st.namespace, st.strays[0].GetNamespace())
 	return result{problems: []v1alpha1.Problem{{Reason: reasonMoving, Message: message}}}
-}
-
-// tellOwner tells those whose copy is in another's way that it is.
-func (s *Syncer) tellOwner(key kcp.ObjectKey, st state, owner kcp.ObjectKey) {
-	if ownersObj := s.upstream.Cached(owner); ownersObj != nil {
-		s.notices.Warn(owner, ownersObj, reasonConflict, fmt.Sprintf(
-			"cluster %s: %s/%s of workspace %s wants to be %s %s/%s as well, which is the copy of this object; it is refused",
-			s.cluster, key.Namespace, key.Name, key.Workspace, key.Resource.GroupResource(), st.namespace, st.name))
-	}
 }

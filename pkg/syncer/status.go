@@ -2,7 +2,6 @@ package syncer
 
 import (
 	"context"
-	"slices"
 	"time"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -42,11 +41,7 @@ func (s *Syncer) syncStatus(ctx context.Context, key kcp.ObjectKey) (time.Durati
 	if wait > 0 {
 		return wait, nil
 	}
-	if err := s.writeReport(ctx, key, st.upstreamObj, report); err != nil {
-		return 0, err
-	}
-	s.warn(st.upstreamObj, present, report)
-	return 0, nil
+	return 0, s.writeReport(ctx, key, st.upstreamObj, report)
 }
 
 // isReported tells whether there is something to report. An object that leaves
@@ -116,16 +111,5 @@ func (s *Syncer) untilNews(st state, report v1alpha1.Report) time.Duration {
 		return reportInterval // its event will come, or a problem
 	default:
 		return reportInterval - s.now().Sub(st.downstreamObj.GetCreationTimestamp().Time)
-	}
-}
-
-// warn records an event for each problem that the previous report did not have.
-func (s *Syncer) warn(upstreamObj *unstructured.Unstructured, previous string, report v1alpha1.Report) {
-	// A previous report that cannot be read had no problem that we know of.
-	known, _ := v1alpha1.ParseReport(s.cluster, previous)
-	for _, problem := range report.Problems {
-		if !slices.Contains(known.Problems, problem) {
-			s.recorder.Warning(upstreamObj, problem.Reason, "cluster "+s.cluster+": "+problem.Message)
-		}
 	}
 }

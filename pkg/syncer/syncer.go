@@ -58,8 +58,6 @@ type Syncer struct {
 	waiters    *waiters
 	// lingering spaces the looks at namespaces that are not empty yet.
 	lingering workqueue.TypedRateLimiter[string]
-	recorder  *kcp.Recorder
-	notices   *kcp.Notices
 	// isRegistered is Config.IsRegistered.
 	isRegistered func(ctx context.Context, cluster string) (bool, error)
 	specs        *controller.Controller[kcp.ObjectKey]
@@ -108,8 +106,6 @@ func New(config Config) (*Syncer, error) {
 		return nil, err
 	}
 	s.upstream.Handle(s.onUpstream)
-	s.recorder = kcp.NewRecorder(s.upstream, v1alpha1.FieldManager+"-"+config.Cluster)
-	s.notices = kcp.NewNotices(s.recorder)
 	return s, nil
 }
 
@@ -124,7 +120,6 @@ func (s *Syncer) SetRule(rule v1alpha1.TransformRule) {
 // waits, however long it takes, until both sides have been read: with half a
 // picture it would take what it does not see yet for gone.
 func (s *Syncer) Run(ctx context.Context) error {
-	s.recorder.Start(ctx)
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return s.upstream.Run(ctx) })
 	group.Go(func() error { return s.copies.run(ctx) })
@@ -187,7 +182,6 @@ func (s *Syncer) syncSpec(ctx context.Context, key kcp.ObjectKey) (time.Duration
 	}
 	if st.upstreamObj == nil && len(st.ours()) == 0 {
 		s.memories.forget(key)
-		s.notices.Forget(key)
 		return 0, nil
 	}
 	done, err := s.act(ctx, key, st)

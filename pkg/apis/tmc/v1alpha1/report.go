@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
@@ -71,6 +72,21 @@ type ReportCondition struct {
 type Problem struct {
 	Reason  string `json:"r"`
 	Message string `json:"m"`
+	// Concerns names another object of the same resource that has to do with it, as
+	// ObjectName does; empty for none. Whoever owns that is told, too.
+	Concerns string `json:"o,omitempty"`
+}
+
+// ObjectName names an object of a workspace in one word, for ParseObjectName.
+func ObjectName(workspace, namespace, name string) string {
+	return workspace + "|" + namespace + "/" + name
+}
+
+// ParseObjectName takes an ObjectName apart; ok is false when it is none.
+func ParseObjectName(objectName string) (workspace, namespace, name string, ok bool) {
+	workspace, rest, found := strings.Cut(objectName, "|")
+	namespace, name, ok = strings.Cut(rest, "/")
+	return workspace, namespace, name, found && ok
 }
 
 // Encode returns the report as it stands in the annotation: equal reports give
