@@ -53,6 +53,8 @@ type Config struct {
 	// OnRule is told the registration's rule, nil for none: by Claim before it
 	// returns, then by Run whenever it changes.
 	OnRule func(*v1alpha1.TransformRule)
+	// OnDenied is told, before OnRule, the namespaces that nothing may come into.
+	OnDenied func(patterns []string)
 	// Reports tells which of the namespaced resources that can be synced are
 	// reported; if not set, those of the groups that Kubernetes' workloads need.
 	Reports func(group, resource string) bool
@@ -154,6 +156,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.OnRule == nil {
 		c.OnRule = func(*v1alpha1.TransformRule) {}
+	}
+	if c.OnDenied == nil {
+		c.OnDenied = func([]string) {}
 	}
 	if c.Reports == nil {
 		c.Reports = isOfWorkloads

@@ -179,6 +179,7 @@ func (a *Agent) tryClaim(ctx context.Context) (*hurdle, error) {
 // begin hands on the rule, without which nothing must be copied: elsewhere, copies
 // would have to move when it comes.
 func (a *Agent) begin(registration *v1alpha1.ClusterRegistration) *hurdle {
+	a.config.OnDenied(registration.Spec.DeniedNamespaces)
 	if err := a.tellRule(registration.Spec.Transform); err != nil {
 		return &hurdle{saysInvalidRule, err}
 	}

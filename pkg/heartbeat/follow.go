@@ -92,6 +92,7 @@ func (a *Agent) resume(ctx context.Context, registration *v1alpha1.ClusterRegist
 	if !a.claimed.Swap(true) {
 		klog.FromContext(ctx).Info("The cluster is registered again", "clusterUID", a.uid)
 	}
+	a.config.OnDenied(registration.Spec.DeniedNamespaces)
 	err := a.tellRule(registration.Spec.Transform)
 	switch {
 	case err == nil:

@@ -36,6 +36,7 @@ type handlers struct {
 type copies struct {
 	client   dynamic.Interface
 	cluster  string
+	synced   func(schema.GroupResource) bool
 	handlers handlers
 
 	namespaces  *watched
@@ -48,9 +49,12 @@ type copies struct {
 	byResource map[schema.GroupVersionResource]*watched
 }
 
-func newCopies(client dynamic.Interface, cluster string, handlers handlers) (*copies, error) {
+func newCopies(client dynamic.Interface, cluster string, synced func(schema.GroupResource) bool, handlers handlers) (*copies, error) {
+	if synced == nil {
+		synced = func(schema.GroupResource) bool { return true }
+	}
 	c := &copies{
-		client: client, cluster: cluster, handlers: handlers,
+		client: client, cluster: cluster, synced: synced, handlers: handlers,
 		found:      make(chan schema.GroupVersionResource),
 		byResource: map[schema.GroupVersionResource]*watched{},
 	}
@@ -117,7 +121,7 @@ func (c *copies) run(ctx context.Context) error {
 // that were made for this cluster are handed on.
 func (c *copies) watch(resource schema.GroupVersionResource) (*watched, error) {
 	w, err := newWatched(c.client, resource, watchOptions{
-		cluster: c.cluster, selector: madeByUs(), transform: stripCopy,
+		cluster: c.cluster, excluded: !c.synced(resource.GroupResource()), selector: madeByUs(), transform: stripCopy,
 		indexers: cache.Indexers{originIndex: indexByOrigin, cache.NamespaceIndex: cache.MetaNamespaceIndexFunc},
 		handler: eventHandler(func(oldObj, newObj *unstructured.Unstructured) {
 			if origin, ok := originOfEither(newObj, oldObj); ok && origin.Cluster == c.cluster {
@@ -167,10 +171,16 @@ func (c *copies) hasRead(resource schema.GroupVersionResource) bool {
 	return w != nil && w.hasRead() && c.namespaces.hasRead() && c.autoscalers.hasRead()
 }
 
-// lacks tells whether the cluster does not serve the resource.
-func (c *copies) lacks(resource schema.GroupVersionResource) bool {
-	w := c.watchedFor(resource)
-	return w != nil && w.isMissing()
+// lacks says why there can be no copies of the resource, empty when there can.
+func (c *copies) lacks(resource schema.GroupVersionResource) string {
+	switch w := c.watchedFor(resource); {
+	case w == nil || !w.isMissing():
+		return ""
+	case w.excluded:
+		return fmt.Sprintf("%s are not among the kinds that come to the cluster", resource.GroupResource())
+	default:
+		return fmt.Sprintf("the cluster does not serve %s %s", resource.GroupResource(), resource.Version)
+	}
 }
 
 // at returns the object of that name if it bears our label, else nil.

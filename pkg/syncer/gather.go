@@ -21,6 +21,7 @@ const (
 	reasonBadOverride = "InvalidOverride"
 	reasonBadShare    = "InvalidShare"
 	reasonNotServed   = "NotServed"
+	reasonDenied      = "NamespaceDenied"
 	reasonDependency  = "DependencyNotReady"
 )
 
@@ -35,8 +36,8 @@ func (s *Syncer) gather(key kcp.ObjectKey) (state, error) {
 	st.final = remembered.final
 	st.hasRun = hasRun(st)
 	st.settled = st.settled || st.hasRun && isAsApplied(st)
-	if s.copies.lacks(key.Resource) {
-		st.broken = &v1alpha1.Problem{Reason: reasonNotServed, Message: fmt.Sprintf("the cluster does not serve %s %s", key.Resource.GroupResource(), key.Resource.Version)}
+	if why := s.copies.lacks(key.Resource); why != "" {
+		st.broken = &v1alpha1.Problem{Reason: reasonNotServed, Message: why}
 	}
 	st.mayClear = s.mayClear(st)
 	if !stands(st) {
@@ -69,8 +70,12 @@ func isSettled(st state, remembered memory) bool {
 }
 
 // transform makes the desired copy, or says what is wrong with the share of the replicas
-// or with the user's override.
+// or with the user's override, or that nothing may come into the namespace.
 func (s *Syncer) transform(st *state, rule v1alpha1.TransformRule) error {
+	if why := s.denies(st.namespace); why != "" {
+		st.broken = &v1alpha1.Problem{Reason: reasonDenied, Message: why}
+		return nil
+	}
 	if _, _, bad := v1alpha1.Share(st.upstreamObj.GetAnnotations(), s.cluster); bad != nil {
 		st.broken = &v1alpha1.Problem{Reason: reasonBadShare, Message: bad.Error()}
 		return nil //nolint:nilerr // it is told to the user
@@ -90,6 +95,17 @@ func (s *Syncer) transform(st *state, rule v1alpha1.TransformRule) error {
 	}
 	st.desired = desired
 	return nil
+}
+
+// denies says why nothing may come into a namespace of the cluster, empty when it may.
+func (s *Syncer) denies(namespace string) string {
+	if namespace == s.namespace {
+		return fmt.Sprintf("namespace %s of the cluster is the syncer's own, and denied to what comes from kcp", namespace)
+	}
+	if pattern := transform.Denied(*s.denied.Load(), namespace); pattern != "" {
+		return fmt.Sprintf("namespace %s of the cluster is denied to what comes from kcp (spec.deniedNamespaces of the cluster's registration: %s)", namespace, pattern)
+	}
+	return ""
 }
 
 func (s *Syncer) isScaledElsewhere(st state) bool {

@@ -152,19 +152,23 @@ func (s *Syncer) removeNamespace(ctx context.Context, namespace *unstructured.Un
 }
 
 // anythingIn returns what is in a namespace, the first thing found, "" when it is
-// empty. What every namespace has by itself does not count. It fails when it cannot
-// look everywhere.
+// empty. What every namespace has by itself does not count, nor does what is only seen
+// there and cannot be made (metrics of pods); what the syncer may not look at does. It
+// fails when it cannot look everywhere for another reason.
 func (d *downstream) anythingIn(ctx context.Context, namespace string) (string, error) {
 	lists, err := d.discovery.ServerPreferredNamespacedResources()
 	if err != nil {
 		return "", err
 	}
-	for _, list := range discovery.FilteredBy(discovery.SupportsAllVerbs{Verbs: []string{"list"}}, lists) {
+	for _, list := range discovery.FilteredBy(discovery.SupportsAllVerbs{Verbs: []string{"list", "create"}}, lists) {
 		groupVersion, err := schema.ParseGroupVersion(list.GroupVersion)
 		if err != nil {
 			return "", err
 		}
 		for _, resource := range list.APIResources {
+			if resource.Name == eventsResource {
+				continue
+			}
 			found, err := d.anyOf(ctx, groupVersion.WithResource(resource.Name), namespace)
 			if err != nil || found != "" {
 				return found, err
@@ -185,6 +189,8 @@ func (d *downstream) anyOf(ctx context.Context, resource schema.GroupVersionReso
 		switch {
 		case apierrors.IsNotFound(err), apierrors.IsMethodNotSupported(err):
 			return "", nil // it is served no more, or cannot be listed
+		case apierrors.IsForbidden(err):
+			return fmt.Sprintf("%s, perhaps: the syncer's account may not list them", resource.GroupResource()), nil
 		case err != nil:
 			return "", err
 		}
@@ -208,14 +214,15 @@ var byThemselves = map[schema.GroupResource][]string{
 	{Resource: "serviceaccounts"}: {"default", "builder", "deployer"},
 }
 
+// eventsResource is what events are called in every API group that has them. They say
+// nothing about a namespace being in use.
+const eventsResource = "events"
+
 // comesByItself tells whether an object says nothing about a namespace being in use:
-// events, what controllers put into every namespace, and what is not stored (metrics
-// of pods) and therefore has no UID.
+// what controllers put into every namespace, and what is not stored and therefore has
+// no UID.
 func comesByItself(resource schema.GroupResource, obj *metav1.PartialObjectMetadata) bool {
-	if resource.Resource == "events" || obj.UID == "" {
-		return true
-	}
-	return slices.Contains(byThemselves[resource], obj.Name)
+	return obj.UID == "" || slices.Contains(byThemselves[resource], obj.Name)
 }
 
 // isNotClaimed tells whether a workspace has not let tmc see its namespaces: it was

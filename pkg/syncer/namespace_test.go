@@ -53,7 +53,6 @@ func TestWhatComesByItselfDoesNotKeepANamespace(t *testing.T) {
 	}{
 		"TheRootCA":           {schema.GroupResource{Resource: "configmaps"}, "kube-root-ca.crt", "u", true},
 		"TheDefaultAccount":   {schema.GroupResource{Resource: "serviceaccounts"}, "default", "u", true},
-		"AnEvent":             {schema.GroupResource{Group: "events.k8s.io", Resource: "events"}, "x", "u", true},
 		"WhatIsNotStored":     {schema.GroupResource{Group: "metrics.k8s.io", Resource: "pods"}, "web-1", "", true},
 		"AConfigMap":          {schema.GroupResource{Resource: "configmaps"}, "theirs", "u", false},
 		"AnotherKindsDefault": {schema.GroupResource{Resource: "configmaps"}, "default", "u", false},

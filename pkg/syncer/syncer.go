@@ -1,6 +1,7 @@
 package syncer
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"sync"
@@ -34,8 +35,17 @@ type Config struct {
 	Downstream *rest.Config
 	// ProviderWorkspace holds the APIExport.
 	ProviderWorkspace logicalcluster.Path
+	// Export is the APIExport through whose virtual workspace kcp is read and written:
+	// v1alpha1.APIExportName, or the cluster's own.
+	Export string
 	// SingleWorkspace serves only the workspace that Upstream points at.
 	SingleWorkspace bool
+	// Synced tells which of the resources that kcp serves may come to the cluster: all
+	// that can be synced, if not set.
+	Synced func(schema.GroupResource) bool
+	// Namespace is the one that the syncer itself runs in, empty when it is outside of
+	// the cluster. Nothing comes into it.
+	Namespace string
 	// Rule says how copies are adapted to the cluster; SetRule changes it.
 	Rule v1alpha1.TransformRule
 	// IsRegistered tells whether there is a cluster of that name. Without it, copies that
@@ -50,7 +60,11 @@ type Syncer struct {
 	cluster string
 	workers int
 	// rule is how copies are adapted at present; never nil.
-	rule       atomic.Pointer[v1alpha1.TransformRule]
+	rule atomic.Pointer[v1alpha1.TransformRule]
+	// denied are the patterns of the namespaces that nothing comes into; never nil.
+	denied atomic.Pointer[[]string]
+	// namespace is the syncer's own.
+	namespace  string
 	upstream   *kcp.Upstream
 	downstream *downstream
 	copies     *copies
@@ -72,10 +86,11 @@ type Syncer struct {
 // client cannot be made from its configuration.
 func New(config Config) (*Syncer, error) {
 	s := &Syncer{
-		cluster: config.Cluster, workers: config.Workers, isRegistered: config.IsRegistered,
+		cluster: config.Cluster, namespace: config.Namespace, workers: config.Workers, isRegistered: config.IsRegistered,
 		memories: newMemories(), waiters: newWaiters(), now: time.Now,
 	}
 	s.rule.Store(&config.Rule)
+	s.denied.Store(new([]string))
 	s.lingering = workqueue.NewTypedItemExponentialFailureRateLimiter[string](namespaceRetry, longestRecheck)
 	s.specs = controller.New("spec", s.syncSpec)
 	s.statuses = controller.New("status", s.syncStatus)
@@ -85,7 +100,7 @@ func New(config Config) (*Syncer, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.copies, err = newCopies(s.downstream.client, config.Cluster, handlers{
+	s.copies, err = newCopies(s.downstream.client, config.Cluster, config.Synced, handlers{
 		onCopy: s.onDownstream, onNamespace: s.namespaces.Enqueue, onTarget: s.onScaleTarget,
 	})
 	if err != nil {
@@ -95,7 +110,7 @@ func New(config Config) (*Syncer, error) {
 		Config:            config.Upstream,
 		SingleWorkspace:   config.SingleWorkspace,
 		ProviderWorkspace: config.ProviderWorkspace,
-		Export:            v1alpha1.APIExportName,
+		Export:            cmp.Or(config.Export, v1alpha1.APIExportName),
 		Want:              func(r kcp.Resource) bool { return v1alpha1.IsWatched(r.GroupResource(), r.Namespaced) },
 		Watching:          s.copies.follow,
 		Selector:          v1alpha1.PlacementLabel(config.Cluster) + "=" + v1alpha1.PlacementLabelValue,
@@ -113,6 +128,15 @@ func New(config Config) (*Syncer, error) {
 // included.
 func (s *Syncer) SetRule(rule v1alpha1.TransformRule) {
 	s.rule.Store(&rule)
+	s.upstream.Each(func(key kcp.ObjectKey, _ *unstructured.Unstructured) { s.onUpstream(key, nil, nil) })
+}
+
+// SetDenied has nothing come into the cluster's namespaces that match one of the patterns
+// from now on; see transform.Denied. What is there stays as it is.
+func (s *Syncer) SetDenied(patterns []string) {
+	if slices.Equal(*s.denied.Swap(&patterns), patterns) {
+		return
+	}
 	s.upstream.Each(func(key kcp.ObjectKey, _ *unstructured.Unstructured) { s.onUpstream(key, nil, nil) })
 }
 

@@ -23,6 +23,8 @@ type watched struct {
 	client   dynamic.NamespaceableResourceInterface
 	cluster  string
 	informer cache.SharedIndexInformer
+	// excluded is set for a resource that is not for this cluster: it is never looked at.
+	excluded bool
 	// missing is set while the cluster does not serve the resource.
 	missing atomic.Bool
 }
@@ -30,6 +32,8 @@ type watched struct {
 // watchOptions say what of a resource is cached, and who is told.
 type watchOptions struct {
 	cluster string
+	// excluded has nothing of the resource looked at, as if the cluster did not serve it.
+	excluded bool
 	// selector is a label selector, empty for everything.
 	selector  string
 	transform cache.TransformFunc
@@ -49,12 +53,12 @@ func newWatched(client dynamic.Interface, resource schema.GroupVersionResource, 
 	if _, err := informer.AddEventHandler(options.handler); err != nil {
 		return nil, fmt.Errorf("informer for %s on cluster %s: %w", resource, options.cluster, err)
 	}
-	return &watched{resource: resource, client: client.Resource(resource), cluster: options.cluster, informer: informer}, nil
+	return &watched{resource: resource, client: client.Resource(resource), cluster: options.cluster, informer: informer, excluded: options.excluded}, nil
 }
 
 // run waits until the cluster serves the resource and watches it until ctx ends.
 func (w *watched) run(ctx context.Context) {
-	if w.waitServed(ctx) {
+	if !w.excluded && w.waitServed(ctx) {
 		w.informer.RunWithContext(ctx)
 	}
 }
@@ -83,7 +87,7 @@ func (w *watched) waitServed(ctx context.Context) bool {
 	}
 }
 
-func (w *watched) isMissing() bool { return w.missing.Load() }
+func (w *watched) isMissing() bool { return w.excluded || w.missing.Load() }
 
 // hasRead tells whether it is known what the cluster has: nothing, where it does
 // not serve the resource.

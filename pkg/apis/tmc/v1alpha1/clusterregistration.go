@@ -99,6 +99,20 @@ type ClusterRegistrationSpec struct {
 	// +kubebuilder:validation:items:MaxLength=256
 	// +kubebuilder:validation:items:XValidation:rule="self.matches('^([a-z0-9]([-a-z0-9]*[a-z0-9])?:)*([a-z0-9]([-a-z0-9]*[a-z0-9])?|[*])$')",message="expected the path of a workspace, for instance root:team-a, or root:org:* for those below one"
 	AllowedWorkspaces []string `json:"allowedWorkspaces,omitempty"`
+	// DeniedNamespaces are the cluster's namespaces that nothing from kcp comes into, by
+	// the names that they have on the cluster; "*" stands for any characters. The
+	// namespace of the cluster's syncer is always one of them. What is there already
+	// stays, and is changed no more. Not given, it is the namespaces by which clusters
+	// live; an empty list denies none but the syncer's.
+	//
+	// +optional
+	// +listType=set
+	// +kubebuilder:default={"kube-*","*-system","openshift","openshift-*","cert-manager"}
+	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=63
+	// +kubebuilder:validation:items:XValidation:rule="self.matches('^[-a-z0-9*]+$')",message="expected the name of a namespace, in which * stands for any characters, for instance kube-*"
+	DeniedNamespaces []string `json:"deniedNamespaces"`
 	// Transform is how copies are adapted to the cluster.
 	Transform *TransformRule `json:"transform,omitempty"`
 }

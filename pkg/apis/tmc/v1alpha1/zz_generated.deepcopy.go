@@ -104,6 +104,11 @@ func (in *ClusterRegistrationSpec) DeepCopyInto(out *ClusterRegistrationSpec) {
 		*out = make([]string, len(*in))
 		copy(*out, *in)
 	}
+	if in.DeniedNamespaces != nil {
+		in, out := &in.DeniedNamespaces, &out.DeniedNamespaces
+		*out = make([]string, len(*in))
+		copy(*out, *in)
+	}
 	if in.Transform != nil {
 		in, out := &in.Transform, &out.Transform
 		*out = new(TransformRule)
