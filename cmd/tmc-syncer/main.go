@@ -4,13 +4,18 @@ package main
 
 import (
 	"context"
+	"fmt"
+	"sync/atomic"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
 	"k8s.io/component-base/version"
 	"k8s.io/klog/v2"
 
 	"github.com/kcp-tmc/tmc/cmd/internal/daemon"
+	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
 	"github.com/kcp-tmc/tmc/pkg/heartbeat"
 	"github.com/kcp-tmc/tmc/pkg/syncer"
 )
@@ -41,6 +46,11 @@ type agent struct {
 	syncer    *syncer.Syncer
 	heartbeat *heartbeat.Agent
 	rules     *rules
+	// lead runs the work while this replica is the one that works; nil where there is
+	// but one.
+	lead func(ctx context.Context, work func(context.Context) error) error
+	// leads is set while it does.
+	leads atomic.Bool
 	// ruleFile is where a rule is read from, ruleData what was read; empty when there
 	// is none.
 	ruleFile string
@@ -64,19 +74,53 @@ func (o *options) start(ctx context.Context) (run func(context.Context) error, r
 		return nil, nil, err
 	}
 	a.rules = newRules(config.Rule, a.syncer.SetRule)
-	if a.heartbeat, err = heartbeat.New(o.heartbeatConfig(config, a.rules.setRegistered)); err != nil {
+	if a.heartbeat, err = heartbeat.New(o.heartbeatConfig(config, a)); err != nil {
+		return nil, nil, err
+	}
+	if a.lead, err = o.leader(config.Downstream); err != nil {
 		return nil, nil, err
 	}
 	logger := klog.FromContext(ctx).WithValues("cluster", config.Cluster)
 	logger.Info("Starting tmc-syncer", "version", version.Get().GitVersion, "kcp", config.Upstream.Host, "downstream", config.Downstream.Host)
 	run = func(ctx context.Context) error { return a.run(klog.NewContext(ctx, logger)) }
-	// It does not begin to read before it has claimed its cluster.
-	return run, a.syncer.HasSynced, nil
+	return run, a.isReady, nil
 }
 
-// run claims the cluster and works as it until ctx ends. It fails when the name is
-// another cluster's.
+// leader returns how to work only while holding the lease, nil when that is not asked for.
+func (o *options) leader(downstream *rest.Config) (func(context.Context, func(context.Context) error) error, error) {
+	if !o.leaderElect {
+		return nil, nil
+	}
+	client, err := kubernetes.NewForConfig(downstream)
+	if err != nil {
+		return nil, fmt.Errorf("client for the cluster at %s: %w", downstream.Host, err)
+	}
+	return func(ctx context.Context, work func(context.Context) error) error {
+		return o.lease.Lead(ctx, client, o.namespace, v1alpha1.FieldManager, work)
+	}, nil
+}
+
+// isReady tells whether the program does its work: it has read both sides, which does not
+// begin before it has claimed its cluster; or it stands by for the replica that works.
+func (a *agent) isReady() bool {
+	return a.lead != nil && !a.leads.Load() || a.syncer.HasSynced()
+}
+
+// run works until ctx ends, as the only one if there are replicas.
 func (a *agent) run(ctx context.Context) error {
+	if a.lead == nil {
+		return a.work(ctx)
+	}
+	klog.FromContext(ctx).Info("Waiting for the lease")
+	return a.lead(ctx, func(ctx context.Context) error {
+		a.leads.Store(true)
+		return a.work(ctx)
+	})
+}
+
+// work claims the cluster and works as it until ctx ends. It fails when the name is
+// another cluster's.
+func (a *agent) work(ctx context.Context) error {
 	err := a.heartbeat.Claim(ctx)
 	if ctx.Err() != nil {
 		return nil //nolint:nilerr // who is stopped while waiting ends like any other

@@ -7,6 +7,8 @@ import (
 
 	"github.com/spf13/pflag"
 	metavalidation "k8s.io/apimachinery/pkg/apis/meta/v1/validation"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/sets"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/client-go/rest"
 	"k8s.io/component-base/version"
@@ -25,8 +27,14 @@ type options struct {
 	common          *daemon.Options
 	clusterName     string
 	kubeconfig      string
+	namespace       string
+	kcpSecret       string
+	export          string
 	singleWorkspace bool
+	kinds           []string
 	transformConfig string
+	leaderElect     bool
+	lease           daemon.Lease
 
 	heartbeatInterval time.Duration
 	selfRegister      bool
@@ -35,12 +43,21 @@ type options struct {
 }
 
 func newOptions() *options {
-	return &options{common: daemon.NewOptions(), heartbeatInterval: heartbeat.DefaultInterval, selfRegister: true}
+	return &options{
+		common: daemon.NewOptions(), export: v1alpha1.APIExportName, lease: daemon.NewLease(),
+		heartbeatInterval: heartbeat.DefaultInterval, selfRegister: true,
+	}
 }
 
 func (o *options) addFlags(flags *pflag.FlagSet) {
 	flags.StringVar(&o.clusterName, "cluster-name", o.clusterName, "Name under which this cluster is known in kcp, a DNS label. Required.")
 	flags.StringVar(&o.kubeconfig, "kubeconfig", o.kubeconfig, "Kubeconfig file for the cluster that is synced to. Default: in-cluster configuration.")
+	flags.StringVar(&o.namespace, "namespace", o.namespace, "Namespace of this cluster that the syncer itself runs in. Nothing is synced into it.")
+	flags.StringVar(&o.kcpSecret, "kcp-secret", o.kcpSecret, "Secret in --namespace that --kcp-kubeconfig comes from, under the key kubeconfig. The syncer renews the token in it, and follows when somebody else does. Without it, the token is used for as long as it lasts.")
+	flags.StringVar(&o.export, "export", o.export, "APIExport in the provider workspace through which kcp is read and written: the one of all clusters, or this cluster's own, as \"kubectl tmc join --isolated\" makes it.")
+	flags.StringSliceVar(&o.kinds, "kinds", o.kinds, "Resources that may come to this cluster, RESOURCE.GROUP,…, for instance deployments.apps,configmaps. Default: all that kcp serves.")
+	flags.BoolVar(&o.leaderElect, "leader-elect", o.leaderElect, "Work only while holding a lease in --namespace, so that several replicas can run.")
+	o.lease.AddFlags(flags)
 	flags.BoolVar(&o.singleWorkspace, "single-workspace", o.singleWorkspace, "Sync only the workspace that --kcp-kubeconfig points at, which has the APIs bound, instead of all consumers of the APIExport.")
 	flags.StringVar(&o.transformConfig, "transform-config", o.transformConfig, "File with the rule by which copies are adapted to this cluster (YAML: namespacePrefix, namespaceMode, imageRegistry, resourceLimits, labels, annotations). It is read again when it changes. A rule in the ClusterRegistration's spec.transform takes its place.")
 	flags.DurationVar(&o.heartbeatInterval, "heartbeat-interval", o.heartbeatInterval, "How often kcp is told that this cluster is alive.")
@@ -66,7 +83,44 @@ func (o *options) validate() error {
 	if err := metavalidation.ValidateLabels(o.clusterLabels, nil).ToAggregate(); err != nil {
 		errs = append(errs, fmt.Errorf("--cluster-labels: %w", err))
 	}
+	return errors.Join(append(errs, o.validateSurroundings())...)
+}
+
+// validateSurroundings is validate for the flags that say where the syncer is and what it
+// works on.
+func (o *options) validateSurroundings() error {
+	errs := []error{o.lease.Validate()}
+	switch {
+	case o.namespace != "":
+		for _, wrong := range validation.IsDNS1123Label(o.namespace) {
+			errs = append(errs, fmt.Errorf("--namespace: %q: %s", o.namespace, wrong))
+		}
+	case o.kcpSecret != "":
+		errs = append(errs, errors.New("--kcp-secret needs --namespace: the namespace that the Secret is in"))
+	case o.leaderElect:
+		errs = append(errs, errors.New("--leader-elect needs --namespace: the namespace that the lease is in"))
+	}
+	for _, wrong := range validation.IsDNS1123Subdomain(o.export) {
+		errs = append(errs, fmt.Errorf("--export: %q: %s", o.export, wrong))
+	}
+	for _, kind := range o.kinds {
+		if resource := schema.ParseGroupResource(kind); !v1alpha1.IsSynced(resource, true) || len(validation.IsDNS1123Subdomain(kind)) > 0 {
+			errs = append(errs, fmt.Errorf("--kinds: %q is not the name of a resource that can be synced, such as deployments.apps or configmaps", kind))
+		}
+	}
 	return errors.Join(errs...)
+}
+
+// isSynced tells which resources --kinds lets in, nil for all.
+func (o *options) isSynced() func(schema.GroupResource) bool {
+	if len(o.kinds) == 0 {
+		return nil
+	}
+	named := sets.New[schema.GroupResource]()
+	for _, kind := range o.kinds {
+		named.Insert(schema.ParseGroupResource(kind))
+	}
+	return named.Has
 }
 
 // complete reads the files that the flags name.
@@ -89,13 +143,16 @@ func (o *options) complete() (syncer.Config, error) {
 		Upstream:          upstream,
 		Downstream:        downstream,
 		ProviderWorkspace: logicalcluster.NewPath(o.common.ProviderWorkspace),
+		Export:            o.export,
 		SingleWorkspace:   o.singleWorkspace,
+		Synced:            o.isSynced(),
+		Namespace:         o.namespace,
 		Workers:           o.common.Workers,
 	}, nil
 }
 
 // heartbeatConfig is that of the syncer's own heartbeat.
-func (o *options) heartbeatConfig(config syncer.Config, onRule func(*v1alpha1.TransformRule)) heartbeat.Config {
+func (o *options) heartbeatConfig(config syncer.Config, a *agent) heartbeat.Config {
 	return heartbeat.Config{
 		Cluster:           config.Cluster,
 		Upstream:          config.Upstream,
@@ -105,8 +162,20 @@ func (o *options) heartbeatConfig(config syncer.Config, onRule func(*v1alpha1.Tr
 		SelfRegister:      o.selfRegister,
 		Location:          o.location,
 		Labels:            o.clusterLabels,
-		OnRule:            onRule,
+		OnRule:            a.rules.setRegistered,
+		OnDenied:          a.syncer.SetDenied,
+		Reports:           o.reports(),
 	}
+}
+
+// reports tells of which resources the registration says that the cluster serves them, nil
+// for the usual ones.
+func (o *options) reports() func(group, resource string) bool {
+	synced := o.isSynced()
+	if synced == nil {
+		return nil
+	}
+	return func(group, resource string) bool { return synced(schema.GroupResource{Group: group, Resource: resource}) }
 }
 
 func (o *options) downstreamConfig() (*rest.Config, error) {
