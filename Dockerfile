@@ -1,19 +1,14 @@
-# One image with the three programs, static and without root. BASE is what they
-# stand on: nothing at all by default, for they need nothing.
-ARG BASE=scratch
-ARG GO_VERSION=1.26
-
-FROM golang:${GO_VERSION} AS build
-WORKDIR /src
-COPY go.mod go.sum ./
-RUN go mod download
-COPY . .
-ARG VERSION=v0.0.0-unknown
-RUN CGO_ENABLED=0 go build -trimpath \
-      -ldflags "-s -w -X k8s.io/component-base/version.gitVersion=${VERSION}" \
-      -o /out/ ./cmd/tmc-syncer ./cmd/tmc-controller ./cmd/kubectl-tmc
-
+# One image with the three programs, static and without root. `make image` builds them with the Go of whoever calls it
+# and this file only copies them: nothing is pulled but the base, and nothing at all for `make image BASE=scratch`.
+#
+# From scratch the image has no certificates of public authorities. The programs then trust a server only by the
+# certificate-authority-data of its kubeconfig, which what `kubectl tmc join --ca-file` makes has, and which a cluster
+# gives its pods for itself. For a kcp behind a publicly signed certificate take the default, which has them.
+ARG BASE=gcr.io/distroless/static:nonroot
 FROM ${BASE}
-COPY --from=build /out/ /usr/local/bin/
+# BuildKit sets it for each platform of the build; `make image` sets it for builders that do not.
+ARG TARGETARCH
+COPY dist/linux-${TARGETARCH}/ /usr/local/bin/
+# By number: only so can a kubelet tell that it is not root, and scratch has no names.
 USER 65532:65532
 ENTRYPOINT ["/usr/local/bin/tmc-syncer"]

@@ -9,6 +9,11 @@ VERSION ?= $(shell git describe --tags --match 'v*' --dirty 2>/dev/null || echo 
 LDFLAGS := -X k8s.io/component-base/version.gitVersion=$(VERSION)
 PROGRAMS := ./cmd/tmc-syncer ./cmd/tmc-controller ./cmd/kubectl-tmc
 IMAGE ?= tmc:$(VERSION)
+DOCKER ?= docker
+# What the image is for: linux/amd64, linux/arm64, or both with a comma.
+PLATFORM ?= linux/$(shell go env GOARCH)
+comma := ,
+IMAGE_DIRS := $(patsubst %,dist/%,$(subst /,-,$(subst $(comma), ,$(PLATFORM))))
 GOLANGCI_LINT := bin/tools/golangci-lint
 CONTROLLER_GEN := bin/tools/controller-gen
 SHELLCHECK := shellcheck
@@ -82,10 +87,22 @@ demo-down: ## Stop what demo-up left running
 scale: build tools ## Measure 100 syncers and 500 workloads (about 15 min)
 	go run ./hack/scale
 
+# dist/<os>-<arch> holds the programs for one platform: static, without symbols, and the same bytes wherever they
+# are built of the same sources with the same Go.
+dist/%: FORCE
+	GOOS=$(firstword $(subst -, ,$*)) GOARCH=$(lastword $(subst -, ,$*)) CGO_ENABLED=0 \
+		go build -trimpath -buildvcs=false -ldflags "-s -w $(LDFLAGS)" -o $@/ $(PROGRAMS)
+
+.PHONY: FORCE
+FORCE:
+
 .PHONY: image
-image: ## Build the container image (needs docker or a compatible DOCKER=…)
-	$${DOCKER:-docker} build --build-arg VERSION=$(VERSION) -t $(IMAGE) .
+image: $(IMAGE_DIRS) ## Build the container image: IMAGE, BASE (scratch pulls nothing), PLATFORM, DOCKER
+	$(DOCKER) build --platform $(PLATFORM) \
+		$(if $(findstring $(comma),$(PLATFORM)),,--build-arg TARGETARCH=$(notdir $(PLATFORM))) \
+		$(if $(BASE),--build-arg BASE=$(BASE)) \
+		--label org.opencontainers.image.version=$(VERSION) -t $(IMAGE) .
 
 .PHONY: clean
 clean: ## Remove what was built, the tools included
-	rm -rf bin
+	rm -rf bin dist
