@@ -16,6 +16,7 @@ comma := ,
 IMAGE_DIRS := $(patsubst %,dist/%,$(subst /,-,$(subst $(comma), ,$(PLATFORM))))
 GOLANGCI_LINT := bin/tools/golangci-lint
 CONTROLLER_GEN := bin/tools/controller-gen
+CYCLONEDX := bin/tools/cyclonedx-gomod
 SHELLCHECK := shellcheck
 
 .PHONY: help
@@ -102,6 +103,16 @@ image: $(IMAGE_DIRS) ## Build the container image: IMAGE, BASE (scratch pulls no
 		$(if $(findstring $(comma),$(PLATFORM)),,--build-arg TARGETARCH=$(notdir $(PLATFORM))) \
 		$(if $(BASE),--build-arg BASE=$(BASE)) \
 		--label org.opencontainers.image.version=$(VERSION) -t $(IMAGE) .
+
+.PHONY: release
+release: ## Make a release of the tag VERSION: archives for all platforms, SBOMs, checksums
+	hack/release.sh $(VERSION)
+
+$(CYCLONEDX): hack/sbom/go.mod hack/sbom/go.sum
+	@echo "building cyclonedx-gomod: about 30 seconds the first time"
+	@mkdir -p bin/tools
+	CGO_ENABLED=0 go -C hack/sbom build -trimpath -ldflags "-s -w" -o $(CURDIR)/bin/tools/ tool
+	@touch $@
 
 .PHONY: clean
 clean: ## Remove what was built, the tools included
