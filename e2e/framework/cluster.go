@@ -3,9 +3,20 @@ package framework
 import (
 	"context"
 	"fmt"
+	"slices"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/validation"
+	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/rest"
+)
+
+var (
+	nodeGVR           = schema.GroupVersionResource{Version: "v1", Resource: "nodes"}
+	serviceAccountGVR = schema.GroupVersionResource{Version: "v1", Resource: "serviceaccounts"}
 )
 
 // Cluster is a physical cluster that runs.
@@ -55,4 +66,48 @@ func ValidateClusterName(name string) error {
 		return fmt.Errorf("cluster name %q: %s", name, problems[0])
 	}
 	return nil
+}
+
+// waitUsable waits until pods can be created in a cluster and be scheduled.
+func waitUsable(ctx context.Context, config *rest.Config, cluster string, nodes int) error {
+	client, err := dynamic.NewForConfig(config)
+	if err != nil {
+		return err
+	}
+	what := fmt.Sprintf("cluster %s to have %d ready nodes", cluster, nodes)
+	err = Eventually(ctx, what, componentTimeout, func(ctx context.Context) (bool, string, error) {
+		list, err := client.Resource(nodeGVR).List(ctx, metav1.ListOptions{})
+		if err != nil {
+			return false, "", err
+		}
+		ready := countReady(list.Items)
+		return ready >= nodes, fmt.Sprintf("%d of %d nodes are ready", ready, len(list.Items)), nil
+	})
+	if err != nil {
+		return err
+	}
+	what = fmt.Sprintf("service account default of cluster %s", cluster)
+	return Eventually(ctx, what, componentTimeout, func(ctx context.Context) (bool, string, error) {
+		accounts := client.Resource(serviceAccountGVR).Namespace(metav1.NamespaceDefault)
+		_, err := accounts.Get(ctx, "default", metav1.GetOptions{})
+		if apierrors.IsNotFound(err) {
+			return false, "not there", nil
+		}
+		return err == nil, "", err
+	})
+}
+
+// countReady counts the nodes whose condition Ready is True.
+func countReady(nodes []unstructured.Unstructured) int {
+	count := 0
+	for _, node := range nodes {
+		conditions, _, _ := unstructured.NestedSlice(node.Object, "status", "conditions")
+		if slices.ContainsFunc(conditions, func(condition any) bool {
+			fields, ok := condition.(map[string]any)
+			return ok && fields["type"] == "Ready" && fields["status"] == "True"
+		}) {
+			count++
+		}
+	}
+	return count
 }

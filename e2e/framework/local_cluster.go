@@ -16,20 +16,10 @@ import (
 	"sync"
 	"syscall"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/runtime/schema"
 	yamlutil "k8s.io/apimachinery/pkg/util/yaml"
-	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	"sigs.k8s.io/yaml"
-)
-
-var (
-	nodeGVR           = schema.GroupVersionResource{Version: "v1", Resource: "nodes"}
-	serviceAccountGVR = schema.GroupVersionResource{Version: "v1", Resource: "serviceaccounts"}
 )
 
 // localCluster is a cluster of the localProvider.
@@ -79,7 +69,11 @@ func (c *localCluster) create(ctx context.Context, options ClusterOptions) error
 	if err := c.kwokctl(ctx, "scale", "node", "--replicas", strconv.Itoa(options.Nodes)); err != nil {
 		return err
 	}
-	return c.waitUsable(ctx, options.Nodes)
+	client, err := c.RESTConfig()
+	if err != nil {
+		return err
+	}
+	return waitUsable(ctx, client, c.name, options.Nodes)
 }
 
 func (c *localCluster) configFile() string { return filepath.Join(c.home, "config.yaml") }
@@ -149,54 +143,6 @@ func (c *localCluster) waitHealthy(ctx context.Context, component string) error 
 		return withTail(err, filepath.Join(c.logs, component+".log"))
 	}
 	return nil
-}
-
-// waitUsable waits until pods can be created and be scheduled.
-func (c *localCluster) waitUsable(ctx context.Context, nodes int) error {
-	config, err := c.RESTConfig()
-	if err != nil {
-		return err
-	}
-	client, err := dynamic.NewForConfig(config)
-	if err != nil {
-		return err
-	}
-	what := fmt.Sprintf("cluster %s to have %d ready nodes", c.name, nodes)
-	err = Eventually(ctx, what, componentTimeout, func(ctx context.Context) (bool, string, error) {
-		list, err := client.Resource(nodeGVR).List(ctx, metav1.ListOptions{})
-		if err != nil {
-			return false, "", err
-		}
-		ready := countReady(list.Items)
-		return ready >= nodes, fmt.Sprintf("%d of %d nodes are ready", ready, len(list.Items)), nil
-	})
-	if err != nil {
-		return err
-	}
-	what = fmt.Sprintf("service account default of cluster %s", c.name)
-	return Eventually(ctx, what, componentTimeout, func(ctx context.Context) (bool, string, error) {
-		accounts := client.Resource(serviceAccountGVR).Namespace(metav1.NamespaceDefault)
-		_, err := accounts.Get(ctx, "default", metav1.GetOptions{})
-		if apierrors.IsNotFound(err) {
-			return false, "not there", nil
-		}
-		return err == nil, "", err
-	})
-}
-
-// countReady counts the nodes whose condition Ready is True.
-func countReady(nodes []unstructured.Unstructured) int {
-	count := 0
-	for _, node := range nodes {
-		conditions, _, _ := unstructured.NestedSlice(node.Object, "status", "conditions")
-		if slices.ContainsFunc(conditions, func(condition any) bool {
-			fields, ok := condition.(map[string]any)
-			return ok && fields["type"] == "Ready" && fields["status"] == "True"
-		}) {
-			count++
-		}
-	}
-	return count
 }
 
 // Name implements Cluster.

@@ -81,7 +81,7 @@ func (s *stackTest) kubectl(ctx context.Context, kubeconfig string, args ...stri
 
 func (s *stackTest) deploymentBecomesAvailable(ctx context.Context) error {
 	kubeconfig := s.east.Kubeconfig()
-	if _, err := s.kubectl(ctx, kubeconfig, "create", "deployment", "web", "--image=web", "--replicas=3"); err != nil {
+	if _, err := s.kubectl(ctx, kubeconfig, "create", "deployment", "web", "--image=web:1", "--replicas=3"); err != nil {
 		return err
 	}
 	_, err := s.kubectl(ctx, kubeconfig, "wait", "--for=condition=Available", "--timeout=30s", "deployment/web")
