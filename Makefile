@@ -9,6 +9,7 @@ VERSION ?= $(shell git describe --tags --match 'v*' --dirty 2>/dev/null || echo 
 LDFLAGS := -X k8s.io/component-base/version.gitVersion=$(VERSION)
 PROGRAMS := ./cmd/tmc-syncer ./cmd/tmc-controller ./cmd/kubectl-tmc
 IMAGE ?= tmc:$(VERSION)
+E2E_IMAGE ?= tmc:e2e
 DOCKER ?= docker
 # What the image is for: linux/amd64, linux/arm64, or both with a comma.
 PLATFORM ?= linux/$(shell go env GOARCH)
@@ -45,6 +46,14 @@ e2e: tools ## Run the e2e tests: real programs, real kcp, three real clusters (a
 	go build -race -ldflags "$(LDFLAGS)" -o bin/race/ $(PROGRAMS)
 	TMC_E2E=1 go test -race -v -count=1 -timeout 10m -skip '^TestARealKindStack$$' ./e2e/framework
 	TMC_BIN_DIR=$(CURDIR)/bin/race go test -race -v -count=1 -timeout 30m ./e2e
+
+.PHONY: e2e-kind
+e2e-kind: tools $(if $(KIND_BIN),,$(KIND)) ## Run e2e tests on two kind clusters (needs Docker; KIND_BIN, KIND_NODE_IMAGE, BASE; about 10 min)
+	mkdir -p bin/race
+	go build -race -ldflags "$(LDFLAGS)" -o bin/race/ $(PROGRAMS)
+	$(MAKE) image IMAGE=$(E2E_IMAGE)
+	TMC_E2E_KIND=1 go test -race -v -count=1 -timeout 15m -run '^TestARealKindStack$$' ./e2e/framework
+	TMC_E2E_PROVIDER=kind TMC_E2E_IMAGE=$(E2E_IMAGE) TMC_BIN_DIR=$(CURDIR)/bin/race go test -race -v -count=1 -timeout 30m ./e2e
 
 .PHONY: verify
 verify: ## Check that generated files, modules, formatting and lint are as they should be
@@ -103,7 +112,7 @@ image: $(IMAGE_DIRS) ## Build the container image: IMAGE, BASE (scratch pulls no
 	$(DOCKER) build --platform $(PLATFORM) \
 		$(if $(findstring $(comma),$(PLATFORM)),,--build-arg TARGETARCH=$(notdir $(PLATFORM))) \
 		$(if $(BASE),--build-arg BASE=$(BASE)) \
-		--label org.opencontainers.image.version=$(VERSION) -t $(IMAGE) .
+		--label org.opencontainers.image.version=$(VERSION) $(IMAGE_FLAGS) -t $(IMAGE) .
 
 .PHONY: release
 release: ## Make a release of the tag VERSION: archives for all platforms, SBOMs, checksums

@@ -16,7 +16,7 @@ import (
 func TestACreatedDeploymentRunsOnEveryCluster(t *testing.T) {
 	u := newTenantIn(t, env.shared, unique("plain"), metav1.NamespaceDefault)
 
-	u.kubectl(t, "create", "deployment", "nginx", "--image=nginx")
+	u.kubectl(t, "create", "deployment", "nginx", "--image="+wellKnownImage)
 	u.rollOut(t, "nginx", east, west)
 
 	upstream := get(t, u.upstream("nginx"))
@@ -88,7 +88,7 @@ func checkCopy(t *testing.T, u *tenant, upstream, copied *appsv1.Deployment, clu
 	if len(copied.Finalizers) > 0 || len(copied.OwnerReferences) > 0 {
 		t.Errorf("the copy on %s has finalizers %v and owners %v, want none", clusterName, copied.Finalizers, copied.OwnerReferences)
 	}
-	if got := imageOf(copied); got != "nginx" {
-		t.Errorf("the copy on %s runs %q, want nginx", clusterName, got)
+	if got := imageOf(copied); got != wellKnownImage {
+		t.Errorf("the copy on %s runs %q, want %s", clusterName, got, wellKnownImage)
 	}
 }

@@ -20,9 +20,20 @@ import (
 type installation struct {
 	provider   string
 	controller *program
-	syncers    map[string]*program
+	// syncers are those that run as processes, and joined those that run in their clusters.
+	syncers map[string]*program
+	joined  map[string]*joined
 	// clusters are those that the installation's cluster names stand for.
 	clusters map[string]*cluster
+}
+
+// part is one of an installation's programs, wherever it runs.
+type part interface {
+	name() string
+	waitReady(ctx context.Context) error
+	stop(ctx context.Context) error
+	// log returns what it has logged, or why there is nothing.
+	log() string
 }
 
 // settingUp is held while a provider workspace is installed or a consumer bound: kcp establishes the kinds of an
@@ -42,17 +53,27 @@ func install(ctx context.Context, provider string, clusters map[string]*cluster)
 	if err := setUpKCP(ctx, "root", "init", "--provider-workspace="+provider); err != nil {
 		return nil, err
 	}
-	in := &installation{provider: provider, syncers: map[string]*program{}, clusters: clusters}
+	in := &installation{provider: provider, syncers: map[string]*program{}, joined: map[string]*joined{}, clusters: clusters}
 	var err error
 	if in.controller, err = in.newController(in.logName("controller")); err != nil {
 		return nil, err
 	}
 	for name, on := range clusters {
-		if in.syncers[name], err = in.newSyncer(in.logName("syncer-"+name), name, on); err != nil {
+		if err := in.prepareSyncer(ctx, name, on); err != nil {
 			return nil, err
 		}
 	}
 	return in, nil
+}
+
+// prepareSyncer prepares the syncer of one cluster: in the cluster if it can run there, or else as a process.
+func (in *installation) prepareSyncer(ctx context.Context, name string, on *cluster) (err error) {
+	if env.kind != nil {
+		in.joined[name], err = in.join(ctx, name, on)
+	} else {
+		in.syncers[name], err = in.newSyncer(in.logName("syncer-"+name), name, on)
+	}
+	return err
 }
 
 // logName names the log of one of the installation's programs: root:tmc's are tmc-controller and so on.
@@ -87,9 +108,21 @@ func (in *installation) newSyncer(logName, name string, on *cluster) (*program, 
 	)
 }
 
-// programs returns all programs of the installation.
+// programs returns all of the installation that runs as processes.
 func (in *installation) programs() []*program {
 	return append(slices.Collect(maps.Values(in.syncers)), in.controller)
+}
+
+// parts returns all of the installation.
+func (in *installation) parts() []part {
+	var all []part
+	for _, p := range in.programs() {
+		all = append(all, p)
+	}
+	for _, j := range in.joined {
+		all = append(all, j)
+	}
+	return all
 }
 
 // start runs all programs and waits until they are ready.
@@ -99,7 +132,12 @@ func (in *installation) start(ctx context.Context) error {
 			return err
 		}
 	}
-	for _, p := range in.programs() {
+	for _, j := range in.joined {
+		if err := j.start(ctx); err != nil {
+			return err
+		}
+	}
+	for _, p := range in.parts() {
 		if err := p.waitReady(ctx); err != nil {
 			return err
 		}
@@ -125,7 +163,7 @@ func (in *installation) waitClusters(ctx context.Context, names ...string) error
 // stop ends all programs; it fails when one does not end as it should.
 func (in *installation) stop(ctx context.Context) error {
 	var errs []error
-	for _, p := range in.programs() {
+	for _, p := range in.parts() {
 		errs = append(errs, p.stop(ctx))
 	}
 	return errors.Join(errs...)
@@ -135,6 +173,9 @@ func (in *installation) stop(ctx context.Context) error {
 // the cluster of the stack that it ends in. What it starts is stopped with the test.
 func newInstallation(t *testing.T, name string, clusterNames ...string) *installation {
 	t.Helper()
+	if env.kind != nil {
+		t.Fatal("a kind cluster has one syncer, that of the shared installation: the case is not for kind")
+	}
 	clusters := map[string]*cluster{}
 	for _, clusterName := range clusterNames {
 		for physical, on := range env.clusters {

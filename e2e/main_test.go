@@ -5,6 +5,9 @@
 // workspaces of its own. Tests that measure, or that take down what others share, run one after the other and
 // first; the others run side by side, and those among them that kill programs bring their own installation,
 // under other cluster names on the same clusters.
+//
+// With TMC_E2E_PROVIDER=kind some of the cases, and some more, run on kind clusters: real nodes, and syncers that are pods
+// there, from nothing but the manifests that `kubectl tmc join` prints.
 package e2e
 
 import (
@@ -51,6 +54,9 @@ type environment struct {
 	clusters map[string]*cluster
 	// shared serves the tests that do not bring an installation of their own.
 	shared *installation
+	// kind makes the clusters, nil unless they are kind clusters. image is the tmc that they run.
+	kind  *framework.KindProvider
+	image string
 }
 
 // env is set by TestMain, before any test runs.
@@ -68,14 +74,18 @@ func TestMain(m *testing.M) {
 
 // run runs the tests within the environment and returns their exit code. An error is about what surrounds them.
 func run(m *testing.M) (code int, err error) {
-	if err := runSideBySide(); err != nil {
+	provider, err := provider()
+	if err != nil {
+		return 0, err
+	}
+	if err := errors.Join(setFlag("test.parallel", sideBySide), selectCases(provider)); err != nil {
 		return 0, err
 	}
 	dir, err := os.MkdirTemp("", "tmc-e2e-")
 	if err != nil {
 		return 0, fmt.Errorf("making a directory: %w", err)
 	}
-	err = setUp(context.Background(), dir)
+	err = setUp(context.Background(), provider, dir)
 	if err == nil {
 		code = m.Run()
 	}
@@ -89,18 +99,18 @@ func run(m *testing.M) (code int, err error) {
 	return 0, os.RemoveAll(dir)
 }
 
-// runSideBySide sets how many tests run at a time, unless the command line says so.
-func runSideBySide() error {
+// setFlag sets a flag of the tests, unless the command line does.
+func setFlag(name, value string) error {
 	given := false
-	flag.Visit(func(f *flag.Flag) { given = given || f.Name == "test.parallel" })
+	flag.Visit(func(f *flag.Flag) { given = given || f.Name == name })
 	if given {
 		return nil
 	}
-	return flag.Set("test.parallel", sideBySide)
+	return flag.Set(name, value)
 }
 
 // setUp builds the programs, starts the stack and installs tmc on it.
-func setUp(ctx context.Context, dir string) error {
+func setUp(ctx context.Context, provider, dir string) error {
 	if err := requireTools(); err != nil {
 		return err
 	}
@@ -108,25 +118,8 @@ func setUp(ctx context.Context, dir string) error {
 	if env.binaries, err = binaries(ctx, filepath.Join(dir, "bin")); err != nil {
 		return err
 	}
-	policy := filepath.Join(dir, "audit-policy.yaml")
-	if err := os.WriteFile(policy, []byte(auditPolicy), 0o600); err != nil {
-		return fmt.Errorf("writing the audit policy: %w", err)
-	}
-	env.stack, err = framework.Start(ctx, framework.Options{
-		Dir:         filepath.Join(dir, "stack"),
-		Clusters:    []string{east, west, north},
-		Nodes:       nodes,
-		AuditPolicy: policy,
-		Progress:    os.Stderr,
-	})
-	if err != nil {
+	if err := startStack(ctx, provider, dir); err != nil {
 		return err
-	}
-	env.clusters = map[string]*cluster{}
-	for _, name := range []string{east, west, north} {
-		if env.clusters[name], err = newCluster(name); err != nil {
-			return err
-		}
 	}
 	return step("tmc", func() error {
 		shared := map[string]*cluster{east: env.clusters[east], west: env.clusters[west]}
@@ -138,13 +131,52 @@ func setUp(ctx context.Context, dir string) error {
 	})
 }
 
+// startStack starts kcp and the clusters.
+func startStack(ctx context.Context, provider, dir string) error {
+	describe := localOptions
+	if provider == kindProvider {
+		describe = kindOptions
+	}
+	options, err := describe(ctx, dir)
+	if err != nil {
+		return err
+	}
+	options.Dir, options.Progress = filepath.Join(dir, "stack"), os.Stderr
+	if env.stack, err = framework.Start(ctx, options); err != nil {
+		return err
+	}
+	env.clusters = map[string]*cluster{}
+	for _, name := range options.Clusters {
+		if env.clusters[name], err = newCluster(name); err != nil {
+			return err
+		}
+	}
+	if env.kind == nil {
+		return nil
+	}
+	return step("images in the clusters", func() error { return loadImages(ctx) })
+}
+
+// localOptions are those of a stack of kcp and three local clusters, all audited.
+func localOptions(_ context.Context, dir string) (framework.Options, error) {
+	policy := filepath.Join(dir, "audit-policy.yaml")
+	if err := os.WriteFile(policy, []byte(auditPolicy), 0o600); err != nil {
+		return framework.Options{}, fmt.Errorf("writing the audit policy: %w", err)
+	}
+	return framework.Options{Clusters: []string{east, west, north}, Nodes: nodes, AuditPolicy: policy}, nil
+}
+
 // tearDown stops everything and says what was wrong with the end: a program that did not end by itself, a data
 // race in any of them, a process that is left.
-func tearDown(ctx context.Context) error {
+func tearDown(ctx context.Context) (err error) {
+	var errs []error
+	if env.kind != nil {
+		// The last of all: the clusters are in what it removes.
+		defer func() { err = errors.Join(err, env.kind.Close(ctx)) }()
+	}
 	if env.stack == nil {
 		return nil
 	}
-	var errs []error
 	if env.shared != nil {
 		errs = append(errs, env.shared.stop(ctx))
 	}

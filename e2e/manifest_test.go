@@ -15,6 +15,8 @@ import (
 const (
 	image    = "example.com/web:1"
 	newImage = "example.com/web:2"
+	// wellKnownImage is what people write without a registry. A kubelet pulls one without a tag each time.
+	wellKnownImage = "nginx:1.29"
 )
 
 // deployment returns a Deployment as a user would write it: one replica of one container.

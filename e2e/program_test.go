@@ -61,6 +61,8 @@ func newProgram(name, binary string, args ...string) (*program, error) {
 	}, nil
 }
 
+func (p *program) name() string { return p.config.Name }
+
 // start runs the program, without waiting for anything.
 func (p *program) start() error {
 	var err error

@@ -158,8 +158,8 @@ func (u *tenant) dump(t *testing.T) {
 	for name, c := range u.installation.clusters {
 		show("cluster "+name, c.kubeconfig)
 	}
-	for _, p := range u.installation.programs() {
-		t.Logf("=== log of %s, workspace %s and errors\n%s", p.config.Name, u.workspace, tail(u.concerned(p.log()), 60))
+	for _, p := range u.installation.parts() {
+		t.Logf("=== log of %s, workspace %s and errors\n%s", p.name(), u.workspace, tail(u.concerned(p.log()), 60))
 	}
 }
 

@@ -1,0 +1,78 @@
+package e2e
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/kcp-tmc/tmc/e2e/framework"
+)
+
+// Where a manifest of `kubectl tmc join` puts a syncer, unless told otherwise.
+const (
+	syncerNamespace  = "tmc-system"
+	syncerDeployment = "deployment/tmc-syncer"
+)
+
+// joined is the syncer of a cluster that has nothing but the manifest of `kubectl tmc join`: pods in the cluster, with
+// the credentials and the permissions that the manifest gives them.
+type joined struct {
+	// logName is that of the file which its pods' logs are kept in.
+	logName  string
+	on       *cluster
+	manifest string
+}
+
+// join lets a cluster into an installation, and prepares its syncer, without starting it.
+func (in *installation) join(ctx context.Context, clusterName string, on *cluster) (*joined, error) {
+	manifest, err := runPlugin(ctx, "root", "join", clusterName,
+		"--provider-workspace="+in.provider, "--image="+env.image, "--image-pull-policy=Never")
+	return &joined{logName: in.logName("syncer-" + clusterName), on: on, manifest: manifest}, err
+}
+
+// inCluster is the cluster as its administrator sees it, in the syncer's namespace.
+func (j *joined) inCluster() side { return side{j.on.name, j.on.kubeconfig, syncerNamespace} }
+
+// start applies the manifest.
+func (j *joined) start(ctx context.Context) error {
+	_, _, err := framework.KubectlInput(ctx, strings.NewReader(j.manifest), j.on.kubeconfig, "apply", "--filename=-")
+	return err
+}
+
+func (j *joined) name() string { return j.logName }
+
+// waitReady waits until all the pods are ready.
+func (j *joined) waitReady(ctx context.Context) error {
+	_, err := j.inCluster().try(ctx, "rollout", "status", syncerDeployment, "--timeout="+startTimeout.String())
+	if err != nil {
+		pods, _ := j.inCluster().try(ctx, "describe", "pods")
+		return fmt.Errorf("%w\nits pods:\n%s\nend of their logs:\n%s", err, pods, tail(j.log(), 20))
+	}
+	return nil
+}
+
+// log returns what the pods that there are have logged since their last start, one after the other.
+func (j *joined) log() string {
+	ctx, cancel := context.WithTimeout(context.Background(), runTimeout)
+	defer cancel()
+	log, err := j.inCluster().try(ctx, "logs", syncerDeployment, "--all-pods", "--prefix=false", "--tail=-1")
+	if err != nil {
+		return "(no log: " + err.Error() + ")"
+	}
+	return log
+}
+
+// stop keeps the log and removes what the manifest made. It fails when a container has ended by itself.
+func (j *joined) stop(ctx context.Context) error {
+	restarts, err := j.inCluster().try(ctx, "get", "pods", "--output=jsonpath={.items[*].status.containerStatuses[*].restartCount}")
+	if strings.Trim(restarts, "0 ") != "" {
+		err = fmt.Errorf("the containers of %s on %s have ended by themselves, times: %s", j.logName, j.on.name, restarts)
+	}
+	file := filepath.Join(env.stack.LogDir(), j.logName+".log")
+	err = errors.Join(err, os.WriteFile(file, []byte(j.log()+"\n"), 0o600))
+	_, _, deleteErr := framework.KubectlInput(ctx, strings.NewReader(j.manifest), j.on.kubeconfig, "delete", "--ignore-not-found", "--filename=-")
+	return errors.Join(err, deleteErr)
+}
