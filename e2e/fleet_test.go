@@ -29,7 +29,7 @@ const (
 func newFleet(t *testing.T, name string) *installation {
 	t.Helper()
 	locations := map[string]string{name + "-" + east: "eu", name + "-" + north: "eu", name + "-" + west: "us"}
-	in := newInstallation(t, name, slices.Collect(maps.Keys(locations))...)
+	in := newInstallationOf(t, name, true, slices.Collect(maps.Keys(locations))...)
 	in.controller.config.Args = append(in.controller.config.Args, "--cluster-silent-after=10s", "--failover-after=5s")
 	for clusterName, syncer := range in.syncers {
 		syncer.config.Args = append(syncer.config.Args, "--heartbeat-interval=1s", "--location="+locations[clusterName])

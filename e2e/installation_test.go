@@ -13,6 +13,7 @@ import (
 	"github.com/kcp-dev/logicalcluster/v3"
 
 	"github.com/kcp-tmc/tmc/e2e/framework"
+	"github.com/kcp-tmc/tmc/pkg/bootstrap"
 )
 
 // installation is one tmc: a provider workspace, the controller next to kcp and a syncer for each cluster.
@@ -25,6 +26,9 @@ type installation struct {
 	joined  map[string]*joined
 	// clusters are those that the installation's cluster names stand for.
 	clusters map[string]*cluster
+	// byHand has syncers register their clusters themselves, with an administrator's credentials on both sides,
+	// instead of with what joining gives them.
+	byHand bool
 }
 
 // part is one of an installation's programs, wherever it runs.
@@ -48,17 +52,22 @@ func setUpKCP(ctx context.Context, workspace string, args ...string) error {
 	return err
 }
 
-// install sets up the kcp side in a provider workspace and prepares the programs, without starting them.
+// install sets up the kcp side in a provider workspace, has the clusters join and prepares the programs, without
+// starting them.
 func install(ctx context.Context, provider string, clusters map[string]*cluster) (*installation, error) {
-	if err := setUpKCP(ctx, "root", "init", "--provider-workspace="+provider); err != nil {
+	return (&installation{provider: provider, clusters: clusters}).install(ctx)
+}
+
+func (in *installation) install(ctx context.Context) (*installation, error) {
+	if err := setUpKCP(ctx, "root", "init", "--provider-workspace="+in.provider); err != nil {
 		return nil, err
 	}
-	in := &installation{provider: provider, syncers: map[string]*program{}, joined: map[string]*joined{}, clusters: clusters}
+	in.syncers, in.joined = map[string]*program{}, map[string]*joined{}
 	var err error
 	if in.controller, err = in.newController(in.logName("controller")); err != nil {
 		return nil, err
 	}
-	for name, on := range clusters {
+	for name, on := range in.clusters {
 		if err := in.prepareSyncer(ctx, name, on); err != nil {
 			return nil, err
 		}
@@ -68,10 +77,13 @@ func install(ctx context.Context, provider string, clusters map[string]*cluster)
 
 // prepareSyncer prepares the syncer of one cluster: in the cluster if it can run there, or else as a process.
 func (in *installation) prepareSyncer(ctx context.Context, name string, on *cluster) (err error) {
-	if env.kind != nil {
-		in.joined[name], err = in.join(ctx, name, on)
-	} else {
+	switch {
+	case env.kind != nil:
+		in.joined[name], err = in.join(ctx, name, on, bootstrap.DefaultNamespace)
+	case in.byHand:
 		in.syncers[name], err = in.newSyncer(in.logName("syncer-"+name), name, on)
+	default:
+		in.syncers[name], err = in.newJoinedSyncer(ctx, name, on)
 	}
 	return err
 }
@@ -94,7 +106,7 @@ func (in *installation) newController(logName string, args ...string) (*program,
 	}, args...)...)
 }
 
-// newSyncer prepares the syncer of one cluster.
+// newSyncer prepares the syncer of one cluster as somebody does by hand who may do everything on both sides.
 func (in *installation) newSyncer(logName, name string, on *cluster) (*program, error) {
 	kubeconfig, err := env.stack.KCP.Kubeconfig("root")
 	if err != nil {
@@ -173,6 +185,12 @@ func (in *installation) stop(ctx context.Context) error {
 // the cluster of the stack that it ends in. What it starts is stopped with the test.
 func newInstallation(t *testing.T, name string, clusterNames ...string) *installation {
 	t.Helper()
+	return newInstallationOf(t, name, false, clusterNames...)
+}
+
+// newInstallationOf is newInstallation, by hand or not.
+func newInstallationOf(t *testing.T, name string, byHand bool, clusterNames ...string) *installation {
+	t.Helper()
 	if env.kind != nil {
 		t.Fatal("a kind cluster has one syncer, that of the shared installation: the case is not for kind")
 	}
@@ -184,7 +202,7 @@ func newInstallation(t *testing.T, name string, clusterNames ...string) *install
 			}
 		}
 	}
-	in, err := install(t.Context(), "root:"+unique(name), clusters)
+	in, err := (&installation{provider: "root:" + unique(name), clusters: clusters, byHand: byHand}).install(t.Context())
 	check(t, err)
 	t.Cleanup(func() {
 		if err := in.stop(context.WithoutCancel(t.Context())); err != nil {

@@ -9,13 +9,11 @@ import (
 	"strings"
 
 	"github.com/kcp-tmc/tmc/e2e/framework"
+	"github.com/kcp-tmc/tmc/pkg/bootstrap"
 )
 
-// Where a manifest of `kubectl tmc join` puts a syncer, unless told otherwise.
-const (
-	syncerNamespace  = "tmc-system"
-	syncerDeployment = "deployment/tmc-syncer"
-)
+// syncerDeployment is what a manifest of `kubectl tmc join` calls a syncer.
+const syncerDeployment = "deployment/" + bootstrap.Name
 
 // joined is the syncer of a cluster that has nothing but the manifest of `kubectl tmc join`: pods in the cluster, with
 // the credentials and the permissions that the manifest gives them.
@@ -23,18 +21,20 @@ type joined struct {
 	// logName is that of the file which its pods' logs are kept in.
 	logName  string
 	on       *cluster
-	manifest string
+	// namespace is the syncer's in the cluster.
+	namespace string
+	manifest  string
 }
 
 // join lets a cluster into an installation, and prepares its syncer, without starting it.
-func (in *installation) join(ctx context.Context, clusterName string, on *cluster) (*joined, error) {
-	manifest, err := runPlugin(ctx, "root", "join", clusterName,
-		"--provider-workspace="+in.provider, "--image="+env.image, "--image-pull-policy=Never")
-	return &joined{logName: in.logName("syncer-" + clusterName), on: on, manifest: manifest}, err
+func (in *installation) join(ctx context.Context, clusterName string, on *cluster, namespace string, args ...string) (*joined, error) {
+	manifest, err := runPlugin(ctx, "root", append([]string{"join", clusterName,
+		"--provider-workspace=" + in.provider, "--namespace=" + namespace, "--image=" + env.image, "--image-pull-policy=Never"}, args...)...)
+	return &joined{logName: in.logName("syncer-" + clusterName), on: on, namespace: namespace, manifest: manifest}, err
 }
 
 // inCluster is the cluster as its administrator sees it, in the syncer's namespace.
-func (j *joined) inCluster() side { return side{j.on.name, j.on.kubeconfig, syncerNamespace} }
+func (j *joined) inCluster() side { return side{j.on.name, j.on.kubeconfig, j.namespace} }
 
 // start applies the manifest.
 func (j *joined) start(ctx context.Context) error {

@@ -21,7 +21,6 @@ const (
 	kindProvider  = "kind"
 	// imageEnv names the variable that says which image of tmc, that the local Docker has, kind clusters run.
 	imageEnv     = "TMC_E2E_IMAGE"
-	defaultImage = "tmc:e2e"
 )
 
 // sharedCases are the cases that run on kind clusters as well: those that need neither a third cluster, nor to kill a
@@ -101,10 +100,6 @@ func kindOptions(ctx context.Context, dir string) (framework.Options, error) {
 
 // loadImages gives each kind cluster the image of tmc, and those that the tests' pods run.
 func loadImages(ctx context.Context) error {
-	env.image = defaultImage
-	if given := os.Getenv(imageEnv); given != "" {
-		env.image = given
-	}
 	for name := range env.clusters {
 		if err := env.kind.LoadImage(ctx, name, env.image); err != nil {
 			return err
@@ -134,7 +129,7 @@ func TestASyncersPodsMayBeReplaced(t *testing.T) {
 func TestASyncersPodsKeepToTheRestrictedStandard(t *testing.T) {
 	t.Parallel()
 	for name, syncer := range env.shared.joined {
-		_, warnings, err := framework.Kubectl(t.Context(), syncer.on.kubeconfig, "label", "namespace", syncerNamespace,
+		_, warnings, err := framework.Kubectl(t.Context(), syncer.on.kubeconfig, "label", "namespace", syncer.namespace,
 			"--overwrite", "--dry-run=server", "pod-security.kubernetes.io/enforce=restricted")
 		check(t, err)
 		if warnings != "" {

@@ -11,6 +11,7 @@
 package e2e
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -54,8 +55,9 @@ type environment struct {
 	clusters map[string]*cluster
 	// shared serves the tests that do not bring an installation of their own.
 	shared *installation
-	// kind makes the clusters, nil unless they are kind clusters. image is the tmc that they run.
-	kind  *framework.KindProvider
+	// kind makes the clusters, nil unless they are kind clusters.
+	kind *framework.KindProvider
+	// image is the tmc that kind clusters run, and local ones would.
 	image string
 }
 
@@ -118,6 +120,7 @@ func setUp(ctx context.Context, provider, dir string) error {
 	if env.binaries, err = binaries(ctx, filepath.Join(dir, "bin")); err != nil {
 		return err
 	}
+	env.image = cmp.Or(os.Getenv(imageEnv), "tmc:e2e")
 	if err := startStack(ctx, provider, dir); err != nil {
 		return err
 	}

@@ -124,7 +124,7 @@ func serviceAccount(o Options) *corev1.ServiceAccount {
 
 // clusterAccess is what the syncer may do on the cluster.
 func clusterAccess(o Options) []runtime.Object {
-	unnamespaced := metav1.ObjectMeta{Name: Name, Labels: labels(o)}
+	unnamespaced := metav1.ObjectMeta{Name: clusterWide(o), Labels: labels(o)}
 	return []runtime.Object{
 		&rbacv1.ClusterRole{
 			TypeMeta:   typeOf(rbacv1.SchemeGroupVersion, "ClusterRole"),
@@ -134,7 +134,7 @@ func clusterAccess(o Options) []runtime.Object {
 		&rbacv1.ClusterRoleBinding{
 			TypeMeta:   typeOf(rbacv1.SchemeGroupVersion, "ClusterRoleBinding"),
 			ObjectMeta: unnamespaced,
-			RoleRef:    roleRef("ClusterRole"),
+			RoleRef:    roleRef("ClusterRole", clusterWide(o)),
 			Subjects:   subjects(o),
 		},
 	}
@@ -151,14 +151,23 @@ func ownAccess(o Options) []runtime.Object {
 		&rbacv1.RoleBinding{
 			TypeMeta:   typeOf(rbacv1.SchemeGroupVersion, "RoleBinding"),
 			ObjectMeta: metadata(o, Name),
-			RoleRef:    roleRef("Role"),
+			RoleRef:    roleRef("Role", Name),
 			Subjects:   subjects(o),
 		},
 	}
 }
 
-func roleRef(kind string) rbacv1.RoleRef {
-	return rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: kind, Name: Name}
+// clusterWide is the name of what is in no namespace. It tells apart the syncers of
+// several kcps that one cluster may have, each in a namespace of its own.
+func clusterWide(o Options) string {
+	if o.Namespace == DefaultNamespace {
+		return Name
+	}
+	return Name + "-" + o.Namespace
+}
+
+func roleRef(kind, name string) rbacv1.RoleRef {
+	return rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: kind, Name: name}
 }
 
 func subjects(o Options) []rbacv1.Subject {

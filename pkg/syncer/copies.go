@@ -177,7 +177,7 @@ func (c *copies) lacks(resource schema.GroupVersionResource) string {
 	case w == nil || !w.isMissing():
 		return ""
 	case w.excluded:
-		return fmt.Sprintf("%s are not among the kinds that come to the cluster", resource.GroupResource())
+		return fmt.Sprintf("%s are not among the kinds that come to the cluster (--kinds of its syncer)", resource.GroupResource())
 	default:
 		return fmt.Sprintf("the cluster does not serve %s %s", resource.GroupResource(), resource.Version)
 	}
