@@ -1,13 +1,17 @@
 package main
 
 import (
+	"errors"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/spf13/pflag"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
+	"github.com/kcp-tmc/tmc/pkg/bootstrap"
 )
 
 func TestTheRegistrationsRuleTakesThePlaceOfTheFiles(t *testing.T) {
@@ -49,6 +53,13 @@ func TestFlagsThatCannotBeAreNamed(t *testing.T) {
 		"BackInTime":     {"it would never rest", func(o *options) { o.heartbeatInterval = -time.Second }, []string{"--heartbeat-interval", "-1s"}},
 		"ALongLocation":  {"the registration refuses it", func(o *options) { o.location = strings.Repeat("x", 64) }, []string{"--location", "63"}},
 		"ALabelThatIsNo": {"the registration refuses it", func(o *options) { o.clusterLabels = map[string]string{"a b": "c"} }, []string{"--cluster-labels", "a b"}},
+		"ASecretOfNowhere": {"it is in a namespace", func(o *options) { o.kcpSecret = "kcp" }, []string{"--kcp-secret needs --namespace"}},
+		"ALeaseOfNowhere":  {"it is in a namespace", func(o *options) { o.leaderElect = true }, []string{"--leader-elect needs --namespace"}},
+		"ABadNamespace":    {"there is none like it", func(o *options) { o.namespace = "A.b" }, []string{"--namespace", "A.b"}},
+		"ABadExport":       {"there is none like it", func(o *options) { o.export = "A_b" }, []string{"--export", "A_b"}},
+		"AllKinds":         {"no role allows that", func(o *options) { o.kinds = []string{"*"} }, []string{"--kinds", `"*"`}},
+		"WhatIsTmcsOwn":    {"it is not synced", func(o *options) { o.kinds = []string{"workloadplacements.tmc.kcp.io"} }, []string{"--kinds", "workloadplacements"}},
+		"ALeaseThatLapses": {"it would end all the time", func(o *options) { o.lease.Duration = time.Second }, []string{"--leader-elect-lease-duration"}},
 		"AllOfThem": {
 			"one look is enough", func(o *options) { o.clusterName, o.heartbeatInterval = "", 0 },
 			[]string{"--cluster-name", "--heartbeat-interval"},
@@ -69,5 +80,36 @@ func TestFlagsThatCannotBeAreNamed(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestTheManifestsArgumentsAreTheSyncers parses what `kubectl tmc join` generates with the program's own flags.
+func TestTheManifestsArgumentsAreTheSyncers(t *testing.T) {
+	args := bootstrap.Arguments(bootstrap.Options{
+		Cluster: "east", Namespace: "sync", ProviderWorkspace: "root:org:tmc", Export: "cluster-east",
+		Kinds: []schema.GroupResource{{Group: "apps", Resource: "deployments"}, {Resource: "configmaps"}},
+	})
+	o := newOptions()
+	flags := pflag.NewFlagSet("tmc-syncer", pflag.ContinueOnError)
+	o.common.AddFlags(flags)
+	o.addFlags(flags)
+	if err := flags.Parse(args); err != nil {
+		t.Fatal(err)
+	}
+	if flags.NArg() > 0 {
+		t.Errorf("words that are no flags: %q", flags.Args())
+	}
+	if err := errors.Join(o.common.Validate(), o.validate()); err != nil {
+		t.Error(err)
+	}
+	got := []any{o.clusterName, o.namespace, o.kcpSecret, o.export, o.kinds, o.selfRegister, o.leaderElect, o.common.ProviderWorkspace, o.common.BindAddress}
+	want := []any{"east", "sync", bootstrap.SecretName, "cluster-east", []string{"configmaps", "deployments.apps"}, false, true, "root:org:tmc", ":8080"}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("what the flags say (-want +got):\n%s", diff)
+	}
+	for file, in := range map[string]string{o.common.KCPKubeconfig: bootstrap.KubeconfigKey, o.transformConfig: bootstrap.RuleKey} {
+		if !strings.HasSuffix(file, "/"+in) {
+			t.Errorf("file %q, want one called %s", file, in)
+		}
 	}
 }
