@@ -46,6 +46,14 @@ func (in *installation) newJoinedSyncer(ctx context.Context, name string, on *cl
 // namespaceOfSyncer is that of a syncer that is a process.
 func namespaceOfSyncer(clusterName string) string { return "tmc-" + clusterName }
 
+// syncerNamespace is where the manifest of a cluster of the installation puts its syncer.
+func (in *installation) syncerNamespace(clusterName string) string {
+	if j, ok := in.joined[clusterName]; ok {
+		return j.namespace
+	}
+	return namespaceOfSyncer(clusterName)
+}
+
 // arguments returns the manifest's command line as that of a process, and writes the files that it names.
 func (j *joined) arguments(ctx context.Context) ([]string, error) {
 	dir := filepath.Join(filepath.Dir(env.stack.LogDir()), "joined", j.logName)
