@@ -77,10 +77,11 @@ $(CONTROLLER_GEN): hack/codegen/go.mod hack/codegen/go.sum
 	@touch $@
 
 .PHONY: generate
-generate: tools $(CONTROLLER_GEN) ## Generate the API's Go code, and the schemas under manifests/ from it and a real kube-apiserver
+generate: tools $(CONTROLLER_GEN) ## Generate the API's Go code, and what is under manifests/ from that, a real kube-apiserver and pkg/bootstrap
 	@rm -f hack/schemagen/crds/*.yaml
 	$(CONTROLLER_GEN) object crd paths=./pkg/apis/... output:object:dir=pkg/apis/tmc/v1alpha1 output:crd:dir=hack/schemagen/crds
 	go run ./hack/schemagen
+	go run ./hack/basegen
 
 .PHONY: demo
 demo: build tools ## Show it all on a local kcp with two clusters, then clean up

@@ -35,11 +35,12 @@ func header(o Options) []byte {
 	return text.Bytes()
 }
 
-// Encode returns objects as YAML documents, each after a separator: keys sorted, and
-// without what a server fills in (status) or what is empty and says nothing.
+// Encode returns objects as YAML documents, with separators between them: keys sorted,
+// and without what a server fills in (status) or what is empty and says nothing. It
+// fails when an object cannot be encoded.
 func Encode(objects ...runtime.Object) ([]byte, error) {
 	var documents bytes.Buffer
-	for _, object := range objects {
+	for i, object := range objects {
 		fields, err := runtime.DefaultUnstructuredConverter.ToUnstructured(object)
 		if err != nil {
 			return nil, fmt.Errorf("encoding %s: %w", object.GetObjectKind().GroupVersionKind().Kind, err)
@@ -52,7 +53,9 @@ func Encode(objects ...runtime.Object) ([]byte, error) {
 		if err != nil {
 			return nil, fmt.Errorf("encoding %s: %w", object.GetObjectKind().GroupVersionKind().Kind, err)
 		}
-		documents.WriteString("---\n")
+		if i > 0 {
+			documents.WriteString("---\n")
+		}
 		documents.Write(data)
 	}
 	return documents.Bytes(), nil
