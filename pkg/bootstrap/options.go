@@ -85,14 +85,11 @@ func (o Options) Validate() error {
 			problems = append(problems, field.Invalid(field.NewPath("kubeconfig"), field.OmitValueType{}, err.Error()))
 		}
 	}
-	err := problems.ToAggregate()
-	if ruleErr := transform.ValidateRule(o.Rule); ruleErr != nil {
-		return errors.Join(err, fmt.Errorf("rule: %w", ruleErr))
+	err := transform.ValidateRule(o.Rule)
+	if err != nil {
+		err = fmt.Errorf("rule: %w", err)
 	}
-	if err == nil {
-		return nil // an Aggregate of nothing is no nil error
-	}
-	return err
+	return errors.Join(problems.ToAggregate(), err)
 }
 
 func (o Options) validateNames() field.ErrorList {
