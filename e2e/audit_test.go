@@ -12,11 +12,14 @@ import (
 	"testing"
 )
 
-// auditPolicy has kcp and the clusters note who did what to the kinds that tmc has to do with.
+// auditPolicy has kcp and the clusters note who did what to the kinds that tmc has to do with, and all that one
+// syncer asks for.
 const auditPolicy = `apiVersion: audit.k8s.io/v1
 kind: Policy
 omitStages: [RequestReceived]
 rules:
+- level: Metadata
+  userGroups: ["system:serviceaccounts:tmc-` + rightsWest + `"]
 - level: Metadata
   resources:
   - group: apps
@@ -37,9 +40,13 @@ type request struct {
 	UserAgent string `json:"userAgent"`
 	URI       string `json:"requestURI"`
 	Object    struct {
+		Group    string `json:"apiGroup"`
 		Resource string `json:"resource"`
 		Name     string `json:"name"`
 	} `json:"objectRef"`
+	Response struct {
+		Code int `json:"code"`
+	} `json:"responseStatus"`
 }
 
 func (r request) String() string {

@@ -19,8 +19,8 @@ const syncerDeployment = "deployment/" + bootstrap.Name
 // the credentials and the permissions that the manifest gives them.
 type joined struct {
 	// logName is that of the file which its pods' logs are kept in.
-	logName  string
-	on       *cluster
+	logName string
+	on      *cluster
 	// namespace is the syncer's in the cluster.
 	namespace string
 	manifest  string

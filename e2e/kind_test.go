@@ -20,7 +20,7 @@ const (
 	localProvider = "local"
 	kindProvider  = "kind"
 	// imageEnv names the variable that says which image of tmc, that the local Docker has, kind clusters run.
-	imageEnv     = "TMC_E2E_IMAGE"
+	imageEnv = "TMC_E2E_IMAGE"
 )
 
 // sharedCases are the cases that run on kind clusters as well: those that need neither a third cluster, nor to kill a

@@ -79,9 +79,9 @@ func TestACredentialThatIsStolenFromAClusterOpensNothingElse(t *testing.T) {
 		event        = "{apiVersion: v1, kind: Event, metadata: {name: evil}, reason: Evil, message: evil, involvedObject: {kind: Deployment, name: web}}"
 	)
 	attempts := map[string]attempt{
-		"CreateAWorkload":       {tenants, in+" create configmap evil", "", []string{forbidden}},
-		"CreateAnEvent":         {tenants, in+" create --filename=-", event, []string{forbidden}},
-		"DeleteAWorkload":       {tenants, in+" delete deployment web", "", []string{forbidden}},
+		"CreateAWorkload":       {tenants, in + " create configmap evil", "", []string{forbidden}},
+		"CreateAnEvent":         {tenants, in + " create --filename=-", event, []string{forbidden}},
+		"DeleteAWorkload":       {tenants, in + " delete deployment web", "", []string{forbidden}},
 		"TheSpec":               {tenants, web + `{"spec":{"replicas":9}}`, "", []string{"may not change anything outside of metadata"}},
 		"ALabel":                {tenants, web + `{"metadata":{"labels":{"cluster.tmc.kcp.io/north":"sync"}}}`, "", []string{"may not change labels"}},
 		"TheOtherClustersLabel": {tenants, web + `{"metadata":{"labels":{"cluster.tmc.kcp.io/west":null}}}`, "", []string{"may not change labels"}},
@@ -89,10 +89,10 @@ func TestACredentialThatIsStolenFromAClusterOpensNothingElse(t *testing.T) {
 		"TheOthersReport":       {tenants, web + `{"metadata":{"annotations":{"status.tmc.kcp.io/west":"{}"}}}`, "", []string{"no other annotation than status.tmc.kcp.io/east"}},
 		"TheOthersFinalizer":    {tenants, web + `{"metadata":{"finalizers":["syncer.tmc.kcp.io/east"]}}`, "", []string{"no other finalizer than syncer.tmc.kcp.io/east"}},
 		"AnOwner":               {tenants, web + `{"metadata":{"ownerReferences":[{"apiVersion":"v1","kind":"ConfigMap","name":"x","uid":"x"}]}}`, "", []string{"may not change labels, owners"}},
-		"TheStatus":             {tenants, in+" patch deployment web --subresource=status --type=merge --patch=" + `{"status":{"availableReplicas":9}}`, "", []string{"not their status"}},
+		"TheStatus":             {tenants, in + " patch deployment web --subresource=status --type=merge --patch=" + `{"status":{"availableReplicas":9}}`, "", []string{"not their status"}},
 		"WhatIsNotPlacedHere":   {tenants, theirs + `{"metadata":{"annotations":{"status.tmc.kcp.io/east":"{}"}}}`, "", []string{"only update what is placed on its cluster"}},
 		"APlacementOfItsOwn":    {tenants, theirs + `{"metadata":{"labels":{"cluster.tmc.kcp.io/east":"sync"}}}`, "", []string{"placed on its cluster"}},
-		"ASecretOfTheTenants":   {tenants, in+` patch secret private --type=merge --patch={"data":{"password":"YQ=="}}`, "", []string{"placed on its cluster"}},
+		"ASecretOfTheTenants":   {tenants, in + ` patch secret private --type=merge --patch={"data":{"password":"YQ=="}}`, "", []string{"placed on its cluster"}},
 		"TheTenantsWorkspace":   {s.in(u.workspace), "get --raw=/clusters/" + u.workspace + "/api/v1/secrets", "", []string{forbidden}},
 		"AnotherWorkspace":      {s.in("root"), "get --raw=/clusters/root/api/v1/secrets", "", []string{forbidden}},
 		"EverySecret":           {provider, "get secrets --all-namespaces", "", []string{forbidden}},

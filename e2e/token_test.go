@@ -1,0 +1,99 @@
+package e2e
+
+import (
+	"bytes"
+	"context"
+	"net/http"
+	"os"
+	"path/filepath"
+	"testing"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/kcp-tmc/tmc/pkg/bootstrap"
+)
+
+// TestASyncerKeepsItsTokenGoodAndWithoutOneTouchesNothing has a token renewed, revoked and replaced.
+func TestASyncerKeepsItsTokenGoodAndWithoutOneTouchesNothing(t *testing.T) {
+	t.Parallel()
+	const name = "token-" + east
+	in := newInstallation(t, "token", name)
+	syncer, namespace := in.syncers[name], in.syncerNamespace(name)
+	syncer.config.Args = append(syncer.config.Args, "--renew-token-after=5s")
+	stored := func(ctx context.Context) []byte {
+		secret, err := env.clusters[east].client.CoreV1().Secrets(namespace).Get(ctx, bootstrap.SecretName, metav1.GetOptions{})
+		check(t, err)
+		return secret.Data[bootstrap.KubeconfigKey]
+	}
+	first := stored(t.Context())
+	check(t, in.start(t.Context()))
+	u := newTenant(t, in, "token")
+	u.apply(t, some(deployment("web")))
+	u.rollOut(t, "web", name)
+
+	eventually(t, "a new token in the Secret", soon, func(ctx context.Context) (bool, string, error) {
+		return !bytes.Equal(stored(ctx), first), "it is the first one yet", nil
+	})
+	// A restart begins with what the kubelet has mounted by then.
+	check(t, syncer.stop(t.Context()))
+	file := filepath.Join(filepath.Dir(env.stack.LogDir()), "joined", in.logName("syncer-"+name), bootstrap.KubeconfigKey)
+	check(t, os.WriteFile(file, stored(t.Context()), 0o600))
+	check(t, syncer.startReady(t.Context()))
+	u.apply(t, some(deployment("web", withNewImage)))
+	u.rollOut(t, "web", name)
+	eventuallyIs(t, "its controller to be through with it", u.copyOn(name, "web"), isThrough)
+	before := get(t, u.copyOn(name, "web"))
+
+	// An account that is gone takes its tokens with it, as unjoin and an expiry do.
+	in.inProvider(t).in("tmc-syncers").kubectl(t, "delete", "serviceaccount", name)
+	syncer.eventuallyLogs(t, "kcp refuses the credentials", "kubectl tmc join "+name)
+	syncer.eventuallyAnswers(t, "/readyz", http.StatusServiceUnavailable)
+	syncer.checkAnswers(t, "/healthz", http.StatusOK)
+	in.inProvider(t).kubectl(t, "wait", "--for=condition=Ready=Unknown", "clusterregistration/"+name, "--timeout=120s")
+	u.checkUntouched(t, name, before)
+
+	again, err := in.join(t.Context(), name, env.clusters[east], namespace)
+	check(t, err)
+	check(t, again.start(t.Context()))
+	syncer.eventuallyAnswers(t, "/readyz", http.StatusOK)
+	u.apply(t, some(deployment("web", withNewImage, withReplicas(2))))
+	u.rollOut(t, "web", name)
+	if after := get(t, u.copyOn(name, "web")); after.UID != before.UID {
+		t.Error("the copy was made anew")
+	}
+}
+
+// eventuallyAnswers waits until a path answers with the code.
+func (p *program) eventuallyAnswers(t *testing.T, path string, want int) {
+	t.Helper()
+	eventually(t, p.config.Name+" to answer "+http.StatusText(want)+" on "+path, soon, func(ctx context.Context) (bool, string, error) {
+		status, err := p.status(ctx, path)
+		return status == want, http.StatusText(status), err
+	})
+}
+
+// TestOneSyncerOfTwoWorks kills the one that works.
+func TestOneSyncerOfTwoWorks(t *testing.T) {
+	t.Parallel()
+	const name = "replicas-" + west
+	in := newInstallation(t, "replicas", name)
+	lease := []string{"--leader-elect", "--leader-elect-lease-duration=10s", "--leader-elect-renew-deadline=8s", "--leader-elect-retry-period=1s"}
+	one := in.syncers[name]
+	one.config.Args = append(one.config.Args, lease...)
+	check(t, in.start(t.Context()))
+	two := startProgram(t, "replicas-two", syncerBinary, one.config.Args[2:]...)
+	check(t, two.waitReady(t.Context())) // a rollout waits for one that stands by, too
+	u := newTenant(t, in, "replicas")
+	u.apply(t, some(deployment("web")))
+	u.rollOut(t, "web", name)
+	own, err := two.metrics(t.Context())
+	check(t, err)
+	if count := own.requests(http.MethodPatch, http.MethodPost, http.MethodDelete); count > 0 {
+		t.Errorf("the one that stands by has made %v writes", count)
+	}
+
+	check(t, one.kill())
+	u.apply(t, some(deployment("web", withNewImage)))
+	u.rollOut(t, "web", name)
+	check(t, one.startReady(t.Context()))
+}
