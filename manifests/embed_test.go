@@ -110,13 +110,17 @@ func TestTheRegistryIsDefinedAndNotExported(t *testing.T) {
 	}
 }
 
-func TestHeartbeatsHaveTheirNamespace(t *testing.T) {
+func TestHeartbeatsAndSyncersHaveTheirNamespaces(t *testing.T) {
 	namespaces, err := Namespaces()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(namespaces) != 1 || namespaces[0].GetKind() != "Namespace" || namespaces[0].GetName() != v1alpha1.HeartbeatNamespace {
-		t.Errorf("got %v, want the namespace %s", namespaces, v1alpha1.HeartbeatNamespace)
+	var names []string
+	for _, namespace := range namespaces {
+		names = append(names, namespace.GetKind()+" "+namespace.GetName())
+	}
+	if diff := cmp.Diff([]string{"Namespace " + v1alpha1.HeartbeatNamespace, "Namespace " + v1alpha1.SyncersNamespace}, names); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
 	}
 }
 
@@ -124,11 +128,11 @@ func TestRBACIsAsNarrowAsCanBe(t *testing.T) {
 	want := map[string]map[string][]string{
 		"ClusterRole tmc-syncer": {
 			"apiexportendpointslices":     {"get", "list", "watch"},
-			"apiexports/content":          {"get", "list", "watch", "create", "patch"},
+			"apiexports/content":          {"get", "list", "watch", "patch"},
 			"clusterregistrations":        {"get", "list", "watch"},
-			"clusterregistrations/status": {"update", "patch"},
+			"clusterregistrations/status": {"patch"},
 		},
-		"Role tmc-heartbeats/tmc-syncer":  {"leases": {"get", "create", "update", "patch"}},
+		"Role tmc-heartbeats/tmc-syncer":  {"leases": {"create", "patch"}},
 		"ClusterRole tmc-syncer-register": {"clusterregistrations": {"create"}},
 		"ClusterRole tmc-controller": {
 			"apiexportendpointslices":     {"get", "list", "watch"},

@@ -36,11 +36,26 @@ func (l *lease) renew(ctx context.Context, holder types.UID) error {
 	}
 	_, err = l.client.Patch(ctx, l.name, types.MergePatchType, patch, metav1.PatchOptions{FieldManager: v1alpha1.FieldManager})
 	if apierrors.IsNotFound(err) {
-		created := &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Name: l.name}, Spec: spec}
-		_, err = l.client.Create(ctx, created, metav1.CreateOptions{FieldManager: v1alpha1.FieldManager})
+		return l.create(ctx, spec)
 	}
 	if err != nil {
 		return fmt.Errorf("renewing Lease %s/%s: %w", v1alpha1.HeartbeatNamespace, l.name, err)
 	}
 	return nil
+}
+
+// create makes the Lease that is missing. The syncer of a cluster that was joined may
+// not, for RBAC cannot limit that to a name: its Lease came with its account.
+func (l *lease) create(ctx context.Context, spec coordinationv1.LeaseSpec) error {
+	created := &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Name: l.name}, Spec: spec}
+	_, err := l.client.Create(ctx, created, metav1.CreateOptions{FieldManager: v1alpha1.FieldManager})
+	switch {
+	case apierrors.IsForbidden(err):
+		return fmt.Errorf("there is no Lease %s/%s, and kcp does not let the syncer make it: run `kubectl tmc join %s` again: %w",
+			v1alpha1.HeartbeatNamespace, l.name, l.name, err)
+	case err != nil:
+		return fmt.Errorf("creating Lease %s/%s: %w", v1alpha1.HeartbeatNamespace, l.name, err)
+	default:
+		return nil
+	}
 }

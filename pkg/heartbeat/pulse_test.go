@@ -3,14 +3,18 @@ package heartbeat
 import (
 	"context"
 	"errors"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	coordinationv1 "k8s.io/api/coordination/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	kubefake "k8s.io/client-go/kubernetes/fake"
+	clienttesting "k8s.io/client-go/testing"
 
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
 )
@@ -143,7 +147,10 @@ func TestALeaseIsRenewedWithOneWrite(t *testing.T) {
 		client *kubefake.Clientset
 		verbs  []string
 	}{
-		"ThereIsOne":  {kubefake.NewClientset(stale), []string{"patch"}},
+		"ThereIsOne": {kubefake.NewClientset(stale), []string{"patch"}},
+		"ThereIsAnEmptyOne": {
+			kubefake.NewClientset(&coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Namespace: v1alpha1.HeartbeatNamespace, Name: east}}), []string{"patch"},
+		},
 		"ThereIsNone": {kubefake.NewClientset(), []string{"patch", "create"}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -164,5 +171,17 @@ func TestALeaseIsRenewedWithOneWrite(t *testing.T) {
 				t.Errorf("got %+v", spec)
 			}
 		})
+	}
+}
+
+func TestALeaseThatMayNotBeMadeSaysWhatToDo(t *testing.T) {
+	client := kubefake.NewClientset()
+	client.PrependReactor("create", "leases", func(clienttesting.Action) (bool, runtime.Object, error) {
+		return true, nil, apierrors.NewForbidden(coordinationv1.Resource("leases"), east, errors.New("no"))
+	})
+	l := &lease{client: client.CoordinationV1().Leases(v1alpha1.HeartbeatNamespace), name: east, duration: 40 * time.Second, now: time.Now}
+	err := l.renew(t.Context(), ours)
+	if !apierrors.IsForbidden(err) || !strings.Contains(err.Error(), "there is no Lease tmc-heartbeats/east") || !strings.Contains(err.Error(), "`kubectl tmc join east`") {
+		t.Errorf("got %v", err)
 	}
 }

@@ -15,6 +15,11 @@ var ClusterRegistrationsResource = SchemeGroupVersion.WithResource("clusterregis
 // watches it; as kubelets do in kube-node-lease.
 const HeartbeatNamespace = "tmc-heartbeats"
 
+// SyncersNamespace is the namespace of the provider workspace that holds a
+// ServiceAccount for each cluster that was joined, by the cluster's name: the cluster's
+// syncer is system:serviceaccount:tmc-syncers:<cluster> in kcp.
+const SyncersNamespace = "tmc-syncers"
+
 // ConditionReady is the condition of a ClusterRegistration, written by the hub: True
 // while the cluster's syncer renews its Lease, Unknown when it has been silent.
 const ConditionReady = "Ready"

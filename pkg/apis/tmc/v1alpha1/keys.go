@@ -21,6 +21,22 @@ const (
 	DefaultProviderWorkspace = "root:tmc"
 )
 
+// ClusterLabel is on what `kubectl tmc join` makes for a cluster in the provider
+// workspace, with the cluster's name as value. By it, `kubectl tmc bind` finds the
+// APIExports of isolated clusters.
+const ClusterLabel = GroupName + "/cluster"
+
+// ClusterExportPrefix starts the name of the APIExport that an isolated cluster has for
+// itself.
+const ClusterExportPrefix = "cluster-"
+
+// TenantWorkspaceType names the WorkspaceType in the provider workspace whose workspaces
+// have tmc and the APIExports of all isolated clusters bound, also those that come later.
+const TenantWorkspaceType = "tmc-tenant"
+
+// ClusterExport returns the name of the isolated cluster's own APIExport.
+func ClusterExport(cluster string) string { return ClusterExportPrefix + cluster }
+
 // Keys on the upstream object that name no cluster.
 const (
 	// TargetClustersAnnotation holds comma-separated cluster names, or "*" for
