@@ -26,7 +26,7 @@ func (s *server) apply(ctx context.Context, workspace string, desired *unstructu
 	var action Action
 	// Somebody else may write between our reading and writing.
 	err = retry.OnError(retry.DefaultRetry, isRace, func() error {
-		action, err = applyOnce(ctx, client, desired, merge)
+		action, err = s.applyOnce(ctx, client, desired, merge)
 		return err
 	})
 	if err != nil {
@@ -38,24 +38,44 @@ func (s *server) apply(ctx context.Context, workspace string, desired *unstructu
 }
 
 // applyOnce gathers the live object, decides and writes.
-func applyOnce(ctx context.Context, client dynamic.ResourceInterface, desired *unstructured.Unstructured, merge merger) (Action, error) {
+func (s *server) applyOnce(ctx context.Context, client dynamic.ResourceInterface, desired *unstructured.Unstructured, merge merger) (Action, error) {
 	live, err := client.Get(ctx, desired.GetName(), metav1.GetOptions{})
 	if isMissing(err) {
-		_, err := client.Create(ctx, desired, metav1.CreateOptions{FieldManager: fieldManager})
-		return Created, err
+		return Created, s.write(func() error {
+			_, err := client.Create(ctx, desired, metav1.CreateOptions{FieldManager: fieldManager})
+			return err
+		})
 	}
 	if err != nil {
 		return "", err
 	}
-	if live.GetDeletionTimestamp() != nil {
-		return "", fmt.Errorf("it is being deleted: wait until it is gone (finalizers: %v)", live.GetFinalizers())
+	if err := checkStays(live); err != nil {
+		return "", err
 	}
 	next := merge(live, desired)
 	if reflect.DeepEqual(next.Object, live.Object) {
 		return Unchanged, nil
 	}
-	_, err = client.Update(ctx, next, metav1.UpdateOptions{FieldManager: fieldManager})
-	return Updated, err
+	return Updated, s.write(func() error {
+		_, err := client.Update(ctx, next, metav1.UpdateOptions{FieldManager: fieldManager})
+		return err
+	})
+}
+
+// write makes a request that writes, unless nothing is to be written.
+func (s *server) write(request func() error) error {
+	if s.dryRun {
+		return nil
+	}
+	return request()
+}
+
+// checkStays fails when an object is being deleted, which cannot be taken back.
+func checkStays(live *unstructured.Unstructured) error {
+	if live.GetDeletionTimestamp() == nil {
+		return nil
+	}
+	return fmt.Errorf("it is being deleted: wait until it is gone (finalizers: %v)", live.GetFinalizers())
 }
 
 // isRace tells whether a write failed because somebody else wrote first.

@@ -1,6 +1,7 @@
 package install
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/sets"
 	"k8s.io/client-go/discovery"
 
 	apisv1alpha2 "github.com/kcp-dev/sdk/apis/apis/v1alpha2"
@@ -24,24 +26,52 @@ import (
 // seconds to see that the other side of a conflict is gone.
 const conflictGrace = 10 * time.Second
 
+// BindOptions say what to bind.
+type BindOptions struct {
+	Options
+
+	// IsolatedClusters are clusters with an APIExport of their own, for a caller who may
+	// not see which there are.
+	IsolatedClusters []string
+}
+
 // Bind makes the workspace that the options' configuration points at a consumer: it
 // binds the APIExport of the provider workspace, accepts exactly the permission claims
-// of that export, and waits until the kinds can be used. It fails when the
-// configuration points at no workspace or at no kcp, when the export is missing or may
-// not be bound, when the workspace has one of the kinds from elsewhere, and when the
-// timeout is over. A binding that was made stays, also then.
-func Bind(ctx context.Context, options Options) error {
+// of that export, and waits until the kinds can be used. Then it does so with the
+// APIExports of isolated clusters, whose claims it accepts for what is placed there. It
+// fails when the configuration points at no workspace or at no kcp, when the export is
+// missing or may not be bound, when the workspace has one of the kinds from elsewhere,
+// and when the timeout is over. A binding that was made stays, also then.
+func Bind(ctx context.Context, options BindOptions) error {
 	if !logicalcluster.NewPath(options.ProviderWorkspace).IsValid() {
 		return fmt.Errorf("%q is not the path of a workspace, such as root:tmc", options.ProviderWorkspace)
 	}
-	s, err := newServer(options)
+	s, err := newServer(options.Options)
 	if err != nil {
 		return err
 	}
 	if s.workspace == "" {
 		return fmt.Errorf("the kubeconfig's server %s points to no workspace: it should end in %s<workspace>", options.Config.Host, clustersPath)
 	}
-	name, err := s.ensureBinding(ctx)
+	// The claims of the others are about the kinds that this one brings.
+	if err := s.bind(ctx, workloads()); err != nil {
+		return err
+	}
+	clusters, err := s.isolatedClusters(ctx, options.IsolatedClusters)
+	if err != nil {
+		return err
+	}
+	for _, cluster := range clusters {
+		if err := s.bind(ctx, isolated(cluster)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// bind binds one export, and waits until what it brings can be used.
+func (s *server) bind(ctx context.Context, bound consumed) error {
+	name, err := s.ensureBinding(ctx, bound)
 	if err != nil {
 		return err
 	}
@@ -57,26 +87,56 @@ func Bind(ctx context.Context, options Options) error {
 	return nil
 }
 
+// isolatedClusters returns the isolated clusters, sorted: those that there are, if the
+// caller may see them, and otherwise those that are bound already; and those named.
+func (s *server) isolatedClusters(ctx context.Context, named []string) ([]string, error) {
+	clusters := sets.New(named...)
+	objects, err := s.objects(s.options.ProviderWorkspace)
+	if err != nil {
+		return nil, err
+	}
+	exports, err := objects.Resource(exportResource).List(ctx, metav1.ListOptions{LabelSelector: v1alpha1.ClusterLabel})
+	switch {
+	case err == nil:
+		for _, export := range exports.Items {
+			if cluster := export.GetLabels()[v1alpha1.ClusterLabel]; export.GetName() == v1alpha1.ClusterExport(cluster) {
+				clusters.Insert(cluster)
+			}
+		}
+		return sets.List(clusters), nil
+	case !apierrors.IsForbidden(err) || isForeign(err):
+		return nil, s.explain(s.options.ProviderWorkspace, err)
+	}
+	bindings, err := s.bindings(ctx)
+	if err != nil {
+		return nil, err
+	}
+	clusters.Insert(boundClusters(bindings, s.options.ProviderWorkspace)...)
+	s.notice(fmt.Sprintf("you may not see which clusters of workspace %s are isolated: of those, only what is named or bound already is bound (%s)",
+		s.options.ProviderWorkspace, cmp.Or(strings.Join(sets.List(clusters), ", "), "none")))
+	return sets.List(clusters), nil
+}
+
 // ensureBinding makes or updates the binding and returns its name.
-func (s *server) ensureBinding(ctx context.Context) (string, error) {
+func (s *server) ensureBinding(ctx context.Context, bound consumed) (string, error) {
 	bindings, err := s.bindings(ctx)
 	if err != nil {
 		return "", err
 	}
-	name, exists, err := bindingFor(bindings, s.options.ProviderWorkspace, v1alpha1.APIExportName)
+	name, exists, err := bindingFor(bindings, s.options.ProviderWorkspace, bound.export)
 	if err != nil {
 		return "", fmt.Errorf("workspace %s: %w", s.workspace, err)
 	}
-	claims, known, err := s.exportClaims(ctx)
+	claims, known, err := s.exportClaims(ctx, bound.export)
 	if err != nil {
 		return "", err
 	}
 	if known {
-		return name, s.applyBinding(ctx, name, claims, mergeBinding)
+		return name, s.applyBinding(ctx, name, bound, claims, mergeBinding)
 	}
 	// The caller may bind the export but not read it. The binding tells its claims.
 	if !exists {
-		if err := s.applyBinding(ctx, name, nil, keepLive); err != nil {
+		if err := s.applyBinding(ctx, name, bound, nil, keepLive); err != nil {
 			return "", err
 		}
 	}
@@ -84,7 +144,7 @@ func (s *server) ensureBinding(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return name, s.applyBinding(ctx, name, claims, mergeBinding)
+	return name, s.applyBinding(ctx, name, bound, claims, mergeBinding)
 }
 
 // bindings lists the bindings of the consumer workspace.
@@ -105,13 +165,13 @@ func (s *server) bindings(ctx context.Context) ([]apisv1alpha2.APIBinding, error
 // exportClaims returns the claims of the export, and whether the caller may know them.
 // kcp answers a request in a workspace that does not exist like one that is forbidden,
 // so a missing provider workspace shows only when the binding is made.
-func (s *server) exportClaims(ctx context.Context) ([]apisv1alpha2.PermissionClaim, bool, error) {
+func (s *server) exportClaims(ctx context.Context, name string) ([]apisv1alpha2.PermissionClaim, bool, error) {
 	var export apisv1alpha2.APIExport
-	err := s.get(ctx, s.options.ProviderWorkspace, exportResource, v1alpha1.APIExportName, &export)
+	err := s.get(ctx, s.options.ProviderWorkspace, exportResource, name, &export)
 	switch {
 	case isMissing(err):
-		return nil, false, fmt.Errorf("workspace %s has no APIExport %s: run `kubectl tmc init` first: %w",
-			s.options.ProviderWorkspace, v1alpha1.APIExportName, err)
+		return nil, false, fmt.Errorf("workspace %s has no APIExport %s: %s first: %w",
+			s.options.ProviderWorkspace, name, whatExports(name), err)
 	case apierrors.IsForbidden(err) && !isForeign(err):
 		return nil, false, nil
 	default:
@@ -119,17 +179,25 @@ func (s *server) exportClaims(ctx context.Context) ([]apisv1alpha2.PermissionCla
 	}
 }
 
+// whatExports says what to do for an export to be there.
+func whatExports(name string) string {
+	if name == v1alpha1.APIExportName {
+		return "run `kubectl tmc init`"
+	}
+	return "join the cluster as an isolated one with `kubectl tmc join`"
+}
+
 // applyBinding makes or updates the binding with the claims.
-func (s *server) applyBinding(ctx context.Context, name string, claims []apisv1alpha2.PermissionClaim, merge merger) error {
-	desired, err := toUnstructured(newBinding(name, s.options.ProviderWorkspace, v1alpha1.APIExportName, claims))
+func (s *server) applyBinding(ctx context.Context, name string, bound consumed, claims []apisv1alpha2.PermissionClaim, merge merger) error {
+	desired, err := toUnstructured(newBinding(name, s.options.ProviderWorkspace, bound, claims))
 	if err != nil {
 		return err
 	}
 	_, err = s.apply(ctx, s.workspace, desired, merge)
 	if apierrors.IsForbidden(err) && !isForeign(err) {
 		return fmt.Errorf("APIExport %s of workspace %s cannot be bound in workspace %s: "+
-			"it is not there (run `kubectl tmc init` first), or you lack the verb bind on it, or the right to make APIBindings here: %w",
-			v1alpha1.APIExportName, s.options.ProviderWorkspace, s.workspace, errors.Unwrap(err))
+			"it is not there (%s first), or you lack the verb bind on it, or the right to make APIBindings here: %w",
+			bound.export, s.options.ProviderWorkspace, s.workspace, whatExports(bound.export), errors.Unwrap(err))
 	}
 	return err
 }

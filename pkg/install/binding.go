@@ -10,16 +10,35 @@ import (
 
 	apisv1alpha2 "github.com/kcp-dev/sdk/apis/apis/v1alpha2"
 	conditionsv1alpha1 "github.com/kcp-dev/sdk/apis/third_party/conditions/apis/conditions/v1alpha1"
+
+	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
 )
 
-// newBinding returns an APIBinding that binds an export and accepts its claims, for all
-// objects.
-func newBinding(name, provider, export string, claims []apisv1alpha2.PermissionClaim) *apisv1alpha2.APIBinding {
+// consumed is an export that a consumer workspace binds.
+type consumed struct {
+	// export is its name.
+	export string
+	// selector says which objects its claims are accepted for.
+	selector apisv1alpha2.PermissionClaimSelector
+}
+
+// workloads is the export that brings tmc's kinds.
+func workloads() consumed {
+	return consumed{v1alpha1.APIExportName, apisv1alpha2.PermissionClaimSelector{MatchAll: true}}
+}
+
+// isolated is the export of an isolated cluster, which is to see what is placed on it.
+func isolated(cluster string) consumed {
+	return consumed{v1alpha1.ClusterExport(cluster), placedOn(cluster)}
+}
+
+// newBinding returns an APIBinding that binds an export and accepts its claims.
+func newBinding(name, provider string, bound consumed, claims []apisv1alpha2.PermissionClaim) *apisv1alpha2.APIBinding {
 	binding := &apisv1alpha2.APIBinding{
 		TypeMeta:   metav1.TypeMeta{APIVersion: apisv1alpha2.SchemeGroupVersion.String(), Kind: "APIBinding"},
 		ObjectMeta: metav1.ObjectMeta{Name: name},
 		Spec: apisv1alpha2.APIBindingSpec{Reference: apisv1alpha2.BindingReference{
-			Export: &apisv1alpha2.ExportBindingReference{Path: provider, Name: export},
+			Export: &apisv1alpha2.ExportBindingReference{Path: provider, Name: bound.export},
 		}},
 	}
 	for _, claim := range claims {
@@ -28,7 +47,7 @@ func newBinding(name, provider, export string, claims []apisv1alpha2.PermissionC
 		binding.Spec.PermissionClaims = append(binding.Spec.PermissionClaims, apisv1alpha2.AcceptablePermissionClaim{
 			ScopedPermissionClaim: apisv1alpha2.ScopedPermissionClaim{
 				PermissionClaim: claim,
-				Selector:        apisv1alpha2.PermissionClaimSelector{MatchAll: true},
+				Selector:        bound.selector,
 			},
 			State: apisv1alpha2.ClaimAccepted,
 		})
@@ -57,6 +76,21 @@ func bindingFor(bindings []apisv1alpha2.APIBinding, provider, export string) (na
 func refersTo(binding apisv1alpha2.APIBinding, provider, export string) bool {
 	reference := binding.Spec.Reference.Export
 	return reference != nil && reference.Path == provider && reference.Name == export
+}
+
+// boundClusters returns the isolated clusters whose exports are bound.
+func boundClusters(bindings []apisv1alpha2.APIBinding, provider string) []string {
+	var clusters []string
+	for _, binding := range bindings {
+		reference := binding.Spec.Reference.Export
+		if reference == nil || reference.Path != provider {
+			continue
+		}
+		if cluster, ok := strings.CutPrefix(reference.Name, v1alpha1.ClusterExportPrefix); ok {
+			clusters = append(clusters, cluster)
+		}
+	}
+	return clusters
 }
 
 // referenceOf names what a binding binds, for people.

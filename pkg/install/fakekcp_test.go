@@ -12,9 +12,13 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
+	jsonpatch "github.com/evanphx/json-patch/v5"
+	authenticationv1 "k8s.io/api/authentication/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/rest"
 )
@@ -30,10 +34,14 @@ type fakeKCP struct {
 	// react is called with each object that is written, after what kcp does itself.
 	react func(workspace string, object *unstructured.Unstructured)
 
+	// gitVersion is what it says of its version.
+	gitVersion string
+
 	mutex   sync.Mutex
 	objects map[string]*unstructured.Unstructured
 	writes  []string
 	version int
+	tokens  int
 }
 
 // newFakeKCP starts a fake with the workspaces root and root:team-a, and returns it with
@@ -46,6 +54,7 @@ func newFakeKCP(t *testing.T, workspace string) (*fakeKCP, *rest.Config) {
 		workspaces: map[string]bool{"root": true, "root:team-a": true},
 		objects:    map[string]*unstructured.Unstructured{},
 		react:      func(string, *unstructured.Unstructured) {},
+		gitVersion: "v1.35.1+kcp-v0.31.0",
 	}
 	server := httptest.NewServer(fake)
 	t.Cleanup(server.Close)
@@ -89,8 +98,26 @@ func (f *fakeKCP) store(workspace, resource string, object metav1.Object) {
 	f.objects[strings.Join([]string{workspace, resource, object.GetName()}, "/")] = stored
 }
 
+// stored returns the content of an object, nil when there is none.
+func (f *fakeKCP) stored(workspace, resource, name string) map[string]any {
+	f.mutex.Lock()
+	defer f.mutex.Unlock()
+	object, ok := f.objects[strings.Join([]string{workspace, resource, name}, "/")]
+	if !ok {
+		return nil
+	}
+	return object.DeepCopy().Object
+}
+
+// remove takes an object away behind the program's back.
+func (f *fakeKCP) remove(workspace, resource, name string) {
+	f.mutex.Lock()
+	defer f.mutex.Unlock()
+	delete(f.objects, strings.Join([]string{workspace, resource, name}, "/"))
+}
+
 // request is a parsed request.
-type request struct{ verb, workspace, namespace, resource, name string }
+type request struct{ verb, workspace, namespace, resource, name, subresource string }
 
 // key is what the object is stored by: what is in a namespace has it before its name.
 func (r request) key() string {
@@ -111,6 +138,8 @@ func (f *fakeKCP) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case rest == "api":
 		answer(w, 200, map[string]any{"kind": "APIVersions", "versions": []string{"v1"}})
+	case rest == "version":
+		answer(w, 200, map[string]any{"major": "1", "minor": "35", "gitVersion": f.gitVersion})
 	case rest == "apis":
 		answer(w, 200, f.groups(workspace))
 	case rest == "api/v1":
@@ -134,11 +163,11 @@ func requestFor(method, workspace string, parts []string) request {
 	if parts[0] == "namespaces" && len(parts) > 2 {
 		namespace, parts = parts[1], parts[2:]
 	}
-	verb := map[string]string{http.MethodGet: "get", http.MethodPost: "create", http.MethodPut: "update"}[method]
-	if len(parts) == 1 {
-		return request{verb, workspace, namespace, parts[0], ""}
-	}
-	return request{verb, workspace, namespace, parts[0], parts[1]}
+	verb := map[string]string{
+		http.MethodGet: "get", http.MethodPost: "create", http.MethodPut: "update", http.MethodPatch: "patch", http.MethodDelete: "delete",
+	}[method]
+	parts = append(parts, "", "")
+	return request{verb, workspace, namespace, parts[0], parts[1], parts[2]}
 }
 
 func (f *fakeKCP) serveObject(w http.ResponseWriter, r *http.Request, req request) {
@@ -153,9 +182,15 @@ func (f *fakeKCP) serveObject(w http.ResponseWriter, r *http.Request, req reques
 	}
 	switch {
 	case req.verb == "get" && req.name == "":
-		f.list(w, req)
+		f.list(w, r, req)
 	case req.verb == "get":
 		f.get(w, req)
+	case req.subresource == "token":
+		f.token(w, req, body)
+	case req.verb == "patch":
+		f.patch(w, req, body)
+	case req.verb == "delete":
+		f.delete(w, req)
 	default:
 		f.write(w, req, body)
 	}
@@ -170,10 +205,69 @@ func (f *fakeKCP) get(w http.ResponseWriter, req request) {
 	answer(w, 200, object.Object)
 }
 
-func (f *fakeKCP) list(w http.ResponseWriter, req request) {
+// token gives a token that no other one is like.
+func (f *fakeKCP) token(w http.ResponseWriter, req request, body []byte) {
+	var asked authenticationv1.TokenRequest
+	if err := json.Unmarshal(body, &asked); err != nil {
+		f.t.Error(err)
+	}
+	if _, ok := f.objects[req.key()]; !ok {
+		status(w, http.StatusNotFound, metav1.StatusReasonNotFound, req)
+		return
+	}
+	f.tokens++
+	asked.Status.Token = fmt.Sprintf("token-%d", f.tokens)
+	asked.Status.ExpirationTimestamp = metav1.NewTime(tokenEpoch.Add(time.Duration(*asked.Spec.ExpirationSeconds) * time.Second))
+	answer(w, http.StatusCreated, asked)
+}
+
+// tokenEpoch is when tokens are given.
+var tokenEpoch = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+
+func (f *fakeKCP) patch(w http.ResponseWriter, req request, body []byte) {
+	object, ok := f.objects[req.key()]
+	if !ok {
+		status(w, http.StatusNotFound, metav1.StatusReasonNotFound, req)
+		return
+	}
+	before, err := json.Marshal(object.Object)
+	if err != nil {
+		f.t.Error(err)
+	}
+	after, err := jsonpatch.MergePatch(before, body)
+	if err != nil {
+		f.t.Error(err)
+	}
+	if err := object.UnmarshalJSON(after); err != nil {
+		f.t.Error(err)
+	}
+	f.wrote(req, string(body))
+	answer(w, 200, object.Object)
+}
+
+func (f *fakeKCP) delete(w http.ResponseWriter, req request) {
+	if _, ok := f.objects[req.key()]; !ok {
+		status(w, http.StatusNotFound, metav1.StatusReasonNotFound, req)
+		return
+	}
+	delete(f.objects, req.key())
+	f.wrote(req, "")
+	answer(w, 200, metav1.Status{TypeMeta: metav1.TypeMeta{Kind: "Status", APIVersion: "v1"}, Status: metav1.StatusSuccess})
+}
+
+// wrote notes a write.
+func (f *fakeKCP) wrote(req request, what string) {
+	f.writes = append(f.writes, strings.TrimSpace(fmt.Sprintf("%s %s %s/%s %s", req.verb, req.workspace, req.resource, path.Join(req.namespace, req.name), what)))
+}
+
+func (f *fakeKCP) list(w http.ResponseWriter, r *http.Request, req request) {
+	selector, err := labels.Parse(r.URL.Query().Get("labelSelector"))
+	if err != nil {
+		f.t.Error(err)
+	}
 	items := []any{}
 	for key, object := range f.objects {
-		if strings.HasPrefix(key, req.workspace+"/"+req.resource+"/") {
+		if strings.HasPrefix(key, req.workspace+"/"+req.resource+"/") && selector.Matches(labels.Set(object.GetLabels())) {
 			items = append(items, object.Object)
 		}
 	}
@@ -198,7 +292,7 @@ func (f *fakeKCP) write(w http.ResponseWriter, req request, body []byte) {
 	f.version++
 	object.SetResourceVersion(strconv.Itoa(f.version))
 	f.objects[req.key()] = object
-	f.writes = append(f.writes, fmt.Sprintf("%s %s %s/%s", req.verb, req.workspace, req.resource, path.Join(req.namespace, req.name)))
+	f.wrote(req, "")
 	f.reconcile(req.workspace, object)
 	f.react(req.workspace, object)
 	answer(w, 200, object.Object)
@@ -293,6 +387,9 @@ func (f *fakeKCP) groups(workspace string) map[string]any {
 
 func (f *fakeKCP) resources(workspace, group, version string) map[string]any {
 	resources := []any{}
+	if group == "" {
+		resources = append(resources, map[string]any{"name": "namespaces", "namespaced": false, "kind": "Namespace", "verbs": []any{"list"}})
+	}
 	for _, resource := range f.served(workspace) {
 		if resource["group"] == group {
 			resources = append(resources, map[string]any{"name": resource["resource"], "namespaced": true, "kind": "X", "verbs": []any{"list"}})

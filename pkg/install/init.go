@@ -28,7 +28,8 @@ var (
 	crdResource           = apiextensionsv1.SchemeGroupVersion.WithResource("customresourcedefinitions")
 	// kcp's Go types for workspaces bring a test framework into every program that
 	// imports them.
-	workspaceResource = schema.GroupVersionResource{Group: "tenancy.kcp.io", Version: "v1alpha1", Resource: "workspaces"}
+	workspaceResource     = schema.GroupVersionResource{Group: "tenancy.kcp.io", Version: "v1alpha1", Resource: "workspaces"}
+	workspaceTypeResource = workspaceResource.GroupVersion().WithResource("workspacetypes")
 )
 
 // Init installs the kcp side in the provider workspace of the options, which it makes

@@ -3,10 +3,12 @@ package install
 import (
 	"context"
 	"errors"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -43,14 +45,30 @@ func (r *recorder) actions() map[string]Action {
 	return actions
 }
 
+// initializing is done once: to send all the schemas takes a while.
+var initializing sync.Once
+
+// afterInit is what the fake has then.
+var afterInit *fakeKCP
+
 // initialized returns a fake kcp with the kcp side installed.
 func initialized(t *testing.T, workspace string) (*fakeKCP, *rest.Config) {
 	t.Helper()
-	fake, config := newFakeKCP(t, workspace)
-	if err := Init(context.Background(), (&recorder{}).options(config)); err != nil {
-		t.Fatal(err)
+	initializing.Do(func() {
+		fake, config := newFakeKCP(t, workspace)
+		if err := Init(context.Background(), (&recorder{}).options(config)); err != nil {
+			t.Fatal(err)
+		}
+		afterInit = fake
+	})
+	if afterInit == nil {
+		t.Fatal("it could not be installed")
 	}
-	fake.takeWrites()
+	fake, config := newFakeKCP(t, workspace)
+	fake.version, fake.workspaces = afterInit.version, maps.Clone(afterInit.workspaces)
+	for key, object := range afterInit.objects {
+		fake.objects[key] = object.DeepCopy()
+	}
 	return fake, config
 }
 
@@ -263,20 +281,20 @@ func TestServerThatIsNoKCP(t *testing.T) {
 	options := (&recorder{}).options(&rest.Config{Host: server.URL})
 	wantError(t, Init(context.Background(), options), nil, server.URL, "does not look like a kcp server")
 	options.Config.Host += "/clusters/root"
-	wantError(t, Bind(context.Background(), options), nil, server.URL, "does not look like a kcp server")
+	wantError(t, Bind(context.Background(), BindOptions{Options: options}), nil, server.URL, "does not look like a kcp server")
 }
 
 func TestBindMakesTheBinding(t *testing.T) {
 	fake, config := initialized(t, "root:team-a")
 	var got recorder
-	if err := Bind(context.Background(), got.options(config)); err != nil {
+	if err := Bind(context.Background(), BindOptions{Options: got.options(config)}); err != nil {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff([]string{"create root:team-a apibindings/tmc.kcp.io"}, fake.takeWrites()); diff != "" {
 		t.Errorf("writes (-want +got)\n%s", diff)
 	}
 	acceptsAll(t, fake)
-	if err := Bind(context.Background(), got.options(config)); err != nil {
+	if err := Bind(context.Background(), BindOptions{Options: got.options(config)}); err != nil {
 		t.Fatal(err)
 	}
 	if writes := fake.takeWrites(); len(writes) > 0 {
@@ -307,7 +325,7 @@ func acceptsAll(t *testing.T, fake *fakeKCP) {
 func TestBindWithoutAccessToTheProvider(t *testing.T) {
 	fake, config := initialized(t, "root:team-a")
 	fake.forbidden["* root:tmc/apiexports"] = true
-	if err := Bind(context.Background(), (&recorder{}).options(config)); err != nil {
+	if err := Bind(context.Background(), BindOptions{Options: (&recorder{}).options(config)}); err != nil {
 		t.Fatal(err)
 	}
 	want := []string{"create root:team-a apibindings/tmc.kcp.io", "update root:team-a apibindings/tmc.kcp.io"}
@@ -315,7 +333,7 @@ func TestBindWithoutAccessToTheProvider(t *testing.T) {
 		t.Errorf("the claims are taken from the binding's status then (-want +got)\n%s", diff)
 	}
 	acceptsAll(t, fake)
-	if err := Bind(context.Background(), (&recorder{}).options(config)); err != nil {
+	if err := Bind(context.Background(), BindOptions{Options: (&recorder{}).options(config)}); err != nil {
 		t.Fatal(err)
 	}
 	if writes := fake.takeWrites(); len(writes) > 0 {
@@ -349,7 +367,7 @@ func TestBindFails(t *testing.T) {
 		"while the binding is being deleted": {
 			workspace: "root:team-a",
 			change: func(f *fakeKCP, _ *Options) {
-				f.store("root:team-a", "apibindings", newBinding("tmc.kcp.io", "root:tmc", "tmc.kcp.io", nil))
+				f.store("root:team-a", "apibindings", newBinding("tmc.kcp.io", "root:tmc", workloads(), nil))
 				f.change("root:team-a", "apibindings", "tmc.kcp.io", func(fields map[string]any) {
 					fields["metadata"].(map[string]any)["deletionTimestamp"] = "2026-01-01T00:00:00Z"
 				})
@@ -372,7 +390,7 @@ func TestBindFails(t *testing.T) {
 			options := (&recorder{}).options(config)
 			options.Timeout = 600 * time.Millisecond
 			tc.change(fake, &options)
-			wantError(t, Bind(context.Background(), options), tc.is, tc.message...)
+			wantError(t, Bind(context.Background(), BindOptions{Options: options}), tc.is, tc.message...)
 		})
 	}
 }
@@ -386,6 +404,6 @@ func TestWaitingEndsWithTheContext(t *testing.T) {
 	}
 	options := (&recorder{}).options(config)
 	options.OnWaiting = func(string) { cancel(interrupted) }
-	err := Bind(ctx, options)
+	err := Bind(ctx, BindOptions{Options: options})
 	wantError(t, err, func(err error) bool { return errors.Is(err, interrupted) }, "cut short")
 }

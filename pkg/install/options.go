@@ -31,6 +31,8 @@ type Options struct {
 	// OnWaiting, if not nil, is called when something has to be waited for, with what
 	// that is, and again with what kcp says about it when that changes.
 	OnWaiting func(message string)
+	// OnNotice, if not nil, is called with what the caller should know.
+	OnNotice func(message string)
 }
 
 // Action is what was done about an object.
@@ -41,6 +43,7 @@ const (
 	Created   Action = "created"
 	Updated   Action = "updated"
 	Unchanged Action = "unchanged"
+	Deleted   Action = "deleted"
 )
 
 // Result tells what was done about one object.

@@ -25,6 +25,8 @@ type server struct {
 	base string
 	// workspace is the one that the configuration points at; empty if none.
 	workspace string
+	// dryRun has nothing written.
+	dryRun bool
 }
 
 // newServer prepares the access to the server that the options point at. It fails when

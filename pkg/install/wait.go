@@ -59,3 +59,10 @@ func (s *server) waiting(what, state string) {
 	}
 	s.options.OnWaiting(message)
 }
+
+// notice tells the caller what is good to know.
+func (s *server) notice(message string) {
+	if s.options.OnNotice != nil {
+		s.options.OnNotice(message)
+	}
+}

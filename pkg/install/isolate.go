@@ -1,0 +1,182 @@
+package install
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	utilversion "k8s.io/apimachinery/pkg/util/version"
+
+	rbacv1 "k8s.io/api/rbac/v1"
+
+	apisv1alpha2 "github.com/kcp-dev/sdk/apis/apis/v1alpha2"
+
+	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
+)
+
+// isolationNeeds is the oldest kcp that has default selectors of permission claims.
+var isolationNeeds = utilversion.MajorMinor(0, 31)
+
+// tenantRole names the role of those who may make workspaces of the tenants' type.
+const tenantRole = v1alpha1.TenantWorkspaceType
+
+// isolationSteps returns what gives a cluster a view of its own: an APIExport that has
+// nothing and claims what is placed on the cluster, the right of everybody to bind it,
+// and the WorkspaceType whose workspaces have it bound.
+func isolationSteps(cluster, provider string, kinds []servedKind) ([]step, error) {
+	export := newClusterExport(cluster, kinds)
+	exports, err := stepsFor([]any{export}, mergeExport)
+	if err != nil {
+		return nil, err
+	}
+	roles, err := stepsFor(append(openRole(cluster, "tmc-bind-"+export.Name, rule(apisv1alpha2.SchemeGroupVersion.Group, "apiexports", []string{export.Name}, "bind")),
+		openRole("", tenantRole, rule(workspaceTypeResource.Group, workspaceTypeResource.Resource, []string{v1alpha1.TenantWorkspaceType}, "use"))...), overlayObject)
+	if err != nil {
+		return nil, err
+	}
+	tenants := step{newTenantType(provider, v1alpha1.APIExportName, export.Name), mergeTenantType}
+	// kcp wants an export to be there before a type has it bound.
+	return append(append(exports, roles...), tenants), nil
+}
+
+// newClusterExport returns the APIExport of an isolated cluster. A binding that nobody
+// asked for shows the cluster what is placed on it.
+func newClusterExport(cluster string, kinds []servedKind) *apisv1alpha2.APIExport {
+	export := &apisv1alpha2.APIExport{
+		TypeMeta:   metav1.TypeMeta{APIVersion: apisv1alpha2.SchemeGroupVersion.String(), Kind: "APIExport"},
+		ObjectMeta: metav1.ObjectMeta{Name: v1alpha1.ClusterExport(cluster), Labels: map[string]string{v1alpha1.ClusterLabel: cluster}},
+	}
+	claim := func(kind servedKind, verbs ...string) {
+		export.Spec.PermissionClaims = append(export.Spec.PermissionClaims, apisv1alpha2.PermissionClaim{
+			GroupResource:   apisv1alpha2.GroupResource{Group: kind.Group, Resource: kind.Resource},
+			IdentityHash:    kind.identityHash,
+			Verbs:           verbs,
+			DefaultSelector: new(placedOn(cluster)),
+		})
+	}
+	// Nobody reports on namespaces.
+	claim(servedKind{GroupResource: v1alpha1.NamespacesResource.GroupResource()}, "get", "list", "watch")
+	for _, kind := range kinds {
+		claim(kind, "get", "list", "watch", "patch")
+	}
+	return export
+}
+
+// placedOn selects what is placed on a cluster.
+func placedOn(cluster string) apisv1alpha2.PermissionClaimSelector {
+	return apisv1alpha2.PermissionClaimSelector{LabelSelector: metav1.LabelSelector{
+		MatchLabels: map[string]string{v1alpha1.PlacementLabel(cluster): v1alpha1.PlacementLabelValue},
+	}}
+}
+
+// openRole returns a role for whoever may use kcp, and its binding. cluster may be empty.
+func openRole(cluster, name string, rule rbacv1.PolicyRule) []any {
+	role := metav1.TypeMeta{APIVersion: rbacv1.SchemeGroupVersion.String(), Kind: "ClusterRole"}
+	meta := metav1.ObjectMeta{Name: name}
+	if cluster != "" {
+		meta.Labels = map[string]string{v1alpha1.ClusterLabel: cluster}
+	}
+	return []any{
+		&rbacv1.ClusterRole{TypeMeta: role, ObjectMeta: meta, Rules: []rbacv1.PolicyRule{rule}},
+		&rbacv1.ClusterRoleBinding{
+			TypeMeta: metav1.TypeMeta{APIVersion: role.APIVersion, Kind: "ClusterRoleBinding"}, ObjectMeta: meta, RoleRef: roleRef(role, name),
+			Subjects: []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: rbacv1.GroupKind, Name: "system:authenticated"}},
+		},
+	}
+}
+
+// newTenantType returns the WorkspaceType of tenants, whose workspaces have the exports
+// bound. Other than Go types, it is what is sent.
+func newTenantType(provider string, exports ...string) *unstructured.Unstructured {
+	var bindings []any
+	for _, export := range exports {
+		bindings = append(bindings, map[string]any{"path": provider, "export": export})
+	}
+	object := &unstructured.Unstructured{Object: map[string]any{"spec": map[string]any{
+		"extend": map[string]any{"with": []any{map[string]any{"name": "universal", "path": "root"}}},
+		// Workspaces that are there get what comes later.
+		"defaultAPIBindingLifecycle": "Maintain",
+		"defaultAPIBindings":         bindings,
+	}}}
+	object.SetGroupVersionKind(workspaceTypeResource.GroupVersion().WithKind("WorkspaceType"))
+	object.SetName(v1alpha1.TenantWorkspaceType)
+	return object
+}
+
+// mergeTenantType is the merger for the WorkspaceType of tenants: other clusters' exports
+// stay.
+func mergeTenantType(live, desired *unstructured.Unstructured) *unstructured.Unstructured {
+	return overlayLists(live, desired, map[string]listMerge{"defaultAPIBindings": {keys: []string{"path", "export"}, keepOthers: true}})
+}
+
+// withoutExport returns a merger that takes an export out of the WorkspaceType.
+func withoutExport(provider, export string) merger {
+	return func(live, _ *unstructured.Unstructured) *unstructured.Unstructured {
+		result := live.DeepCopy()
+		// An error means that the field is no list: the API server sees to that.
+		bindings, _, _ := unstructured.NestedSlice(live.Object, "spec", "defaultAPIBindings")
+		var others []any
+		for _, binding := range bindings {
+			fields, _ := binding.(map[string]any)
+			if fields["path"] != provider || fields["export"] != export {
+				others = append(others, binding)
+			}
+		}
+		if len(others) < len(bindings) {
+			_ = unstructured.SetNestedSlice(result.Object, others, "spec", "defaultAPIBindings")
+		}
+		return result
+	}
+}
+
+// checkVersion fails when kcp is too old for isolation.
+func (s *server) checkVersion(ctx context.Context, workspace string) error {
+	client, err := s.discovery(workspace)
+	if err != nil {
+		return err
+	}
+	info, err := client.ServerVersion()
+	if err != nil {
+		return s.explain(workspace, fmt.Errorf("asking for the version of kcp: %w", err))
+	}
+	version, err := kcpVersion(info.GitVersion)
+	if err != nil {
+		return err
+	}
+	// A build of a branch without tags says v0.0.0: it is newer than any release.
+	isUntagged := version.Major() == 0 && version.Minor() == 0
+	if version.LessThan(isolationNeeds) && !isUntagged {
+		return fmt.Errorf("kcp is v%s (%s), and isolated clusters take v%s or newer: join without --isolated, or update kcp", version, info.GitVersion, isolationNeeds)
+	}
+	return nil
+}
+
+// kcpVersion reads the version of kcp out of what it says of itself, such as
+// v1.35.1+kcp-v0.31.0.
+func kcpVersion(gitVersion string) (*utilversion.Version, error) {
+	_, own, found := strings.Cut(gitVersion, "+kcp-")
+	version, err := utilversion.ParseGeneric(own)
+	if !found || err != nil {
+		return nil, fmt.Errorf("the server's version %q names no version of kcp: isolated clusters take kcp v%s or newer", gitVersion, isolationNeeds)
+	}
+	return version, nil
+}
+
+// checkNotIsolated fails when the cluster was joined as an isolated one: its account
+// must not come to see more by mistake.
+func (j *joining) checkNotIsolated(ctx context.Context) error {
+	name := v1alpha1.ClusterExport(j.options.Cluster)
+	var export metav1.PartialObjectMetadata
+	err := j.get(ctx, j.options.ProviderWorkspace, exportResource, name, &export)
+	if apierrors.IsNotFound(err) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return fmt.Errorf("cluster %s is isolated, by APIExport %s: join it with --isolated again, or take it out first (kubectl tmc unjoin %s)",
+		j.options.Cluster, name, j.options.Cluster)
+}

@@ -1,0 +1,96 @@
+package install
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/util/retry"
+
+	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
+)
+
+// register makes the registration of the cluster, or has it say what the options do.
+func (j *joining) register(ctx context.Context) error {
+	desired, err := toUnstructured(&v1alpha1.ClusterRegistration{
+		TypeMeta:   metav1.TypeMeta{APIVersion: v1alpha1.SchemeGroupVersion.String(), Kind: "ClusterRegistration"},
+		ObjectMeta: metav1.ObjectMeta{Name: j.options.Cluster, Labels: j.options.Labels},
+		Spec:       v1alpha1.ClusterRegistrationSpec{Location: j.options.Location},
+	})
+	if err != nil {
+		return err
+	}
+	client, err := j.resource(j.options.ProviderWorkspace, desired)
+	if err != nil {
+		return err
+	}
+	var action Action
+	err = retry.OnError(retry.DefaultRetry, isRace, func() error {
+		action, err = j.registerOnce(ctx, client, desired)
+		return err
+	})
+	switch {
+	// The export is there, so this is a kcp; but what is installed is of an older tmc.
+	case isForeign(err) && apierrors.IsNotFound(err):
+		return j.notInitialized(err)
+	case err != nil:
+		return j.explain(j.options.ProviderWorkspace, fmt.Errorf("%s %s: %w", desired.GetKind(), desired.GetName(), err))
+	}
+	j.applied(j.options.ProviderWorkspace, desired, action)
+	return nil
+}
+
+// registerOnce is applyOnce with a patch of what differs: syncer and hub write the
+// registration all the time.
+func (j *joining) registerOnce(ctx context.Context, client dynamic.ResourceInterface, desired *unstructured.Unstructured) (Action, error) {
+	live, err := client.Get(ctx, desired.GetName(), metav1.GetOptions{})
+	if isMissing(err) {
+		return Created, j.write(func() error {
+			_, err := client.Create(ctx, desired, metav1.CreateOptions{FieldManager: fieldManager})
+			return err
+		})
+	}
+	if err != nil {
+		return "", err
+	}
+	if err := checkStays(live); err != nil {
+		return "", err
+	}
+	patch := registrationPatch(live, j.options)
+	if len(patch) == 0 {
+		return Unchanged, nil
+	}
+	data, err := json.Marshal(patch)
+	if err != nil {
+		return "", err
+	}
+	return Updated, j.write(func() error {
+		_, err := client.Patch(ctx, live.GetName(), types.MergePatchType, data, metav1.PatchOptions{FieldManager: fieldManager})
+		return err
+	})
+}
+
+// registrationPatch returns the merge patch that has a registration say what the options
+// do: nothing about what they do not say.
+func registrationPatch(live *unstructured.Unstructured, options JoinOptions) map[string]any {
+	patch := map[string]any{}
+	labels := map[string]any{}
+	for key, value := range options.Labels {
+		if existing, has := live.GetLabels()[key]; !has || existing != value {
+			labels[key] = value
+		}
+	}
+	if len(labels) > 0 {
+		patch["metadata"] = map[string]any{"labels": labels}
+	}
+	location, _, _ := unstructured.NestedString(live.Object, "spec", "location")
+	if options.Location != "" && options.Location != location {
+		patch["spec"] = map[string]any{"location": options.Location}
+	}
+	return patch
+}
