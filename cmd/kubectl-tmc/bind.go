@@ -22,28 +22,31 @@ func newBindCommand() *cobra.Command {
 		Short: "Let the current workspace use tmc",
 		Long: `Bind the workspace that the kubeconfig points at to tmc's APIExport, accept the
 permissions that the export asks for (see 'kubectl get apibinding -o yaml' for which),
-and wait until workloads can be created.`,
+and wait until workloads can be created. The exports of isolated clusters are bound as well;
+each sees what is placed on its cluster.`,
 		Example: bindExample,
 		Args:    cobra.NoArgs,
 	}
 	options := newKCPOptions(command)
+	var isolated []string
+	command.Flags().StringSliceVar(&isolated, "isolated-clusters", nil, "Isolated clusters to bind, for who may not see which there are: otherwise all are")
 	command.RunE = func(command *cobra.Command, _ []string) error {
 		options.complete(command)
 		if err := options.validate(); err != nil {
 			return err
 		}
-		return runBind(command.Context(), options)
+		return runBind(command.Context(), options, isolated)
 	}
 	return command
 }
 
 // runBind binds and says that it is done.
-func runBind(ctx context.Context, options *kcpOptions) error {
+func runBind(ctx context.Context, options *kcpOptions, isolated []string) error {
 	installation, err := options.installOptions()
 	if err != nil {
 		return err
 	}
-	if err := install.Bind(ctx, installation); err != nil {
+	if err := install.Bind(ctx, install.BindOptions{Options: installation, IsolatedClusters: isolated}); err != nil {
 		return err
 	}
 	fmt.Fprintln(options.out, "the workspace is bound: workloads can be created")

@@ -45,6 +45,9 @@ type fakeKCP struct {
 	onGet func(path string)
 	// keepsDeleted leaves objects that are deleted, with the time.
 	keepsDeleted bool
+	// gitVersion is what it says of its version, tokens how many it has given.
+	gitVersion string
+	tokens     int
 }
 
 // newFakeKCP starts a fake that has nothing but where the virtual workspace is, and has
@@ -123,12 +126,14 @@ func (f *fakeKCP) remove(path string) {
 
 // resources are what every workspace serves.
 var resources = map[string][]metav1.APIResource{
-	"v1":                      {{Name: "configmaps", Kind: "ConfigMap", Namespaced: true, ShortNames: []string{"cm"}}, {Name: "events", Kind: "Event", Namespaced: true}, {Name: "namespaces", Kind: "Namespace"}},
-	"apps/v1":                 {{Name: "deployments", Kind: "Deployment", Namespaced: true, ShortNames: []string{"deploy"}}, {Name: "statefulsets", Kind: "StatefulSet", Namespaced: true}, {Name: "daemonsets", Kind: "DaemonSet", Namespaced: true}},
-	"batch/v1":                {{Name: "jobs", Kind: "Job", Namespaced: true}, {Name: "cronjobs", Kind: "CronJob", Namespaced: true}},
-	"tmc.kcp.io/v1alpha1":     {{Name: "clusterregistrations", Kind: "ClusterRegistration"}},
-	"apis.kcp.io/v1alpha1":    {{Name: "apiexportendpointslices", Kind: "APIExportEndpointSlice"}},
-	"apis.kcp.io/v1alpha2":    {{Name: "apibindings", Kind: "APIBinding"}},
+	"v1":                   {{Name: "configmaps", Kind: "ConfigMap", Namespaced: true, ShortNames: []string{"cm"}}, {Name: "events", Kind: "Event", Namespaced: true}, {Name: "namespaces", Kind: "Namespace"}, {Name: "serviceaccounts", Kind: "ServiceAccount", Namespaced: true}},
+	"apps/v1":              {{Name: "deployments", Kind: "Deployment", Namespaced: true, ShortNames: []string{"deploy"}}, {Name: "statefulsets", Kind: "StatefulSet", Namespaced: true}, {Name: "daemonsets", Kind: "DaemonSet", Namespaced: true}},
+	"batch/v1":             {{Name: "jobs", Kind: "Job", Namespaced: true}, {Name: "cronjobs", Kind: "CronJob", Namespaced: true}},
+	"tmc.kcp.io/v1alpha1":  {{Name: "clusterregistrations", Kind: "ClusterRegistration"}},
+	"apis.kcp.io/v1alpha1": {{Name: "apiexportendpointslices", Kind: "APIExportEndpointSlice"}, {Name: "apiresourceschemas", Kind: "APIResourceSchema"}},
+	"apis.kcp.io/v1alpha2": {{Name: "apibindings", Kind: "APIBinding"}, {Name: "apiexports", Kind: "APIExport"}},
+	"rbac.authorization.k8s.io/v1": {{Name: "clusterroles", Kind: "ClusterRole"}, {Name: "clusterrolebindings", Kind: "ClusterRoleBinding"},
+		{Name: "roles", Kind: "Role", Namespaced: true}, {Name: "rolebindings", Kind: "RoleBinding", Namespaced: true}},
 	"core.kcp.io/v1alpha1":    {{Name: "logicalclusters", Kind: "LogicalCluster"}},
 	"coordination.k8s.io/v1":  {{Name: "leases", Kind: "Lease", Namespaced: true}},
 	"networking.k8s.io/v1":    {{Name: "ingresses", Kind: "Ingress", Namespaced: true}},
@@ -173,6 +178,8 @@ func (f *fakeKCP) discover(w http.ResponseWriter, path string) bool {
 	switch {
 	case path == "/api":
 		f.answer(w, metav1.APIVersions{TypeMeta: metav1.TypeMeta{Kind: "APIVersions"}, Versions: []string{"v1"}})
+	case path == "/version":
+		f.answer(w, map[string]string{"gitVersion": f.gitVersion})
 	case path == "/apis":
 		groups := metav1.APIGroupList{TypeMeta: metav1.TypeMeta{Kind: "APIGroupList", APIVersion: "v1"}}
 		for _, version := range slices.Sorted(maps.Keys(resources)) {
@@ -205,6 +212,13 @@ func (f *fakeKCP) serveObjects(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case r.Method == http.MethodGet && isCollection:
 		f.list(w, r)
+	case r.Method == http.MethodPost && isCollection:
+		f.create(w, r)
+	case r.Method == http.MethodPost && strings.HasSuffix(path, "/token"):
+		f.tokens++
+		f.answer(w, map[string]any{"kind": "TokenRequest", "apiVersion": "authentication.k8s.io/v1", "status": map[string]any{
+			"token": fmt.Sprintf("token-%d", f.tokens), "expirationTimestamp": "2026-01-02T03:04:05Z",
+		}})
 	case !found:
 		f.fail(w, http.StatusNotFound, metav1.StatusReasonNotFound, path)
 	case r.Method == http.MethodGet:
@@ -222,6 +236,18 @@ func (f *fakeKCP) serveObjects(w http.ResponseWriter, r *http.Request) {
 	default:
 		http.Error(w, r.Method, http.StatusMethodNotAllowed)
 	}
+}
+
+func (f *fakeKCP) create(w http.ResponseWriter, r *http.Request) {
+	obj := &unstructured.Unstructured{}
+	if err := json.NewDecoder(r.Body).Decode(&obj.Object); err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	path := r.URL.Path + "/" + obj.GetName()
+	f.objects[path] = obj
+	f.writes = append(f.writes, "POST "+path)
+	f.answer(w, obj)
 }
 
 func (f *fakeKCP) patch(w http.ResponseWriter, r *http.Request, obj *unstructured.Unstructured) {

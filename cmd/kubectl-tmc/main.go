@@ -43,7 +43,7 @@ func newCommand() *cobra.Command {
 	command.SetFlagErrorFunc(func(command *cobra.Command, err error) error {
 		return fmt.Errorf("%w\nSee '%s --help'", err, command.CommandPath())
 	})
-	command.AddCommand(newInitCommand(), newBindCommand(), newRenderCommand(), newGetCommand(), newDescribeCommand(),
+	command.AddCommand(newInitCommand(), newBindCommand(), newJoinCommand(), newUnjoinCommand(), newRenderCommand(), newGetCommand(), newDescribeCommand(),
 		newCordonCommand(), newUncordonCommand(), newDrainCommand(), newRemoveCommand())
 	return command
 }

@@ -29,7 +29,7 @@ func TestVersion(t *testing.T) {
 }
 
 func TestHelpSpeaksOfKubectl(t *testing.T) {
-	for _, args := range [][]string{{}, {"init", "--help"}, {"bind", "--help"}, {"render", "--help"},
+	for _, args := range [][]string{{}, {"init", "--help"}, {"bind", "--help"}, {"join", "--help"}, {"unjoin", "--help"}, {"render", "--help"},
 		{"get"}, {"get", "clusters", "--help"}, {"get", "workloads", "--help"}, {"describe", "--help"},
 		{"cordon", "--help"}, {"uncordon", "--help"}, {"drain", "--help"}, {"remove", "--help"}} {
 		out, err := execute(t, args...)

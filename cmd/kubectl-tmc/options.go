@@ -156,5 +156,6 @@ func (o *kcpOptions) installOptions() (install.Options, error) {
 		Timeout:           o.timeout,
 		OnApplied:         func(result install.Result) { fmt.Fprintln(o.out, result) },
 		OnWaiting:         func(message string) { fmt.Fprintln(o.progress, message) },
+		OnNotice:          func(message string) { fmt.Fprintln(o.progress, "note:", message) },
 	}, nil
 }

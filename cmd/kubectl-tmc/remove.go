@@ -44,18 +44,11 @@ With --force nothing is waited for that the cluster would have to do: that is fo
 will never come back. What may still run there is listed, for nobody will clean it up. A
 cluster that is still heard of is not removed by force unless --yes is given.`,
 		Example: removeExample,
-		Args: func(command *cobra.Command, args []string) error {
-			if len(args) > 1 {
-				return errors.New("one cluster is removed at a time")
-			}
-			return needClusters(command, args)
-		},
+		Args:    needOneCluster("removed"),
 	}
 	options := &removeOptions{clientOptions: newClientOptions(command, noNamespace)}
-	options.addFlag(command)
+	options.addFlags(command)
 	options.output.addFlag(command)
-	command.Flags().BoolVar(&options.force, "force", false, "Do not wait for the cluster: it will never come back")
-	command.Flags().BoolVar(&options.yes, "yes", false, "With --force, remove the cluster although it is still heard of")
 	command.RunE = func(command *cobra.Command, args []string) error {
 		options.complete(command)
 		if err := errors.Join(options.validate(), options.output.validate()); err != nil {
@@ -64,6 +57,13 @@ cluster that is still heard of is not removed by force unless --yes is given.`,
 		return runRemove(command.Context(), options, args[0])
 	}
 	return command
+}
+
+// addFlags adds the flags that say how a cluster goes.
+func (o *removeOptions) addFlags(command *cobra.Command) {
+	o.addFlag(command)
+	command.Flags().BoolVar(&o.force, "force", false, "Do not wait for the cluster: it will never come back")
+	command.Flags().BoolVar(&o.yes, "yes", false, "With --force, remove the cluster although it is still heard of")
 }
 
 // runRemove removes a cluster, and says what may still run there.
@@ -76,11 +76,7 @@ func runRemove(ctx context.Context, options *removeOptions, name string) error {
 	if err != nil {
 		return err
 	}
-	removal := &removal{options: options, provider: provider, watch: newEmptying(provider, options.clientOptions), registration: &found[0]}
-	if options.force {
-		return removal.force(ctx)
-	}
-	return removal.drain(ctx)
+	return newRemoval(options, provider, &found[0]).run(ctx)
 }
 
 // removal is the removal of a cluster.
@@ -89,6 +85,18 @@ type removal struct {
 	provider     *provider
 	watch        *emptying
 	registration *v1alpha1.ClusterRegistration
+}
+
+func newRemoval(options *removeOptions, provider *provider, registration *v1alpha1.ClusterRegistration) *removal {
+	return &removal{options: options, provider: provider, watch: newEmptying(provider, options.clientOptions), registration: registration}
+}
+
+// run removes the cluster as the flags say, and says what may still run there.
+func (r *removal) run(ctx context.Context) error {
+	if r.options.force {
+		return r.force(ctx)
+	}
+	return r.drain(ctx)
 }
 
 // drain removes the cluster and waits until everything has left it and the hub has let

@@ -1,0 +1,226 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
+	"github.com/kcp-tmc/tmc/pkg/bootstrap"
+	"github.com/kcp-tmc/tmc/pkg/install"
+)
+
+const joinExample = `  # Let the cluster east take part
+  kubectl tmc join east --image registry.example.com/kcp-tmc/tmc:v1.2.3 -o east.yaml
+  kubectl --context east apply -f east.yaml
+
+  # See what that would be, and make nothing
+  kubectl tmc join east --image registry.example.com/kcp-tmc/tmc:v1.2.3 --dry-run`
+
+// joinOptions are the flags of join.
+type joinOptions struct {
+	*kcpOptions
+
+	cluster string
+	// What is about the syncer in its cluster.
+	image, pullPolicy, namespace string
+	replicas                     int32
+	// What is about the cluster in kcp.
+	join install.JoinOptions
+	// caFile holds the certificates of kcp's authority.
+	caFile string
+	// outputFile is where the manifest goes, if not to stdout.
+	outputFile string
+}
+
+// newJoinCommand returns the command that joins a cluster.
+func newJoinCommand() *cobra.Command {
+	command := &cobra.Command{
+		Use:   "join NAME",
+		Short: "Let a cluster take part, and print the manifest of its syncer",
+		Long: `Register a cluster in kcp, give its syncer an account with the permissions that it needs,
+and print the manifest that runs the syncer in the cluster. The manifest holds a token for
+kcp, which the syncer renews by itself: keep it to yourself, and apply it soon.
+
+Run it again at any time: it makes a new token and changes nothing else that is as the
+flags say. What the manifest says of the cluster is what the flags say: give the same
+ones. The token before stays valid until it ends; 'kubectl tmc unjoin' ends all of them.`,
+		Example: joinExample,
+		Args:    needOneCluster("joined"),
+	}
+	options := &joinOptions{kcpOptions: newKCPOptions(command)}
+	options.addFlags(command)
+	command.RunE = func(command *cobra.Command, args []string) error {
+		options.complete(command)
+		options.cluster = args[0]
+		if err := options.validate(); err != nil {
+			return err
+		}
+		return runJoin(command.Context(), options)
+	}
+	return command
+}
+
+func (o *joinOptions) addFlags(command *cobra.Command) {
+	flags := command.Flags()
+	flags.StringVar(&o.image, "image", "", "Image of tmc that the cluster runs. Required")
+	flags.StringVar(&o.pullPolicy, "image-pull-policy", "", "When the image is pulled: Always, IfNotPresent or Never (default: what the cluster does by itself)")
+	flags.StringVarP(&o.namespace, "namespace", "n", bootstrap.DefaultNamespace, "Namespace of the syncer in its cluster; nothing else belongs there")
+	flags.Int32Var(&o.replicas, "replicas", bootstrap.DefaultReplicas, "How many syncers run: one works, the others take over")
+	flags.StringSliceVar(&o.join.Kinds, "kinds", nil, "Kinds to sync, such as deployments or deployments.apps (default: all that the APIExport serves)")
+	flags.StringToStringVar(&o.join.Labels, "labels", nil, "Labels, KEY=VALUE,…, that placements select the cluster by. Others that it has stay")
+	flags.StringVar(&o.join.Location, "location", "", "Where the cluster is: a region, a site. What is said already stays if this is not given")
+	flags.StringSliceVar(&o.join.FormerNames, "former-name", nil, "Name that the cluster had before, whose copies are cleaned up once it is removed. May be repeated")
+	flags.BoolVar(&o.join.Isolated, "isolated", false, "Let the cluster see what is placed on it and nothing else, by an APIExport of its own. Workspaces have to bind it: see `kubectl tmc bind`. It takes kcp v0.31")
+	flags.StringVar(&o.caFile, "ca-file", "", "File with the certificates, in PEM, by which the cluster knows kcp (default: those of the kubeconfig)")
+	flags.StringVar(&o.join.Server, "kcp-server", "", "URL of kcp as the cluster reaches it (default: that of the kubeconfig)")
+	flags.DurationVar(&o.join.TokenLifetime, "token-lifetime", install.DefaultTokenLifetime, "How long the token is valid unless it is renewed")
+	flags.StringVarP(&o.outputFile, "output-file", "o", "", "File to write the manifest to, readable by you alone (default: stdout)")
+	flags.BoolVar(&o.join.DryRun, "dry-run", false, "Say what would be made in kcp, make nothing, and print the manifest without a token")
+}
+
+// needOneCluster refuses a command that does not have the name of one cluster.
+func needOneCluster(done string) cobra.PositionalArgs {
+	return func(command *cobra.Command, args []string) error {
+		if len(args) > 1 {
+			return fmt.Errorf("one cluster is %s at a time", done)
+		}
+		return needClusters(command, args)
+	}
+}
+
+// validate checks what no server has to be asked for.
+func (o *joinOptions) validate() error {
+	if o.image == "" {
+		return errors.New("--image is required: the image of tmc that the cluster runs, for instance registry.example.com/kcp-tmc/tmc:v1.2.3")
+	}
+	// The rest of the options stands in for what kcp will say.
+	probe := o.bootstrapOptions(install.Joined{Export: v1alpha1.APIExportName, Kinds: []schema.GroupResource{{Resource: "configmaps"}}})
+	return errors.Join(o.kcpOptions.validate(), probe.Validate())
+}
+
+// bootstrapOptions returns what the manifest is made of, without the kubeconfig.
+func (o *joinOptions) bootstrapOptions(joined install.Joined) bootstrap.Options {
+	return bootstrap.Options{
+		Cluster: o.cluster, Namespace: o.namespace, Image: o.image, ImagePullPolicy: corev1.PullPolicy(o.pullPolicy), Replicas: o.replicas,
+		ProviderWorkspace: o.providerWorkspace, Export: joined.Export, Kinds: joined.Kinds,
+	}
+}
+
+// runJoin joins, and prints the manifest.
+func runJoin(ctx context.Context, options *joinOptions) error {
+	join, err := options.joinOptions()
+	if err != nil {
+		return err
+	}
+	joined, err := install.Join(ctx, join)
+	if err != nil {
+		return err
+	}
+	syncer := options.bootstrapOptions(joined)
+	if syncer.Kubeconfig, err = joined.Kubeconfig(); err != nil {
+		return err
+	}
+	manifest, err := bootstrap.Manifest(syncer)
+	if err != nil {
+		return fmt.Errorf("the manifest of cluster %s: %w", options.cluster, err)
+	}
+	if err := options.write(manifest); err != nil {
+		return err
+	}
+	options.sayJoined(joined)
+	return nil
+}
+
+// joinOptions returns what the install package takes. What is done is told where the
+// manifest is not.
+func (o *joinOptions) joinOptions() (install.JoinOptions, error) {
+	installation, err := o.installOptions()
+	if err != nil {
+		return install.JoinOptions{}, err
+	}
+	suffix := ""
+	if o.join.DryRun {
+		suffix = " (dry run)"
+	}
+	installation.OnApplied = func(result install.Result) { fmt.Fprintln(o.progress, result.String()+suffix) }
+	join := o.join
+	join.Options, join.Cluster = installation, o.cluster
+	if o.caFile == "" {
+		return join, nil
+	}
+	if join.CAData, err = os.ReadFile(o.caFile); err != nil {
+		return install.JoinOptions{}, fmt.Errorf("--ca-file: %w", err)
+	}
+	if len(join.CAData) == 0 {
+		return install.JoinOptions{}, fmt.Errorf("--ca-file: %s is empty", o.caFile)
+	}
+	return join, nil
+}
+
+// write writes the manifest to where the flags say. It holds a credential.
+func (o *joinOptions) write(manifest []byte) error {
+	if o.outputFile == "" {
+		_, err := o.out.Write(manifest)
+		return err
+	}
+	return writeSecret(o.outputFile, manifest)
+}
+
+// writeSecret writes a file that nobody else may read, not even where there was one that
+// others could.
+func writeSecret(name string, data []byte) (err error) {
+	file, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE, 0o600) //nolint:gosec // the caller names it
+	if err != nil {
+		return fmt.Errorf("--output-file: %w", err)
+	}
+	defer func() { err = errors.Join(err, file.Close()) }()
+	if info, err := file.Stat(); err == nil && info.Mode().IsRegular() {
+		if err := errors.Join(file.Chmod(0o600), file.Truncate(0)); err != nil {
+			return fmt.Errorf("--output-file: %w", err)
+		}
+	}
+	if _, err := file.Write(data); err != nil {
+		return fmt.Errorf("--output-file: %w", err)
+	}
+	return nil
+}
+
+// sayJoined says what has been done, what is to be watched out for, and what to do.
+func (o *joinOptions) sayJoined(joined install.Joined) {
+	file := o.outputFile
+	if file == "" {
+		file = "FILE"
+	}
+	if isLoopback(joined.Server) {
+		fmt.Fprintf(o.progress, "warning: %s is an address of this machine: no cluster elsewhere reaches kcp there; --kcp-server says where it does\n", joined.Server)
+	}
+	if o.join.DryRun {
+		fmt.Fprintf(o.progress, "nothing has been made in kcp, and the manifest holds no token: it is for looking at\n")
+		return
+	}
+	fmt.Fprintf(o.progress, "cluster %s is joined; its token ends at %s, unless its syncer has renewed it by then: apply the manifest with `kubectl --context %s apply -f %s`\n",
+		o.cluster, joined.Expires.UTC().Format(time.RFC3339), o.cluster, file)
+	if o.join.Isolated {
+		fmt.Fprintf(o.progress, "it sees workspaces that have APIExport %s bound: run `kubectl tmc bind` in those that are not of the type %s:%s\n",
+			joined.Export, o.providerWorkspace, v1alpha1.TenantWorkspaceType)
+	}
+}
+
+// isLoopback tells whether a server is on the machine that asks for it.
+func isLoopback(server string) bool {
+	parsed, err := url.Parse(server)
+	if err != nil {
+		return false
+	}
+	host := parsed.Hostname()
+	return host == "localhost" || net.ParseIP(host).IsLoopback()
+}

@@ -1,0 +1,269 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// installed is a kcp where tmc has been installed, with an export of two kinds.
+func installed(t *testing.T) *fakeKCP {
+	t.Helper()
+	kcp := newFakeKCP(t)
+	kcp.add(providerPath+"/apis/apis.kcp.io/v1alpha2/apiexports", `
+metadata: {name: tmc.kcp.io}
+spec:
+  resources: [{group: apps, name: deployments, schema: v1.deployments.apps}, {group: tmc.kcp.io, name: workloadplacements, schema: v1.workloadplacements}]
+  permissionClaims: [{resource: secrets}, {resource: namespaces}, {resource: events}]
+status: {identityHash: hash, conditions: [{type: IdentityValid, status: "True"}]}`)
+	kcp.add(providerPath+"/apis/apis.kcp.io/v1alpha1/apiresourceschemas", "{metadata: {name: v1.deployments.apps}, spec: {scope: Namespaced}}")
+	return kcp
+}
+
+// joinEast runs join for east. The fake does without TLS, so kcp is said to be elsewhere.
+func joinEast(t *testing.T, args ...string) (out, progress string, err error) {
+	t.Helper()
+	return run(t, append([]string{"join", "east", "--image", "registry.example.com/tmc:v1", "--kcp-server", "https://kcp.example.com:6443"}, args...)...)
+}
+
+func TestJoinPrintsTheManifestAndNothingElse(t *testing.T) {
+	kcp := installed(t)
+	out, progress, err := joinEast(t)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		"- --cluster-name=east\n", "- --export=tmc.kcp.io\n", "- --kinds=deployments.apps,secrets\n", "- --provider-workspace=root:tmc\n", "- --namespace=tmc-system\n",
+		"image: registry.example.com/tmc:v1\n", "replicas: 2\n",
+	} {
+		if !strings.Contains(out, want) {
+			t.Errorf("the manifest does not say %q", want)
+		}
+	}
+	for _, want := range []string{
+		"clusterregistration.tmc.kcp.io/east created\n", "serviceaccount/east created\n", "cluster east is joined; its token ends at 2026-01-02T03:04:05Z",
+	} {
+		if !strings.Contains(progress, want) || strings.Contains(out, want) {
+			t.Errorf("%q is not told of apart from the manifest:\n%s", want, progress)
+		}
+	}
+	if strings.Contains(progress, "token-1") {
+		t.Error("the token is told of")
+	}
+	if len(kcp.takeWrites()) == 0 {
+		t.Error("nothing was made")
+	}
+}
+
+func TestJoiningAgainRotatesTheTokenAndChangesNothingElse(t *testing.T) {
+	kcp := installed(t)
+	file := filepath.Join(t.TempDir(), "east.yaml")
+	join := func() (manifest string) {
+		t.Helper()
+		out, _, err := joinEast(t, "-o", file, "--location", "eu", "--labels", "tier=gold,gpu=")
+		if err != nil || out != "" {
+			t.Fatalf("got %q and %v", out, err)
+		}
+		data, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(data)
+	}
+	first := join()
+	kcp.takeWrites()
+	second := join()
+	if writes := kcp.takeWrites(); len(writes) > 0 {
+		t.Errorf("wrote %v", writes)
+	}
+	differences := 0
+	was := strings.Split(first, "\n")
+	for i, line := range strings.Split(second, "\n") {
+		if line != was[i] {
+			differences++
+			if !strings.Contains(line, "kubeconfig: ") && !strings.Contains(line, "token: token-2") {
+				t.Errorf("%q was %q", line, was[i])
+			}
+		}
+	}
+	if differences != 1 || kcp.tokens != 2 {
+		t.Errorf("%d lines differ after %d tokens, want the one with the token", differences, kcp.tokens)
+	}
+}
+
+func TestTheManifestIsReadableByItsOwnerAlone(t *testing.T) {
+	installed(t)
+	for name, prepare := range map[string]func(file string) error{
+		"ANewFile":                 func(string) error { return nil },
+		"AFileThatOthersMayRead":   func(file string) error { return os.WriteFile(file, []byte(strings.Repeat("x", 1<<20)), 0o644) },
+		"AFileThatNobodyMayChange": func(file string) error { return os.WriteFile(file, nil, 0o600) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			file := filepath.Join(t.TempDir(), "east.yaml")
+			if err := prepare(file); err != nil {
+				t.Fatal(err)
+			}
+			if _, _, err := joinEast(t, "--output-file", file); err != nil {
+				t.Fatal(err)
+			}
+			info, err := os.Stat(file)
+			if err != nil || info.Mode().Perm() != 0o600 || info.Size() >= 1<<20 {
+				t.Errorf("got %v, %v", info, err)
+			}
+		})
+	}
+}
+
+func TestADryRunTouchesNothing(t *testing.T) {
+	kcp := installed(t)
+	out, progress, err := joinEast(t, "--dry-run")
+	if err != nil || len(kcp.takeWrites()) > 0 || kcp.tokens > 0 {
+		t.Fatalf("got %v, %v and %d tokens", err, kcp.takeWrites(), kcp.tokens)
+	}
+	if !strings.Contains(out, "kind: Deployment") || !strings.Contains(progress, "clusterrole.rbac.authorization.k8s.io/tmc-syncer-east created (dry run)\n") || !strings.Contains(progress, "nothing has been made in kcp") {
+		t.Errorf("got\n%s\n%s", out, progress)
+	}
+	again, _, err := joinEast(t, "--dry-run")
+	if err != nil || again != out {
+		t.Errorf("again it is another one: %v\n%s", err, cmp.Diff(out, again))
+	}
+}
+
+func TestWhoseAddressOnlyThisMachineReaches(t *testing.T) {
+	for server, isLocal := range map[string]bool{
+		"https://127.0.0.1:6443": true, "https://localhost/": true, "https://[::1]:6443": true, "https://kcp.example.com": false, "https://10.0.0.1": false,
+	} {
+		installed(t)
+		_, progress, err := run(t, "join", "east", "--image", "tmc", "--kcp-server", server, "--dry-run")
+		if err != nil || strings.Contains(progress, "warning: ") != isLocal {
+			t.Errorf("%s: got %v\n%s", server, err, progress)
+		}
+	}
+}
+
+func TestJoinIsolatedSaysWhatElseIsToDo(t *testing.T) {
+	kcp := installed(t)
+	kcp.gitVersion = "v1.35.1+kcp-v0.31.0"
+	out, progress, err := joinEast(t, "--isolated", "--dry-run")
+	if err != nil || !strings.Contains(out, "- --export=cluster-east\n") || !strings.Contains(progress, "apiexport.apis.kcp.io/cluster-east created (dry run)\n") ||
+		!strings.Contains(progress, "workspacetype.tenancy.kcp.io/tmc-tenant created (dry run)\n") {
+		t.Errorf("got %v\n%s", err, progress)
+	}
+}
+
+func TestErrorsOfJoin(t *testing.T) {
+	empty := filepath.Join(t.TempDir(), "empty")
+	if err := os.WriteFile(empty, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cases := map[string]struct {
+		prepare func(*fakeKCP)
+		args    []string
+		want    string
+	}{
+		"NoName":            {nil, []string{"join", "--image", "tmc"}, "the name of a cluster is needed"},
+		"TwoNames":          {nil, []string{"join", "east", "west", "--image", "tmc"}, "one cluster is joined at a time"},
+		"NoImage":           {nil, []string{"join", "east"}, "--image is required"},
+		"ABadName":          {nil, []string{"join", "East", "--image", "tmc"}, `"East"`},
+		"ABadImage":         {nil, []string{"join", "east", "--image", "A b"}, "image"},
+		"ABadPolicy":        {nil, []string{"join", "east", "--image", "tmc", "--image-pull-policy", "Often"}, `imagePullPolicy: Unsupported value: "Often"`},
+		"ABadNamespace":     {nil, []string{"join", "east", "--image", "tmc", "-n", "kube-system"}, "namespace"},
+		"NoReplicas":        {nil, []string{"join", "east", "--image", "tmc", "--replicas", "0"}, "replicas"},
+		"NoCAFile":          {nil, []string{"join", "east", "--image", "tmc", "--ca-file", "/does/not/exist"}, "--ca-file"},
+		"AnEmptyCAFile":     {nil, []string{"join", "east", "--image", "tmc", "--ca-file", empty}, "is empty"},
+		"NoTLS":             {nil, []string{"join", "east", "--image", "tmc"}, "https"},
+		"UnknownKinds":      {nil, []string{"join", "east", "--image", "tmc", "--kcp-server", "https://kcp", "--kinds", "gadgets"}, `kind "gadgets" is not served; there are: deployments.apps, secrets`},
+		"NotInstalled":      {nil, []string{"join", "east", "--image", "tmc", "--kcp-server", "https://kcp", "--provider-workspace", "root:team-a"}, "kubectl tmc init"},
+		"NotAllowed":        {func(kcp *fakeKCP) { kcp.forbidden = []string{providerPath} }, []string{"join", "east", "--image", "tmc", "--kcp-server", "https://kcp"}, "you may not do this there"},
+		"AnOldKCP":          {func(kcp *fakeKCP) { kcp.gitVersion = "v1.33.3+kcp-v0.28.1" }, []string{"join", "east", "--image", "tmc", "--kcp-server", "https://kcp", "--isolated"}, "v0.28.1"},
+		"AFileThatCannotBe": {nil, []string{"join", "east", "--image", "tmc", "--kcp-server", "https://kcp", "-o", "/does/not/exist"}, "--output-file"},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			kcp := installed(t)
+			if tc.prepare != nil {
+				tc.prepare(kcp)
+			}
+			out, _, err := run(t, tc.args...)
+			if err == nil || !strings.Contains(err.Error(), tc.want) || out != "" {
+				t.Errorf("got %q and %v, want an error that says %q", out, err, tc.want)
+			}
+		})
+	}
+}
+
+func TestUnjoinRemovesTheClusterAndWhatJoinHasMade(t *testing.T) {
+	kcp := installed(t)
+	before := len(kcp.objects)
+	if _, _, err := joinEast(t); err != nil {
+		t.Fatal(err)
+	}
+	kcp.takeWrites()
+	out, _, err := run(t, "unjoin", "east")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"cluster east removed\n", "serviceaccount/east deleted\n", "clusterrole.rbac.authorization.k8s.io/tmc-syncer-east deleted\n", "kubectl --context east delete -f FILE"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("no %q in\n%s", want, out)
+		}
+	}
+	writes := kcp.takeWrites()
+	if len(writes) == 0 || writes[0] != "DELETE "+registrations+"/east" {
+		t.Errorf("its syncer loses its account before it can leave: %v", writes)
+	}
+	// What is there for all clusters stays: the two namespaces.
+	if len(kcp.objects) != before+2 {
+		t.Errorf("there are %d objects, before there were %d", len(kcp.objects), before)
+	}
+	out, _, err = run(t, "unjoin", "east")
+	if err != nil || out != "there is nothing of a cluster east in workspace root:tmc\n" || len(kcp.takeWrites()) > 0 {
+		t.Errorf("again: got %q and %v", out, err)
+	}
+}
+
+func TestUnjoinWaitsForTheClusterToLeave(t *testing.T) {
+	kcp := twoClusters(t)
+	kcp.keepsDeleted = true
+	_, _, err := run(t, "unjoin", "east", "--timeout", "1ns")
+	if err == nil || !strings.Contains(err.Error(), "gave up waiting for cluster east to leave") {
+		t.Errorf("got %v", err)
+	}
+	if diff := cmp.Diff([]string{"DELETE " + registrations + "/east"}, kcp.takeWrites()); diff != "" {
+		t.Errorf("writes (-want +got):\n%s", diff)
+	}
+}
+
+func TestUnjoinByForce(t *testing.T) {
+	kcp := twoClusters(t)
+	_, _, err := run(t, "unjoin", "east", "--force")
+	if err == nil || !strings.Contains(err.Error(), "cluster east is still heard of") || len(kcp.takeWrites()) > 0 {
+		t.Errorf("a cluster that is heard of: %v", err)
+	}
+	out, _, err := run(t, "unjoin", "west", "--force")
+	if err != nil || !strings.Contains(out, "cluster west removed by force\nwhat may still run there, 1 in all:\n") || !strings.Contains(out, "cluster west has been taken out") {
+		t.Errorf("got %v\n%s", err, out)
+	}
+}
+
+func TestErrorsOfUnjoin(t *testing.T) {
+	for name, tc := range map[string]struct {
+		args []string
+		want string
+	}{
+		"NoName":         {[]string{"unjoin"}, "the name of a cluster is needed"},
+		"TwoNames":       {[]string{"unjoin", "east", "west"}, "one cluster is taken out at a time"},
+		"ABadName":       {[]string{"unjoin", "East"}, `"East"`},
+		"ATimeoutBelow0": {[]string{"unjoin", "east", "--timeout=-1s"}, "--timeout"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			twoClusters(t)
+			if _, _, err := run(t, tc.args...); err == nil || !strings.Contains(err.Error(), tc.want) {
+				t.Errorf("got %v, want an error that says %q", err, tc.want)
+			}
+		})
+	}
+}

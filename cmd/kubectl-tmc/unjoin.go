@@ -1,0 +1,88 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
+	"github.com/kcp-tmc/tmc/pkg/bootstrap"
+	"github.com/kcp-tmc/tmc/pkg/install"
+)
+
+const unjoinExample = `  # Drain east, and take it out
+  kubectl tmc unjoin east
+
+  # Take out a cluster that will never come back
+  kubectl tmc unjoin east --force`
+
+// newUnjoinCommand returns the command that takes a cluster out.
+func newUnjoinCommand() *cobra.Command {
+	command := &cobra.Command{
+		Use:   "unjoin NAME",
+		Short: "Take out a cluster that was joined",
+		Long: `Take out a cluster that was joined. Everything leaves it first, and it goes out of the
+registry, as with 'kubectl tmc remove'; then the account of its syncer is deleted, by which
+its tokens end, with its permissions. In the cluster itself nothing is deleted but the
+copies that its syncer removes.
+
+Run it again if it did not come to its end. --force and --yes are those of remove.`,
+		Example: unjoinExample,
+		Args:    needOneCluster("taken out"),
+	}
+	options := &removeOptions{clientOptions: newClientOptions(command, noNamespace)}
+	options.addFlags(command)
+	command.RunE = func(command *cobra.Command, args []string) error {
+		options.complete(command)
+		if err := errors.Join(options.validate(), v1alpha1.ValidateClusterName(args[0])); err != nil {
+			return err
+		}
+		return runUnjoin(command.Context(), options, args[0])
+	}
+	return command
+}
+
+// runUnjoin removes the cluster, and what was made for it, and says what remains to do.
+func runUnjoin(ctx context.Context, options *removeOptions, name string) error {
+	provider, err := options.provider()
+	if err != nil {
+		return err
+	}
+	registration, err := provider.registration(ctx, name)
+	if err != nil {
+		return err
+	}
+	if registration != nil {
+		if err := newRemoval(options, provider, registration).run(ctx); err != nil {
+			return err
+		}
+	}
+	config, err := options.restConfig()
+	if err != nil {
+		return err
+	}
+	deleted := 0
+	err = install.Unjoin(ctx, install.UnjoinOptions{Cluster: name, Options: install.Options{
+		Config: config, ProviderWorkspace: options.providerWorkspace,
+		OnApplied: func(result install.Result) {
+			if result.Action != install.Unchanged {
+				deleted++
+				fmt.Fprintln(options.out, result)
+			}
+		},
+	}})
+	if err != nil {
+		return err
+	}
+	if registration == nil && deleted == 0 {
+		fmt.Fprintf(options.out, "there is nothing of a cluster %s in workspace %s\n", name, options.providerWorkspace)
+		return nil
+	}
+	fmt.Fprintf(options.out, `cluster %s has been taken out. What runs its syncer is still in the cluster: delete it with the manifest that join has
+printed, `+"`kubectl --context %s delete -f FILE`"+`, or by name:
+kubectl --context %s delete namespace/%s clusterrole/%s clusterrolebinding/%s
+`, name, name, name, bootstrap.DefaultNamespace, bootstrap.Name, bootstrap.Name)
+	return nil
+}
