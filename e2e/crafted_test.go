@@ -64,9 +64,9 @@ func TestACraftedWorkloadDoesNotLeaveItsPlace(t *testing.T) {
 			}
 		}
 		for _, forbidden := range [][]string{
-			{"impersonate", "users"}, {"create", "pods"}, {"create", "pods/exec"}, {"create", "serviceaccounts/token"}, {"update", "nodes"},
+			{"impersonate", "users"}, {"create", "pods"}, {"create", "pods", "--subresource=exec"}, {"create", "serviceaccounts", "--subresource=token"}, {"update", "nodes"},
 			{"create", "tokenreviews.authentication.k8s.io"}, {"patch", "validatingwebhookconfigurations.admissionregistration.k8s.io"},
-			{"patch", "deployments.apps/status"}, {"*", "*"},
+			{"patch", "deployments.apps", "--subresource=status"}, {"*", "*"},
 		} {
 			if may(append(forbidden, "--all-namespaces")...) {
 				t.Errorf("it may %s", forbidden)
