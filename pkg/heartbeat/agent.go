@@ -3,7 +3,6 @@ package heartbeat
 import (
 	"context"
 	"fmt"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -13,12 +12,12 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/cache"
-	"k8s.io/klog/v2"
 
 	"github.com/kcp-dev/logicalcluster/v3"
 
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
 	"github.com/kcp-tmc/tmc/pkg/kcp"
+	"github.com/kcp-tmc/tmc/pkg/spell"
 )
 
 // The defaults of Config.
@@ -77,7 +76,7 @@ type Agent struct {
 	rule *v1alpha1.TransformRule
 	told bool
 	// unread lasts while kcp does not give the registration.
-	unread spell
+	unread spell.Spell
 	// invalid is what was said last of a rule that cannot be used.
 	invalid string
 }
@@ -128,7 +127,7 @@ func newAgent(config Config, clients clients) (*Agent, error) {
 		config:   config,
 		registry: newRegistry(clients.registrations, config.Cluster),
 		changed:  make(chan struct{}, 1),
-		unread:   spell{begins: "Cannot read the cluster's registration, will try again", ends: "Read the cluster's registration again"},
+		unread:   spell.Spell{Begins: "Cannot read the cluster's registration, will try again", Ends: "Read the cluster's registration again"},
 	}
 	a.lease = &lease{
 		client: clients.upstream.CoordinationV1().Leases(v1alpha1.HeartbeatNamespace),
@@ -209,32 +208,5 @@ func sleep(ctx context.Context, duration time.Duration) bool {
 		return false
 	case <-timer.C:
 		return true
-	}
-}
-
-// spell is a state of affairs that is told of when it begins and when it ends, and
-// not in between.
-type spell struct {
-	begins, ends string
-
-	mu    sync.Mutex
-	since time.Time
-}
-
-func (s *spell) begin(ctx context.Context, err error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.since.IsZero() {
-		s.since = time.Now()
-		klog.FromContext(ctx).Error(err, s.begins)
-	}
-}
-
-func (s *spell) end(ctx context.Context) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if !s.since.IsZero() {
-		klog.FromContext(ctx).Info(s.ends, "after", time.Since(s.since).Round(time.Second))
-		s.since = time.Time{}
 	}
 }

@@ -46,11 +46,11 @@ func (a *Agent) look(ctx context.Context) (settled bool, err error) {
 	registration, err := a.current(ctx)
 	if err != nil {
 		if ctx.Err() == nil {
-			a.unread.begin(ctx, err)
+			a.unread.Begin(ctx, err)
 		}
 		return false, nil
 	}
-	a.unread.end(ctx)
+	a.unread.End(ctx)
 	switch decideClaim(registration, a.uid) {
 	case actWork:
 		a.resume(ctx, registration)

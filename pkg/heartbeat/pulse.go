@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/util/wait"
+
+	"github.com/kcp-tmc/tmc/pkg/spell"
 )
 
 // pulse beats while its cluster answers: who does not know whether the cluster is
@@ -17,14 +19,14 @@ type pulse struct {
 	answers func(context.Context) error
 	renew   func(context.Context) error
 	// silent lasts while the cluster does not answer, cut while kcp does not.
-	silent, cut spell
+	silent, cut spell.Spell
 }
 
 func newPulse(interval time.Duration, due func() bool, answers, renew func(context.Context) error) *pulse {
 	return &pulse{
 		interval: interval, due: due, answers: answers, renew: renew,
-		silent: spell{begins: "The cluster does not answer: no heartbeat until it does", ends: "The cluster answers again"},
-		cut:    spell{begins: "Cannot tell kcp that the cluster is alive, will try again", ends: "kcp is told again that the cluster is alive"},
+		silent: spell.Spell{Begins: "The cluster does not answer: no heartbeat until it does", Ends: "The cluster answers again"},
+		cut:    spell.Spell{Begins: "Cannot tell kcp that the cluster is alive, will try again", Ends: "kcp is told again that the cluster is alive"},
 	}
 }
 
@@ -56,7 +58,7 @@ func (p *pulse) beat(ctx context.Context) {
 			return
 		}
 		if time.Since(start) >= p.interval {
-			failed.begin(ctx, err)
+			failed.Begin(ctx, err)
 		}
 		if !sleep(ctx, delays.Step()) {
 			return
@@ -65,15 +67,15 @@ func (p *pulse) beat(ctx context.Context) {
 }
 
 // try returns what it failed of.
-func (p *pulse) try(ctx context.Context) (failed *spell, err error) {
+func (p *pulse) try(ctx context.Context) (failed *spell.Spell, err error) {
 	if err := bounded(ctx, p.answers); err != nil {
 		return &p.silent, err
 	}
-	p.silent.end(ctx)
+	p.silent.End(ctx)
 	if err := bounded(ctx, p.renew); err != nil {
 		return &p.cut, err
 	}
-	p.cut.end(ctx)
+	p.cut.End(ctx)
 	return nil, nil
 }
 

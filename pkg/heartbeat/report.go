@@ -11,6 +11,7 @@ import (
 	"k8s.io/klog/v2"
 
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
+	"github.com/kcp-tmc/tmc/pkg/spell"
 )
 
 const (
@@ -29,8 +30,8 @@ func isOfWorkloads(group, _ string) bool { return workloadGroups.Has(group) }
 // report keeps the registration's status in step with the cluster until ctx ends.
 func (a *Agent) report(ctx context.Context) {
 	r := &reporter{
-		unanswered: spell{begins: "The cluster does not tell what it serves, will ask again", ends: "The cluster tells again what it serves"},
-		unwritten:  spell{begins: "Cannot report to kcp how large the cluster is, will try again", ends: "Reported to kcp again how large the cluster is"},
+		unanswered: spell.Spell{Begins: "The cluster does not tell what it serves, will ask again", Ends: "The cluster tells again what it serves"},
+		unwritten:  spell.Spell{Begins: "Cannot report to kcp how large the cluster is, will try again", Ends: "Reported to kcp again how large the cluster is"},
 	}
 	for {
 		again := a.reportOnce(ctx, r)
@@ -45,7 +46,7 @@ type reporter struct {
 	served served
 	asked  time.Time
 	// unanswered and unwritten are the spells in which it does not get on.
-	unanswered, unwritten spell
+	unanswered, unwritten spell.Spell
 }
 
 // reportOnce reports when there is something to report, and returns after what time
@@ -69,9 +70,9 @@ func (a *Agent) reportOnce(ctx context.Context, r *reporter) time.Duration {
 	case apierrors.IsConflict(err), apierrors.IsNotFound(err):
 		// It has just changed: look again, with what the cache has then.
 	case err != nil:
-		r.unwritten.begin(ctx, err)
+		r.unwritten.Begin(ctx, err)
 	default:
-		r.unwritten.end(ctx)
+		r.unwritten.End(ctx)
 		klog.FromContext(ctx).V(2).Info("Reported how large the cluster is", "version", status.KubernetesVersion, "nodes", status.Nodes)
 		return a.config.StatusInterval
 	}
@@ -99,9 +100,9 @@ func (a *Agent) ask(ctx context.Context, r *reporter) {
 	switch {
 	case err == nil:
 		r.served, r.asked = answer, time.Now()
-		r.unanswered.end(ctx)
+		r.unanswered.End(ctx)
 	case ctx.Err() == nil:
-		r.unanswered.begin(ctx, err)
+		r.unanswered.Begin(ctx, err)
 	}
 }
 
