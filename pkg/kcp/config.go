@@ -14,12 +14,20 @@ import (
 	"github.com/kcp-dev/logicalcluster/v3"
 )
 
+// ErrInsecure is returned for a kubeconfig that would have the server's certificate
+// go unchecked: whoever answers could take the credentials.
+var ErrInsecure = errors.New("insecure-skip-tls-verify is true, expected false, with certificate-authority-data where the system does not know the authority: TLS is always verified")
+
 // LoadConfig reads a kubeconfig file and returns the configuration of its current
-// context, without a client-side rate limit. Errors name the file.
+// context, without a client-side rate limit. Errors name the file; one that would not
+// verify TLS fails with ErrInsecure.
 func LoadConfig(file, userAgent string) (*rest.Config, error) {
 	config, err := clientcmd.BuildConfigFromFlags("", file)
 	if err != nil {
 		return nil, fmt.Errorf("reading kubeconfig %q: %w", file, err)
+	}
+	if config.Insecure {
+		return nil, fmt.Errorf("kubeconfig %q: %w", file, ErrInsecure)
 	}
 	return Unlimited(config, userAgent), nil
 }

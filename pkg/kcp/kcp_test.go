@@ -3,6 +3,9 @@ package kcp
 import (
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -113,6 +116,36 @@ func TestAPatchHoldsWhatItChangesAndNothingElse(t *testing.T) {
 			}
 			if diff := cmp.Diff(tc.want, string(got)); diff != "" {
 				t.Errorf("patch (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestTLSIsAlwaysVerified(t *testing.T) {
+	cases := map[string]struct {
+		reason  string
+		cluster string
+		want    error
+	}{
+		"NotVerified":   {"whoever answers would get the credentials", "{server: https://kcp:6443, insecure-skip-tls-verify: true}", ErrInsecure},
+		"SaidToBe":      {"that is what it is anyway", "{server: https://kcp:6443, insecure-skip-tls-verify: false}", nil},
+		"NothingSaid":   {"the system's authorities count", "{server: https://kcp:6443}", nil},
+		"AnotherOfThem": {"only the current context's cluster is used", "{server: https://kcp:6443}}\n- {name: test, cluster: {server: https://test, insecure-skip-tls-verify: true}", nil},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			file := filepath.Join(t.TempDir(), "kubeconfig")
+			content := "clusters:\n- {name: kcp, cluster: " + tc.cluster + "}\n" +
+				"contexts:\n- {name: kcp, context: {cluster: kcp}}\ncurrent-context: kcp\n"
+			if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			config, err := LoadConfig(file, "test")
+			if !errors.Is(err, tc.want) || (config != nil) != (tc.want == nil) {
+				t.Fatalf("%s: got %v and %v, want %v", tc.reason, config, err, tc.want)
+			}
+			if err != nil && !strings.Contains(err.Error(), file) {
+				t.Errorf("%q does not name the file", err)
 			}
 		})
 	}
