@@ -1,0 +1,295 @@
+package credential
+
+import (
+	"context"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+func TestATokenIsRenewedWhenHalfOfItsLifeIsOver(t *testing.T) {
+	inAWorld(t, ofADay, func(w *world) {
+		first := w.stored()
+		k := w.running()
+		w.passes(life/2 - time.Second)
+		w.inUse(k, first)
+		w.wants("tokens asked for in the first half", len(w.counts().lives), 0)
+		w.wants("reads in the first half", w.counts().reads, 0)
+		w.passes(life / 9)
+		if w.stored() == first {
+			t.Error("the Secret has the first token still")
+		}
+		w.inUse(k, w.stored())
+		w.passes(10 * life)
+		w.inUse(k, w.stored())
+		if asked := len(w.counts().lives); asked < 17 || asked > 22 || asked != w.counts().writes {
+			t.Errorf("%d tokens asked for in eleven lifetimes, %d stored, want two a lifetime", asked, w.counts().writes)
+		}
+		for _, asked := range w.counts().lives {
+			if asked != life {
+				t.Errorf("asked for a token that lasts %s, want %s as the first", asked, life)
+			}
+		}
+		if got := string(w.east.read().Data["theirs"]); got != "kept" {
+			t.Errorf("what else is in the Secret has become %q", got)
+		}
+		w.wants("told of in the end", w.said("Renewed the token"), w.counts().writes)
+	})
+}
+
+func TestAShortLifeIsNotAskedFor(t *testing.T) {
+	inAWorld(t, func() string { return lasting(time.Minute) }, func(w *world) {
+		w.running()
+		w.passes(40 * time.Second)
+		if len(w.counts().lives) != 1 || w.counts().lives[0] != 10*time.Minute {
+			t.Errorf("asked for %v, want once for the ten minutes that are the least", w.counts().lives)
+		}
+	})
+}
+
+func TestReplicasShareARenewal(t *testing.T) {
+	inAWorld(t, ofADay, func(w *world) {
+		one, other := w.running(), w.running()
+		w.passes(10*life + life/4)
+		if asked := len(w.counts().lives); asked < 16 || asked > 24 {
+			t.Errorf("two replicas have asked for %d tokens in ten lifetimes, want two a lifetime", asked)
+		}
+		for _, k := range []*Keeper{one, other} {
+			if err := w.kcp.ask(k); err != nil {
+				t.Errorf("kcp answers %v", err)
+			}
+		}
+		w.wants("found refused", w.said("kcp refuses"), 0)
+	})
+}
+
+func TestALongerTokenInTheSecretIsTakenUp(t *testing.T) {
+	inAWorld(t, ofADay, func(w *world) {
+		k := w.running()
+		w.passes(life / 4)
+		w.east.change(func(d *downstreamSide) { d.put(kubeconfig(ofADay())) })
+		w.passes(life * 7 / 20)
+		w.inUse(k, w.stored())
+		w.wants("tokens asked for", len(w.counts().lives), 0)
+		w.wants("told of", w.said("Took up another token"), 1)
+	})
+}
+
+func TestWhatCannotBeStoredIsUsedAllTheSame(t *testing.T) {
+	inAWorld(t, ofADay, func(w *world) {
+		w.east.change(func(d *downstreamSide) { d.fails = func(string) error { return errApart } })
+		first := w.stored()
+		k := w.running()
+		w.passes(life * 7 / 10)
+		w.wants("tokens asked for", len(w.counts().lives), 1)
+		if k.current().value == first {
+			t.Error("the new token is not used")
+		}
+		w.wants("told of", w.said("Cannot renew the token", errApart.Error()), 1)
+		w.east.change(func(d *downstreamSide) { d.fails = func(string) error { return nil } })
+		w.passes(3 * time.Minute)
+		w.inUse(k, w.stored())
+		w.wants("told of in the end", w.said("renewed and stored again"), 1)
+		w.wants("tokens asked for", len(w.counts().lives), 1)
+	})
+}
+
+func TestNobodyElsesWriteIsLost(t *testing.T) {
+	cases := map[string]struct {
+		reason string
+		theirs func() []byte
+		wins   bool
+	}{
+		"ALongerToken":  {"another replica was faster", func() []byte { return kubeconfig(lasting(2 * life)) }, true},
+		"AShorterToken": {"another replica has asked before", func() []byte { return kubeconfig(lasting(life / 2)) }, false},
+		"NoNews":        {"a label, say", nil, false},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			inAWorld(t, ofADay, func(w *world) {
+				k := w.running()
+				var theirs string
+				w.east.change(func(d *downstreamSide) {
+					d.between = func() {
+						if d.reads != 2 { // the one before the write
+							return
+						}
+						data := d.secret.Data[SecretKey]
+						if c.theirs != nil {
+							data = c.theirs()
+						}
+						d.put(data)
+						found, _ := tokenIn(data, server)
+						theirs = found.value
+					}
+				})
+				w.passes(life * 7 / 10)
+				w.inUse(k, w.stored())
+				if got := w.stored() == theirs; got != c.wins {
+					t.Errorf("%s: theirs is in use: %t, want %t", c.reason, got, c.wins)
+				}
+				w.wants("told of as a failure", w.said("Cannot renew"), 0)
+			})
+		})
+	}
+}
+
+func TestWhatPeopleHavePutIntoTheSecretStays(t *testing.T) {
+	cases := map[string][]byte{
+		"NoKubeconfig":  []byte("ceci n'est pas"),
+		"Nothing":       nil,
+		"NoToken":       kubeconfig(""),
+		"AnotherServer": []byte(`{"clusters":[{"name":"a","cluster":{"server":"https://other"}}],"users":[{"name":"a","user":{"token":"theirs"}}],"contexts":[{"name":"a","context":{"cluster":"a","user":"a"}}],"current-context":"a"}`),
+	}
+	for name, theirs := range cases {
+		t.Run(name, func(t *testing.T) {
+			inAWorld(t, ofADay, func(w *world) {
+				k := w.running()
+				w.east.change(func(d *downstreamSide) { d.put(theirs) })
+				w.passes(life * 7 / 10)
+				w.wants("writes", w.counts().writes, 0)
+				w.wants("told of", w.said("Cannot renew", "tmc-system/tmc-syncer-kcp", "kubeconfig"), 1)
+				if err := w.kcp.ask(k); err != nil || k.current().value == "theirs" {
+					t.Errorf("kcp answers %v to %s", err, payload(k.current().value))
+				}
+			})
+		})
+	}
+}
+
+func TestKcpIsAskedUntilItGivesAToken(t *testing.T) {
+	inAWorld(t, ofADay, func(w *world) {
+		first := w.stored()
+		w.kcp.fails = func() error { return errApart }
+		k := w.running()
+		w.passes(life * 6 / 10)
+		w.wants("told of", w.said("Cannot renew", "tmc-syncers/east", errApart.Error()), 1)
+		before := w.counts().asked
+		w.passes(time.Hour)
+		if asked := w.counts().asked - before; asked < 25 || asked > 65 {
+			t.Errorf("kcp was asked %d times in an hour, want once in two minutes at most", asked)
+		}
+		w.kcp.change(func(u *upstreamSide) { u.fails = func() error { return nil } })
+		w.passes(3 * time.Minute)
+		if w.stored() == first {
+			t.Error("the Secret has the first token still")
+		}
+		w.inUse(k, w.stored())
+	})
+}
+
+func TestWhatDoesNotEndIsNotRenewed(t *testing.T) {
+	cases := map[string]string{
+		"AStaticToken":        "abcdef",
+		"ATokenWithoutAnEnd":  jwt(subject, time.Now(), time.Time{}),
+		"TwoDots":             "not.a.token",
+		"AnUnreadablePayload": "not.aGVsbG8.token",
+	}
+	for name, token := range cases {
+		t.Run(name, func(t *testing.T) {
+			inAWorld(t, func() string { return token }, func(w *world) {
+				k := w.running()
+				w.passes(1000 * life)
+				w.inUse(k, token)
+				w.wants("reads", w.counts().reads, 0)
+				w.wants("lines", len(w.logs.Data()), 0)
+			})
+		})
+	}
+}
+
+func TestNothingIsRenewedThatCannotBeStored(t *testing.T) {
+	inAWorld(t, ofADay, func(w *world) {
+		k := w.running(func(c *Config) { c.Secret, c.Namespace, c.Downstream = "", "", nil })
+		w.passes(life - time.Second)
+		w.wants("tokens asked for", len(w.counts().lives), 0)
+		w.inUse(k, w.stored())
+	})
+}
+
+func TestAnotherUsersTokenIsNotRenewed(t *testing.T) {
+	person := func() string { return jwt("somebody@example.com", time.Now(), time.Now().Add(life)) }
+	inAWorld(t, person, func(w *world) {
+		w.running()
+		w.passes(life * 7 / 10)
+		w.wants("tokens asked for", len(w.counts().lives), 0)
+		w.wants("told of", w.said("Cannot renew", "somebody@example.com"), 1)
+	})
+}
+
+// The clocks of kcp and of the cluster are each their own.
+func TestClocksMayDiffer(t *testing.T) {
+	for name, ahead := range map[string]time.Duration{
+		"AMinuteAhead": time.Minute, "AMinuteBehind": -time.Minute, "HoursAhead": 11 * time.Hour, "HoursBehind": -11 * time.Hour,
+		"YearsBehind": -10000 * time.Hour, "YearsAhead": 10000 * time.Hour,
+	} {
+		t.Run(name, func(t *testing.T) {
+			begins := func() string { return jwt(subject, time.Now().Add(ahead), time.Now().Add(ahead+life)) }
+			inAWorld(t, begins, func(w *world) {
+				w.kcp.ahead = ahead
+				k := w.running()
+				w.passes(5 * life)
+				w.inUse(k, w.stored())
+				w.wants("found refused", w.said("kcp refuses"), 0)
+				if asked := len(w.counts().lives); asked < 8 || asked > 11 {
+					t.Errorf("asked for %d tokens in five lifetimes, want two a lifetime", asked)
+				}
+			})
+		})
+	}
+}
+
+func TestATokenThatEndsSoonerIsNotTakenInExchange(t *testing.T) {
+	cases := map[string]func(time.Duration) string{
+		"AtOnce":   func(time.Duration) string { return lasting(0) },
+		"InAnHour": func(time.Duration) string { return lasting(time.Hour) },
+		"NoToken":  func(time.Duration) string { return "" },
+	}
+	for name, given := range cases {
+		t.Run(name, func(t *testing.T) {
+			inAWorld(t, ofADay, func(w *world) {
+				w.kcp.claims = given
+				first := w.stored()
+				k := w.running()
+				w.passes(life * 7 / 10)
+				w.inUse(k, first)
+				w.wants("writes", w.counts().writes, 0)
+				w.wants("told of", w.said("Cannot renew", "expected it to outlast"), 1)
+				if asked := len(w.counts().lives); asked > 200 {
+					t.Errorf("kcp was asked for %d tokens in five hours at most", asked)
+				}
+			})
+		})
+	}
+}
+
+// Wherever the agent dies, its Secret has a token that works.
+func TestACrashLosesNothing(t *testing.T) {
+	for step := 1; step <= 5; step++ {
+		inAWorld(t, ofADay, func(w *world) {
+			ctx, die := context.WithCancel(w.ctx)
+			steps := 0
+			next := func() error {
+				if steps++; steps >= step {
+					die()
+				}
+				return ctx.Err()
+			}
+			w.kcp.fails = next
+			w.east.fails = func(string) error { return next() }
+			go w.keeper().Run(ctx)
+			w.passes(life * 7 / 10)
+			if step < 5 && ctx.Err() == nil { // a read, a request, a read, a write
+				t.Fatalf("did not die at step %d", step)
+			}
+			die()
+			synctest.Wait()
+			w.kcp.fails = func() error { return nil }
+			w.east.fails = func(string) error { return nil }
+			k := w.running()
+			w.passes(3 * life)
+			w.inUse(k, w.stored())
+			w.wants("found refused", w.said("kcp refuses"), 0)
+		})
+	}
+}
