@@ -212,13 +212,8 @@ func (f *fakeKCP) serveObjects(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case r.Method == http.MethodGet && isCollection:
 		f.list(w, r)
-	case r.Method == http.MethodPost && isCollection:
+	case r.Method == http.MethodPost:
 		f.create(w, r)
-	case r.Method == http.MethodPost && strings.HasSuffix(path, "/token"):
-		f.tokens++
-		f.answer(w, map[string]any{"kind": "TokenRequest", "apiVersion": "authentication.k8s.io/v1", "status": map[string]any{
-			"token": fmt.Sprintf("token-%d", f.tokens), "expirationTimestamp": "2026-01-02T03:04:05Z",
-		}})
 	case !found:
 		f.fail(w, http.StatusNotFound, metav1.StatusReasonNotFound, path)
 	case r.Method == http.MethodGet:
@@ -238,7 +233,15 @@ func (f *fakeKCP) serveObjects(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// create makes an object, or a token of an account.
 func (f *fakeKCP) create(w http.ResponseWriter, r *http.Request) {
+	if strings.HasSuffix(r.URL.Path, "/token") {
+		f.tokens++
+		f.answer(w, map[string]any{"kind": "TokenRequest", "apiVersion": "authentication.k8s.io/v1", "status": map[string]any{
+			"token": fmt.Sprintf("token-%d", f.tokens), "expirationTimestamp": "2026-01-02T03:04:05Z",
+		}})
+		return
+	}
 	obj := &unstructured.Unstructured{}
 	if err := json.NewDecoder(r.Body).Decode(&obj.Object); err != nil {
 		http.Error(w, err.Error(), http.StatusBadRequest)

@@ -109,11 +109,11 @@ func (f *fakeKCP) stored(workspace, resource, name string) map[string]any {
 	return object.DeepCopy().Object
 }
 
-// remove takes an object away behind the program's back.
-func (f *fakeKCP) remove(workspace, resource, name string) {
+// remove takes an object of the provider away behind the program's back.
+func (f *fakeKCP) remove(resource, name string) {
 	f.mutex.Lock()
 	defer f.mutex.Unlock()
-	delete(f.objects, strings.Join([]string{workspace, resource, name}, "/"))
+	delete(f.objects, strings.Join([]string{"root:tmc", resource, name}, "/"))
 }
 
 // request is a parsed request.

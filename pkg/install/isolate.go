@@ -3,6 +3,7 @@ package install
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -37,9 +38,9 @@ func isolationSteps(cluster, provider string, kinds []servedKind) ([]step, error
 	if err != nil {
 		return nil, err
 	}
-	tenants := step{newTenantType(provider, v1alpha1.APIExportName, export.Name), mergeTenantType}
-	// kcp wants an export to be there before a type has it bound.
-	return append(append(exports, roles...), tenants), nil
+	tenants, err := newTenantType(provider, v1alpha1.APIExportName, export.Name)
+	// The export has to be there before a type has it bound.
+	return append(append(exports, roles...), step{tenants, mergeTenantType}), err
 }
 
 // newClusterExport returns the APIExport of an isolated cluster. A binding that nobody
@@ -88,28 +89,42 @@ func openRole(cluster, name string, rule rbacv1.PolicyRule) []any {
 	}
 }
 
+// reference refers to an object of a workspace, in the words of a WorkspaceType.
+type reference struct {
+	Path   string `json:"path"`
+	Name   string `json:"name,omitempty"`
+	Export string `json:"export,omitempty"`
+}
+
 // newTenantType returns the WorkspaceType of tenants, whose workspaces have the exports
-// bound. Other than Go types, it is what is sent.
-func newTenantType(provider string, exports ...string) *unstructured.Unstructured {
-	var bindings []any
-	for _, export := range exports {
-		bindings = append(bindings, map[string]any{"path": provider, "export": export})
+// bound, those too that come later.
+func newTenantType(provider string, exports ...string) (*unstructured.Unstructured, error) {
+	var desired struct {
+		metav1.TypeMeta   `json:",inline"`
+		metav1.ObjectMeta `json:"metadata"`
+
+		Spec struct {
+			Extend struct {
+				With []reference `json:"with"`
+			} `json:"extend"`
+			DefaultAPIBindingLifecycle string      `json:"defaultAPIBindingLifecycle"`
+			DefaultAPIBindings         []reference `json:"defaultAPIBindings"`
+		} `json:"spec"`
 	}
-	object := &unstructured.Unstructured{Object: map[string]any{"spec": map[string]any{
-		"extend": map[string]any{"with": []any{map[string]any{"name": "universal", "path": "root"}}},
-		// Workspaces that are there get what comes later.
-		"defaultAPIBindingLifecycle": "Maintain",
-		"defaultAPIBindings":         bindings,
-	}}}
-	object.SetGroupVersionKind(workspaceTypeResource.GroupVersion().WithKind("WorkspaceType"))
-	object.SetName(v1alpha1.TenantWorkspaceType)
-	return object
+	desired.TypeMeta = metav1.TypeMeta{APIVersion: workspaceTypeResource.GroupVersion().String(), Kind: "WorkspaceType"}
+	desired.Name = v1alpha1.TenantWorkspaceType
+	desired.Spec.Extend.With = []reference{{Path: "root", Name: "universal"}}
+	desired.Spec.DefaultAPIBindingLifecycle = "Maintain"
+	for _, export := range exports {
+		desired.Spec.DefaultAPIBindings = append(desired.Spec.DefaultAPIBindings, reference{Path: provider, Export: export})
+	}
+	return toUnstructured(desired)
 }
 
 // mergeTenantType is the merger for the WorkspaceType of tenants: other clusters' exports
 // stay.
 func mergeTenantType(live, desired *unstructured.Unstructured) *unstructured.Unstructured {
-	return overlayLists(live, desired, map[string]listMerge{"defaultAPIBindings": {keys: []string{"path", "export"}, keepOthers: true}})
+	return overlayLists(live, desired, map[string]listMerge{"defaultAPIBindings": {keys: []string{"export", "path"}, keepOthers: true}})
 }
 
 // withoutExport returns a merger that takes an export out of the WorkspaceType.
@@ -118,14 +133,11 @@ func withoutExport(provider, export string) merger {
 		result := live.DeepCopy()
 		// An error means that the field is no list: the API server sees to that.
 		bindings, _, _ := unstructured.NestedSlice(live.Object, "spec", "defaultAPIBindings")
-		var others []any
-		for _, binding := range bindings {
+		isIt := func(binding any) bool {
 			fields, _ := binding.(map[string]any)
-			if fields["path"] != provider || fields["export"] != export {
-				others = append(others, binding)
-			}
+			return fields["path"] == provider && fields["export"] == export
 		}
-		if len(others) < len(bindings) {
+		if others := slices.DeleteFunc(slices.Clone(bindings), isIt); len(others) < len(bindings) {
 			_ = unstructured.SetNestedSlice(result.Object, others, "spec", "defaultAPIBindings")
 		}
 		return result
@@ -133,7 +145,7 @@ func withoutExport(provider, export string) merger {
 }
 
 // checkVersion fails when kcp is too old for isolation.
-func (s *server) checkVersion(ctx context.Context, workspace string) error {
+func (s *server) checkVersion(workspace string) error {
 	client, err := s.discovery(workspace)
 	if err != nil {
 		return err

@@ -28,7 +28,7 @@ const (
 	// (pkg/apis/authentication/validation in Kubernetes).
 	MinTokenLifetime = 10 * time.Minute
 	// PlaceholderToken stands where the token would, when nothing is written.
-	PlaceholderToken = "dry-run-no-token"
+	PlaceholderToken = "dry-run-no-token" //nolint:gosec // no credential at all
 )
 
 // JoinOptions say which cluster to join, and how.
@@ -174,7 +174,7 @@ func (j *joining) look(ctx context.Context) error {
 		return err
 	}
 	if j.options.Isolated {
-		return j.checkVersion(ctx, j.options.ProviderWorkspace)
+		return j.checkVersion(j.options.ProviderWorkspace)
 	}
 	return j.checkNotIsolated(ctx)
 }

@@ -179,7 +179,7 @@ func TestJoinRepairsWhatDiffers(t *testing.T) {
 	fake.change("root:tmc", "leases", "tmc-heartbeats/east", func(fields map[string]any) {
 		fields["spec"] = map[string]any{"holderIdentity": "somebody"}
 	})
-	fake.remove("root:tmc", "namespaces", "tmc-syncers")
+	fake.remove("namespaces", "tmc-syncers")
 	_, writes := mustJoin(t, fake, joinOptions(config))
 	if diff := cmp.Diff([]string{"create root:tmc namespaces/tmc-syncers", "update root:tmc clusterroles/tmc-syncer-east"}, writes); diff != "" {
 		t.Errorf("writes (-want +got)\n%s", diff)
@@ -468,14 +468,14 @@ func TestUnjoinTakesAwayWhatJoinMade(t *testing.T) {
 			mustJoin(t, fake, joinOptions(config, isolate, func(o *JoinOptions) { o.Cluster = "west" }))
 			before := slices.Sorted(maps.Keys(fake.objects))
 			mustJoin(t, fake, joinOptions(config, func(o *JoinOptions) { o.Isolated = isolated }))
-			fake.remove("root:tmc", "clusterregistrations", "east")
+			fake.remove("clusterregistrations", "east")
 
 			var got recorder
 			options := UnjoinOptions{Options: got.options(config), Cluster: "east"}
 			if err := Unjoin(context.Background(), options); err != nil {
 				t.Fatal(err)
 			}
-			fake.remove("root:tmc", "apiexportendpointslices", "cluster-east") // kcp does
+			fake.remove("apiexportendpointslices", "cluster-east") // kcp does
 			if diff := cmp.Diff(before, slices.Sorted(maps.Keys(fake.objects))); diff != "" {
 				t.Errorf("what is there (-before +after)\n%s", diff)
 			}
@@ -517,7 +517,7 @@ func TestUnjoinFails(t *testing.T) {
 		"with what is no path":            {change: func(_ *fakeKCP, o *UnjoinOptions) { o.ProviderWorkspace = "" }, message: []string{"root:tmc"}},
 		"without permission": {
 			change: func(f *fakeKCP, _ *UnjoinOptions) {
-				f.remove("root:tmc", "clusterregistrations", "east")
+				f.remove("clusterregistrations", "east")
 				f.forbidden["delete root:tmc/serviceaccounts"] = true
 			},
 			message: []string{"ServiceAccount east", "may not"}, is: apierrors.IsForbidden,

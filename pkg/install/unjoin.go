@@ -94,9 +94,12 @@ func (s *server) checkGone(ctx context.Context, cluster string) error {
 // unbind has workspaces of the tenants' type no longer bind an export, if there is such
 // a type.
 func (s *server) unbind(ctx context.Context, export string) error {
-	desired := newTenantType(s.options.ProviderWorkspace)
+	desired, err := newTenantType(s.options.ProviderWorkspace)
+	if err != nil {
+		return err
+	}
 	var tenants metav1.PartialObjectMetadata
-	err := s.get(ctx, s.options.ProviderWorkspace, workspaceTypeResource, desired.GetName(), &tenants)
+	err = s.get(ctx, s.options.ProviderWorkspace, workspaceTypeResource, desired.GetName(), &tenants)
 	if isMissing(err) {
 		return nil
 	}
