@@ -8,6 +8,7 @@ import (
 	"io"
 	"io/fs"
 
+	"github.com/kcp-dev/logicalcluster/v3"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -68,29 +69,66 @@ func RBAC() ([]*unstructured.Unstructured, error) {
 	return read("kcp/rbac")
 }
 
+// providerPlaceholder stands in the policies for the logical cluster's name of the
+// provider workspace, by which kcp says whose a ServiceAccount is.
+const providerPlaceholder = "<provider>"
+
+// Policies returns the ValidatingAdmissionPolicies and their bindings for the provider
+// workspace of the given name, which is that of its logical cluster and not its path.
+// The same ones belong into the provider workspace and into those of consumers. It fails
+// when the name is empty, for policies for nobody would hold nothing back, and when an
+// embedded file is broken.
+func Policies(provider logicalcluster.Name) ([]*unstructured.Unstructured, error) {
+	if provider.Empty() {
+		return nil, errors.New("the logical cluster of the provider workspace has no name")
+	}
+	return readWith("kcp/policies", func(data []byte) []byte {
+		return bytes.ReplaceAll(data, []byte(providerPlaceholder), []byte(provider))
+	})
+}
+
 // read returns the objects of all files of a directory, in the order of the names.
 func read(dir string) ([]*unstructured.Unstructured, error) {
+	return readWith(dir, func(data []byte) []byte { return data })
+}
+
+// readWith is read with the files as edit leaves them.
+func readWith(dir string, edit func([]byte) []byte) ([]*unstructured.Unstructured, error) {
 	entries, err := fs.ReadDir(files, dir)
 	if err != nil {
 		return nil, err
 	}
 	var objects []*unstructured.Unstructured
 	for _, entry := range entries {
-		found, err := readFile(dir + "/" + entry.Name())
+		name := dir + "/" + entry.Name()
+		data, err := files.ReadFile(name)
 		if err != nil {
 			return nil, err
+		}
+		found, err := decode(edit(data))
+		if err != nil {
+			return nil, fmt.Errorf("reading %s: %w", name, err)
 		}
 		objects = append(objects, found...)
 	}
 	return objects, nil
 }
 
-// readFile returns the objects of one file, which may have several documents.
+// readFile returns the objects of one file.
 func readFile(name string) ([]*unstructured.Unstructured, error) {
 	data, err := files.ReadFile(name)
 	if err != nil {
 		return nil, err
 	}
+	objects, err := decode(data)
+	if err != nil {
+		return nil, fmt.Errorf("reading %s: %w", name, err)
+	}
+	return objects, nil
+}
+
+// decode returns the objects of YAML, which may have several documents.
+func decode(data []byte) ([]*unstructured.Unstructured, error) {
 	decoder := utilyaml.NewYAMLOrJSONDecoder(bytes.NewReader(data), 4096)
 	var objects []*unstructured.Unstructured
 	for {
@@ -100,7 +138,7 @@ func readFile(name string) ([]*unstructured.Unstructured, error) {
 			return objects, nil
 		}
 		if err != nil {
-			return nil, fmt.Errorf("reading %s: %w", name, err)
+			return nil, err
 		}
 		objects = append(objects, object)
 	}

@@ -12,6 +12,10 @@ import (
 // ReportVersion is the version of the report that this code writes and reads.
 const ReportVersion = 1
 
+// MaxReportSize is how many bytes an encoded report may take. The policies that
+// `kubectl tmc init` installs deny a longer one.
+const MaxReportSize = 16 << 10
+
 // ErrReportVersion is returned by ParseReport for a report of a version that
 // this code does not know.
 var ErrReportVersion = errors.New("unknown report version")
