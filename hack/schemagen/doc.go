@@ -1,6 +1,6 @@
 // Command schemagen writes the kcp side of the API that tmc serves: an
-// APIResourceSchema for each kind in the table of kinds.go, and the APIExport that
-// refers to them.
+// APIResourceSchema for each kind in the table of kinds.go, the APIExport that refers to
+// them, and the role that says the most that consumers may do with them.
 //
 // A built-in kind is no CustomResourceDefinition, so there is no schema to copy. It
 // is made from what a real kube-apiserver publishes at /openapi/v3: references are

@@ -11,6 +11,10 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	apisv1alpha1 "github.com/kcp-dev/sdk/apis/apis/v1alpha1"
 )
 
 // options are the command's flags.
@@ -89,37 +93,36 @@ func readDocuments(ctx context.Context, o options) (map[string][]byte, error) {
 // generate returns the content of every generated file, by its path in the output
 // directory. documents are the OpenAPI documents by group version.
 func generate(documents map[string][]byte, root string) (map[string][]byte, error) {
-	files := map[string][]byte{}
-	var names []string
+	objects := map[string]metav1.Object{}
+	var schemas []*apisv1alpha1.APIResourceSchema
 	for _, k := range kinds {
 		schema, err := schemaFor(k, documents[groupVersion(k.group, k.version)], root)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", resourceName(k), err)
 		}
-		names = append(names, schema.Name)
-		path := filepath.Join(schemaDir, fileName("apiresourceschema", resourceName(k)))
-		if files[path], err = encode(schema); err != nil {
-			return nil, fmt.Errorf("%s: %w", resourceName(k), err)
-		}
+		schemas = append(schemas, schema)
+		objects[filepath.Join(schemaDir, fileName("apiresourceschema", resourceName(k)))] = schema
 	}
-	export := exportOf(kinds, names)
-	content, err := encode(export)
-	if err != nil {
-		return nil, fmt.Errorf("APIExport: %w", err)
-	}
-	files[fileName("apiexport", export.Name)] = content
+	export := exportOf(schemas)
+	objects[fileName("apiexport", export.Name)] = export
+	objects[roleFile] = consumersRole(schemas)
 	for _, k := range definitions {
 		definition, err := definitionFrom(k, root)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", resourceName(k), err)
 		}
-		path := filepath.Join(definitionDir, resourceName(k)+".yaml")
-		if files[path], err = encode(definition); err != nil {
-			return nil, fmt.Errorf("%s: %w", resourceName(k), err)
-		}
+		objects[filepath.Join(definitionDir, resourceName(k)+".yaml")] = definition
 	}
-	if len(files) != len(kinds)+len(definitions)+1 {
+	if len(objects) != len(kinds)+len(definitions)+2 {
 		return nil, errors.New("two kinds of the table have the same resource and group")
+	}
+	files := map[string][]byte{}
+	for path, object := range objects {
+		content, err := encode(object)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", path, err)
+		}
+		files[path] = content
 	}
 	return files, nil
 }

@@ -24,6 +24,10 @@ const (
 	definitionDir = "crds"
 )
 
+// roleFile is the path of the role that says the most that consumers may do with what is
+// served, below the output directory.
+const roleFile = "rbac/clusterrole-tmc-consumers.yaml"
+
 // encode returns an API object as the YAML that is committed: sorted, without status
 // and without what a server fills in.
 func encode(object any) ([]byte, error) {

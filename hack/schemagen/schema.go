@@ -8,9 +8,11 @@ import (
 	"os"
 	"path/filepath"
 
+	rbacv1 "k8s.io/api/rbac/v1"
 	"k8s.io/apiextensions-apiserver/pkg/apihelpers"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/sets"
 	"sigs.k8s.io/yaml"
 
 	apisv1alpha1 "github.com/kcp-dev/sdk/apis/apis/v1alpha1"
@@ -146,19 +148,50 @@ func resourceName(k kind) string {
 	return k.resource + "." + k.group
 }
 
-// exportOf returns the APIExport that serves the kinds with the named schemas, given in
-// the same order.
-func exportOf(kinds []kind, schemaNames []string) *apisv1alpha2.APIExport {
+// exportOf returns the APIExport that serves what the schemas describe.
+func exportOf(schemas []*apisv1alpha1.APIResourceSchema) *apisv1alpha2.APIExport {
 	export := &apisv1alpha2.APIExport{
 		TypeMeta:   metav1.TypeMeta{APIVersion: apisv1alpha2.SchemeGroupVersion.String(), Kind: "APIExport"},
 		ObjectMeta: metav1.ObjectMeta{Name: v1alpha1.APIExportName},
-		Spec:       apisv1alpha2.APIExportSpec{PermissionClaims: permissionClaims},
+		Spec: apisv1alpha2.APIExportSpec{
+			PermissionClaims: permissionClaims,
+			// What consumersRole does not allow, no consumer may do, whatever permissions he
+			// has in his workspace.
+			MaximalPermissionPolicy: &apisv1alpha2.MaximalPermissionPolicy{Local: &apisv1alpha2.LocalAPIExportPolicy{}},
+		},
 	}
-	for i, k := range kinds {
+	for _, schema := range schemas {
 		export.Spec.Resources = append(export.Spec.Resources, apisv1alpha2.ResourceSchema{
-			Name: k.resource, Group: k.group, Schema: schemaNames[i],
+			Name: schema.Spec.Names.Plural, Group: schema.Spec.Group, Schema: schema.Name,
 			Storage: apisv1alpha2.ResourceSchemaStorage{CRD: &apisv1alpha2.ResourceSchemaStorageCRD{}},
 		})
 	}
 	return export
+}
+
+// consumersRole returns the role that says the most that consumers may do with what the
+// schemas describe: everything, but of the status they may only read what the hub has
+// written there. kcp asks for it in the workspace of the APIExport, with prefixed names of
+// users and groups (kcp, pkg/authorization/maximal_permission_policy_authorizer.go).
+func consumersRole(schemas []*apisv1alpha1.APIResourceSchema) *rbacv1.ClusterRole {
+	role := &rbacv1.ClusterRole{
+		TypeMeta:   metav1.TypeMeta{APIVersion: rbacv1.SchemeGroupVersion.String(), Kind: "ClusterRole"},
+		ObjectMeta: metav1.ObjectMeta{Name: "tmc-consumers"},
+	}
+	for _, schema := range schemas {
+		resource := schema.Spec.Names.Plural
+		everything, statuses := []string{resource}, []string{}
+		for _, version := range schema.Spec.Versions {
+			if version.Subresources.Scale != nil {
+				everything = append(everything, resource+"/scale")
+			}
+			if version.Subresources.Status != nil {
+				statuses = append(statuses, resource+"/status")
+			}
+		}
+		role.Rules = append(role.Rules,
+			rbacv1.PolicyRule{APIGroups: []string{schema.Spec.Group}, Resources: sets.List(sets.New(everything...)), Verbs: []string{rbacv1.VerbAll}},
+			rbacv1.PolicyRule{APIGroups: []string{schema.Spec.Group}, Resources: sets.List(sets.New(statuses...)), Verbs: []string{"get"}})
+	}
+	return role
 }
