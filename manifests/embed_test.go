@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
 )
@@ -143,6 +144,7 @@ func TestRBACIsAsNarrowAsCanBe(t *testing.T) {
 		"Role default/tmc-controller":        {"leases": {"get", "create", "update"}},
 		"Role tmc-heartbeats/tmc-controller": {"leases": {"get", "list", "watch", "delete"}},
 		"ClusterRole tmc-bind":               {"apiexports": {"bind"}},
+		"ClusterRole tmc-consumers":          consumersMay(t),
 	}
 	objects, err := RBAC()
 	if err != nil {
@@ -162,6 +164,59 @@ func TestRBACIsAsNarrowAsCanBe(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("a permission needs a reason (-want +got)\n%s", diff)
+	}
+}
+
+// consumersMay returns what consumers may do with what is served: everything, but of the
+// status they may only read what the hub has written.
+func consumersMay(t *testing.T) map[string][]string {
+	t.Helper()
+	schemas, err := Schemas()
+	if err != nil {
+		t.Fatal(err)
+	}
+	may := map[string][]string{}
+	for _, schema := range schemas {
+		resource := schema.Spec.Names.Plural
+		may[resource], may[resource+"/status"] = []string{"*"}, []string{"get"}
+		if schema.Spec.Versions[0].Subresources.Scale != nil {
+			may[resource+"/scale"] = []string{"*"}
+		}
+	}
+	return may
+}
+
+func TestConsumersAreHeldToTheirRole(t *testing.T) {
+	export, err := Export()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if export.Spec.MaximalPermissionPolicy == nil || export.Spec.MaximalPermissionPolicy.Local == nil {
+		t.Error("the export has no maximal permission policy: an administrator of a workspace could write any status")
+	}
+	objects, err := RBAC()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]string{}
+	for _, object := range objects {
+		if object.GetKind() != "ClusterRoleBinding" {
+			continue
+		}
+		role, _, _ := unstructured.NestedString(object.Object, "roleRef", "name")
+		subjects, _, _ := unstructured.NestedSlice(object.Object, "subjects")
+		for _, subject := range subjects {
+			got[subject.(map[string]any)["name"].(string)] = role
+		}
+	}
+	want := map[string]string{
+		"apis.kcp.io:binding:system:authenticated": "tmc-consumers",
+		"apis.kcp.io:binding:system:kcp:admin":     "cluster-admin",
+		"system:authenticated":                     "tmc-bind",
+		"tmc-controller":                           "tmc-controller",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("who has which role (-want +got)\n%s", diff)
 	}
 }
 
