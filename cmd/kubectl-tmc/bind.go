@@ -22,7 +22,8 @@ func newBindCommand() *cobra.Command {
 		Short: "Let the current workspace use tmc",
 		Long: `Bind the workspace that the kubeconfig points at to tmc's APIExport, accept the
 permissions that the export asks for (see 'kubectl get apibinding -o yaml' for which),
-and wait until workloads can be created. The exports of isolated clusters are bound as well;
+add the admission policies by which kcp guards what only tmc writes on your objects, and
+wait until workloads can be created. The exports of isolated clusters are bound as well;
 each sees what is placed on its cluster.`,
 		Example: bindExample,
 		Args:    cobra.NoArgs,

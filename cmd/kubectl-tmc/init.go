@@ -18,8 +18,8 @@ func newInitCommand() *cobra.Command {
 		Use:   "init",
 		Short: "Install the kcp side: provider workspace, APIs and permissions",
 		Long: `Install the kcp side of tmc into the provider workspace: the schemas of the kinds that
-are served, the APIExport and the RBAC rules. The workspace is made if it is missing.
-It does not matter which workspace the kubeconfig points at.
+are served, the APIExport, the RBAC rules and the admission policies. The workspace is made
+if it is missing. It does not matter which workspace the kubeconfig points at.
 
 Run it again at any time, and after an update of tmc: only what differs is written.`,
 		Example: initExample,

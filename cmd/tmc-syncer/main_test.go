@@ -46,13 +46,13 @@ func TestFlagsThatCannotBeAreNamed(t *testing.T) {
 		change func(*options)
 		words  []string
 	}{
-		"TheDefaults":    {"they work", func(*options) {}, nil},
-		"NoName":         {"nobody can guess it", func(o *options) { o.clusterName = "" }, []string{"--cluster-name is required"}},
-		"ABadName":       {"it becomes part of keys", func(o *options) { o.clusterName = "East_1" }, []string{"--cluster-name", `"East_1"`}},
-		"NoInterval":     {"it would never rest", func(o *options) { o.heartbeatInterval = 0 }, []string{"--heartbeat-interval", "0s"}},
-		"BackInTime":     {"it would never rest", func(o *options) { o.heartbeatInterval = -time.Second }, []string{"--heartbeat-interval", "-1s"}},
-		"ALongLocation":  {"the registration refuses it", func(o *options) { o.location = strings.Repeat("x", 64) }, []string{"--location", "63"}},
-		"ALabelThatIsNo": {"the registration refuses it", func(o *options) { o.clusterLabels = map[string]string{"a b": "c"} }, []string{"--cluster-labels", "a b"}},
+		"TheDefaults":      {"they work", func(*options) {}, nil},
+		"NoName":           {"nobody can guess it", func(o *options) { o.clusterName = "" }, []string{"--cluster-name is required"}},
+		"ABadName":         {"it becomes part of keys", func(o *options) { o.clusterName = "East_1" }, []string{"--cluster-name", `"East_1"`}},
+		"NoInterval":       {"it would never rest", func(o *options) { o.heartbeatInterval = 0 }, []string{"--heartbeat-interval", "0s"}},
+		"BackInTime":       {"it would never rest", func(o *options) { o.heartbeatInterval = -time.Second }, []string{"--heartbeat-interval", "-1s"}},
+		"ALongLocation":    {"the registration refuses it", func(o *options) { o.location = strings.Repeat("x", 64) }, []string{"--location", "63"}},
+		"ALabelThatIsNo":   {"the registration refuses it", func(o *options) { o.clusterLabels = map[string]string{"a b": "c"} }, []string{"--cluster-labels", "a b"}},
 		"ASecretOfNowhere": {"it is in a namespace", func(o *options) { o.kcpSecret = "kcp" }, []string{"--kcp-secret needs --namespace"}},
 		"ALeaseOfNowhere":  {"it is in a namespace", func(o *options) { o.leaderElect = true }, []string{"--leader-elect needs --namespace"}},
 		"ABadNamespace":    {"there is none like it", func(o *options) { o.namespace = "A.b" }, []string{"--namespace", "A.b"}},

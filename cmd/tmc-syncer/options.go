@@ -175,7 +175,9 @@ func (o *options) reports() func(group, resource string) bool {
 	if synced == nil {
 		return nil
 	}
-	return func(group, resource string) bool { return synced(schema.GroupResource{Group: group, Resource: resource}) }
+	return func(group, resource string) bool {
+		return synced(schema.GroupResource{Group: group, Resource: resource})
+	}
 }
 
 func (o *options) downstreamConfig() (*rest.Config, error) {

@@ -37,11 +37,13 @@ type BindOptions struct {
 
 // Bind makes the workspace that the options' configuration points at a consumer: it
 // binds the APIExport of the provider workspace, accepts exactly the permission claims
-// of that export, and waits until the kinds can be used. Then it does so with the
-// APIExports of isolated clusters, whose claims it accepts for what is placed there. It
-// fails when the configuration points at no workspace or at no kcp, when the export is
-// missing or may not be bound, when the workspace has one of the kinds from elsewhere,
-// and when the timeout is over. A binding that was made stays, also then.
+// of that export, adds the policies by which kcp guards what is tmc's on the objects, and
+// waits until the kinds can be used. Without the permission to make policies, it goes on
+// and says so. Then it does so with the APIExports of isolated clusters, whose claims it
+// accepts for what is placed there. It fails when the configuration points at no workspace
+// or at no kcp, when the export is missing or may not be bound, when the workspace has one
+// of the kinds from elsewhere, and when the timeout is over. A binding that was made stays,
+// also then.
 func Bind(ctx context.Context, options BindOptions) error {
 	if !logicalcluster.NewPath(options.ProviderWorkspace).IsValid() {
 		return fmt.Errorf("%q is not the path of a workspace, such as root:tmc", options.ProviderWorkspace)
@@ -78,6 +80,11 @@ func (s *server) bind(ctx context.Context, bound consumed) error {
 	binding, err := s.waitForBinding(ctx, name)
 	if err != nil {
 		return err
+	}
+	if bound.export == v1alpha1.APIExportName {
+		if err := s.applyConsumerPolicies(ctx, binding); err != nil {
+			return err
+		}
 	}
 	for _, bound := range binding.Status.BoundResources {
 		if err := s.waitForResource(ctx, s.workspace, schema.GroupResource{Group: bound.Group, Resource: bound.Resource}); err != nil {

@@ -305,6 +305,7 @@ func (f *fakeKCP) reconcile(workspace string, object *unstructured.Unstructured)
 		f.workspaces[workspace+":"+object.GetName()] = true
 		set(f.t, object, map[string]any{"phase": "Ready"}, "status")
 	case "APIExport":
+		set(f.t, object, logicalName(workspace), "metadata", "annotations", "kcp.io/cluster")
 		set(f.t, object, map[string]any{
 			"identityHash": "hash",
 			"conditions":   []any{map[string]any{"type": "IdentityValid", "status": "True"}},
@@ -316,6 +317,11 @@ func (f *fakeKCP) reconcile(workspace string, object *unstructured.Unstructured)
 	case "CustomResourceDefinition":
 		f.define(object)
 	}
+}
+
+// logicalName is the name of the logical cluster of a workspace.
+func logicalName(workspace string) string {
+	return "logical-" + strings.ReplaceAll(workspace, ":", "-")
 }
 
 // define fills in what an API server does, and says that the kind is served.
@@ -349,6 +355,7 @@ func (f *fakeKCP) bind(binding *unstructured.Unstructured) {
 	set(f.t, binding, map[string]any{
 		"phase": "Bound", "boundResources": boundResources, "conditions": conditions,
 		"appliedPermissionClaims": accepted, "exportPermissionClaims": asked,
+		"apiExportClusterName": logicalName(provider),
 	}, "status")
 }
 

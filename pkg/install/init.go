@@ -52,12 +52,23 @@ func Init(ctx context.Context, options Options) error {
 	if err != nil {
 		return fmt.Errorf("reading the embedded manifests: %w", err)
 	}
+	if err := s.applyAll(ctx, provider.String(), steps); err != nil {
+		return err
+	}
+	if err := s.applyProviderPolicies(ctx, provider.String()); err != nil {
+		return err
+	}
+	return s.waitForProvider(ctx, provider.String())
+}
+
+// applyAll takes steps in a workspace, in their order.
+func (s *server) applyAll(ctx context.Context, workspace string, steps []step) error {
 	for _, step := range steps {
-		if _, err := s.apply(ctx, provider.String(), step.desired, step.merge); err != nil {
+		if _, err := s.apply(ctx, workspace, step.desired, step.merge); err != nil {
 			return err
 		}
 	}
-	return s.waitForProvider(ctx, provider.String())
+	return nil
 }
 
 // step is one object to apply and how.
@@ -67,8 +78,9 @@ type step struct {
 }
 
 // providerSteps returns what the provider workspace is to have, in the order in which
-// it has to be there: kcp's admission wants the schemas before the export, and a
-// namespace is there before what is in it.
+// it has to be there: kcp's admission wants the schemas before the export, a namespace is
+// there before what is in it, and so are the permissions of consumers before the export
+// that says that they have no others.
 func providerSteps() ([]step, error) {
 	definitions, err := typedSteps(manifests.CRDs, mergeDefinition)
 	if err != nil {
@@ -86,7 +98,7 @@ func providerSteps() ([]step, error) {
 	if err != nil {
 		return nil, err
 	}
-	steps := slices.Concat(definitions, schemas, exports)
+	steps := slices.Concat(definitions, schemas)
 	for _, objects := range []func() ([]*unstructured.Unstructured, error){manifests.Namespaces, manifests.RBAC} {
 		found, err := objects()
 		if err != nil {
@@ -96,7 +108,7 @@ func providerSteps() ([]step, error) {
 			steps = append(steps, step{object, overlayObject})
 		}
 	}
-	return steps, nil
+	return append(steps, exports...), nil
 }
 
 // typedSteps returns a step for each of the typed objects.

@@ -3,6 +3,7 @@ package install
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"net/http"
 	"net/http/httptest"
@@ -22,8 +23,9 @@ import (
 
 // recorder keeps what is reported.
 type recorder struct {
-	results []Result
-	waiting []string
+	results  []Result
+	waiting  []string
+	warnings []string
 }
 
 // options returns options for the configuration, with root:tmc as provider, that report
@@ -33,6 +35,7 @@ func (r *recorder) options(config *rest.Config) Options {
 		Config: config, ProviderWorkspace: "root:tmc", Timeout: 5 * time.Second,
 		OnApplied: func(result Result) { r.results = append(r.results, result) },
 		OnWaiting: func(message string) { r.waiting = append(r.waiting, message) },
+		OnNotice:  func(message string) { r.warnings = append(r.warnings, message) },
 	}
 }
 
@@ -128,8 +131,8 @@ func TestInitRepairsWhatDiffers(t *testing.T) {
 	}
 	want := []string{
 		"update root:tmc customresourcedefinitions/clusterregistrations.tmc.kcp.io",
-		"update root:tmc apiexports/tmc.kcp.io",
 		"update root:tmc clusterroles/tmc-bind",
+		"update root:tmc apiexports/tmc.kcp.io",
 	}
 	if diff := cmp.Diff(want, fake.takeWrites()); diff != "" {
 		t.Errorf("writes (-want +got)\n%s", diff)
@@ -290,7 +293,8 @@ func TestBindMakesTheBinding(t *testing.T) {
 	if err := Bind(context.Background(), BindOptions{Options: got.options(config)}); err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff([]string{"create root:team-a apibindings/tmc.kcp.io"}, fake.takeWrites()); diff != "" {
+	want := append([]string{"create root:team-a apibindings/tmc.kcp.io"}, policyWrites("root:team-a")...)
+	if diff := cmp.Diff(want, fake.takeWrites()); diff != "" {
 		t.Errorf("writes (-want +got)\n%s", diff)
 	}
 	acceptsAll(t, fake)
@@ -300,6 +304,58 @@ func TestBindMakesTheBinding(t *testing.T) {
 	if writes := fake.takeWrites(); len(writes) > 0 {
 		t.Errorf("binding again wrote %v", writes)
 	}
+}
+
+// policyWrites are the writes that make the policies of a workspace.
+func policyWrites(workspace string) []string {
+	var writes []string
+	for _, name := range []string{"tmc-consumers", "tmc-syncers"} {
+		writes = append(writes,
+			"create "+workspace+" validatingadmissionpolicies/"+name,
+			"create "+workspace+" validatingadmissionpolicybindings/"+name)
+	}
+	return writes
+}
+
+func TestPoliciesAreAboutTheAccountsOfTheProvider(t *testing.T) {
+	fake, config := initialized(t, "root:team-a")
+	if err := Bind(context.Background(), BindOptions{Options: (&recorder{}).options(config)}); err != nil {
+		t.Fatal(err)
+	}
+	for _, workspace := range []string{"root:tmc", "root:team-a"} {
+		for _, name := range []string{"tmc-consumers", "tmc-syncers"} {
+			fake.change(workspace, "validatingadmissionpolicies", name, func(fields map[string]any) {
+				conditions, _, _ := unstructured.NestedSlice(fields, "spec", "matchConditions")
+				if !strings.Contains(fmt.Sprint(conditions), "'"+logicalName("root:tmc")+"' in request.userInfo.extra") {
+					t.Errorf("policy %s of workspace %s does not name the logical cluster of root:tmc: %v", name, workspace, conditions)
+				}
+			})
+		}
+	}
+}
+
+func TestBindWithoutPermissionToMakePolicies(t *testing.T) {
+	for _, resource := range []string{"validatingadmissionpolicies", "validatingadmissionpolicybindings"} {
+		t.Run(resource, func(t *testing.T) {
+			fake, config := initialized(t, "root:team-a")
+			fake.forbidden["* root:team-a/"+resource] = true
+			var got recorder
+			if err := Bind(context.Background(), BindOptions{Options: got.options(config)}); err != nil {
+				t.Fatalf("the workspace can be used without: %v", err)
+			}
+			if len(got.warnings) != 1 || !strings.Contains(got.warnings[0], "root:team-a") || !strings.Contains(got.warnings[0], "kubectl tmc bind") {
+				t.Errorf("got the warnings %q, want one that says what to do", got.warnings)
+			}
+			acceptsAll(t, fake)
+		})
+	}
+}
+
+func TestInitWithoutPermissionToMakePolicies(t *testing.T) {
+	fake, config := newFakeKCP(t, "")
+	fake.forbidden["create root:tmc/validatingadmissionpolicies"] = true
+	err := Init(context.Background(), (&recorder{}).options(config))
+	wantError(t, err, apierrors.IsForbidden, "ValidatingAdmissionPolicy tmc-consumers", "root:tmc")
 }
 
 // acceptsAll checks that the binding of root:team-a accepts just what the export claims.
@@ -328,7 +384,7 @@ func TestBindWithoutAccessToTheProvider(t *testing.T) {
 	if err := Bind(context.Background(), BindOptions{Options: (&recorder{}).options(config)}); err != nil {
 		t.Fatal(err)
 	}
-	want := []string{"create root:team-a apibindings/tmc.kcp.io", "update root:team-a apibindings/tmc.kcp.io"}
+	want := append([]string{"create root:team-a apibindings/tmc.kcp.io", "update root:team-a apibindings/tmc.kcp.io"}, policyWrites("root:team-a")...)
 	if diff := cmp.Diff(want, fake.takeWrites()); diff != "" {
 		t.Errorf("the claims are taken from the binding's status then (-want +got)\n%s", diff)
 	}

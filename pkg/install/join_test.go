@@ -543,7 +543,7 @@ func TestBindShowsIsolatedClustersWhatIsPlacedThere(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	want := []string{"create root:team-a apibindings/tmc.kcp.io", "create root:team-a apibindings/cluster-east"}
+	want := slices.Concat([]string{"create root:team-a apibindings/tmc.kcp.io"}, policyWrites("root:team-a"), []string{"create root:team-a apibindings/cluster-east"})
 	if diff := cmp.Diff(want, fake.takeWrites()); diff != "" {
 		t.Errorf("writes (-want +got)\n%s", diff)
 	}

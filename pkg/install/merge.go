@@ -32,6 +32,22 @@ func mergeDefinition(live, desired *unstructured.Unstructured) *unstructured.Uns
 	return result
 }
 
+// mergePolicy is the merger for a ValidatingAdmissionPolicy and its binding. Its conditions,
+// variables and validations become the desired ones as a whole: what is left over would
+// deny, or let pass, what it should not. The API server fills in nothing there.
+func mergePolicy(live, desired *unstructured.Unstructured) *unstructured.Unstructured {
+	result := overlayObject(live, desired)
+	for _, name := range []string{"matchConditions", "variables", "validations"} {
+		// An error means that the field is no list: the API server sees to that.
+		if items, found, err := unstructured.NestedSlice(desired.Object, "spec", name); found && err == nil {
+			_ = unstructured.SetNestedSlice(result.Object, items, "spec", name)
+		} else {
+			unstructured.RemoveNestedField(result.Object, "spec", name)
+		}
+	}
+	return result
+}
+
 // mergeExport is the merger for the APIExport. It swaps schemas of resources that it
 // knows and keeps those that others have added to the export.
 func mergeExport(live, desired *unstructured.Unstructured) *unstructured.Unstructured {

@@ -68,6 +68,20 @@ func TestMerge(t *testing.T) {
 			desired: "{spec: {versions: [{name: v1, schema: {minimum: 1}}]}}",
 			want:    "{spec: {conversion: {strategy: None}, versions: [{name: v1, schema: {minimum: 1}}]}}",
 		},
+		"a policy as desired stays as it is": {
+			reason: "the server fills in what is matched", merge: mergePolicy,
+			live: `{spec: {failurePolicy: Fail, matchConditions: [{name: a, expression: x}], validations: [{expression: y}],
+				matchConstraints: {matchPolicy: Equivalent, namespaceSelector: {}, resourceRules: [{resources: [a], scope: "*"}]}}}`,
+			desired: "{spec: {matchConditions: [{name: a, expression: x}], validations: [{expression: y}], matchConstraints: {resourceRules: [{resources: [a]}]}}}",
+			want: `{spec: {failurePolicy: Fail, matchConditions: [{name: a, expression: x}], validations: [{expression: y}],
+				matchConstraints: {matchPolicy: Equivalent, namespaceSelector: {}, resourceRules: [{resources: [a], scope: "*"}]}}}`,
+		},
+		"a policy loses what it does not say any more": {
+			reason: "a condition that is left over lets pass what it should not", merge: mergePolicy,
+			live:    "{spec: {matchConditions: [{name: a, expression: x}], variables: [{name: v, expression: z}], validations: [{expression: y, message: m}]}}",
+			desired: "{spec: {validations: [{expression: y}]}}",
+			want:    "{spec: {validations: [{expression: y}]}}",
+		},
 		"an export as desired stays as it is": {
 			reason: "kcp fills in an empty identityHash and group", merge: mergeExport,
 			live: `{spec: {identity: {secretRef: {name: s}}, resources: [{group: apps, name: d, schema: v1, storage: {crd: {}}}],

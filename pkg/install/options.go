@@ -31,7 +31,8 @@ type Options struct {
 	// OnWaiting, if not nil, is called when something has to be waited for, with what
 	// that is, and again with what kcp says about it when that changes.
 	OnWaiting func(message string)
-	// OnNotice, if not nil, is called with what the caller should know.
+	// OnNotice, if not nil, is called with what the caller should know: what could not be
+	// done, for instance, and what follows from that, where the rest is of use without it.
 	OnNotice func(message string)
 }
 
