@@ -24,7 +24,7 @@ func buildReport(s state, problems []v1alpha1.Problem) v1alpha1.Report {
 		s.downstreamObj, s.settled = s.final, isAsApplied(withCopy(s, s.final)) // it has run, and that stays so
 	}
 	if s.downstreamObj == nil || !isOurs(s, s.downstreamObj) {
-		return report
+		return report.Bounded()
 	}
 	if stands(s) {
 		report.Generation = transform.AppliedGeneration(s.downstreamObj)
@@ -41,7 +41,7 @@ func buildReport(s state, problems []v1alpha1.Problem) v1alpha1.Report {
 	report.Texts = texts(status)
 	report.Addresses, _, _ = unstructured.NestedSlice(status, "loadBalancer", "ingress")
 	report.Conditions = conditionsOf(s.downstreamObj)
-	return report
+	return report.Bounded()
 }
 
 func withCopy(s state, downstreamObj *unstructured.Unstructured) state {

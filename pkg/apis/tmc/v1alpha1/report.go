@@ -4,7 +4,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
+	"unicode/utf8"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
@@ -101,6 +103,47 @@ func (r Report) Encode() (string, error) {
 		return "", fmt.Errorf("encoding the report of cluster %s: %w", r.Cluster, err)
 	}
 	return string(data), nil
+}
+
+// Bounded returns the report with its messages shortened, if need be, so that it takes no
+// more than MaxReportSize when it is encoded, with the time in Written. What a cluster's
+// controllers and admission say has no bound of its own.
+func (r Report) Bounded() Report {
+	r.Conditions, r.Problems = slices.Clone(r.Conditions), slices.Clone(r.Problems)
+	for _, longest := range []int{2048, 512, 128, 16} {
+		if r.fits() {
+			return r
+		}
+		for i := range r.Conditions {
+			r.Conditions[i].Message = shortened(r.Conditions[i].Message, longest)
+		}
+		for i := range r.Problems {
+			r.Problems[i].Message = shortened(r.Problems[i].Message, longest)
+		}
+	}
+	if !r.fits() {
+		r.Addresses = nil // hundreds of them: the first ones alone would be a lie as well
+	}
+	return r
+}
+
+// fits tells whether the report may be written with any time in Written.
+func (r Report) fits() bool {
+	r.Written = WrittenLayout
+	encoded, err := r.Encode()
+	return err == nil && len(encoded) <= MaxReportSize
+}
+
+// shortened returns the text with at most the given number of bytes and a mark of what is
+// missing.
+func shortened(text string, longest int) string {
+	if len(text) <= longest {
+		return text
+	}
+	for longest > 0 && !utf8.RuneStart(text[longest]) {
+		longest--
+	}
+	return text[:longest] + "…"
 }
 
 // ParseReport takes the report of the named cluster from its annotation. It

@@ -2,8 +2,10 @@ package v1alpha1
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -80,6 +82,41 @@ func FuzzParseReport(f *testing.F) {
 			t.Fatalf("it changes each time it is written: %s, then %s", again, twice)
 		}
 	})
+}
+
+func TestAReportIsNeverTooLong(t *testing.T) {
+	short := Report{Version: ReportVersion, Cluster: "east", Conditions: []ReportCondition{{Type: "Available", Message: strings.Repeat("m", 3000)}}}
+	if diff := cmp.Diff(short, short.Bounded()); diff != "" {
+		t.Errorf("a report that fits is shortened (-as it is +bounded)\n%s", diff)
+	}
+	tests := map[string]Report{
+		"a long problem":     {Problems: []Problem{{Reason: "Invalid", Message: strings.Repeat("é<", 20000)}}},
+		"long conditions":    {Conditions: slices.Repeat([]ReportCondition{{Type: "Available", Message: strings.Repeat("€", 2000)}}, 30)},
+		"many conditions":    {Conditions: slices.Repeat([]ReportCondition{{Type: "Available", Reason: "MinimumReplicasUnavailable", Message: strings.Repeat("m", 200)}}, 120)},
+		"hundreds of places": {Addresses: slices.Repeat([]any{map[string]any{"ip": "192.0.2.1"}}, 1000)},
+	}
+	for name, report := range tests {
+		t.Run(name, func(t *testing.T) {
+			before := cmp.Diff(report, Report{})
+			bounded := report.Bounded()
+			if cmp.Diff(report, Report{}) != before {
+				t.Error("the report was changed in place")
+			}
+			if diff := cmp.Diff(bounded, bounded.Bounded()); diff != "" {
+				t.Errorf("it is shortened again (-once +twice)\n%s", diff)
+			}
+			bounded.Written = WrittenLayout
+			encoded, err := bounded.Encode()
+			if err != nil || len(encoded) > MaxReportSize || !utf8.ValidString(encoded) || strings.Contains(encoded, "\ufffd") {
+				t.Errorf("it takes %d bytes (error: %v): %.80s", len(encoded), err, encoded)
+			}
+			for _, problem := range bounded.Problems {
+				if !strings.HasSuffix(problem.Message, "…") || len(problem.Message) < 100 {
+					t.Errorf("of the problem there is only %q left", problem.Message)
+				}
+			}
+		})
+	}
 }
 
 func TestOnlyTheClustersOwnReadableReportIsBelieved(t *testing.T) {
