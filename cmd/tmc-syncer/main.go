@@ -10,12 +10,12 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
 	"k8s.io/client-go/kubernetes"
-	"k8s.io/client-go/rest"
 	"k8s.io/component-base/version"
 	"k8s.io/klog/v2"
 
 	"github.com/kcp-tmc/tmc/cmd/internal/daemon"
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
+	"github.com/kcp-tmc/tmc/pkg/credential"
 	"github.com/kcp-tmc/tmc/pkg/heartbeat"
 	"github.com/kcp-tmc/tmc/pkg/syncer"
 )
@@ -45,7 +45,9 @@ func newCommand() *cobra.Command {
 type agent struct {
 	syncer    *syncer.Syncer
 	heartbeat *heartbeat.Agent
-	rules     *rules
+	// credentials are those for kcp.
+	credentials *credential.Keeper
+	rules       *rules
 	// lead runs the work while this replica is the one that works; nil where there is
 	// but one.
 	lead func(ctx context.Context, work func(context.Context) error) error
@@ -64,6 +66,14 @@ func (o *options) start(ctx context.Context) (run func(context.Context) error, r
 		return nil, nil, err
 	}
 	a := &agent{ruleFile: o.transformConfig}
+	downstream, err := kubernetes.NewForConfig(config.Downstream)
+	if err != nil {
+		return nil, nil, fmt.Errorf("client for the cluster at %s: %w", config.Downstream.Host, err)
+	}
+	if a.credentials, err = credential.New(o.credentialConfig(config, downstream)); err != nil {
+		return nil, nil, err
+	}
+	config.Upstream = a.credentials.Upstream()
 	if a.ruleFile != "" {
 		if config.Rule, a.ruleData, err = readRule(a.ruleFile); err != nil {
 			return nil, nil, err
@@ -77,9 +87,7 @@ func (o *options) start(ctx context.Context) (run func(context.Context) error, r
 	if a.heartbeat, err = heartbeat.New(o.heartbeatConfig(config, a)); err != nil {
 		return nil, nil, err
 	}
-	if a.lead, err = o.leader(config.Downstream); err != nil {
-		return nil, nil, err
-	}
+	a.lead = o.leader(downstream)
 	logger := klog.FromContext(ctx).WithValues("cluster", config.Cluster)
 	logger.Info("Starting tmc-syncer", "version", version.Get().GitVersion, "kcp", config.Upstream.Host, "downstream", config.Downstream.Host)
 	run = func(ctx context.Context) error { return a.run(klog.NewContext(ctx, logger)) }
@@ -87,35 +95,42 @@ func (o *options) start(ctx context.Context) (run func(context.Context) error, r
 }
 
 // leader returns how to work only while holding the lease, nil when that is not asked for.
-func (o *options) leader(downstream *rest.Config) (func(context.Context, func(context.Context) error) error, error) {
+func (o *options) leader(downstream kubernetes.Interface) func(context.Context, func(context.Context) error) error {
 	if !o.leaderElect {
-		return nil, nil
-	}
-	client, err := kubernetes.NewForConfig(downstream)
-	if err != nil {
-		return nil, fmt.Errorf("client for the cluster at %s: %w", downstream.Host, err)
+		return nil
 	}
 	return func(ctx context.Context, work func(context.Context) error) error {
-		return o.lease.Lead(ctx, client, o.namespace, v1alpha1.FieldManager, work)
-	}, nil
-}
-
-// isReady tells whether the program does its work: it has read both sides, which does not
-// begin before it has claimed its cluster; or it stands by for the replica that works.
-func (a *agent) isReady() bool {
-	return a.lead != nil && !a.leads.Load() || a.syncer.HasSynced()
-}
-
-// run works until ctx ends, as the only one if there are replicas.
-func (a *agent) run(ctx context.Context) error {
-	if a.lead == nil {
-		return a.work(ctx)
+		return o.lease.Lead(ctx, downstream, o.namespace, v1alpha1.FieldManager, work)
 	}
-	klog.FromContext(ctx).Info("Waiting for the lease")
-	return a.lead(ctx, func(ctx context.Context) error {
-		a.leads.Store(true)
-		return a.work(ctx)
+}
+
+// isReady tells whether the program does its work, with credentials that kcp accepts: it
+// has read both sides, which does not begin before it has claimed its cluster; or it stands
+// by for the replica that works, for which a rollout of the replicas waits.
+func (a *agent) isReady() bool {
+	standsBy := a.lead != nil && !a.leads.Load()
+	return !a.credentials.Refused() && (standsBy || a.syncer.HasSynced())
+}
+
+// run works until ctx ends, as the only one if there are replicas. Each of those keeps its
+// credentials good.
+func (a *agent) run(ctx context.Context) error {
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error {
+		a.credentials.Run(ctx)
+		return nil
 	})
+	group.Go(func() error {
+		if a.lead == nil {
+			return a.work(ctx)
+		}
+		klog.FromContext(ctx).Info("Waiting for the lease")
+		return a.lead(ctx, func(ctx context.Context) error {
+			a.leads.Store(true)
+			return a.work(ctx)
+		})
+	})
+	return group.Wait()
 }
 
 // work claims the cluster and works as it until ctx ends. It fails when the name is

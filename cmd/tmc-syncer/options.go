@@ -10,6 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/sets"
 	"k8s.io/apimachinery/pkg/util/validation"
+	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/component-base/version"
 
@@ -17,6 +18,7 @@ import (
 
 	"github.com/kcp-tmc/tmc/cmd/internal/daemon"
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
+	"github.com/kcp-tmc/tmc/pkg/credential"
 	"github.com/kcp-tmc/tmc/pkg/heartbeat"
 	"github.com/kcp-tmc/tmc/pkg/kcp"
 	"github.com/kcp-tmc/tmc/pkg/syncer"
@@ -29,6 +31,7 @@ type options struct {
 	kubeconfig      string
 	namespace       string
 	kcpSecret       string
+	renewTokenAfter time.Duration
 	export          string
 	singleWorkspace bool
 	kinds           []string
@@ -54,6 +57,7 @@ func (o *options) addFlags(flags *pflag.FlagSet) {
 	flags.StringVar(&o.kubeconfig, "kubeconfig", o.kubeconfig, "Kubeconfig file for the cluster that is synced to. Default: in-cluster configuration.")
 	flags.StringVar(&o.namespace, "namespace", o.namespace, "Namespace of this cluster that the syncer itself runs in. Nothing is synced into it.")
 	flags.StringVar(&o.kcpSecret, "kcp-secret", o.kcpSecret, "Secret in --namespace that --kcp-kubeconfig comes from, under the key kubeconfig. The syncer renews the token in it, and follows when somebody else does. Without it, the token is used for as long as it lasts.")
+	flags.DurationVar(&o.renewTokenAfter, "renew-token-after", o.renewTokenAfter, "How old the token in --kcp-secret gets before it is renewed. Default: half of its life.")
 	flags.StringVar(&o.export, "export", o.export, "APIExport in the provider workspace through which kcp is read and written: the one of all clusters, or this cluster's own, as \"kubectl tmc join --isolated\" makes it.")
 	flags.StringSliceVar(&o.kinds, "kinds", o.kinds, "Resources that may come to this cluster, RESOURCE.GROUP,…, for instance deployments.apps,configmaps. Default: all that kcp serves.")
 	flags.BoolVar(&o.leaderElect, "leader-elect", o.leaderElect, "Work only while holding a lease in --namespace, so that several replicas can run.")
@@ -99,6 +103,9 @@ func (o *options) validateSurroundings() error {
 		errs = append(errs, errors.New("--kcp-secret needs --namespace: the namespace that the Secret is in"))
 	case o.leaderElect:
 		errs = append(errs, errors.New("--leader-elect needs --namespace: the namespace that the lease is in"))
+	}
+	if o.renewTokenAfter < 0 {
+		errs = append(errs, fmt.Errorf("--renew-token-after: %s, expected 0 or more", o.renewTokenAfter))
 	}
 	for _, wrong := range validation.IsDNS1123Subdomain(o.export) {
 		errs = append(errs, fmt.Errorf("--export: %q: %s", o.export, wrong))
@@ -149,6 +156,21 @@ func (o *options) complete() (syncer.Config, error) {
 		Namespace:         o.namespace,
 		Workers:           o.common.Workers,
 	}, nil
+}
+
+// credentialConfig is that of what keeps the credentials for kcp good. The kubeconfig is
+// read again from its file where no Secret is named.
+func (o *options) credentialConfig(config syncer.Config, downstream kubernetes.Interface) credential.Config {
+	return credential.Config{
+		Cluster:           config.Cluster,
+		Upstream:          config.Upstream,
+		KubeconfigFile:    o.common.KCPKubeconfig,
+		Downstream:        downstream,
+		Namespace:         o.namespace,
+		Secret:            o.kcpSecret,
+		ProviderWorkspace: config.ProviderWorkspace,
+		RenewAfter:        o.renewTokenAfter,
+	}
 }
 
 // heartbeatConfig is that of the syncer's own heartbeat.

@@ -36,6 +36,8 @@ type Config struct {
 	Secret     string
 	// ProviderWorkspace holds the ServiceAccount that the token is for.
 	ProviderWorkspace logicalcluster.Path
+	// RenewAfter is how old a token gets before it is renewed; 0 is half of its life.
+	RenewAfter time.Duration
 }
 
 // SecretKey is the Secret's key that holds the kubeconfig.

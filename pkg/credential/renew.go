@@ -201,6 +201,15 @@ func (k *Keeper) request(ctx context.Context) (token, error) {
 	return fresh, nil
 }
 
+// renewAfter is how old the token in use gets: never as old as it could.
+func (k *Keeper) renewAfter() time.Duration {
+	half := max(k.life/2, refusedInterval)
+	if k.config.RenewAfter == 0 {
+		return half
+	}
+	return min(k.config.RenewAfter, half)
+}
+
 // hold uses a token that was received at that time, zero for unknown: then it is as
 // old as it says. Where the clocks differ, the one of a token that was just received
 // is not asked.
@@ -215,7 +224,7 @@ func (k *Keeper) hold(t token, received time.Time) {
 	}
 	k.life, k.due = t.life(now), time.Time{}
 	if !t.expires.IsZero() {
-		k.due = begin.Add(wait.Jitter(max(k.life/2, refusedInterval), renewalJitter))
+		k.due = begin.Add(wait.Jitter(k.renewAfter(), renewalJitter))
 	}
 	k.use(t)
 }
