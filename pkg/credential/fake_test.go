@@ -99,6 +99,8 @@ type downstreamSide struct {
 	// else does after a read.
 	fails   func(verb string) error
 	between func()
+	// answer is what it answers to a write that it has made.
+	answer func() error
 }
 
 // world is both sides, and what the keepers between them say.
@@ -119,7 +121,7 @@ func inAWorld(t *testing.T, token func() string, test func(w *world)) {
 			t: t, ctx: klog.NewContext(t.Context(), logger), logs: logger.GetSink().(ktesting.Underlier).GetBuffer(),
 			kcp: &upstreamSide{revoked: map[string]bool{}, fails: func() error { return nil }},
 			east: &downstreamSide{
-				fails: func(string) error { return nil }, between: func() {},
+				fails: func(string) error { return nil }, between: func() {}, answer: func() error { return nil },
 				secret: corev1.Secret{
 					ObjectMeta: metav1.ObjectMeta{Namespace: "tmc-system", Name: "tmc-syncer-kcp", ResourceVersion: "1"},
 					Data:       map[string][]byte{SecretKey: kubeconfig(token()), "theirs": []byte("kept")},
@@ -315,7 +317,7 @@ func (d *downstreamSide) patch(action clienttesting.PatchActionImpl) error {
 	}
 	d.writes++
 	d.put(patch.Data[SecretKey])
-	return nil
+	return d.answer()
 }
 
 // put has the Secret changed, by whoever; the caller holds the lock.

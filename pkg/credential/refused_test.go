@@ -43,6 +43,9 @@ func TestAnExpiredTokenIsWaitedWith(t *testing.T) {
 		k := w.running()
 		w.passes(time.Hour)
 		w.wants("told of", w.said("kcp refuses", "expired at"), 1)
+		if asked := w.counts().asked; asked > 365 {
+			t.Errorf("kcp was asked %d times in an hour, want once in 10 s", asked)
+		}
 		w.wants("writes", w.counts().writes, 0)
 		w.east.change(func(d *downstreamSide) { d.put(kubeconfig(ofADay())) })
 		w.passes(refusedInterval)

@@ -94,6 +94,18 @@ func TestWhatCannotBeStoredIsUsedAllTheSame(t *testing.T) {
 	})
 }
 
+func TestAWriteWhoseAnswerWasLostIsNotRepeated(t *testing.T) {
+	inAWorld(t, ofADay, func(w *world) {
+		w.east.answer = func() error { return errApart }
+		k := w.running()
+		w.passes(life * 7 / 10)
+		w.inUse(k, w.stored())
+		w.wants("writes", w.counts().writes, 1)
+		w.wants("told of", w.said("Cannot renew"), 1)
+		w.wants("told of in the end", w.said("renewed and stored again"), 1)
+	})
+}
+
 func TestNobodyElsesWriteIsLost(t *testing.T) {
 	cases := map[string]struct {
 		reason string
@@ -175,6 +187,29 @@ func TestKcpIsAskedUntilItGivesAToken(t *testing.T) {
 			t.Error("the Secret has the first token still")
 		}
 		w.inUse(k, w.stored())
+	})
+}
+
+func TestAfterASuccessPatienceIsNew(t *testing.T) {
+	inAWorld(t, ofADay, func(w *world) {
+		k := w.keeper()
+		turn := func(fails error) time.Duration {
+			w.kcp.fails = func() error { return fails }
+			w.passes(max(time.Until(k.due), time.Until(k.retry)))
+			k.turn(w.ctx)
+			return time.Until(k.retry)
+		}
+		for range 5 {
+			turn(errApart)
+		}
+		if waits := turn(errApart); waits < 30*time.Second {
+			t.Errorf("waits %s after six failures", waits)
+		}
+		turn(nil)
+		w.wants("writes", w.counts().writes, 1)
+		if waits := turn(errApart); waits > 2*time.Second {
+			t.Errorf("waits %s after one failure", waits)
+		}
 	})
 }
 
