@@ -267,7 +267,8 @@ func (u *upstreamSide) clients(k *Keeper) clients {
 		}
 		u.mu.Lock()
 		defer u.mu.Unlock()
-		life := time.Duration(*request.Object.(*authenticationv1.TokenRequest).Spec.ExpirationSeconds) * time.Second
+		seconds := *request.Object.(*authenticationv1.TokenRequest).Spec.ExpirationSeconds
+		life := time.Duration(seconds) * time.Second
 		u.lives = append(u.lives, life)
 		token := jwt(subject, u.now(), u.now().Add(life))
 		if u.claims != nil {

@@ -109,7 +109,7 @@ func New(config Config) (*Keeper, error) {
 // newKeeper returns a Keeper without clients.
 func newKeeper(config Config) (*Keeper, error) {
 	if config.Secret != "" && (config.Namespace == "" || config.Downstream == nil) {
-		return nil, errors.New("Secret is set, expected Namespace and Downstream, too")
+		return nil, errors.New("field Secret is set, expected Namespace and Downstream to be set, too")
 	}
 	k := &Keeper{
 		config:   config,

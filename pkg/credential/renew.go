@@ -263,7 +263,7 @@ func (k *Keeper) readSecret(ctx context.Context) (*corev1.Secret, token, error) 
 	}
 	found, err := tokenIn(secret.Data[SecretKey], k.upstream.Host)
 	if err != nil {
-		return nil, token{}, fmt.Errorf("Secret %s/%s, data[%s]: %w", k.config.Namespace, k.config.Secret, SecretKey, err)
+		return nil, token{}, fmt.Errorf("kubeconfig in Secret %s/%s, data[%s]: %w", k.config.Namespace, k.config.Secret, SecretKey, err)
 	}
 	return secret, found, nil
 }

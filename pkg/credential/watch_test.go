@@ -93,10 +93,11 @@ func keeperOf(t *testing.T, config *rest.Config) *Keeper {
 	return k
 }
 
-// clientIn is made before tokens change, as all clients of the agent are.
-func clientIn(t *testing.T, k *Keeper, workspace string) dynamic.ResourceInterface {
+// clientOf returns a client for a workspace, made before tokens change, as all of the
+// agent's are.
+func clientOf(t *testing.T, k *Keeper) dynamic.ResourceInterface {
 	t.Helper()
-	config, err := kcp.ForWorkspace(k.Upstream(), logicalcluster.NewPath(workspace))
+	config, err := kcp.ForWorkspace(k.Upstream(), logicalcluster.NewPath("root:team-a"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -110,7 +111,7 @@ func clientIn(t *testing.T, k *Keeper, workspace string) dynamic.ResourceInterfa
 func TestEachRequestIsMadeWithTheTokenOfItsMoment(t *testing.T) {
 	s := serveKCP(t, "first")
 	k := keeperOf(t, s.config())
-	client := clientIn(t, k, "root:team-a")
+	client := clientOf(t, k)
 	for _, token := range []string{"first", "second", "third"} {
 		s.token.Store(token)
 		k.use(readToken(token))
@@ -137,7 +138,7 @@ func TestEachRequestIsMadeWithTheTokenOfItsMoment(t *testing.T) {
 func TestARefusalIsNoticedAndHandedOnAsItIs(t *testing.T) {
 	s := serveKCP(t, "first")
 	k := keeperOf(t, s.config())
-	client := clientIn(t, k, "root:team-a")
+	client := clientOf(t, k)
 	ask := func(refused bool) error {
 		t.Helper()
 		_, err := client.Get(t.Context(), "web", metav1.GetOptions{})
@@ -188,7 +189,7 @@ func TestTokensMayChangeWhileManyAsk(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	var asking sync.WaitGroup
 	for range 8 {
-		client := clientIn(t, k, "root:team-a")
+		client := clientOf(t, k)
 		asking.Go(func() {
 			for ctx.Err() == nil {
 				if _, err := client.List(ctx, metav1.ListOptions{}); err != nil && !apierrors.IsUnauthorized(err) && ctx.Err() == nil {
@@ -250,7 +251,7 @@ func TestOtherCredentialsAreWatched(t *testing.T) {
 	config := s.config()
 	config.BearerTokenFile = filepath.Join(t.TempDir(), "gone")
 	k := keeperOf(t, config)
-	client := clientIn(t, k, "root:team-a")
+	client := clientOf(t, k)
 	for _, known := range []string{"first", "second", "first"} {
 		s.token.Store(known)
 		_, _ = client.List(t.Context(), metav1.ListOptions{})
