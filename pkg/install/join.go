@@ -9,6 +9,7 @@ import (
 	"github.com/kcp-dev/logicalcluster/v3"
 	authenticationv1 "k8s.io/api/authentication/v1"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	metavalidation "k8s.io/apimachinery/pkg/apis/meta/v1/validation"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -183,10 +184,12 @@ func (j *joining) look(ctx context.Context) error {
 func (j *joining) readExport(ctx context.Context) (*apisv1alpha2.APIExport, error) {
 	var export apisv1alpha2.APIExport
 	err := j.get(ctx, j.options.ProviderWorkspace, exportResource, v1alpha1.APIExportName, &export)
-	if isMissing(err) {
+	switch {
+	case isMissing(err):
 		return nil, j.notInitialized(err)
-	}
-	if err != nil {
+	case apierrors.IsForbidden(err) && !isForeign(err):
+		return nil, fmt.Errorf("run `kubectl tmc init` first, if nobody has, or ask for access: %w", err)
+	case err != nil:
 		return nil, err
 	}
 	if state := exportMissing(&export); state != "" {

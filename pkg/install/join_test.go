@@ -268,6 +268,9 @@ func TestJoinFails(t *testing.T) {
 		"where nothing is installed": {
 			change: func(_ *fakeKCP, o *JoinOptions) { o.ProviderWorkspace = "root" }, message: []string{"workspace root", "kubectl tmc init"}, is: apierrors.IsNotFound,
 		},
+		"where there is no workspace, or no access": {
+			change: func(_ *fakeKCP, o *JoinOptions) { o.ProviderWorkspace = "root:other" }, message: []string{"workspace root:other", "kubectl tmc init", "access"}, is: apierrors.IsForbidden,
+		},
 		"where the export is not ready": {
 			change: func(f *fakeKCP, _ *JoinOptions) {
 				f.change("root:tmc", "apiexports", "tmc.kcp.io", func(fields map[string]any) { delete(fields, "status") })
