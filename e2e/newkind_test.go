@@ -26,6 +26,21 @@ apiVersion: apis.kcp.io/v1alpha1
 kind: APIResourceSchema
 metadata: {name: v1.widgets.example.com}
 spec:` + widgetNames + widgetVersions + widgetSchema
+	// widgetPermission is what consumers may do with widgets at most.
+	widgetPermission = `
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRole
+metadata: {name: widgets}
+rules:
+- {apiGroups: [example.com], resources: [widgets], verbs: ["*"]}
+- {apiGroups: [example.com], resources: [widgets/status], verbs: [get]}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata: {name: widgets}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: widgets}
+subjects: [{apiGroup: rbac.authorization.k8s.io, kind: Group, name: "apis.kcp.io:binding:system:authenticated"}]
+`
 	widgetDefinition = `
 apiVersion: apiextensions.k8s.io/v1
 kind: CustomResourceDefinition
@@ -49,9 +64,10 @@ func TestAKindThatTheExportBeginsToServeIsSynced(t *testing.T) {
 	check(t, err)
 	provider := side{"the provider workspace", kubeconfig, "default"}
 	provider.apply(t, widgetResourceSchema)
+	provider.apply(t, widgetPermission)
 	provider.kubectl(t, "patch", "apiexport", "tmc.kcp.io", "--type=json", `--patch=[{"op":"add","path":"/spec/resources/-","value":
 		{"group":"example.com","name":"widgets","schema":"v1.widgets.example.com","storage":{"crd":{}}}}]`)
-	kcp := u.inKCP()
+	kcp := u.asConsumer(t)
 	check(t, framework.Eventually(t.Context(), "kcp to serve widgets", soon, served(u, "widgets.example.com")))
 	kcp.apply(t, `{apiVersion: example.com/v1, kind: Widget, metadata: {name: one, annotations: {tmc.kcp.io/target-clusters: "*"}}, spec: {size: 3, deep: {list: [{a: 1}]}}}`)
 

@@ -56,7 +56,7 @@ func (e *expression) GetExpression() string    { return e.text }
 func (e *expression) ReturnTypes() []*cel.Type { return []*cel.Type{e.celType} }
 
 // newJudge returns the policy of a name. It fails the test when an API server would not take the policy.
-func newJudge(t testing.TB, name string) judge {
+func newJudge(t *testing.T, name string) judge {
 	t.Helper()
 	policy := policyOf(t, name)
 	compiler, err := admissioncel.NewCompositedCompiler(environment.MustBaseEnvSet(oldestCEL))
@@ -98,7 +98,7 @@ func newJudge(t testing.TB, name string) judge {
 }
 
 // policyOf returns an embedded policy, and fails the test unless a binding enforces it everywhere.
-func policyOf(t testing.TB, name string) *admissionregistrationv1.ValidatingAdmissionPolicy {
+func policyOf(t *testing.T, name string) *admissionregistrationv1.ValidatingAdmissionPolicy {
 	t.Helper()
 	objects, err := Policies(provider)
 	if err != nil {
@@ -124,7 +124,7 @@ func policyOf(t testing.TB, name string) *admissionregistrationv1.ValidatingAdmi
 }
 
 // into returns the object as its Go type. It is strict: a field that is misspelt would hold nothing back.
-func into[T any](t testing.TB, object *unstructured.Unstructured) *T {
+func into[T any](t *testing.T, object *unstructured.Unstructured) *T {
 	t.Helper()
 	result := new(T)
 	if err := runtime.DefaultUnstructuredConverter.FromUnstructuredWithValidation(object.Object, result, true); err != nil {
@@ -172,7 +172,7 @@ func (j judge) concerns(attributes admission.Attributes) bool {
 
 // judge returns why a request is denied; nothing when it is not. An expression that fails denies, too, and fails the
 // test: nobody could make sense of what it says.
-func (j judge) judge(t testing.TB, r request) string {
+func (j judge) judge(t *testing.T, r request) string {
 	t.Helper()
 	attributes := r.attributes()
 	if !j.concerns(attributes) {
@@ -259,7 +259,7 @@ status: {replicas: 3}
 var deploymentsResource = schema.GroupVersionResource{Group: "apps", Version: "v1", Resource: "deployments"}
 
 // object reads an object from YAML.
-func object(t testing.TB, text string) *unstructured.Unstructured {
+func object(t *testing.T, text string) *unstructured.Unstructured {
 	t.Helper()
 	data, err := yaml.YAMLToJSON([]byte(text))
 	if err != nil {
@@ -273,7 +273,7 @@ func object(t testing.TB, text string) *unstructured.Unstructured {
 }
 
 // patched returns the object with a merge patch, in YAML.
-func patched(t testing.TB, before *unstructured.Unstructured, patch string) *unstructured.Unstructured {
+func patched(t *testing.T, before *unstructured.Unstructured, patch string) *unstructured.Unstructured {
 	t.Helper()
 	if patch == "" {
 		return before
