@@ -83,7 +83,7 @@ func (p *KindProvider) HostAddress(ctx context.Context) (string, error) {
 
 // firstIPv4 picks the first IPv4 address among those of a network, which may have an IPv6 one as well.
 func firstIPv4(addresses string) (string, error) {
-	for _, field := range strings.Fields(addresses) {
+	for field := range strings.FieldsSeq(addresses) {
 		if address, err := netip.ParseAddr(field); err == nil && address.Is4() {
 			return field, nil
 		}
@@ -156,7 +156,7 @@ func (p *KindProvider) NamePause(ctx context.Context, cluster string, names ...s
 
 // findPause finds the pause image by its tag in a list of image names, a line each.
 func findPause(images string) (string, error) {
-	for _, image := range strings.Fields(images) {
+	for image := range strings.FieldsSeq(images) {
 		if strings.Contains(image, "/pause:") && !strings.Contains(image, "@") {
 			return image, nil
 		}

@@ -45,7 +45,7 @@ func TestAKindProviderSaysWhatItLacks(t *testing.T) {
 		t.Errorf("without kind the error is %v, want %v", err, os.ErrNotExist)
 	}
 	kind := filepath.Join(t.TempDir(), "kind")
-	if err := os.WriteFile(kind, []byte("#!/bin/sh\n"), 0o700); err != nil { //nolint:gosec // it is a program
+	if err := os.WriteFile(kind, []byte("#!/bin/sh\n"), 0o700); err != nil {
 		t.Fatal(err)
 	}
 	t.Setenv(KindBinaryEnv, kind)
