@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -59,30 +61,45 @@ func runUnjoin(ctx context.Context, options *removeOptions, name string) error {
 			return err
 		}
 	}
-	config, err := options.restConfig()
+	deleted, err := unjoin(ctx, options, name)
 	if err != nil {
 		return err
 	}
-	deleted := 0
+	if registration == nil && len(deleted) == 0 {
+		fmt.Fprintf(options.out, "there is nothing of a cluster %s in workspace %s\n", name, options.providerWorkspace)
+		return nil
+	}
+	sayUnjoined(options.out, name, deleted)
+	return nil
+}
+
+// unjoin takes away what join has made for a cluster that is not registered any more, and
+// returns what it has deleted or changed.
+func unjoin(ctx context.Context, options *removeOptions, name string) ([]install.Result, error) {
+	config, err := options.restConfig()
+	if err != nil {
+		return nil, err
+	}
+	var done []install.Result
 	err = install.Unjoin(ctx, install.UnjoinOptions{Cluster: name, Options: install.Options{
 		Config: config, ProviderWorkspace: options.providerWorkspace,
 		OnApplied: func(result install.Result) {
 			if result.Action != install.Unchanged {
-				deleted++
+				done = append(done, result)
 				fmt.Fprintln(options.out, result)
 			}
 		},
 	}})
-	if err != nil {
-		return err
-	}
-	if registration == nil && deleted == 0 {
-		fmt.Fprintf(options.out, "there is nothing of a cluster %s in workspace %s\n", name, options.providerWorkspace)
-		return nil
-	}
-	fmt.Fprintf(options.out, `cluster %s has been taken out. What runs its syncer is still in the cluster: delete it with the manifest that join has
+	return done, err
+}
+
+// sayUnjoined says what remains to be done elsewhere.
+func sayUnjoined(out io.Writer, name string, done []install.Result) {
+	fmt.Fprintf(out, `cluster %s has been taken out. What runs its syncer is still in the cluster: delete it with the manifest that join has
 printed, `+"`kubectl --context %s delete -f FILE`"+`, or by name:
 kubectl --context %s delete namespace/%s clusterrole/%s clusterrolebinding/%s
 `, name, name, name, bootstrap.DefaultNamespace, bootstrap.Name, bootstrap.Name)
-	return nil
+	if slices.ContainsFunc(done, func(result install.Result) bool { return result.Kind == "APIExport" }) {
+		fmt.Fprintf(out, "Workspaces keep their APIBindings of %s, which lead nowhere: they can be deleted\n", v1alpha1.ClusterExport(name))
+	}
 }

@@ -78,12 +78,15 @@ func refersTo(binding apisv1alpha2.APIBinding, provider, export string) bool {
 	return reference != nil && reference.Path == provider && reference.Name == export
 }
 
-// boundClusters returns the isolated clusters whose exports are bound.
+// boundClusters returns the isolated clusters whose exports are bound. A cluster that was
+// taken out leaves a binding behind, to an export that is gone.
 func boundClusters(bindings []apisv1alpha2.APIBinding, provider string) []string {
 	var clusters []string
 	for _, binding := range bindings {
 		reference := binding.Spec.Reference.Export
-		if reference == nil || reference.Path != provider {
+		valid, known := findCondition(binding.Status.Conditions, apisv1alpha2.APIExportValid)
+		isGone := known && valid.Status == corev1.ConditionFalse && valid.Reason == apisv1alpha2.APIExportNotFoundReason
+		if reference == nil || reference.Path != provider || isGone {
 			continue
 		}
 		if cluster, ok := strings.CutPrefix(reference.Name, v1alpha1.ClusterExportPrefix); ok {

@@ -598,6 +598,26 @@ func TestBindWhoMayNotSeeTheIsolatedClusters(t *testing.T) {
 	}
 }
 
+func TestBindWhereAClusterHasBeenTakenOut(t *testing.T) {
+	fake, config := initialized(t, "root:team-a")
+	mustJoin(t, fake, joinOptions(config, isolate))
+	options := BindOptions{Options: (&recorder{}).options(config)}
+	if err := Bind(context.Background(), options); err != nil {
+		t.Fatal(err)
+	}
+	fake.remove("apiexports", "cluster-east")
+	fake.change("root:team-a", "apibindings", "cluster-east", func(fields map[string]any) {
+		fields["status"].(map[string]any)["conditions"] = []any{map[string]any{"type": "APIExportValid", "status": "False", "reason": "APIExportNotFound"}}
+	})
+	for name, forbidden := range map[string]bool{"who sees the exports": false, "who does not": true} {
+		fake.forbidden["* root:tmc/apiexports"] = forbidden
+		fake.takeWrites()
+		if err := Bind(context.Background(), options); err != nil || len(fake.takeWrites()) > 0 {
+			t.Errorf("%s: got %v, want the binding that was left behind to be left alone", name, err)
+		}
+	}
+}
+
 func TestBindOfAClusterThatIsNotIsolated(t *testing.T) {
 	_, config := initialized(t, "root:team-a")
 	err := Bind(context.Background(), BindOptions{Options: (&recorder{}).options(config), IsolatedClusters: []string{"esat"}})
