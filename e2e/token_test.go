@@ -6,8 +6,11 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/kcp-tmc/tmc/pkg/bootstrap"
@@ -60,6 +63,63 @@ func TestASyncerKeepsItsTokenGoodAndWithoutOneTouchesNothing(t *testing.T) {
 	u.rollOut(t, "web", name)
 	if after := get(t, u.copyOn(name, "web")); after.UID != before.UID {
 		t.Error("the copy was made anew")
+	}
+
+	t.Run("joined once more", func(t *testing.T) { joinsOnceMore(t, in, name, again) })
+	t.Run("taken out", func(t *testing.T) {
+		s := newThief(t, in, name)
+		in.plugin(t, "unjoin", name)
+		isGone(t, "the copy", u.copyOn(name, "web"))
+		for _, object := range madeByJoining(name) {
+			in.inProvider(t).in(object.namespace).isNotThere(t, object.name)
+		}
+		status, answer, err := s.try(t.Context(), attempt{method: http.MethodGet, url: s.server + "/clusters/" + in.provider + "/version"})
+		if check(t, err); status != http.StatusUnauthorized {
+			t.Errorf("kcp answers %d to the token of a cluster that was taken out: %s", status, answer)
+		}
+		syncer.eventuallyLogs(t, "registration is gone")
+	})
+}
+
+// made is an object of the provider workspace.
+type made struct{ namespace, name string }
+
+// madeByJoining are the objects that joining makes for a cluster, and nobody changes but by joining.
+func madeByJoining(name string) []made {
+	return []made{
+		{"", "clusterrole/tmc-syncer-" + name},
+		{"", "clusterrolebinding/tmc-syncer-" + name},
+		{"tmc-syncers", "serviceaccount/" + name},
+		{"tmc-syncers", "role/tmc-syncer-" + name},
+		{"tmc-heartbeats", "role/tmc-syncer-" + name},
+	}
+}
+
+// joinsOnceMore compares what is there before and after joining.
+func joinsOnceMore(t *testing.T, in *installation, name string, before *joined) {
+	t.Helper()
+	versions := func() map[made]string {
+		versions := map[made]string{}
+		for _, object := range madeByJoining(name) {
+			version, err := in.inProvider(t).in(object.namespace).get(t.Context(), object.name, "{.metadata.uid} {.metadata.resourceVersion}")
+			if check(t, err); version == "" {
+				t.Errorf("there is no %s", object.name)
+			}
+			versions[object] = version
+		}
+		return versions
+	}
+	ofBefore := versions()
+	after, err := in.join(t.Context(), name, before.on, before.namespace)
+	check(t, err)
+	if diff := cmp.Diff(ofBefore, versions()); diff != "" {
+		t.Errorf("joining once more has written to kcp (-before +after):\n%s", diff)
+	}
+	documents := func(j *joined) []string {
+		return slices.DeleteFunc(strings.Split(j.manifest, "\n---\n"), func(document string) bool { return strings.Contains(document, "\nkind: Secret\n") })
+	}
+	if diff := cmp.Diff(documents(before), documents(after)); diff != "" || before.manifest == after.manifest {
+		t.Errorf("want another token and nothing else to be different (-before +after):\n%s", diff)
 	}
 }
 
