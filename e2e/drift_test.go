@@ -47,6 +47,8 @@ func TestDriftIsRepaired(t *testing.T) {
 		want := get(t, u.copyOn(east, "web"))
 		check(t, copies.Delete(t.Context(), "web", metav1.DeleteOptions{}))
 		u.checkRepaired(t, east, want, "")
+		// In kcp nothing is new: until east has reported the dip, kubectl waits for nothing.
+		eventuallyIs(t, "east to run the new copy's pods", u.copyOn(east, "web"), isRolledOut)
 		u.rollOut(t, "web", east, west)
 	})
 }

@@ -104,7 +104,7 @@ func loadImages(ctx context.Context) error {
 		if err := env.kind.LoadImage(ctx, name, env.image); err != nil {
 			return err
 		}
-		if err := env.kind.NamePause(ctx, name, image, newImage, "docker.io/library/"+wellKnownImage); err != nil {
+		if err := env.kind.NamePause(ctx, name, image, newImage, overrideImage, "docker.io/library/"+wellKnownImage); err != nil {
 			return err
 		}
 	}

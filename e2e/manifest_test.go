@@ -11,10 +11,12 @@ import (
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
 )
 
-// The images that tests use; on the simulated nodes any name runs.
+// The images that tests use. On simulated nodes any name runs, on others those that loadImages gives them.
 const (
 	image    = "example.com/web:1"
 	newImage = "example.com/web:2"
+	// overrideImage is what an override has east run.
+	overrideImage = "example.com/east:1"
 	// wellKnownImage is what people write without a registry. A kubelet pulls one without a tag each time.
 	wellKnownImage = "nginx:1.29"
 )

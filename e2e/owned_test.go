@@ -22,8 +22,8 @@ func TestAnOverrideChangesOneClusterAndABadOneNone(t *testing.T) {
 	}
 	u.apply(t, some(deployment("web")))
 	u.rollOut(t, "web", east, west)
-	override(`[{"op":"replace","path":"/spec/template/spec/containers/0/image","value":"example.com/east:1"}]`)
-	atEast.eventually(t, "deployment/web", imagePath, "example.com/east:1")
+	override(`[{"op":"replace","path":"/spec/template/spec/containers/0/image","value":"` + overrideImage + `"}]`)
+	atEast.eventually(t, "deployment/web", imagePath, overrideImage)
 	u.rollOut(t, "web", east, west)
 	atWest.eventually(t, "deployment/web", imagePath, image)
 
