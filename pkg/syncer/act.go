@@ -64,7 +64,7 @@ func (s *Syncer) act(ctx context.Context, key kcp.ObjectKey, st state) (result, 
 	case actRelease:
 		return result{}, s.release(ctx, key, st)
 	case actInquire:
-		return result{}, s.inquire(ctx, key, st)
+		return s.inquire(ctx, key, st)
 	default:
 		return s.stay(key, st, verdict), nil
 	}
@@ -128,16 +128,38 @@ func (s *Syncer) patchUpstream(ctx context.Context, key kcp.ObjectKey, patch kcp
 // while its copy is here. Losing the label looks like a deletion, and so does a
 // shard that is out of reach; only kcp's own word that the object is gone, or
 // that it is no longer ours, lets the copy go.
-func (s *Syncer) inquire(ctx context.Context, key kcp.ObjectKey, st state) error {
+func (s *Syncer) inquire(ctx context.Context, key kcp.ObjectKey, st state) (result, error) {
 	live, err := s.upstream.Live(ctx, key)
 	if err != nil {
-		return err
+		return result{}, err
 	}
 	if live != nil && !isReleased(live, s.cluster) {
-		return nil // the hub will restore its label, and the caches get it back
+		return result{}, nil // the hub will restore its label, and the caches get it back
 	}
-	return s.removeAll(ctx, key, st.ours())
+	if wait := s.untilBelieved(key, live); wait > 0 {
+		return result{again: wait}, nil
+	}
+	return result{}, s.removeAll(ctx, key, st.ours())
 }
+
+// untilBelieved returns how long to wait before it is believed that an object is gone.
+// The view that a cluster has of its own fills after the cluster's export was bound, as
+// kcp labels one object after the other for it: what is not in it may only not be in it
+// yet. Whoever deletes an object waits for our finalizer, and does not wait here.
+func (s *Syncer) untilBelieved(key kcp.ObjectKey, live *unstructured.Unstructured) time.Duration {
+	if !s.hasOwnView || live != nil {
+		return 0
+	}
+	missed := s.memories.get(key).missed
+	if missed.IsZero() {
+		missed = s.now()
+		s.memories.update(key, func(m *memory) { m.missed = missed })
+	}
+	return missed.Add(viewFills).Sub(s.now())
+}
+
+// viewFills is how long a cluster's own view may take to fill.
+const viewFills = 5 * time.Minute
 
 // removeAll deletes those copies that are not on their way out.
 func (s *Syncer) removeAll(ctx context.Context, key kcp.ObjectKey, copies []*unstructured.Unstructured) error {

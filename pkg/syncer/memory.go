@@ -29,6 +29,9 @@ type memory struct {
 	inTheWay bool
 	// final is a Job's copy as it was last seen before it was removed, having run.
 	final *unstructured.Unstructured
+	// missed is since when kcp has answered that there is no such object, while its copy
+	// is there; zero when it has not.
+	missed time.Time
 	// reported is when the last report was written.
 	reported time.Time
 }

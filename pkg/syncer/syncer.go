@@ -63,6 +63,8 @@ type Syncer struct {
 	rule atomic.Pointer[v1alpha1.TransformRule]
 	// denied are the patterns of the namespaces that nothing comes into; never nil.
 	denied atomic.Pointer[[]string]
+	// hasOwnView is set when what is seen of kcp is what is placed here, and nothing else.
+	hasOwnView bool
 	// namespace is the syncer's own.
 	namespace  string
 	upstream   *kcp.Upstream
@@ -89,6 +91,7 @@ func New(config Config) (*Syncer, error) {
 		cluster: config.Cluster, namespace: config.Namespace, workers: config.Workers, isRegistered: config.IsRegistered,
 		memories: newMemories(), waiters: newWaiters(), now: time.Now,
 	}
+	s.hasOwnView = config.Export == v1alpha1.ClusterExport(config.Cluster)
 	s.rule.Store(&config.Rule)
 	s.denied.Store(new([]string))
 	s.lingering = workqueue.NewTypedItemExponentialFailureRateLimiter[string](namespaceRetry, longestRecheck)
@@ -212,7 +215,12 @@ func (s *Syncer) syncSpec(ctx context.Context, key kcp.ObjectKey) (time.Duration
 	if err != nil {
 		return 0, err
 	}
-	s.memories.update(key, func(m *memory) { m.seen, m.problems = true, done.problems })
+	s.memories.update(key, func(m *memory) {
+		m.seen, m.problems = true, done.problems
+		if st.upstreamObj != nil {
+			m.missed = time.Time{}
+		}
+	})
 	s.statuses.Enqueue(key)
 	if done.again == 0 && slices.ContainsFunc(st.ours(), hasLostOrigin) {
 		return lostRetry, nil
