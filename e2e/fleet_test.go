@@ -239,6 +239,11 @@ func TestPlacements(t *testing.T) {
 		other.target(t, "web", fleetNorth)
 		other.eventuallyEvent(t, "web", "InvalidTargetClusters", fleetNorth, "not for this workspace")
 		eventuallyIs(t, "it to be nowhere", other.upstream("web"), isRolledOutOn(0))
+		// Nobody holds an administrator of kcp back who places it himself: it is put right.
+		label := v1alpha1.PlacementLabel(fleetNorth)
+		other.kubectl(t, "label", "deployment", "web", label+"="+v1alpha1.PlacementLabelValue)
+		eventuallyIs(t, "the forged placement to be taken back", other.upstream("web"), func(d *appsv1.Deployment) bool { return d.Labels[label] == "" })
+		eventuallyGone(t, "what the cluster made of it", other.copyOn(fleetNorth, "web"))
 		in.inProvider(t).kubectl(t, "patch", "cr", fleetNorth, "--type=merge", `--patch={"spec":{"allowedWorkspaces":null}}`)
 		eventuallyIs(t, "it to be where it names", other.upstream("web"), isRolledOutOn(1))
 	})
@@ -251,6 +256,15 @@ func TestPlacements(t *testing.T) {
 		if _, err := in.inProvider(t).try(t.Context(), "patch", "cr", fleetNorth, "--type=merge", `--patch={"spec":{"transform":{"namespaceMode":"Own"}}}`); err == nil || !strings.Contains(err.Error(), "spec.transform.namespaceMode") {
 			t.Errorf("a mode that does not exist: %v, want an error that names spec.transform.namespaceMode", err)
 		}
+		// The level of a namespace is the operator's to say, and holds against overrides, which come last.
+		in.inProvider(t).kubectl(t, "patch", "cr", fleetNorth, "--type=merge", `--patch={"spec":{"transform":{"labels":{"pod-security.kubernetes.io/enforce":"baseline"}}}}`)
+		u.onCluster(fleetNorth).eventually(t, "namespace/"+u.namespace, "{.metadata.labels.pod-security\\.kubernetes\\.io/enforce}", "baseline")
+		u.apply(t, some(deployment("escape", on(fleetNorth), withOverride(fleetNorth,
+			`[{"op":"add","path":"/spec/template/spec/volumes","value":[{"name":"host","hostPath":{"path":"/"}}]}]`))))
+		eventuallyIs(t, "the cluster to refuse the node's files", u.upstream("escape"), func(d *appsv1.Deployment) bool {
+			failure := condition(d, "ReplicaFailure")
+			return failure.Status == "True" && hasWords(failure.Message, []string{fleetNorth, "hostPath", "baseline"})
+		})
 		in.inProvider(t).kubectl(t, "patch", "cr", fleetNorth, "--type=merge", `--patch={"spec":{"transform":null}}`)
 		u.onCluster(fleetNorth).eventually(t, "deployment/web", "{.metadata.labels.region}", "")
 	})
