@@ -123,7 +123,7 @@ func (p *KindProvider) Delete(ctx context.Context, name string) error {
 
 // Close removes what the clusters shared. They have to be deleted.
 func (p *KindProvider) Close(ctx context.Context) error {
-	_, err := p.run(ctx, "docker", "network", "rm", "--force", kindPrefix)
+	_, err := p.run(ctx, "docker", "network", "rm", kindPrefix)
 	return err
 }
 
