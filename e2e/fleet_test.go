@@ -249,27 +249,7 @@ func TestPlacements(t *testing.T) {
 		in.inProvider(t).kubectl(t, "patch", "cr", fleetNorth, "--type=merge", `--patch={"spec":{"allowedWorkspaces":null}}`)
 		eventuallyIs(t, "it to be where it names", other.upstream("web"), isRolledOutOn(1))
 	})
-	t.Run("the rule of a cluster is in its registration", func(t *testing.T) {
-		u := newTenant(t, in, "rule")
-		u.apply(t, some(deployment("web", on(fleetNorth))))
-		u.rollOut(t, "web", fleetNorth)
-		in.inProvider(t).kubectl(t, "patch", "cr", fleetNorth, "--type=merge", `--patch={"spec":{"transform":{"labels":{"region":"eu"}}}}`)
-		u.onCluster(fleetNorth).eventually(t, "deployment/web", "{.metadata.labels.region}", "eu")
-		if _, err := in.inProvider(t).try(t.Context(), "patch", "cr", fleetNorth, "--type=merge", `--patch={"spec":{"transform":{"namespaceMode":"Own"}}}`); err == nil || !strings.Contains(err.Error(), "spec.transform.namespaceMode") {
-			t.Errorf("a mode that does not exist: %v, want an error that names spec.transform.namespaceMode", err)
-		}
-		// The level of a namespace is the operator's to say, and holds against overrides, which come last.
-		in.inProvider(t).kubectl(t, "patch", "cr", fleetNorth, "--type=merge", `--patch={"spec":{"transform":{"labels":{"pod-security.kubernetes.io/enforce":"baseline"}}}}`)
-		u.onCluster(fleetNorth).eventually(t, "namespace/"+u.namespace, "{.metadata.labels.pod-security\\.kubernetes\\.io/enforce}", "baseline")
-		u.apply(t, some(deployment("escape", on(fleetNorth), withOverride(fleetNorth,
-			`[{"op":"add","path":"/spec/template/spec/volumes","value":[{"name":"host","hostPath":{"path":"/"}}]}]`))))
-		eventuallyIs(t, "the cluster to refuse the node's files", u.upstream("escape"), func(d *appsv1.Deployment) bool {
-			failure := condition(d, "ReplicaFailure")
-			return failure.Status == "True" && hasWords(failure.Message, []string{fleetNorth, "hostPath", "baseline"})
-		})
-		in.inProvider(t).kubectl(t, "patch", "cr", fleetNorth, "--type=merge", `--patch={"spec":{"transform":null}}`)
-		u.onCluster(fleetNorth).eventually(t, "deployment/web", "{.metadata.labels.region}", "")
-	})
+	t.Run("the rule of a cluster is in its registration", func(t *testing.T) { hasItsRule(t, in) })
 	t.Run("a drain without a dip", func(t *testing.T) { drainsWithoutADip(t, in) })
 	t.Run("what a person sees", func(t *testing.T) { showsWhatRunsWhere(t, in) })
 	t.Run("a cluster that is removed is drained first", func(t *testing.T) {
@@ -375,4 +355,27 @@ func drainsWithoutADip(t *testing.T, in *installation) {
 	u.kubectl(t, "scale", "deployment", "divided", "--replicas=12")
 	u.rollOut(t, "divided", fleetEast, fleetWest)
 	u.eventuallyShares(t, "divided", fleetEast+"=6 "+fleetWest+"=6")
+}
+
+// hasItsRule changes the rule of a cluster.
+func hasItsRule(t *testing.T, in *installation) {
+	u := newTenant(t, in, "rule")
+	u.apply(t, some(deployment("web", on(fleetNorth))))
+	u.rollOut(t, "web", fleetNorth)
+	in.inProvider(t).kubectl(t, "patch", "cr", fleetNorth, "--type=merge", `--patch={"spec":{"transform":{"labels":{"region":"eu"}}}}`)
+	u.onCluster(fleetNorth).eventually(t, "deployment/web", "{.metadata.labels.region}", "eu")
+	if _, err := in.inProvider(t).try(t.Context(), "patch", "cr", fleetNorth, "--type=merge", `--patch={"spec":{"transform":{"namespaceMode":"Own"}}}`); err == nil || !strings.Contains(err.Error(), "spec.transform.namespaceMode") {
+		t.Errorf("a mode that does not exist: %v, want an error that names spec.transform.namespaceMode", err)
+	}
+	// The level of a namespace is the operator's to say, and holds against overrides, which come last.
+	in.inProvider(t).kubectl(t, "patch", "cr", fleetNorth, "--type=merge", `--patch={"spec":{"transform":{"labels":{"pod-security.kubernetes.io/enforce":"baseline"}}}}`)
+	u.onCluster(fleetNorth).eventually(t, "namespace/"+u.namespace, "{.metadata.labels.pod-security\\.kubernetes\\.io/enforce}", "baseline")
+	u.apply(t, some(deployment("escape", on(fleetNorth), withOverride(fleetNorth,
+		`[{"op":"add","path":"/spec/template/spec/volumes","value":[{"name":"host","hostPath":{"path":"/"}}]}]`))))
+	eventuallyIs(t, "the cluster to refuse the node's files", u.upstream("escape"), func(d *appsv1.Deployment) bool {
+		failure := condition(d, "ReplicaFailure")
+		return failure.Status == "True" && hasWords(failure.Message, []string{fleetNorth, "hostPath", "baseline"})
+	})
+	in.inProvider(t).kubectl(t, "patch", "cr", fleetNorth, "--type=merge", `--patch={"spec":{"transform":null}}`)
+	u.onCluster(fleetNorth).eventually(t, "deployment/web", "{.metadata.labels.region}", "")
 }
