@@ -2,9 +2,11 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/yaml"
 
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
@@ -112,6 +114,7 @@ spec:
     labels: {site: east}
     annotations: {example.com/Owner: Jane Doe}
 `,
+		defaults: "spec: {deniedNamespaces: ['kube-*', '*-system', openshift, 'openshift-*', cert-manager]}",
 		accepted: map[string]string{
 			"without a spec":             "spec: null",
 			"with an empty transform":    "spec: {transform: null}",
@@ -120,6 +123,9 @@ spec:
 			"with the longest name":      "metadata: {name: " + strings.Repeat("a", 63) + "}",
 			"with one letter":            "metadata: {name: a}",
 			"for everybody":              "spec: {allowedWorkspaces: []}",
+			"with all namespaces":        "spec: {deniedNamespaces: []}",
+			"with no namespace at all":   "spec: {deniedNamespaces: ['*']}",
+			"with null for the default":  "spec: {deniedNamespaces: null}",
 			"for the root":               "spec: {allowedWorkspaces: [root]}",
 			"for who is below the root":  "spec: {allowedWorkspaces: ['root:*']}",
 			"with a taint without value": "spec: {taints: [{key: a, value: '', effect: NoExecute}]}",
@@ -139,6 +145,9 @@ spec:
 			"for a path with slashes":         {"spec: {allowedWorkspaces: [root/team-a]}", "spec.allowedWorkspaces[0]", "expected the path of a workspace, for instance root:team-a"},
 			"for a star in the middle":        {"spec: {allowedWorkspaces: ['root:*:a']}", "spec.allowedWorkspaces[0]", "expected the path of a workspace"},
 			"for the start of names":          {"spec: {allowedWorkspaces: ['root:team-*']}", "spec.allowedWorkspaces[0]", "expected the path of a workspace"},
+			"with an upper-case namespace":    {"spec: {deniedNamespaces: [Kube-*]}", "spec.deniedNamespaces[0]", "expected the name of a namespace, in which * stands for any characters"},
+			"with an empty namespace":         {"spec: {deniedNamespaces: ['']}", "spec.deniedNamespaces[0]", "at least 1 chars long"},
+			"with a namespace twice":          {"spec: {deniedNamespaces: [a, a]}", "spec.deniedNamespaces[1]", "Duplicate value"},
 			"for a workspace twice":           {"spec: {allowedWorkspaces: [root, root]}", "spec.allowedWorkspaces[1]", "Duplicate value"},
 		},
 		changes: map[string]string{
@@ -300,5 +309,18 @@ func TestClustersAreCalledAsKeysCanBe(t *testing.T) {
 		if err := v1alpha1.ValidateClusterName(name); (err == nil) != (len(errs) == 0) {
 			t.Errorf("%q: the API says %v, tmc says %v", name, errs, err)
 		}
+	}
+}
+
+func TestARegistrationThatSaysNothingDeniesTheClustersOwnNamespaces(t *testing.T) {
+	const resource = "clusterregistrations"
+	object := patched(t, servedSpecs()[resource].manifest, "spec: null")
+	delete(object, "spec")
+	if _, errs := serverOf(t, resource).create(object); len(errs) > 0 {
+		t.Fatal(errs)
+	}
+	denied, _, err := unstructured.NestedStringSlice(object, "spec", "deniedNamespaces")
+	if err != nil || !slices.Contains(denied, "kube-*") {
+		t.Errorf("denies %q (%v), want the default", denied, err)
 	}
 }

@@ -60,6 +60,9 @@ type ClusterRegistration struct {
 	metav1.TypeMeta   `json:",inline"`
 	metav1.ObjectMeta `json:"metadata,omitempty"`
 
+	// Spec is there, with its defaults, also where nobody has written one.
+	//
+	// +kubebuilder:default={}
 	Spec   ClusterRegistrationSpec   `json:"spec,omitempty"`
 	Status ClusterRegistrationStatus `json:"status,omitempty"`
 }
