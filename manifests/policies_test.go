@@ -210,10 +210,12 @@ func (j judge) judge(t *testing.T, r request) string {
 	return ""
 }
 
-// By these, kcp says in which workspace a ServiceAccount is: v0.28 by the old one, later ones by the new one.
+// By these, kcp says in which workspace a ServiceAccount is: v0.28 by the old one, later ones by the new one and by its
+// scope.
 const (
 	oldWhose = "authentication.kubernetes.io/cluster-name"
 	whose    = "authentication.kcp.io/cluster-name"
+	scopes   = "authentication.kcp.io/scopes"
 )
 
 // serviceAccount returns a ServiceAccount as kcp describes it, in whatever workspace it makes a request.
@@ -221,7 +223,7 @@ func serviceAccount(workspace logicalcluster.Name, namespace, name string) *user
 	return &user.DefaultInfo{
 		Name:   "system:serviceaccount:" + namespace + ":" + name,
 		Groups: []string{"system:serviceaccounts", "system:serviceaccounts:" + namespace, "system:authenticated"},
-		Extra:  map[string][]string{whose: {workspace.String()}},
+		Extra:  map[string][]string{whose: {workspace.String()}, scopes: {"cluster:" + workspace.String()}},
 	}
 }
 
@@ -457,7 +459,7 @@ var ownKeys = map[string]struct{ patch, key string }{
 // impersonated is a syncer that a consumer says he is, as kcp marks him.
 func impersonated(workspace logicalcluster.Name, namespace, name string) user.Info {
 	account := serviceAccount(workspace, namespace, name)
-	account.Extra["authentication.kcp.io/scopes"] = []string{"cluster:consumer"}
+	account.Extra[scopes] = append(account.Extra[scopes], "cluster:consumer")
 	return account
 }
 
@@ -470,6 +472,10 @@ func TestAConsumerMayNotWriteWhatIsTMCs(t *testing.T) {
 		impersonated(provider, "default", "tmc-controller"),
 		impersonated(provider, "tmc-syncers", "east"),
 		inOldKCP(serviceAccount("consumer", "default", "tmc-controller")),
+		&user.DefaultInfo{
+			Name: "system:serviceaccount:tmc-syncers:east", Groups: []string{"system:authenticated"},
+			Extra: map[string][]string{oldWhose: {provider.String()}, scopes: {"cluster:consumer"}},
+		},
 		&user.DefaultInfo{Name: "system:apiserver", Groups: []string{"system:authenticated"}},
 	}
 	tmc := []user.Info{
