@@ -16,6 +16,7 @@ import (
 
 	"github.com/kcp-tmc/tmc/pkg/aggregator"
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
+	"github.com/kcp-tmc/tmc/pkg/credential"
 	"github.com/kcp-tmc/tmc/pkg/dependency"
 	"github.com/kcp-tmc/tmc/pkg/inventory"
 	"github.com/kcp-tmc/tmc/pkg/kcp"
@@ -47,6 +48,7 @@ func newHub(config hubConfig) (*hub, error) {
 		Indexers:          inventory.Indexers(),
 		Transform:         strip,
 		FieldManager:      v1alpha1.ControllerFieldManager,
+		OneAtATime:        credential.IsServiceAccount(config.kcp),
 	})
 	if err != nil {
 		return nil, err

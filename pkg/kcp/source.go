@@ -64,6 +64,12 @@ func newShardSource(options Options, url string, handle Handler) (*source, error
 	if err != nil {
 		return nil, fmt.Errorf("client for the virtual workspace %s: %w", url, err)
 	}
+	single := client
+	if options.OneAtATime {
+		if single, err = kcpdynamic.NewForConfig(oneAtATime(config)); err != nil {
+			return nil, fmt.Errorf("client for the virtual workspace %s: %w", url, err)
+		}
+	}
 	everywhere := rest.CopyConfig(config)
 	everywhere.Host = url + logicalcluster.Wildcard.RequestPath()
 	return &source{
@@ -71,7 +77,7 @@ func newShardSource(options Options, url string, handle Handler) (*source, error
 		discover:  func(ctx context.Context) ([]Resource, error) { return discover(ctx, everywhere) },
 		notServed: "kcp is still setting up the virtual workspace; will try again",
 		all:       client.Cluster(logicalcluster.Wildcard),
-		in:        func(name logicalcluster.Name) dynamic.Interface { return client.Cluster(name.Path()) },
+		in:        func(name logicalcluster.Name) dynamic.Interface { return single.Cluster(name.Path()) },
 		watching:  map[schema.GroupVersionResource]*watching{},
 	}, nil
 }

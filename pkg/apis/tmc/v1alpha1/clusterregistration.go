@@ -120,7 +120,7 @@ type ClusterRegistrationSpec struct {
 	// +kubebuilder:validation:items:MinLength=1
 	// +kubebuilder:validation:items:MaxLength=63
 	// +kubebuilder:validation:items:XValidation:rule="self.matches('^[-a-z0-9*]+$')",message="expected the name of a namespace, in which * stands for any characters, for instance kube-*"
-	DeniedNamespaces []string `json:"deniedNamespaces"`
+	DeniedNamespaces []string `json:"deniedNamespaces,omitempty"`
 	// Transform is how copies are adapted to the cluster.
 	Transform *TransformRule `json:"transform,omitempty"`
 }
