@@ -358,9 +358,28 @@ func listWatch(client dynamic.ResourceInterface, selector string) *cache.ListWat
 		},
 		WatchFuncWithContext: func(ctx context.Context, options metav1.ListOptions) (watch.Interface, error) {
 			options.LabelSelector = selector
-			return client.Watch(ctx, options)
+			watching, err := client.Watch(ctx, options)
+			if err != nil || options.SendInitialEvents == nil || !*options.SendInitialEvents {
+				return watching, err
+			}
+			return unlessDeaf(watching, longestSilence), nil
 		},
 	}
+}
+
+// longestSilence is how long a watch that begins with what there is may take to begin.
+// At the least it says that there is nothing.
+const longestSilence = 20 * time.Second
+
+// unlessDeaf ends a watch that has no event for so long, for the informer to begin
+// another one. On kcp v0.32 a watch that is opened while the virtual workspace is just
+// coming up can stay open for minutes, and hear nothing.
+func unlessDeaf(watching watch.Interface, silence time.Duration) watch.Interface {
+	impatient := time.AfterFunc(silence, watching.Stop)
+	return watch.Filter(watching, func(event watch.Event) (watch.Event, bool) {
+		impatient.Stop()
+		return event, true
+	})
 }
 
 // eventHandler hands informer events on with their key.
