@@ -29,19 +29,6 @@ func TestProgramsServeHealthAndMetrics(t *testing.T) {
 	}
 }
 
-// TestProgramsEndWhenAsked ends one of each. That it is within 5 s and with exit code 0 is what stop looks at, for
-// every program of every test.
-func TestProgramsEndWhenAsked(t *testing.T) {
-	t.Parallel()
-	in := newInstallation(t, "end", "end-east")
-	check(t, in.start(t.Context()))
-	for _, p := range in.programs() {
-		start := time.Now()
-		check(t, p.stop(t.Context()))
-		t.Logf("%s ended %s after SIGTERM", p.config.Name, time.Since(start).Round(time.Millisecond))
-	}
-}
-
 // TestOneControllerOfTwoWorks kills the one that leads.
 func TestOneControllerOfTwoWorks(t *testing.T) {
 	t.Parallel()
