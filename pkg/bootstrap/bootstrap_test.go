@@ -288,12 +288,12 @@ func sourceOf(pod corev1.PodSpec, name string) string {
 }
 
 func TestItsSecretAndItsLeaseAreItsOwn(t *testing.T) {
-	objects := objectsOf(t, joining())
+	objects := objectsOf(t, joining(func(o *Options) { o.Kinds = parsed("deployments.apps") }))
 	rules, secret := the[*rbacv1.Role](t, objects).Rules, the[*corev1.Secret](t, objects)
 	if !allows(rules, "patch", secrets, secret.Name) {
 		t.Errorf("it may not keep its token in Secret %s", secret.Name)
 	}
-	for _, rule := range the[*rbacv1.ClusterRole](t, objectsOf(t, joining(func(o *Options) { o.Kinds = parsed("deployments.apps") }))).Rules {
+	for _, rule := range the[*rbacv1.ClusterRole](t, objects).Rules {
 		for _, g := range grantsOf(rule) {
 			if g.resource == secrets || g.resource == leases && g.verb != "list" {
 				t.Errorf("on the whole cluster it may %s %s", g.verb, g.resource)

@@ -146,7 +146,7 @@ func ownAccess(o Options) []runtime.Object {
 		&rbacv1.Role{
 			TypeMeta:   typeOf(rbacv1.SchemeGroupVersion, "Role"),
 			ObjectMeta: metadata(o, Name),
-			Rules:      ownRules(),
+			Rules:      ownRules(o.Kinds),
 		},
 		&rbacv1.RoleBinding{
 			TypeMeta:   typeOf(rbacv1.SchemeGroupVersion, "RoleBinding"),

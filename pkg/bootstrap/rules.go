@@ -108,15 +108,20 @@ func rule(group string, resources []string, verbs ...string) rbacv1.PolicyRule {
 	return rbacv1.PolicyRule{APIGroups: []string{group}, Resources: resources, Verbs: verbs}
 }
 
-// ownRules are what a syncer may do in its own namespace.
-func ownRules() []rbacv1.PolicyRule {
+// ownRules are what a syncer may do in its own namespace, besides what Rules lets it do
+// everywhere.
+func ownRules(kinds []schema.GroupResource) []rbacv1.PolicyRule {
 	// The leader renews the Lease, the others look at it.
 	elect := rule(leases.Group, []string{leases.Resource}, "get", "update")
 	elect.ResourceNames = []string{Name}
 	// The first one makes it: what does not exist yet has no name that a rule could ask for.
 	makeLease := rule(leases.Group, []string{leases.Resource}, "create")
+	rules := []rbacv1.PolicyRule{elect, makeLease}
+	if slices.Contains(kinds, secrets) {
+		return rules // it may read and write every Secret
+	}
 	// A renewed token goes into the Secret.
 	keep := rule(secrets.Group, []string{secrets.Resource}, "get", "patch")
 	keep.ResourceNames = []string{SecretName}
-	return []rbacv1.PolicyRule{elect, makeLease, keep}
+	return append(rules, keep)
 }
