@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	rbacv1 "k8s.io/api/rbac/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/kcp-tmc/tmc/pkg/bootstrap"
@@ -40,22 +41,20 @@ func TestNoRuleOfASyncersRolesIsForNothing(t *testing.T) {
 		t.Errorf("with all its roles: %s", refused)
 	}
 
-	for i := range r.cluster.Rules {
-		without := r.cluster.DeepCopy()
-		without.Rules = slices.Delete(without.Rules, i, i+1)
-		r.missed(t, u, syncer, r.cluster.Rules[i], func(ctx context.Context) error {
-			_, err := r.on.client.RbacV1().ClusterRoles().Update(ctx, without, metav1.UpdateOptions{})
-			return err
-		})
+	for i, rule := range r.cluster.Rules {
+		without := r
+		without.cluster = r.cluster.DeepCopy()
+		without.cluster.Rules = slices.Delete(without.cluster.Rules, i, i+1)
+		without.isMissed(t, u, syncer, rule)
 	}
-	for i := range r.own.Rules {
-		without := r.own.DeepCopy()
-		without.Rules = slices.Delete(without.Rules, i, i+1)
-		r.missed(t, u, syncer, r.own.Rules[i], func(ctx context.Context) error {
-			_, err := r.on.client.RbacV1().Roles(r.namespace).Update(ctx, without, metav1.UpdateOptions{})
-			return err
-		})
+	for i, rule := range r.own.Rules {
+		without := r
+		without.own = r.own.DeepCopy()
+		without.own.Rules = slices.Delete(without.own.Rules, i, i+1)
+		without.isMissed(t, u, syncer, rule)
 	}
+	r.startWith(t, syncer)
+	check(t, syncer.waitReady(t.Context()))
 	u.comeAndGo(t) // with all of it back, as before
 }
 
@@ -69,39 +68,45 @@ func rolesOf(t *testing.T, on *cluster, namespace string) roles {
 	return roles{on: on, namespace: namespace, cluster: clusterRole, own: own}
 }
 
-// missed takes a rule away, starts the syncer anew, has something come and go, and waits until the cluster has refused
-// something that the rule allows. Then it puts the rule back.
-func (r roles) missed(t *testing.T, u *tenant, syncer *program, rule rbacv1.PolicyRule, takeAway func(context.Context) error) {
+// startWith starts the syncer anew, with these roles.
+func (r roles) startWith(t *testing.T, syncer *program) {
+	t.Helper()
+	// One that may not have its lease may have ended by itself.
+	if !syncer.process.Exited() {
+		check(t, syncer.stop(t.Context()))
+	}
+	_, err := r.on.client.RbacV1().ClusterRoles().Update(t.Context(), r.cluster, metav1.UpdateOptions{})
+	check(t, err)
+	_, err = r.on.client.RbacV1().Roles(r.namespace).Update(t.Context(), r.own, metav1.UpdateOptions{})
+	check(t, err)
+	// Each of them makes its lease.
+	err = r.on.client.CoordinationV1().Leases(r.namespace).Delete(t.Context(), bootstrap.Name, metav1.DeleteOptions{})
+	if !apierrors.IsNotFound(err) {
+		check(t, err)
+	}
+	check(t, syncer.start())
+}
+
+// isMissed starts the syncer without the rule, has something come and go, and waits until the cluster has refused
+// something that the rule allows.
+func (r roles) isMissed(t *testing.T, u *tenant, syncer *program, rule rbacv1.PolicyRule) {
 	t.Helper()
 	t.Run(describeRule(rule), func(t *testing.T) {
-		check(t, syncer.stop(t.Context()))
-		check(t, takeAway(t.Context()))
-		if slices.Contains(rule.Verbs, "create") && slices.Contains(rule.Resources, "leases") {
-			check(t, r.on.client.CoordinationV1().Leases(r.namespace).Delete(t.Context(), bootstrap.Name, metav1.DeleteOptions{}))
-		}
 		trail := auditFromNow(t)
-		check(t, syncer.start())
-		u.inKCP().apply(t, workloadOfRights)
+		r.startWith(t, syncer)
+		// A namespace of its own: that of the rule before may never go.
+		kcp := u.inKCP().in(unique(u.namespace))
+		kcp.kubectl(t, "create", "namespace", kcp.namespace)
+		kcp.apply(t, workloadOfRights)
 		isOf := func(a request) bool { return allows(rule, a) }
 		eventually(t, "it to be missed, or not to be", soon, func(ctx context.Context) (bool, string, error) {
-			ready, err := u.inKCP().get(ctx, "deployment/web", "{.status.readyReplicas}")
+			ready, err := kcp.get(ctx, "deployment/web", "{.status.readyReplicas}")
 			return ready == "1" || len(trail.refusals(t, isOf)) > 0, "", err
 		})
-		u.inKCP().kubectl(t, "delete", "deployment,configmap", "--selector=rights", "--wait=false")
+		kcp.kubectl(t, "delete", "deployment,configmap", "--selector=rights", "--wait=false")
 		eventually(t, "the cluster to refuse what the rule is for", soon, func(context.Context) (bool, string, error) {
 			return len(trail.refusals(t, isOf)) > 0, fmt.Sprintf("refused: %s", trail.refusals(t, func(request) bool { return true })), nil
 		})
-
-		_, err := r.on.client.RbacV1().ClusterRoles().Update(t.Context(), r.cluster.DeepCopy(), metav1.UpdateOptions{})
-		check(t, err)
-		_, err = r.on.client.RbacV1().Roles(r.namespace).Update(t.Context(), r.own.DeepCopy(), metav1.UpdateOptions{})
-		check(t, err)
-		// One that could not get its lease may have ended by itself, with or without an error.
-		if !syncer.process.Exited() {
-			check(t, syncer.stop(t.Context()))
-		}
-		check(t, syncer.startReady(t.Context()))
-		u.eventuallyNothingLeft(t)
 	})
 }
 
