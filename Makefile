@@ -41,11 +41,11 @@ test-unit: ## Run the unit tests, with the race detector
 	go test -race $$(go list ./... | grep -v /e2e$$)
 
 .PHONY: e2e
-e2e: tools ## Run the e2e tests: real programs, real kcp, three real clusters (about 15 min)
+e2e: tools ## Run the e2e tests: real programs, real kcp, three real clusters (about 20 min)
 	mkdir -p bin/race
 	go build -race -ldflags "$(LDFLAGS)" -o bin/race/ $(PROGRAMS)
 	TMC_E2E=1 go test -race -v -count=1 -timeout 10m -skip '^TestARealKindStack$$' ./e2e/framework
-	TMC_BIN_DIR=$(CURDIR)/bin/race go test -race -v -count=1 -timeout 30m ./e2e
+	TMC_BIN_DIR=$(CURDIR)/bin/race go test -race -v -count=1 -timeout 50m ./e2e
 
 .PHONY: e2e-kind
 e2e-kind: tools $(if $(KIND_BIN),,$(KIND)) ## Run e2e tests on two kind clusters (needs Docker; KIND_BIN, KIND_NODE_IMAGE, BASE; about 10 min)
