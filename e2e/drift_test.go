@@ -38,19 +38,23 @@ func TestDriftIsRepaired(t *testing.T) {
 			drifted, err := copies.Patch(t.Context(), "web", types.StrategicMergePatchType, []byte(patch), metav1.PatchOptions{FieldManager: "somebody"})
 			check(t, err)
 			u.checkRepaired(t, east, want, drifted.UID)
-			// Pods that are too many by then take no part in a rollout: kubectl does not wait for their end.
-			eventuallyIs(t, "east to have as many pods as before", u.copyOn(east, "web"), isRolledOut)
-			u.rollOut(t, "web", east, west)
+			u.eventuallyRests(t)
 		})
 	}
 	t.Run("a copy that was deleted", func(t *testing.T) {
 		want := get(t, u.copyOn(east, "web"))
 		check(t, copies.Delete(t.Context(), "web", metav1.DeleteOptions{}))
 		u.checkRepaired(t, east, want, "")
-		// In kcp nothing is new: until east has reported the dip, kubectl waits for nothing.
-		eventuallyIs(t, "east to run the new copy's pods", u.copyOn(east, "web"), isRolledOut)
-		u.rollOut(t, "web", east, west)
+		u.eventuallyRests(t)
 	})
+}
+
+// eventuallyRests waits until both sides are through with a repair. kubectl has no part in it: in kcp nothing is new, and
+// pods that are too many for a moment are none that a rollout waits for.
+func (u *tenant) eventuallyRests(t *testing.T) {
+	t.Helper()
+	eventuallyIs(t, "east to run as many pods as before", u.copyOn(east, "web"), isRolledOut)
+	eventuallyIs(t, "kcp to say so", u.upstream("web"), isRolledOutOn(2))
 }
 
 // checkRepaired waits until the copy is as it was: the very same object or, without a UID, another one.

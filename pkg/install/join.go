@@ -175,6 +175,10 @@ func (j *joining) look(ctx context.Context) error {
 		return err
 	}
 	if j.options.Isolated {
+		if len(j.kinds) < len(served) {
+			// What is placed there and not claimed, nobody would let go of again.
+			return errors.New("an isolated cluster takes all kinds that the APIExport serves: join without kinds, or without --isolated; of Secrets it sees those that what is placed on it uses")
+		}
 		return j.checkVersion(j.options.ProviderWorkspace)
 	}
 	return j.checkNotIsolated(ctx)

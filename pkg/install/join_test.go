@@ -209,7 +209,7 @@ func TestADryRunTellsAndWritesNothing(t *testing.T) {
 func TestJoinIsolated(t *testing.T) {
 	fake, config := initialized(t, "")
 	mustJoin(t, fake, joinOptions(config, isolate, func(o *JoinOptions) { o.Cluster = "west" }))
-	joined, writes := mustJoin(t, fake, joinOptions(config, isolate, func(o *JoinOptions) { o.Kinds = []string{"deployments", "secrets"} }))
+	joined, writes := mustJoin(t, fake, joinOptions(config, isolate))
 	if joined.Export != "cluster-east" || !slices.Contains(writes, "create root:tmc apiexports/cluster-east") {
 		t.Errorf("got the export %s, and wrote %v", joined.Export, writes)
 	}
@@ -222,8 +222,12 @@ func TestJoinIsolated(t *testing.T) {
 	}
 	export := fake.stored("root:tmc", "apiexports", "cluster-east")
 	spec := export["spec"].(map[string]any)
-	if diff := cmp.Diff(map[string]any{"permissionClaims": want}, spec); diff != "" {
-		t.Errorf("the export (-want +got)\n%s", diff)
+	claims, _ := spec["permissionClaims"].([]any)
+	if len(spec) != 1 || len(claims) != 1+len(joined.Kinds) {
+		t.Errorf("it has %d fields, and claims %d kinds, want namespaces and the %d that come to it", len(spec), len(claims), len(joined.Kinds))
+	}
+	if diff := cmp.Diff(want, claimsOn(claims, "namespaces", "deployments", "secrets")); diff != "" {
+		t.Errorf("what the export claims (-want +got)\n%s", diff)
 	}
 	if rules := rulesOf(fake.stored("root:tmc", "clusterroles", "tmc-syncer-east")); !slices.Contains(rules, "get,list,watch,patch apiexports/content.apis.kcp.io [cluster-east]") ||
 		strings.Contains(strings.Join(rules, ""), "[tmc.kcp.io]") {
@@ -235,6 +239,14 @@ func TestJoinIsolated(t *testing.T) {
 	if diff := cmp.Diff([]string{"tmc.kcp.io", "cluster-west", "cluster-east"}, tenantExports(fake)); diff != "" {
 		t.Errorf("what tenants have bound (-want +got)\n%s", diff)
 	}
+}
+
+// claimsOn returns those of the claims that are on the resources.
+func claimsOn(claims []any, resources ...string) []any {
+	return slices.DeleteFunc(claims, func(claim any) bool {
+		resource, _ := claim.(map[string]any)["resource"].(string)
+		return !slices.Contains(resources, resource)
+	})
 }
 
 // tenantExports returns what workspaces of the tenants' type have bound.
@@ -310,6 +322,10 @@ func TestJoinFails(t *testing.T) {
 				}
 			},
 			message: []string{"cluster east is isolated", "--isolated", "kubectl tmc unjoin east"},
+		},
+		"isolated with some kinds": {
+			change:  func(_ *fakeKCP, o *JoinOptions) { o.Isolated, o.Kinds = true, []string{"deployments"} },
+			message: []string{"all kinds", "--isolated"},
 		},
 		"isolated on an old kcp": {
 			change:  func(f *fakeKCP, o *JoinOptions) { o.Isolated, f.gitVersion = true, "v1.33.3+kcp-v0.28.1" },
