@@ -187,14 +187,13 @@ func (o *options) heartbeatConfig(config syncer.Config, a *agent) heartbeat.Conf
 		Labels:            o.clusterLabels,
 		OnRule:            a.rules.setRegistered,
 		OnDenied:          a.syncer.SetDenied,
-		Reports:           o.reports(),
+		Reports:           reports(config.Synced),
 	}
 }
 
-// reports tells of which resources the registration says that the cluster serves them, nil
-// for the usual ones.
-func (o *options) reports() func(group, resource string) bool {
-	synced := o.isSynced()
+// reports tells of which resources the registration says that the cluster serves them:
+// those that are synced, and nil, for the usual ones, where that is all.
+func reports(synced func(schema.GroupResource) bool) func(group, resource string) bool {
 	if synced == nil {
 		return nil
 	}

@@ -39,6 +39,21 @@ func (s *server) apply(ctx context.Context, workspace string, desired *unstructu
 
 // applyOnce gathers the live object, decides and writes.
 func (s *server) applyOnce(ctx context.Context, client dynamic.ResourceInterface, desired *unstructured.Unstructured, merge merger) (Action, error) {
+	return s.createOr(ctx, client, desired, func(live *unstructured.Unstructured) (Action, error) {
+		next := merge(live, desired)
+		if reflect.DeepEqual(next.Object, live.Object) {
+			return Unchanged, nil
+		}
+		return Updated, s.write(func() error {
+			_, err := client.Update(ctx, next, metav1.UpdateOptions{FieldManager: fieldManager})
+			return err
+		})
+	})
+}
+
+// createOr makes the object if there is none of its name, and otherwise has change do
+// what is to be done about the one that there is.
+func (s *server) createOr(ctx context.Context, client dynamic.ResourceInterface, desired *unstructured.Unstructured, change func(live *unstructured.Unstructured) (Action, error)) (Action, error) {
 	live, err := client.Get(ctx, desired.GetName(), metav1.GetOptions{})
 	if isMissing(err) {
 		return Created, s.write(func() error {
@@ -52,14 +67,7 @@ func (s *server) applyOnce(ctx context.Context, client dynamic.ResourceInterface
 	if err := checkStays(live); err != nil {
 		return "", err
 	}
-	next := merge(live, desired)
-	if reflect.DeepEqual(next.Object, live.Object) {
-		return Unchanged, nil
-	}
-	return Updated, s.write(func() error {
-		_, err := client.Update(ctx, next, metav1.UpdateOptions{FieldManager: fieldManager})
-		return err
-	})
+	return change(live)
 }
 
 // write makes a request that writes, unless nothing is to be written.

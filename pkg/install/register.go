@@ -48,30 +48,19 @@ func (j *joining) register(ctx context.Context) error {
 // registerOnce is applyOnce with a patch of what differs: syncer and hub write the
 // registration all the time.
 func (j *joining) registerOnce(ctx context.Context, client dynamic.ResourceInterface, desired *unstructured.Unstructured) (Action, error) {
-	live, err := client.Get(ctx, desired.GetName(), metav1.GetOptions{})
-	if isMissing(err) {
-		return Created, j.write(func() error {
-			_, err := client.Create(ctx, desired, metav1.CreateOptions{FieldManager: fieldManager})
+	return j.createOr(ctx, client, desired, func(live *unstructured.Unstructured) (Action, error) {
+		patch := registrationPatch(live, j.options)
+		if len(patch) == 0 {
+			return Unchanged, nil
+		}
+		data, err := json.Marshal(patch)
+		if err != nil {
+			return "", err
+		}
+		return Updated, j.write(func() error {
+			_, err := client.Patch(ctx, live.GetName(), types.MergePatchType, data, metav1.PatchOptions{FieldManager: fieldManager})
 			return err
 		})
-	}
-	if err != nil {
-		return "", err
-	}
-	if err := checkStays(live); err != nil {
-		return "", err
-	}
-	patch := registrationPatch(live, j.options)
-	if len(patch) == 0 {
-		return Unchanged, nil
-	}
-	data, err := json.Marshal(patch)
-	if err != nil {
-		return "", err
-	}
-	return Updated, j.write(func() error {
-		_, err := client.Patch(ctx, live.GetName(), types.MergePatchType, data, metav1.PatchOptions{FieldManager: fieldManager})
-		return err
 	})
 }
 

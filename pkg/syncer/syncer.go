@@ -134,7 +134,7 @@ func New(config Config) (*Syncer, error) {
 // included.
 func (s *Syncer) SetRule(rule v1alpha1.TransformRule) {
 	s.rule.Store(&rule)
-	s.upstream.Each(func(key kcp.ObjectKey, _ *unstructured.Unstructured) { s.onUpstream(key, nil, nil) })
+	s.requeue()
 }
 
 // SetDenied has nothing come into the cluster's namespaces that match one of the patterns
@@ -143,6 +143,11 @@ func (s *Syncer) SetDenied(patterns []string) {
 	if slices.Equal(*s.denied.Swap(&patterns), patterns) {
 		return
 	}
+	s.requeue()
+}
+
+// requeue has everything looked at anew that is to be on the cluster.
+func (s *Syncer) requeue() {
 	s.upstream.Each(func(key kcp.ObjectKey, _ *unstructured.Unstructured) { s.onUpstream(key, nil, nil) })
 }
 
