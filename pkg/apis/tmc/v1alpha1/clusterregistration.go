@@ -51,6 +51,7 @@ const (
 // +kubebuilder:subresource:status
 // +kubebuilder:printcolumn:name=Location,type=string,JSONPath=`.spec.location`
 // +kubebuilder:printcolumn:name=Ready,type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
+// +kubebuilder:printcolumn:name=Isolation,type=string,JSONPath=`.spec.isolation`
 // +kubebuilder:printcolumn:name=Unschedulable,type=boolean,JSONPath=`.spec.unschedulable`
 // +kubebuilder:printcolumn:name=Version,type=string,JSONPath=`.status.kubernetesVersion`
 // +kubebuilder:printcolumn:name=Nodes,type=integer,JSONPath=`.status.nodes`
@@ -78,6 +79,8 @@ type ClusterRegistrationList struct {
 }
 
 // ClusterRegistrationSpec is what people say of a cluster.
+//
+// +kubebuilder:validation:XValidation:rule="has(self.isolation) && self.isolation == 'Group' ? has(self.isolationGroup) && size(self.isolationGroup) > 0 : !has(self.isolationGroup) || size(self.isolationGroup) == 0",fieldPath=".isolationGroup",message="expected the name of a group where isolation is Group, and none elsewhere"
 type ClusterRegistrationSpec struct {
 	// Location is where the cluster is: a region, a site. Placements select by it and
 	// spread over it.
@@ -123,6 +126,44 @@ type ClusterRegistrationSpec struct {
 	DeniedNamespaces []string `json:"deniedNamespaces,omitempty"`
 	// Transform is how copies are adapted to the cluster.
 	Transform *TransformRule `json:"transform,omitempty"`
+	// Isolation says what the cluster's syncer can see in kcp, and so which APIExport a
+	// workspace must have bound for its workloads to run here. `kubectl tmc join` writes
+	// it. Not given, it is Shared: a syncer that somebody runs by hand with a kubeconfig
+	// of his own reads what that kubeconfig may read.
+	Isolation Isolation `json:"isolation,omitempty"`
+	// IsolationGroup names the group of clusters that share one view, where isolation is
+	// Group.
+	//
+	// +kubebuilder:validation:MaxLength=50
+	// +kubebuilder:validation:XValidation:rule="self.matches('^([a-z0-9]([-a-z0-9]*[a-z0-9])?)?$')",message="expected a DNS label, for instance eu-prod"
+	IsolationGroup string `json:"isolationGroup,omitempty"`
+}
+
+// Isolation says what the syncer of a cluster can see in kcp.
+//
+// +kubebuilder:validation:Enum=Cluster;Group;Shared
+type Isolation string
+
+const (
+	// IsolationCluster: what is placed on the cluster, and nothing else.
+	IsolationCluster Isolation = "Cluster"
+	// IsolationGroup: what is placed on any cluster of its group.
+	IsolationGroup Isolation = "Group"
+	// IsolationShared: everything in the bound workspaces, Secrets included.
+	IsolationShared Isolation = "Shared"
+)
+
+// ExportFor returns the name of the APIExport through which the syncer of the named
+// cluster sees its objects.
+func (s ClusterRegistrationSpec) ExportFor(cluster string) string {
+	switch s.Isolation {
+	case IsolationCluster:
+		return ClusterExport(cluster)
+	case IsolationGroup:
+		return GroupExport(s.IsolationGroup)
+	default:
+		return APIExportName
+	}
 }
 
 // Taint is a taint of a cluster, as those of nodes.

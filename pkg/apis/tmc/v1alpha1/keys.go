@@ -30,12 +30,24 @@ const ClusterLabel = GroupName + "/cluster"
 // itself.
 const ClusterExportPrefix = "cluster-"
 
+// GroupExportPrefix starts the name of the APIExport that the clusters of an isolation
+// group share.
+const GroupExportPrefix = "group-"
+
+// IsolationGroupLabel is on the APIExport of an isolation group, with the group's name as
+// value. `kubectl tmc join --group` writes it; by it, `kubectl tmc bind` finds the
+// APIExports of groups.
+const IsolationGroupLabel = GroupName + "/isolation-group"
+
 // TenantWorkspaceType names the WorkspaceType in the provider workspace whose workspaces
 // have tmc and the APIExports of all isolated clusters bound, also those that come later.
 const TenantWorkspaceType = "tmc-tenant"
 
 // ClusterExport returns the name of the isolated cluster's own APIExport.
 func ClusterExport(cluster string) string { return ClusterExportPrefix + cluster }
+
+// GroupExport returns the name of the APIExport of an isolation group.
+func GroupExport(group string) string { return GroupExportPrefix + group }
 
 // Keys on the upstream object that name no cluster.
 const (
@@ -71,6 +83,10 @@ const (
 	PlacementLabelPrefix = "cluster." + GroupName + "/"
 	// PlacementLabelValue is the only value a placement label has.
 	PlacementLabelValue = "sync"
+	// GroupLabelPrefix starts the label, PlacementLabelValue again, of an object that is
+	// placed on a cluster of an isolation group. The scheduler writes it together with the
+	// placement labels; the group's view in kcp is selected by it.
+	GroupLabelPrefix = "group." + GroupName + "/"
 	// DeletionAnnotationPrefix starts the annotation, an RFC 3339 time, that
 	// tells a cluster's syncer to remove its copy. The scheduler writes it, and
 	// removes it together with the placement label once the syncer's finalizer
@@ -133,6 +149,9 @@ const ConditionSynced = "Synced"
 
 // PlacementLabel returns the label key that places an object on the cluster.
 func PlacementLabel(cluster string) string { return PlacementLabelPrefix + cluster }
+
+// GroupLabel returns the label key of what is placed on a cluster of the isolation group.
+func GroupLabel(group string) string { return GroupLabelPrefix + group }
 
 // DeletionAnnotation returns the annotation key that asks the cluster's syncer
 // to remove its copy.
