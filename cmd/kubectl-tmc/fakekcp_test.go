@@ -54,7 +54,7 @@ type fakeKCP struct {
 // the kubeconfig point at the consumer's workspace.
 func newFakeKCP(t *testing.T) *fakeKCP {
 	t.Helper()
-	fake := &fakeKCP{t: t, objects: map[string]*unstructured.Unstructured{}, onGet: func(string) {}}
+	fake := &fakeKCP{t: t, gitVersion: "v1.35.1+kcp-v0.31.2", objects: map[string]*unstructured.Unstructured{}, onGet: func(string) {}}
 	server := httptest.NewServer(fake)
 	t.Cleanup(server.Close)
 	fake.url = server.URL

@@ -16,7 +16,6 @@ import (
 
 	"github.com/kcp-tmc/tmc/pkg/aggregator"
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
-	"github.com/kcp-tmc/tmc/pkg/credential"
 	"github.com/kcp-tmc/tmc/pkg/dependency"
 	"github.com/kcp-tmc/tmc/pkg/inventory"
 	"github.com/kcp-tmc/tmc/pkg/kcp"
@@ -48,7 +47,6 @@ func newHub(config hubConfig) (*hub, error) {
 		Indexers:          inventory.Indexers(),
 		Transform:         strip,
 		FieldManager:      v1alpha1.ControllerFieldManager,
-		OneAtATime:        credential.IsServiceAccount(config.kcp),
 	})
 	if err != nil {
 		return nil, err
@@ -111,8 +109,11 @@ func (p placed) Release(ctx context.Context, key kcp.ObjectKey, cluster string) 
 }
 
 // run watches from the start, so that a standby takes over with warm caches, and
-// works while it leads.
+// works while it leads. It fails when kcp is too old.
 func (h *hub) run(ctx context.Context) error {
+	if err := kcp.WaitSupported(ctx, h.config.kcp, h.config.providerWorkspace); err != nil {
+		return err
+	}
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return h.upstream.Run(ctx) })
 	group.Go(func() error {

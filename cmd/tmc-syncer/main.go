@@ -17,6 +17,7 @@ import (
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
 	"github.com/kcp-tmc/tmc/pkg/credential"
 	"github.com/kcp-tmc/tmc/pkg/heartbeat"
+	"github.com/kcp-tmc/tmc/pkg/kcp"
 	"github.com/kcp-tmc/tmc/pkg/syncer"
 )
 
@@ -48,6 +49,8 @@ type agent struct {
 	// credentials are those for kcp.
 	credentials *credential.Keeper
 	rules       *rules
+	// waitSupported waits for kcp, and fails when it is too old.
+	waitSupported func(ctx context.Context) error
 	// lead runs the work while this replica is the one that works; nil where there is
 	// but one.
 	lead func(ctx context.Context, work func(context.Context) error) error
@@ -88,6 +91,9 @@ func (o *options) start(ctx context.Context) (run func(context.Context) error, r
 		return nil, nil, err
 	}
 	a.lead = o.leader(downstream)
+	a.waitSupported = func(ctx context.Context) error {
+		return kcp.WaitSupported(ctx, config.Upstream, config.ProviderWorkspace)
+	}
 	logger := klog.FromContext(ctx).WithValues("cluster", config.Cluster)
 	logger.Info("Starting tmc-syncer", "version", version.Get().GitVersion, "kcp", config.Upstream.Host, "downstream", config.Downstream.Host)
 	run = func(ctx context.Context) error { return a.run(klog.NewContext(ctx, logger)) }
@@ -133,9 +139,12 @@ func (a *agent) run(ctx context.Context) error {
 	return group.Wait()
 }
 
-// work claims the cluster and works as it until ctx ends. It fails when the name is
-// another cluster's.
+// work claims the cluster and works as it until ctx ends. It fails when kcp is too old,
+// and when the name is another cluster's.
 func (a *agent) work(ctx context.Context) error {
+	if err := a.waitSupported(ctx); err != nil {
+		return err
+	}
 	err := a.heartbeat.Claim(ctx)
 	if ctx.Err() != nil {
 		return nil //nolint:nilerr // who is stopped while waiting ends like any other

@@ -1,6 +1,7 @@
 package install
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -34,8 +35,8 @@ var (
 
 // Init installs the kcp side in the provider workspace of the options, which it makes
 // if only the last element of its path is missing, and waits until kcp has accepted it.
-// What is in order already is not written. It fails when the server is no kcp, the
-// parent workspace is missing, the caller may not do it, or the timeout is over.
+// What is in order already is not written. It fails when the server is no kcp or one
+// that is too old, the parent workspace is missing, the caller may not do it, or the timeout is over.
 func Init(ctx context.Context, options Options) error {
 	provider := logicalcluster.NewPath(options.ProviderWorkspace)
 	if !provider.IsValid() {
@@ -43,6 +44,11 @@ func Init(ctx context.Context, options Options) error {
 	}
 	s, err := newServer(options)
 	if err != nil {
+		return err
+	}
+	// The provider workspace may not be there yet, and its parent not be the caller's to use.
+	parent, _ := provider.Split()
+	if err := s.checkVersion(cmp.Or(parent, provider).String(), provider.String()); err != nil {
 		return err
 	}
 	if err := s.ensureWorkspace(ctx, provider); err != nil {

@@ -202,6 +202,10 @@ func TestInitFails(t *testing.T) {
 			change:  func(_ *fakeKCP, o *Options) { o.ProviderWorkspace = "root:org:tmc" },
 			message: []string{"root:org:tmc", "root:org", "make its parent first"}, is: apierrors.IsForbidden,
 		},
+		"on an old kcp": {
+			change:  func(f *fakeKCP, _ *Options) { f.gitVersion = "v1.33.3+kcp-v0.28.1" },
+			message: []string{"v0.28.1", "v0.31"},
+		},
 		"with what is no path": {
 			change:  func(_ *fakeKCP, o *Options) { o.ProviderWorkspace = "Not/A:path" },
 			message: []string{"Not/A:path"},

@@ -4,12 +4,10 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	utilversion "k8s.io/apimachinery/pkg/util/version"
 
 	rbacv1 "k8s.io/api/rbac/v1"
 
@@ -17,9 +15,6 @@ import (
 
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
 )
-
-// isolationNeeds is the oldest kcp that has default selectors of permission claims.
-var isolationNeeds = utilversion.MajorMinor(0, 31)
 
 // tenantRole names the role of those who may make workspaces of the tenants' type.
 const tenantRole = v1alpha1.TenantWorkspaceType
@@ -142,39 +137,6 @@ func withoutExport(provider, export string) merger {
 		}
 		return result
 	}
-}
-
-// checkVersion fails when kcp is too old for isolation.
-func (s *server) checkVersion(workspace string) error {
-	client, err := s.discovery(workspace)
-	if err != nil {
-		return err
-	}
-	info, err := client.ServerVersion()
-	if err != nil {
-		return s.explain(workspace, fmt.Errorf("asking for the version of kcp: %w", err))
-	}
-	version, err := kcpVersion(info.GitVersion)
-	if err != nil {
-		return err
-	}
-	// A build of a branch without tags says v0.0.0: it is newer than any release.
-	isUntagged := version.Major() == 0 && version.Minor() == 0
-	if version.LessThan(isolationNeeds) && !isUntagged {
-		return fmt.Errorf("kcp is v%s (%s), and isolated clusters take v%s or newer: join without --isolated, or update kcp", version, info.GitVersion, isolationNeeds)
-	}
-	return nil
-}
-
-// kcpVersion reads the version of kcp out of what it says of itself, such as
-// v1.35.1+kcp-v0.31.0.
-func kcpVersion(gitVersion string) (*utilversion.Version, error) {
-	_, own, found := strings.Cut(gitVersion, "+kcp-")
-	version, err := utilversion.ParseGeneric(own)
-	if !found || err != nil {
-		return nil, fmt.Errorf("the server's version %q names no version of kcp: isolated clusters take kcp v%s or newer", gitVersion, isolationNeeds)
-	}
-	return version, nil
 }
 
 // checkNotIsolated fails when the cluster was joined as an isolated one: its account

@@ -167,6 +167,9 @@ func (j *joining) look(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := j.checkVersion(j.options.ProviderWorkspace); err != nil {
+		return err
+	}
 	served, err := j.servedKinds(ctx, export)
 	if err != nil {
 		return err
@@ -179,7 +182,7 @@ func (j *joining) look(ctx context.Context) error {
 			// What is placed there and not claimed, nobody would let go of again.
 			return errors.New("an isolated cluster takes all kinds that the APIExport serves: join without kinds, or without --isolated; of Secrets it sees those that what is placed on it uses")
 		}
-		return j.checkVersion(j.options.ProviderWorkspace)
+		return nil
 	}
 	return j.checkNotIsolated(ctx)
 }

@@ -327,13 +327,9 @@ func TestJoinFails(t *testing.T) {
 			change:  func(_ *fakeKCP, o *JoinOptions) { o.Isolated, o.Kinds = true, []string{"deployments"} },
 			message: []string{"all kinds", "--isolated"},
 		},
-		"isolated on an old kcp": {
-			change:  func(f *fakeKCP, o *JoinOptions) { o.Isolated, f.gitVersion = true, "v1.33.3+kcp-v0.28.1" },
-			message: []string{"v0.28.1", "v0.31", "--isolated"},
-		},
-		"isolated on who knows what": {
-			change:  func(f *fakeKCP, o *JoinOptions) { o.Isolated, f.gitVersion = true, "v1.36.3" },
-			message: []string{`"v1.36.3"`, "v0.31"},
+		"an old kcp": {
+			change:  func(f *fakeKCP, _ *JoinOptions) { f.gitVersion = "v1.34.2+kcp-v0.30.4" },
+			message: []string{"v0.30.4", "v0.31"},
 		},
 	}
 	for name, tc := range cases {
@@ -344,18 +340,6 @@ func TestJoinFails(t *testing.T) {
 			_, err := Join(context.Background(), options)
 			wantError(t, err, tc.is, tc.message...)
 		})
-	}
-}
-
-func TestKCPVersions(t *testing.T) {
-	for gitVersion, isEnough := range map[string]bool{
-		"v1.33.3+kcp-v0.28.1": false, "v1.34.2+kcp-v0.30.4": false, "v1.35.1+kcp-v0.31.0": true, "v1.35.1+kcp-v0.32.0-rc.1": true,
-		"v1.35.1+kcp-v0.32.3-12-gabcdef": true, "v1.36.0+kcp-v1.0.0": true,
-	} {
-		version, err := kcpVersion(gitVersion)
-		if err != nil || version.AtLeast(isolationNeeds) != isEnough {
-			t.Errorf("%s: got %s and %v, want it to be enough: %t", gitVersion, version, err, isEnough)
-		}
 	}
 }
 

@@ -2,12 +2,15 @@ package install
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
 	"strings"
 
 	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/rest"
+
+	"github.com/kcp-tmc/tmc/pkg/kcpversion"
 )
 
 // clustersPath precedes the workspace in the path of a kcp URL.
@@ -70,6 +73,24 @@ func (s *server) in(workspace string) *rest.Config {
 // objects returns a client for the objects of one workspace.
 func (s *server) objects(workspace string) (dynamic.Interface, error) {
 	return dynamic.NewForConfigAndClient(s.in(workspace), s.http)
+}
+
+// checkVersion fails when tmc does not work with this version of kcp. It asks by way of the
+// first of the workspaces that the caller may use.
+func (s *server) checkVersion(workspaces ...string) error {
+	var refused error
+	for _, workspace := range workspaces {
+		client, err := s.discovery(workspace)
+		if err != nil {
+			return err
+		}
+		info, err := client.ServerVersion()
+		if err == nil {
+			return kcpversion.Check(info.GitVersion)
+		}
+		refused = s.explain(workspace, fmt.Errorf("asking for the version of kcp: %w", err))
+	}
+	return refused
 }
 
 // discovery returns a client that knows which resources a workspace has.

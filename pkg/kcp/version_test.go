@@ -1,0 +1,63 @@
+package kcp
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"sync/atomic"
+	"testing"
+
+	"k8s.io/client-go/rest"
+
+	"github.com/kcp-dev/logicalcluster/v3"
+
+	"github.com/kcp-tmc/tmc/pkg/kcpversion"
+)
+
+func TestWaitSupported(t *testing.T) {
+	cases := map[string]struct {
+		reason  string
+		version string
+		refused int32
+		want    error
+	}{
+		"New":      {reason: "tmc works with it", version: "v1.35.1+kcp-v0.31.2"},
+		"Starting": {reason: "it is asked again", version: "v1.35.1+kcp-v0.31.2", refused: 1},
+		"Old":      {reason: "tmc does not work with it", version: "v1.33.3+kcp-v0.28.1", want: kcpversion.ErrTooOld},
+		"NoKCP":    {reason: "it is a cluster", version: "v1.36.3", want: kcpversion.ErrNotKCP},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			var asked atomic.Int32
+			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				switch {
+				case r.URL.Path != "/clusters/root:tmc/version":
+					t.Errorf("asked for %s", r.URL.Path)
+				case asked.Add(1) <= tc.refused:
+					w.WriteHeader(http.StatusForbidden)
+				default:
+					fmt.Fprintf(w, `{"gitVersion":%q}`, tc.version)
+				}
+			}))
+			defer server.Close()
+			err := WaitSupported(t.Context(), &rest.Config{Host: server.URL + "/clusters/root:other"}, logicalcluster.NewPath("root:tmc"))
+			if !errors.Is(err, tc.want) || asked.Load() != tc.refused+1 {
+				t.Errorf("%s: got %v after %d requests, want %v", tc.reason, err, asked.Load(), tc.want)
+			}
+		})
+	}
+}
+
+func TestWaitSupportedEndsWithItsContext(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(http.StatusServiceUnavailable)
+		cancel()
+	}))
+	defer server.Close()
+	if err := WaitSupported(ctx, &rest.Config{Host: server.URL}, logicalcluster.NewPath("root:tmc")); err != nil {
+		t.Errorf("got %v from a kcp that has not answered", err)
+	}
+}
