@@ -74,10 +74,10 @@ func RBAC() ([]*unstructured.Unstructured, error) {
 const providerPlaceholder = "<provider>"
 
 // Policies returns the ValidatingAdmissionPolicies and their bindings for the provider
-// workspace of the given name, which is that of its logical cluster and not its path.
-// The same ones belong into the provider workspace and into those of consumers. It fails
-// when the name is empty, for policies for nobody would hold nothing back, and when an
-// embedded file is broken.
+// workspace of the given name, which is that of its logical cluster and not its path. kcp
+// asks them about the kinds that consumers have by the APIExport. It fails when the name
+// is empty, for policies for nobody would hold nothing back, and when an embedded file is
+// broken.
 func Policies(provider logicalcluster.Name) ([]*unstructured.Unstructured, error) {
 	if provider.Empty() {
 		return nil, errors.New("the logical cluster of the provider workspace has no name")
@@ -85,6 +85,51 @@ func Policies(provider logicalcluster.Name) ([]*unstructured.Unstructured, error
 	return readWith("kcp/policies", func(data []byte) []byte {
 		return bytes.ReplaceAll(data, []byte(providerPlaceholder), []byte(provider))
 	})
+}
+
+// ConsumerPolicies returns those of Policies, and their bindings, that consumers'
+// workspaces need as well: about kcp's own kinds, which the APIExport claims, kcp asks the
+// policies of the workspace that the object is in (kcp,
+// pkg/admission/validatingadmissionpolicy). They are about nothing else there.
+func ConsumerPolicies(provider logicalcluster.Name) ([]*unstructured.Unstructured, error) {
+	policies, err := Policies(provider)
+	if err != nil {
+		return nil, err
+	}
+	export, err := Export()
+	if err != nil {
+		return nil, err
+	}
+	var claimed []any
+	for _, claim := range export.Spec.PermissionClaims {
+		if claim.Group == "" {
+			claimed = append(claimed, claim.Resource, claim.Resource+"/*")
+		}
+	}
+	for _, policy := range policies {
+		if err := narrow(policy, claimed); err != nil {
+			return nil, fmt.Errorf("policy %s: %w", policy.GetName(), err)
+		}
+	}
+	return policies, nil
+}
+
+// narrow has a policy be about resources of the core group alone. It leaves its binding
+// as it is.
+func narrow(policy *unstructured.Unstructured, resources []any) error {
+	path := []string{"spec", "matchConstraints", "resourceRules"}
+	rules, found, err := unstructured.NestedSlice(policy.Object, path...)
+	if !found || err != nil {
+		return err
+	}
+	for _, rule := range rules {
+		fields, isObject := rule.(map[string]any)
+		if !isObject {
+			return errors.New("a rule of its matchConstraints is no object")
+		}
+		fields["apiGroups"], fields["resources"] = []any{""}, resources
+	}
+	return unstructured.SetNestedSlice(policy.Object, rules, path...)
 }
 
 // read returns the objects of all files of a directory, in the order of the names.

@@ -34,8 +34,8 @@ import (
 // provider is the logical cluster of the provider workspace in all specs.
 const provider logicalcluster.Name = "provider"
 
-// oldestCEL is the Kubernetes that the oldest kcp that tmc knows, v0.28, is made from.
-var oldestCEL = version.MajorMinor(1, 32)
+// oldestCEL is the Kubernetes that the oldest kcp that tmc works with, v0.31, is made from.
+var oldestCEL = version.MajorMinor(1, 35)
 
 // judge is one policy as an API server has it.
 type judge struct {
@@ -210,12 +210,10 @@ func (j judge) judge(t *testing.T, r request) string {
 	return ""
 }
 
-// By these, kcp says in which workspace a ServiceAccount is: v0.28 by the old one, later ones by the new one and by its
-// scope.
+// By these, kcp says in which workspace a ServiceAccount is.
 const (
-	oldWhose = "authentication.kubernetes.io/cluster-name"
-	whose    = "authentication.kcp.io/cluster-name"
-	scopes   = "authentication.kcp.io/scopes"
+	whose  = "authentication.kcp.io/cluster-name"
+	scopes = "authentication.kcp.io/scopes"
 )
 
 // serviceAccount returns a ServiceAccount as kcp describes it, in whatever workspace it makes a request.
@@ -225,12 +223,6 @@ func serviceAccount(workspace logicalcluster.Name, namespace, name string) *user
 		Groups: []string{"system:serviceaccounts", "system:serviceaccounts:" + namespace, "system:authenticated"},
 		Extra:  map[string][]string{whose: {workspace.String()}, scopes: {"cluster:" + workspace.String()}},
 	}
-}
-
-// inOldKCP returns the ServiceAccount as kcp v0.28 describes it.
-func inOldKCP(account *user.DefaultInfo) *user.DefaultInfo {
-	account.Extra = map[string][]string{oldWhose: account.Extra[whose], "authentication.kubernetes.io/credential-id": {"JTI=1"}}
-	return account
 }
 
 // placed is an object that is on east and on west, and reported by both.
@@ -361,7 +353,6 @@ func TestASyncerMayWriteNothingElse(t *testing.T) {
 			r := request{resource: deploymentsResource, before: before, after: patched(t, before, tc.patch)}
 			for _, r.user = range []user.Info{
 				serviceAccount(provider, "tmc-syncers", "east"),
-				inOldKCP(serviceAccount(provider, "tmc-syncers", "east")),
 				impersonated(provider, "tmc-syncers", "east"),
 			} {
 				if denied := policy.judge(t, r); !strings.Contains(denied, tc.says) {
@@ -382,7 +373,6 @@ func TestASyncerMayWriteNothingElse(t *testing.T) {
 func others() []user.Info {
 	return []user.Info{
 		serviceAccount("consumer", "tmc-syncers", "east"),
-		inOldKCP(serviceAccount("consumer", "tmc-syncers", "east")),
 		serviceAccount(provider, "default", "tmc-controller"),
 		serviceAccount(provider, "tmc-syncers-too", "east"),
 		&user.DefaultInfo{Name: "system:serviceaccount:tmc-syncers:east", Groups: []string{"system:authenticated"}},
@@ -471,18 +461,15 @@ func TestAConsumerMayNotWriteWhatIsTMCs(t *testing.T) {
 		serviceAccount(provider, "default", "other"),
 		impersonated(provider, "default", "tmc-controller"),
 		impersonated(provider, "tmc-syncers", "east"),
-		inOldKCP(serviceAccount("consumer", "default", "tmc-controller")),
 		&user.DefaultInfo{
 			Name: "system:serviceaccount:tmc-syncers:east", Groups: []string{"system:authenticated"},
-			Extra: map[string][]string{oldWhose: {provider.String()}, scopes: {"cluster:consumer"}},
+			Extra: map[string][]string{"authentication.kubernetes.io/cluster-name": {provider.String()}, scopes: {"cluster:" + provider.String()}},
 		},
 		&user.DefaultInfo{Name: "system:apiserver", Groups: []string{"system:authenticated"}},
 	}
 	tmc := []user.Info{
 		serviceAccount(provider, "default", "tmc-controller"),
 		serviceAccount(provider, "tmc-syncers", "east"),
-		inOldKCP(serviceAccount(provider, "default", "tmc-controller")),
-		inOldKCP(serviceAccount(provider, "tmc-syncers", "east")),
 		&user.DefaultInfo{Name: "system:apiserver", Groups: []string{"system:authenticated", "system:masters"}},
 		&user.DefaultInfo{Name: "kcp-admin", Groups: []string{"system:kcp:admin", "system:authenticated"}},
 	}
@@ -599,5 +586,46 @@ func TestPoliciesNeedAProvider(t *testing.T) {
 		if strings.Contains(string(data), "u003cprovider") || strings.Contains(string(data), providerPlaceholder) {
 			t.Errorf("%s %s does not name its provider", object.GetKind(), object.GetName())
 		}
+	}
+}
+
+// TestConsumerPolicies has the policies of consumers' workspaces judge requests there: about kcp's own kinds they say
+// what those of the provider workspace say about the others, and about the rest they are not asked.
+func TestConsumerPolicies(t *testing.T) {
+	objects, err := ConsumerPolicies(provider)
+	if err != nil {
+		t.Fatal(err)
+	}
+	secret := schema.GroupVersionResource{Version: "v1", Resource: "secrets"}
+	cases := map[string]struct {
+		resource    schema.GroupVersionResource
+		subresource string
+		operation   admission.Operation
+		want        bool
+	}{
+		"a Secret":               {secret, "", admission.Update, true},
+		"a new ConfigMap":        {schema.GroupVersionResource{Version: "v1", Resource: "configmaps"}, "", admission.Create, true},
+		"an account's token":     {schema.GroupVersionResource{Version: "v1", Resource: "serviceaccounts"}, "token", admission.Create, true},
+		"a namespace":            {schema.GroupVersionResource{Version: "v1", Resource: "namespaces"}, "finalize", admission.Update, true},
+		"what the provider's do": {deploymentsResource, "", admission.Update, false},
+		"a Role":                 {schema.GroupVersionResource{Group: "rbac.authorization.k8s.io", Version: "v1", Resource: "roles"}, "", admission.Create, false},
+	}
+	seen := 0
+	for _, object := range objects {
+		if object.GetKind() != "ValidatingAdmissionPolicy" {
+			continue
+		}
+		seen++
+		j := judge{policy: into[admissionregistrationv1.ValidatingAdmissionPolicy](t, object)}
+		j.policy.Spec.MatchConstraints.ExcludeResourceRules = nil // what a syncer may do in the provider workspace
+		for name, tc := range cases {
+			attributes := admission.NewAttributesRecord(nil, nil, schema.GroupVersionKind{}, "shop", "a", tc.resource, tc.subresource, tc.operation, nil, false, nil)
+			if got := j.concerns(attributes); got != tc.want {
+				t.Errorf("policy %s, %s: asked: %t, want %t", object.GetName(), name, got, tc.want)
+			}
+		}
+	}
+	if seen != 2 {
+		t.Errorf("%d policies, want tmc-consumers and tmc-syncers", seen)
 	}
 }

@@ -188,8 +188,8 @@ func (v *virtualWorkspaces) held(ctx context.Context, kinds []view.Kind, cluster
 	return found, nil
 }
 
-// pathsByBindings returns the paths of workspaces by their names, as far as newer kcps
-// tell them on the APIBindings.
+// pathsByBindings returns the paths of workspaces by their names, as kcp tells them on the
+// APIBindings.
 func (v *virtualWorkspaces) pathsByBindings(ctx context.Context) map[string]string {
 	paths := map[string]string{}
 	// Names will do where paths cannot be had.

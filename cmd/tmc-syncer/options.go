@@ -152,7 +152,6 @@ func (o *options) complete() (syncer.Config, error) {
 		ProviderWorkspace: logicalcluster.NewPath(o.common.ProviderWorkspace),
 		Export:            o.export,
 		SingleWorkspace:   o.singleWorkspace,
-		OneAtATime:        credential.IsServiceAccount(upstream),
 		Synced:            o.isSynced(),
 		Namespace:         o.namespace,
 		Workers:           o.common.Workers,

@@ -150,8 +150,7 @@ func (k *KCP) adminConfig() (*api.Config, error) {
 }
 
 // args names each directory, port and URL: kcp's own choices would be the working directory, fixed ports,
-// and an address that is not this machine's loopback. Old kcp makes its URLs of the external hostname, new
-// kcp of the shard's URLs; each has all these flags.
+// and an address that is not this machine's loopback.
 func (k *KCP) args() []string {
 	ports := k.lease.Ports()
 	root := k.config.dir.file(kcpName)

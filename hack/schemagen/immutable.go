@@ -11,9 +11,8 @@ import (
 // withImmutability adds to the spec of a kind's schema the rules that keep the
 // properties that the table calls immutable. It fails when the schema does not have one
 // of them, for the rule would have gone out of date unseen, and when one may hold
-// a null: the CEL of older servers (kcp v0.28 has that of Kubernetes 1.32) takes two
-// objects with the same null for different, so that no update would be taken any more,
-// not even one of the metadata.
+// a null: CEL takes two objects with the same null for different, so that no update
+// would be taken any more, not even one of the metadata.
 func withImmutability(schema apiextensionsv1.JSONSchemaProps, k kind) (apiextensionsv1.JSONSchemaProps, error) {
 	if len(k.immutable) == 0 {
 		return schema, nil

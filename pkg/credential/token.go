@@ -5,9 +5,6 @@ import (
 	"encoding/json"
 	"strings"
 	"time"
-
-	"k8s.io/apiserver/pkg/authentication/serviceaccount"
-	"k8s.io/client-go/rest"
 )
 
 // token is a bearer token, and what can be read in it.
@@ -70,10 +67,4 @@ func (t token) life(now time.Time) time.Duration {
 	default:
 		return t.expires.Sub(t.issued)
 	}
-}
-
-// IsServiceAccount tells whether the credentials are the token of a ServiceAccount.
-func IsServiceAccount(config *rest.Config) bool {
-	_, _, err := serviceaccount.SplitUsername(readToken(config.BearerToken).subject)
-	return err == nil
 }

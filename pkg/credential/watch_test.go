@@ -2,7 +2,6 @@ package credential
 
 import (
 	"context"
-	"encoding/base64"
 	"encoding/pem"
 	"fmt"
 	"net/http"
@@ -266,21 +265,5 @@ func TestASecretNeedsAClientAndANamespace(t *testing.T) {
 	_, err := New(Config{Cluster: "east", Upstream: &rest.Config{Host: server}, Secret: "tmc-syncer-kcp"})
 	if err == nil || !strings.Contains(err.Error(), "Namespace") || !strings.Contains(err.Error(), "Downstream") {
 		t.Errorf("got %v, want it to name what is missing", err)
-	}
-}
-
-func TestAServiceAccountIsToldByItsToken(t *testing.T) {
-	claims := func(subject string) string {
-		return "e30." + base64.RawURLEncoding.EncodeToString([]byte(`{"sub":"`+subject+`"}`)) + ".c2ln"
-	}
-	for token, want := range map[string]bool{
-		claims("system:serviceaccount:tmc-syncers:east"): true,
-		claims("system:node:a"):                          false,
-		"static-token":                                   false,
-		"":                                               false,
-	} {
-		if got := IsServiceAccount(&rest.Config{BearerToken: token}); got != want {
-			t.Errorf("%q: got %v, want %v", token, got, want)
-		}
 	}
 }

@@ -64,12 +64,6 @@ func newShardSource(options Options, url string, handle Handler) (*source, error
 	if err != nil {
 		return nil, fmt.Errorf("client for the virtual workspace %s: %w", url, err)
 	}
-	single := client
-	if options.OneAtATime {
-		if single, err = kcpdynamic.NewForConfig(oneAtATime(config)); err != nil {
-			return nil, fmt.Errorf("client for the virtual workspace %s: %w", url, err)
-		}
-	}
 	everywhere := rest.CopyConfig(config)
 	everywhere.Host = url + logicalcluster.Wildcard.RequestPath()
 	return &source{
@@ -77,7 +71,7 @@ func newShardSource(options Options, url string, handle Handler) (*source, error
 		discover:  func(ctx context.Context) ([]Resource, error) { return discover(ctx, everywhere) },
 		notServed: "kcp is still setting up the virtual workspace; will try again",
 		all:       client.Cluster(logicalcluster.Wildcard),
-		in:        func(name logicalcluster.Name) dynamic.Interface { return single.Cluster(name.Path()) },
+		in:        func(name logicalcluster.Name) dynamic.Interface { return client.Cluster(name.Path()) },
 		watching:  map[schema.GroupVersionResource]*watching{},
 	}, nil
 }
@@ -372,8 +366,8 @@ func listWatch(client dynamic.ResourceInterface, selector string) *cache.ListWat
 const longestSilence = 20 * time.Second
 
 // unlessDeaf ends a watch that has no event for so long, for the informer to begin
-// another one. On kcp v0.32 a watch that is opened while the virtual workspace is just
-// coming up can stay open for minutes, and hear nothing.
+// another one. A watch that is opened while kcp is setting up the virtual workspace can
+// stay open for minutes, and hear nothing.
 func unlessDeaf(watching watch.Interface, silence time.Duration) watch.Interface {
 	impatient := time.AfterFunc(silence, watching.Stop)
 	return watch.Filter(watching, func(event watch.Event) (watch.Event, bool) {

@@ -54,9 +54,6 @@ type Options struct {
 	Indexers cache.Indexers
 	// FieldManager names the writer.
 	FieldManager string
-	// OneAtATime is for credentials of a ServiceAccount: requests for single objects wait
-	// for each other where kcp is too old to take several.
-	OneAtATime bool
 }
 
 // Upstream is kcp as a controller sees it: caches over the objects of all

@@ -43,8 +43,6 @@ type Config struct {
 	// Synced tells which of the resources that kcp serves may come to the cluster: all
 	// that can be synced, if not set.
 	Synced func(schema.GroupResource) bool
-	// OneAtATime is that of kcp.Options.
-	OneAtATime bool
 	// Namespace is the one that the syncer itself runs in, empty when it is outside of
 	// the cluster. Nothing comes into it.
 	Namespace string
@@ -121,7 +119,6 @@ func New(config Config) (*Syncer, error) {
 		Selector:          v1alpha1.PlacementLabel(config.Cluster) + "=" + v1alpha1.PlacementLabelValue,
 		Transform:         stripUpstream(config.Cluster),
 		FieldManager:      v1alpha1.FieldManager,
-		OneAtATime:        config.OneAtATime,
 	})
 	if err != nil {
 		return nil, err
