@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"strings"
@@ -106,8 +107,15 @@ func (c *converter) definition(name string, within []string) (apiextensionsv1.JS
 	if !ok {
 		return source, fmt.Errorf("definition %s is missing", name)
 	}
-	if slices.Contains(within, name) {
+	if slices.Contains(within, name) || slices.Contains(opaqueDefinitions, name) {
 		return anyObject(source.Description), nil
+	}
+	for _, property := range absentProperties[name] {
+		if _, ok := source.Properties[property]; !ok {
+			return source, fmt.Errorf("%s: the property %s, which is left out, is not there any more", name, property)
+		}
+		source.Properties = maps.Clone(source.Properties)
+		delete(source.Properties, property)
 	}
 	schema, err := c.schema(source, append(slices.Clip(within), name))
 	if err != nil {

@@ -44,6 +44,16 @@ components:
         name: {type: string, default: ""}
         size: {type: integer, format: int32, default: 0}
         color: {type: string, default: red}
+    io.k8s.api.core.v1.RBDVolumeSource:
+      description: A block device.
+      type: object
+      properties:
+        image: {type: string}
+    io.k8s.api.core.v1.PodSpec:
+      type: object
+      properties:
+        hostname: {type: string}
+        ephemeralContainers: {type: array, items: {type: string}}
     test.Endless:
       description: Holds itself.
       type: object
@@ -133,6 +143,16 @@ func TestPropertyBecomesStructural(t *testing.T) {
 			property: `{type: array, items: {type: string}, x-kubernetes-patch-strategy: merge, x-kubernetes-patch-merge-key: name, x-kubernetes-unions: [{}]}`,
 			want:     `{type: array, items: {type: string}}`,
 		},
+		"what has no plugin any more keeps everything": {
+			reason:   "the clusters check it, and kcp need not keep its schema",
+			property: `{$ref: "#/components/schemas/io.k8s.api.core.v1.RBDVolumeSource"}`,
+			want:     `{type: object, description: A block device., x-kubernetes-preserve-unknown-fields: true}`,
+		},
+		"what no pod template may have is left out": {
+			reason:   "Kubernetes refuses it, too",
+			property: `{$ref: "#/components/schemas/io.k8s.api.core.v1.PodSpec"}`,
+			want:     `{type: object, properties: {hostname: {type: string}}}`,
+		},
 		"a definition within itself ends in an object that keeps everything": {
 			reason:   "an inlined schema cannot be endless",
 			property: `{$ref: "#/components/schemas/test.Endless"}`,
@@ -178,6 +198,8 @@ func TestConversionFails(t *testing.T) {
 		property string
 		kind     kind
 		overlays map[string]string
+		// without is a part of the document, as JSON, that it does not have.
+		without string
 	}{
 		"when the kind is not published": {
 			reason: "the table has a typing error", property: "{type: string}",
@@ -193,6 +215,12 @@ func TestConversionFails(t *testing.T) {
 			reason: "the rule would be lost in silence", property: `{$ref: "#/components/schemas/test.Thing"}`, kind: widget,
 			overlays: map[string]string{"test.Thing": "properties: {weight: {minimum: 0}}"},
 		},
+		"when a property that is left out is gone": {
+			reason:   "the table is out of date",
+			property: `{$ref: "#/components/schemas/io.k8s.api.core.v1.PodSpec"}`,
+			kind:     widget,
+			without:  `"ephemeralContainers":{"items":{"type":"string"},"type":"array"},`,
+		},
 		"when a list's key is no property of its items": {
 			reason:   "server-side apply could not merge it",
 			property: "{type: array, x-kubernetes-list-type: map, x-kubernetes-list-map-keys: [id], items: {type: object, properties: {name: {type: string}}}}", kind: widget,
@@ -200,7 +228,8 @@ func TestConversionFails(t *testing.T) {
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
-			if _, err := convertKind(openAPI(t, "field: "+tc.property, ""), tc.kind, tc.overlays); err == nil {
+			document := []byte(strings.Replace(string(openAPI(t, "field: "+tc.property, "")), tc.without, "", 1))
+			if _, err := convertKind(document, tc.kind, tc.overlays); err == nil {
 				t.Errorf("it did not: %s", tc.reason)
 			}
 		})
