@@ -48,11 +48,13 @@ func TestExportClaimsNoMoreThanNeeded(t *testing.T) {
 	// Nobody needs to make or delete what is built into every workspace.
 	follow := []string{"get", "list", "watch", "patch"}
 	want := map[string][]string{
-		"events":          {"create", "patch"},
-		"configmaps":      follow,
-		"secrets":         follow,
-		"serviceaccounts": follow,
-		"namespaces":      follow,
+		"events": {"create", "patch"},
+		// It says which isolated clusters are bound.
+		"apibindings.apis.kcp.io": {"get", "list", "watch"},
+		"configmaps":              follow,
+		"secrets":                 follow,
+		"serviceaccounts":         follow,
+		"namespaces":              follow,
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("consumers have to accept each claim: a new one needs a reason (-want +got)\n%s", diff)

@@ -96,4 +96,6 @@ var permissionClaims = []apisv1alpha2.PermissionClaim{
 	{GroupResource: apisv1alpha2.GroupResource{Resource: "serviceaccounts"}, Verbs: follow},
 	// What all of it lives in.
 	{GroupResource: apisv1alpha2.GroupResource{Resource: "namespaces"}, Verbs: follow},
+	// Which isolated clusters are bound, and so may be placed on.
+	{GroupResource: apisv1alpha2.GroupResource{Group: "apis.kcp.io", Resource: "apibindings"}, Verbs: []string{"get", "list", "watch"}},
 }

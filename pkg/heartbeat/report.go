@@ -22,10 +22,7 @@ const (
 	servedInterval = 5 * time.Minute
 )
 
-// workloadGroups are those of what Kubernetes' workloads are made of.
-var workloadGroups = sets.New("", "apps", "autoscaling", "batch", "networking.k8s.io", "policy")
-
-func isOfWorkloads(group, _ string) bool { return workloadGroups.Has(group) }
+func isOfWorkloads(group, _ string) bool { return v1alpha1.IsReported(group) }
 
 // report keeps the registration's status in step with the cluster until ctx ends.
 func (a *Agent) report(ctx context.Context) {
@@ -112,7 +109,7 @@ func statusOf(served served, capacity *capacity, reports func(group, resource st
 	names := sets.New[string]()
 	for _, resource := range served.resources {
 		if reports(resource.Group, resource.Resource) {
-			names.Insert(resource.GroupResource().String() + "/" + resource.Version)
+			names.Insert(v1alpha1.ReportedResource(resource))
 		}
 	}
 	status := v1alpha1.ClusterRegistrationStatus{KubernetesVersion: served.version, Resources: sets.List(names)}

@@ -28,6 +28,7 @@ func Indexers() cache.Indexers {
 		needsIndex:      indexer(needsValues),
 		clusterIndex:    indexer(clusterValues),
 		placementsIndex: indexer(placementsValues),
+		bindingsIndex:   indexer(bindingsValues),
 	}
 }
 

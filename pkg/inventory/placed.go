@@ -14,7 +14,7 @@ import (
 
 const (
 	// clusterIndex finds what is on a cluster, or held by its syncer.
-	clusterIndex = "cluster"
+	clusterIndex = "on-cluster"
 	// placementsIndex finds the WorkloadPlacements of a namespace.
 	placementsIndex = "placements"
 )

@@ -182,11 +182,10 @@ func (s *source) follow(ctx context.Context, served []Resource) {
 // watch starts the informer of one resource. Informers of upstream client-go would
 // lose objects here: their keys know no workspace.
 func (s *source) watch(ctx context.Context, resource Resource) error {
-	indexers := cache.Indexers{
-		kcpcache.ClusterIndexName: kcpcache.ClusterIndexFunc,
-		namespaceIndex:            indexByNamespace,
-	}
+	indexers := cache.Indexers{}
 	maps.Copy(indexers, s.options.Indexers)
+	// Those that this package looks things up by must not be replaced.
+	indexers[kcpcache.ClusterIndexName], indexers[namespaceIndex] = kcpcache.ClusterIndexFunc, indexByNamespace
 	gvr := resource.GroupVersionResource
 	informer := kcpinformers.NewSharedIndexInformer(listWatch(s.all.Resource(gvr), s.options.Selector), &unstructured.Unstructured{}, 0, indexers)
 	if err := informer.SetTransform(s.options.Transform); err != nil {

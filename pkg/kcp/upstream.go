@@ -17,6 +17,7 @@ import (
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/klog/v2"
 
+	kcpcache "github.com/kcp-dev/apimachinery/v2/pkg/cache"
 	"github.com/kcp-dev/logicalcluster/v3"
 	apisv1alpha1 "github.com/kcp-dev/sdk/apis/apis/v1alpha1"
 )
@@ -315,6 +316,24 @@ func (u *Upstream) Each(visit func(ObjectKey, *unstructured.Unstructured)) {
 // EachIn calls visit for every cached object of a namespace of a workspace.
 func (u *Upstream) EachIn(workspace logicalcluster.Name, namespace string, visit func(ObjectKey, *unstructured.Unstructured)) {
 	u.EachBy(namespaceIndex, namespaceIndexValue(workspace, namespace), visit)
+}
+
+// EachInWorkspace calls visit for every cached object of a workspace.
+func (u *Upstream) EachInWorkspace(workspace logicalcluster.Name, visit func(ObjectKey, *unstructured.Unstructured)) {
+	u.EachBy(kcpcache.ClusterIndexName, kcpcache.ClusterIndexKey(workspace), visit)
+}
+
+// Provider returns the name of the logical cluster that holds the APIExport, empty while
+// that has not been read.
+func (u *Upstream) Provider() logicalcluster.Name {
+	if u.slices == nil {
+		return ""
+	}
+	obj, exists, err := u.slices.GetStore().GetByKey(u.options.Export)
+	if err != nil || !exists {
+		return "" // GetByKey of a thread-safe store returns no error
+	}
+	return logicalcluster.From(obj.(*apisv1alpha1.APIExportEndpointSlice))
 }
 
 // EachBy calls visit for every cached object that one of Options.Indexers has

@@ -49,6 +49,16 @@ func ClusterExport(cluster string) string { return ClusterExportPrefix + cluster
 // GroupExport returns the name of the APIExport of an isolation group.
 func GroupExport(group string) string { return GroupExportPrefix + group }
 
+// ClusterOfExport returns the cluster whose own APIExport has the name, if it is one.
+func ClusterOfExport(export string) (cluster string, ok bool) {
+	return strings.CutPrefix(export, ClusterExportPrefix)
+}
+
+// GroupOfExport returns the isolation group whose APIExport has the name, if it is one.
+func GroupOfExport(export string) (group string, ok bool) {
+	return strings.CutPrefix(export, GroupExportPrefix)
+}
+
 // Keys on the upstream object that name no cluster.
 const (
 	// TargetClustersAnnotation holds comma-separated cluster names, or "*" for

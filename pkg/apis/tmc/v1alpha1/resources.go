@@ -1,21 +1,25 @@
 package v1alpha1
 
-import "k8s.io/apimachinery/pkg/runtime/schema"
+import (
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/sets"
+)
 
 // NamespacesResource is the one cluster-scoped resource that is followed: copies
 // lie in namespaces that are made after their likeness.
 var NamespacesResource = schema.GroupVersionResource{Version: "v1", Resource: "namespaces"}
 
-// APIBindingsResource is where consumer workspaces bind the APIExport: through its
-// virtual workspace, they say the paths of the workspaces.
+// APIBindingsResource is where consumer workspaces bind APIExports. The APIExport's claim
+// shows them all to the hub: they say the paths of the workspaces, and which isolated
+// clusters may see anything of them.
 var APIBindingsResource = schema.GroupVersionResource{Group: "apis.kcp.io", Version: "v1alpha2", Resource: "apibindings"}
 
 // IsSynced tells whether the objects of a resource that the APIExport serves are
 // synced: what is namespaced, but not the events, which tmc writes itself, nor what
-// tells tmc itself what to do. There is no list: a kind that the export serves is
+// tells tmc or kcp itself what to do. There is no list: a kind that the export serves is
 // synced.
 func IsSynced(resource schema.GroupResource, namespaced bool) bool {
-	return namespaced && resource.Resource != "events" && resource.Group != GroupName
+	return namespaced && resource.Resource != "events" && resource.Group != GroupName && resource.Group != APIBindingsResource.Group
 }
 
 // IsWatched tells whether hub and agents look at the objects of a resource: those
@@ -24,8 +28,21 @@ func IsWatched(resource schema.GroupResource, namespaced bool) bool {
 	return IsSynced(resource, namespaced) || resource == NamespacesResource.GroupResource()
 }
 
+// reportedGroups are those of what Kubernetes' workloads are made of.
+var reportedGroups = sets.New("", "apps", "autoscaling", "batch", "networking.k8s.io", "policy")
+
+// IsReported tells whether the registration of a cluster says of the resources of a group
+// which the cluster serves, also where its syncer takes all kinds.
+func IsReported(group string) bool { return reportedGroups.Has(group) }
+
+// ReportedResource returns how the registration of a cluster names a resource that the
+// cluster serves.
+func ReportedResource(resource schema.GroupVersionResource) string {
+	return resource.GroupResource().String() + "/" + resource.Version
+}
+
 // IsWatchedByHub tells whether the hub looks at the objects of a resource: besides what
-// IsWatched, where things are to go, and what workspaces are called.
+// IsWatched, where things are to go, what workspaces are called, and what they have bound.
 func IsWatchedByHub(resource schema.GroupResource, namespaced bool) bool {
 	return IsWatched(resource, namespaced) ||
 		resource == WorkloadPlacementsResource.GroupResource() ||

@@ -276,6 +276,29 @@ type ClusterDecision struct {
 	Reason string `json:"reason,omitempty"`
 }
 
+// LeftOut says why an object cannot enter a cluster that it would else go to: the
+// cluster's syncer would not see it.
+type LeftOut string
+
+const (
+	// LeftOutNotBound: the workspace has not bound, or not yet, the APIExport through which
+	// the cluster's syncer sees what is placed there.
+	LeftOutNotBound LeftOut = "NotBound"
+	// LeftOutBindingsHidden: the workspace's own APIBinding of tmc does not accept the claim
+	// by which the hub sees what else is bound, so nobody knows.
+	LeftOutBindingsHidden LeftOut = "BindingsHidden"
+	// LeftOutKindNotAccepted: the APIExport is bound, and its claim on the object's kind is
+	// not in force.
+	LeftOutKindNotAccepted LeftOut = "KindNotAccepted"
+	// LeftOutKindNotServed: the cluster does not serve the object's kind, or its syncer is
+	// not to take it (--kinds).
+	LeftOutKindNotServed LeftOut = "KindNotServed"
+)
+
+// MaxLeftOut is how many clusters a PlacementReason names as left out: it has to stay
+// small where a workspace has bound a few clusters of hundreds.
+const MaxLeftOut = 8
+
 // PlacementReason is the value of PlacementAnnotation.
 type PlacementReason struct {
 	// By is who decided: "annotation", "default", or the name of a WorkloadPlacement
@@ -286,6 +309,10 @@ type PlacementReason struct {
 	Replicas *int64 `json:"replicas,omitempty"`
 	// Clusters say why, cluster by cluster.
 	Clusters map[string]string `json:"clusters,omitempty"`
+	// LeftOut are clusters that it would go to as well, and why it cannot: the first
+	// MaxLeftOut that were found. MoreLeftOut is set when there are others.
+	LeftOut     map[string]LeftOut `json:"leftOut,omitempty"`
+	MoreLeftOut bool               `json:"moreLeftOut,omitempty"`
 	// Message says what is missing, empty when nothing is.
 	Message string `json:"message,omitempty"`
 }
