@@ -34,6 +34,7 @@ type hub struct {
 	registry   *registry.Registry
 	relations  *inventory.Inventory
 	paths      *inventory.Paths
+	bindings   *inventory.Bindings
 	scheduler  *scheduler.Scheduler
 	aggregator *aggregator.Aggregator
 }
@@ -66,17 +67,29 @@ func newHub(config hubConfig) (*hub, error) {
 		return nil, err
 	}
 	h.paths = inventory.NewPaths(config.kcp, func(workspace logicalcluster.Name) { h.scheduler.OnWorkspace(workspace) })
+	h.bindings = inventory.NewBindings(upstream, h.onBindings)
+	tenantType := config.providerWorkspace.Join(v1alpha1.TenantWorkspaceType).String()
 	h.scheduler = scheduler.New(scheduler.Config{
 		Upstream:      upstream,
 		Inventory:     h.relations,
 		Notices:       notices,
 		Registry:      h.registry,
 		Paths:         h.paths,
+		Bindings:      h.bindings,
+		TenantType:    tenantType,
 		Default:       config.defaultPlacement,
 		FailoverAfter: config.failoverAfter,
 	})
-	h.aggregator = aggregator.New(upstream, h.relations, h.registry, notices)
+	h.aggregator = aggregator.New(aggregator.Config{
+		Upstream:   upstream,
+		Inventory:  h.relations,
+		Registry:   h.registry,
+		Bindings:   h.bindings,
+		Notices:    notices,
+		TenantType: tenantType,
+	})
 	upstream.Handle(h.paths.OnUpstream)
+	upstream.Handle(h.bindings.OnUpstream) // before those who ask it
 	upstream.Handle(h.scheduler.OnUpstream)
 	upstream.Handle(h.aggregator.OnUpstream)
 	return h, nil
@@ -88,6 +101,12 @@ func (h *hub) hasSynced() bool { return h.upstream.HasSynced() && h.registry.Has
 func (h *hub) onCluster(cluster string) {
 	h.scheduler.OnCluster(cluster)
 	h.aggregator.OnCluster(cluster)
+}
+
+// onBindings hands on that a workspace has bound other APIExports.
+func (h *hub) onBindings(workspace logicalcluster.Name) {
+	h.scheduler.OnWorkspace(workspace)
+	h.aggregator.OnWorkspace(workspace)
 }
 
 // placed is what the registry needs to know of what is on clusters.
@@ -140,6 +159,7 @@ func (h *hub) work(ctx context.Context) {
 	h.recorder.Start(ctx)
 	var running sync.WaitGroup
 	running.Go(func() { h.paths.Run(ctx) })
+	running.Go(func() { h.bindings.Run(ctx) })
 	running.Go(func() { h.registry.Work(ctx) })
 	running.Go(func() { h.scheduler.Run(ctx, h.config.workers) })
 	running.Go(func() { h.aggregator.Run(ctx, h.config.workers) })
@@ -168,6 +188,7 @@ func strip(obj any) (any, error) {
 	if upstreamObj, ok := obj.(*unstructured.Unstructured); ok {
 		upstreamObj.SetManagedFields(nil)
 		dependency.Slim(upstreamObj)
+		inventory.SlimBinding(upstreamObj)
 	}
 	return obj, nil
 }

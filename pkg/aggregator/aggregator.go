@@ -50,6 +50,7 @@ type upstream interface {
 	Resources() map[schema.GroupVersionResource]kcp.Resource
 	Cached(key kcp.ObjectKey) *unstructured.Unstructured
 	EachIn(workspace logicalcluster.Name, namespace string, visit func(kcp.ObjectKey, *unstructured.Unstructured))
+	EachInWorkspace(workspace logicalcluster.Name, visit func(kcp.ObjectKey, *unstructured.Unstructured))
 	Patch(ctx context.Context, key kcp.ObjectKey, patchType types.PatchType, patch []byte, subresources ...string) (*unstructured.Unstructured, error)
 }
 
@@ -60,27 +61,54 @@ type notices interface {
 	Forget(key kcp.ObjectKey)
 }
 
-// registry knows which clusters are heard of.
+// registry knows the clusters, and which of them are heard of.
 type registry interface {
 	Silent(cluster string) string
+	// Cluster returns the zero value for one that is not registered.
+	Cluster(name string) placement.Cluster
+}
+
+// bindings say why what is placed in a workspace would not be seen through an APIExport,
+// empty when it would.
+type bindings interface {
+	LeftOut(workspace logicalcluster.Name, export string, resource schema.GroupResource) v1alpha1.LeftOut
+}
+
+// Config is what an Aggregator needs.
+type Config struct {
+	// Upstream holds the caches of all objects.
+	Upstream upstream
+	// Inventory says how they relate.
+	Inventory *inventory.Inventory
+	// Registry says which clusters count.
+	Registry registry
+	// Bindings know what workspaces have bound.
+	Bindings bindings
+	// Notices tells users what is wrong with their objects.
+	Notices notices
+	// TenantType is the path of the WorkspaceType whose workspaces have all clusters bound.
+	TenantType string
 }
 
 // Aggregator merges reports into the status of upstream objects.
 type Aggregator struct {
-	upstream  upstream
-	inventory *inventory.Inventory
-	registry  registry
-	notices   notices
-	loop      *controller.Controller[kcp.ObjectKey]
+	upstream   upstream
+	inventory  *inventory.Inventory
+	registry   registry
+	bindings   bindings
+	notices    notices
+	tenantType string
+	loop       *controller.Controller[kcp.ObjectKey]
 	// now is the clock; tests replace it.
 	now func() time.Time
 }
 
-// New returns an Aggregator over the caches of upstream, of which the inventory says
-// how they relate, and the registry which clusters count. It tells users through notices
-// what is wrong with their objects.
-func New(upstream upstream, inventory *inventory.Inventory, registry registry, notices notices) *Aggregator {
-	a := &Aggregator{upstream: upstream, inventory: inventory, registry: registry, notices: notices, now: time.Now}
+// New returns an Aggregator.
+func New(config Config) *Aggregator {
+	a := &Aggregator{
+		upstream: config.Upstream, inventory: config.Inventory, registry: config.Registry, bindings: config.Bindings,
+		notices: config.Notices, tenantType: config.TenantType, now: time.Now,
+	}
 	a.loop = controller.New("aggregator", a.sync)
 	return a
 }
@@ -103,6 +131,15 @@ func (a *Aggregator) OnUpstream(key kcp.ObjectKey, oldObj, newObj *unstructured.
 // OnCluster queues what is on a cluster that came, went or changed.
 func (a *Aggregator) OnCluster(cluster string) {
 	a.inventory.EachOn(cluster, func(key kcp.ObjectKey, _ *unstructured.Unstructured) { a.loop.Enqueue(key) })
+}
+
+// OnWorkspace queues what is placed in a workspace: what it has bound has changed.
+func (a *Aggregator) OnWorkspace(workspace logicalcluster.Name) {
+	a.upstream.EachInWorkspace(workspace, func(key kcp.ObjectKey, upstreamObj *unstructured.Unstructured) {
+		if len(v1alpha1.PlacedClusters(upstreamObj.GetLabels())) > 0 {
+			a.loop.Enqueue(key)
+		}
+	})
 }
 
 // Run works until ctx ends and returns when all its work has.
@@ -130,7 +167,7 @@ func (a *Aggregator) sync(ctx context.Context, key kcp.ObjectKey) (time.Duration
 		Inputs:   func(cluster string) string { return transform.Inputs(upstreamObj, cluster) },
 		Silent:   a.registry.Silent,
 		Strategy: a.strategy(key, upstreamObj),
-		Problems: a.missing(key, upstreamObj),
+		Problems: append(a.unseen(key, upstreamObj), a.missing(key, upstreamObj)...),
 		Now:      metav1.NewTime(a.now()),
 	})
 	a.notices.Warn(key, upstreamObj, reasonBadStrategy, problem)
@@ -160,7 +197,7 @@ func (a *Aggregator) missing(key kcp.ObjectKey, upstreamObj *unstructured.Unstru
 	}
 	var problems []v1alpha1.Problem
 	for _, need := range a.inventory.Needs(key, upstreamObj) {
-		if why := whyMissing(need, placed); why != "" && !need.Optional {
+		if why := a.whyMissing(need, placed); why != "" && !need.Optional {
 			problems = append(problems, v1alpha1.Problem{
 				Reason:  reasonMissing,
 				Message: fmt.Sprintf("it names %s %q, which %s", need.Key.Resource.Resource, need.Key.Name, why),
@@ -171,7 +208,7 @@ func (a *Aggregator) missing(key kcp.ObjectKey, upstreamObj *unstructured.Unstru
 }
 
 // whyMissing says why what an object names is not on its clusters, empty when it is.
-func whyMissing(need inventory.Need, clusters []string) string {
+func (a *Aggregator) whyMissing(need inventory.Need, clusters []string) string {
 	if need.Object == nil {
 		return "does not exist"
 	}
@@ -182,6 +219,12 @@ func whyMissing(need inventory.Need, clusters []string) string {
 	for _, cluster := range clusters {
 		if named && need.Object.GetLabels()[v1alpha1.PlacementLabel(cluster)] == "" {
 			return fmt.Sprintf("is not placed on cluster %s: its annotation %s is %q", cluster, v1alpha1.TargetClustersAnnotation, value)
+		}
+	}
+	for _, cluster := range clusters {
+		if why := a.leftOut(need.Key, cluster); why != "" && !placement.IsThere(need.Object, cluster) {
+			kind := need.Object.GroupVersionKind().GroupKind()
+			return "is not placed on cluster " + cluster + ": " + placement.SayLeftOut([]string{cluster}, why, kind, a.tenantType)
 		}
 	}
 	return ""

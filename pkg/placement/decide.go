@@ -2,6 +2,7 @@ package placement
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -46,6 +47,9 @@ func Decide(request Request) Decision {
 	decision := s.decide()
 	slices.Sort(decision.Problems)
 	decision.Problems = slices.Compact(decision.Problems)
+	if len(decision.LeftOut) == 0 {
+		decision.LeftOut = nil
+	}
 	return decision
 }
 
@@ -84,6 +88,7 @@ func (s *survey) decideEverywhere(by, reason string) Decision {
 	for _, cluster := range slices.Concat(question.staying, question.open) {
 		decision.Reasons[cluster.Name] = reason
 	}
+	decision.LeftOut = question.leftOut
 	s.finish(&decision, terms{})
 	if len(decision.Clusters) == 0 {
 		decision.Unsatisfied = s.unsatisfied("no cluster comes into question", question)
@@ -95,7 +100,7 @@ func (s *survey) decideEverywhere(by, reason string) Decision {
 // nothing would replace one that a user has named. Only what the operator has sent
 // away leaves.
 func (s *survey) decideNamed(value string) Decision {
-	decision := Decision{By: byAnnotation, Reasons: map[string]string{}}
+	decision := Decision{By: byAnnotation, Reasons: map[string]string{}, LeftOut: map[string]v1alpha1.LeftOut{}}
 	if strings.TrimSpace(value) == "" {
 		return decision // explicitly nowhere
 	}
@@ -105,10 +110,16 @@ func (s *survey) decideNamed(value string) Decision {
 			all := s.decideEverywhere(byAnnotation, reasonEveryAnnotation)
 			decision.Unsatisfied = all.Unsatisfied
 			addMissing(decision.Reasons, all.Reasons)
+			maps.Copy(decision.LeftOut, all.LeftOut)
 			continue
 		}
 		if problem := s.check(name); problem != "" {
 			decision.Problems = append(decision.Problems, fmt.Sprintf("annotation %s: %s", v1alpha1.TargetClustersAnnotation, problem))
+			continue
+		}
+		if cluster := s.known[name]; s.leavesOut(cluster) {
+			decision.LeftOut[name] = cluster.LeftOut
+			decision.Problems = append(decision.Problems, fmt.Sprintf("annotation %s: %s", v1alpha1.TargetClustersAnnotation, s.sayLeftOut([]string{name}, cluster.LeftOut)))
 			continue
 		}
 		if !s.closed || s.present.Has(name) {
@@ -116,8 +127,11 @@ func (s *survey) decideNamed(value string) Decision {
 		}
 	}
 	s.finish(&decision, terms{})
-	if len(decision.Clusters) > 0 {
+	switch {
+	case len(decision.Clusters) > 0:
 		decision.Unsatisfied = ""
+	case decision.Unsatisfied == "":
+		decision.Unsatisfied = strings.Join(s.sayAllLeftOut(decision.LeftOut), "; ")
 	}
 	return decision
 }

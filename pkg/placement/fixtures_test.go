@@ -3,6 +3,7 @@ package placement
 import (
 	"maps"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -52,6 +53,23 @@ func tainted(key, value string, effect v1alpha1.TaintEffect, since time.Duration
 	return func(c *Cluster) {
 		c.Taints = append(c.Taints, v1alpha1.Taint{Key: key, Value: value, Effect: effect, TimeAdded: ago(since)})
 	}
+}
+
+// leftOut is a cluster that the object cannot enter.
+func leftOut(why v1alpha1.LeftOut) func(*Cluster) {
+	return func(c *Cluster) { c.LeftOut = why }
+}
+
+func unbound(c *Cluster) { leftOut(v1alpha1.LeftOutNotBound)(c) }
+
+// groupsOf has the clusters whose names begin with g- in the group that the next word names,
+// and no others in any.
+func groupsOf(cluster string) []string {
+	if rest, ok := strings.CutPrefix(cluster, "g-"); ok {
+		group, _, _ := strings.Cut(rest, "-")
+		return []string{group}
+	}
+	return nil
 }
 
 func draining(c *Cluster) { c.Draining = true }

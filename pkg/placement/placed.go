@@ -20,6 +20,7 @@ func (s *survey) decidePlaced(placement *v1alpha1.WorkloadPlacement) Decision {
 
 	decision := Decision{By: byPlacement + t.name, Placement: t.name, Shares: o.shares, Reasons: map[string]string{}, Problems: problems}
 	decision.Unsatisfied = s.shortfall(t, o.question, len(o.chosen))
+	decision.LeftOut = s.missed(t, o)
 	chosen := o.serving()
 	for _, cluster := range chosen {
 		decision.Reasons[cluster.Name] = decision.By + ": " + t.reason(cluster)
@@ -27,6 +28,7 @@ func (s *survey) decidePlaced(placement *v1alpha1.WorkloadPlacement) Decision {
 	decision.Kept = s.kept(t, chosen, o)
 	for _, name := range decision.Kept {
 		decision.Reasons[name] = v1alpha1.ReasonKept
+		delete(decision.LeftOut, name)
 	}
 	s.finish(&decision, t)
 	return decision
@@ -83,6 +85,20 @@ func (s *survey) settle(t terms, divided bool, total int64) outcome {
 	}
 }
 
+// missed returns which of the clusters that are left out the placement would have: none
+// when it has as many as it asks for, and of preferences no lower one than it has.
+func (s *survey) missed(t terms, o outcome) map[string]v1alpha1.LeftOut {
+	if n := t.NumberOfClusters; n != nil && len(o.chosen) >= int(*n) {
+		return nil
+	}
+	missed := maps.Clone(o.question.leftOut)
+	if t.Strategy == v1alpha1.StrategyAffinity && t.NumberOfClusters == nil && len(o.chosen) > 0 {
+		has := t.preference(o.chosen[0])
+		maps.DeleteFunc(missed, func(name string, _ v1alpha1.LeftOut) bool { return t.preference(s.known[name]) > has })
+	}
+	return missed
+}
+
 // reason says why the placement has a cluster that it has.
 func (t terms) reason(cluster *Cluster) string {
 	if t.Strategy == v1alpha1.StrategyAffinity {
@@ -136,8 +152,9 @@ func (s *survey) unsatisfied(message string, q question) string {
 	for _, reason := range slices.Sorted(maps.Keys(q.outside)) {
 		why = append(why, fmt.Sprintf("%d %s", q.outside[reason], reason))
 	}
-	if len(why) == 0 {
-		return message
+	parts := []string{message}
+	if len(why) > 0 {
+		parts = append(parts, strings.Join(why, ", "))
 	}
-	return message + "; " + strings.Join(why, ", ")
+	return strings.Join(append(parts, s.sayAllLeftOut(q.leftOut)...), "; ")
 }

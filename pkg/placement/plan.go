@@ -29,15 +29,17 @@ func (c Change) IsEmpty() bool { return len(c.Labels) == 0 && len(c.Annotations)
 // elsewhere, and only they count. A cluster is entered by its label, with its share of
 // the replicas. It is left in two steps: an annotation asks its syncer to clean up, and
 // once the syncer's finalizer is gone, label and annotations go; for without the label
-// the syncer would not see the object any more.
-func Plan(upstreamObj metav1.Object, decision Decision, enter []string, now time.Time) Change {
+// the syncer would not see the object any more. The label of an isolation group stays as
+// long as that of any of its clusters, for the same reason.
+func Plan(upstreamObj metav1.Object, decision Decision, enter []string, groupsOf GroupsOf, now time.Time) Change {
 	change := Change{Labels: map[string]*string{}, Annotations: map[string]*string{}}
 	wanted := sets.New(enter...)
 	for _, cluster := range decision.Clusters {
-		if isThere(upstreamObj, cluster) {
+		if IsThere(upstreamObj, cluster) {
 			wanted.Insert(cluster)
 		}
 	}
+	labelled := wanted.Clone()
 	for _, cluster := range touched(upstreamObj, wanted) {
 		if wanted.Has(cluster) {
 			change.enter(upstreamObj, decision, cluster)
@@ -45,17 +47,49 @@ func Plan(upstreamObj metav1.Object, decision Decision, enter []string, now time
 		}
 		if slices.Contains(upstreamObj.GetFinalizers(), v1alpha1.Finalizer(cluster)) {
 			change.askToLeave(upstreamObj, cluster, now)
+			labelled.Insert(cluster)
 			continue
 		}
 		change.forget(upstreamObj, cluster)
 	}
+	change.group(upstreamObj, labelled, groupsOf)
 	change.explain(upstreamObj, decision, wanted)
 	return change
 }
 
-// isThere tells whether a syncer has to do with the object and is not to let go: then
+// GroupsOf returns the isolation groups whose views show what is placed on a cluster.
+type GroupsOf func(cluster string) []string
+
+// Regroup returns what to write on an object that is on its way out, and so moves no
+// more, for the view of each group of its clusters to have it.
+func Regroup(upstreamObj metav1.Object, groupsOf GroupsOf) Change {
+	change := Change{Labels: map[string]*string{}, Annotations: map[string]*string{}}
+	placed := v1alpha1.PlacedClusters(upstreamObj.GetLabels())
+	change.group(upstreamObj, sets.New(append(placed, v1alpha1.HoldingClusters(upstreamObj.GetFinalizers())...)...), groupsOf)
+	return change
+}
+
+// group labels an object for the groups of the clusters whose labels it has, or will
+// have, and for no others.
+func (c Change) group(upstreamObj metav1.Object, labelled sets.Set[string], groupsOf GroupsOf) {
+	groups := sets.New[string]()
+	for cluster := range labelled {
+		groups.Insert(groupsOf(cluster)...)
+	}
+	labels := upstreamObj.GetLabels()
+	for group := range groups {
+		setIfOther(c.Labels, labels, v1alpha1.GroupLabel(group), v1alpha1.PlacementLabelValue)
+	}
+	for key := range labels {
+		if group, ok := strings.CutPrefix(key, v1alpha1.GroupLabelPrefix); ok && !groups.Has(group) {
+			c.Labels[key] = nil
+		}
+	}
+}
+
+// IsThere tells whether a syncer has to do with the object and is not to let go: then
 // there is nothing to enter, even where the label was taken off.
-func isThere(upstreamObj metav1.Object, cluster string) bool {
+func IsThere(upstreamObj metav1.Object, cluster string) bool {
 	_, leaving := upstreamObj.GetAnnotations()[v1alpha1.DeletionAnnotation(cluster)]
 	return IsOn(upstreamObj, cluster) ||
 		!leaving && slices.Contains(upstreamObj.GetFinalizers(), v1alpha1.Finalizer(cluster))
@@ -123,18 +157,21 @@ func (c Change) askToLeave(upstreamObj metav1.Object, cluster string, now time.T
 // are not written because a placement words its reasons otherwise.
 func (c Change) explain(upstreamObj metav1.Object, decision Decision, entered sets.Set[string]) {
 	annotations := upstreamObj.GetAnnotations()
-	value, there := annotations[v1alpha1.PlacementAnnotation]
+	value := annotations[v1alpha1.PlacementAnnotation]
 	if decision.By == "" {
 		removeIfThere(c.Annotations, annotations, v1alpha1.PlacementAnnotation)
 		return
 	}
-	if !there && len(entered) == 0 && len(decision.Clusters) > 0 {
+	if len(entered) == 0 && len(decision.Clusters) > 0 {
 		return // it is said together with the first label
 	}
 	reason := v1alpha1.PlacementReason{By: decision.By, Replicas: decision.total(), Clusters: map[string]string{}, Message: decision.Unsatisfied}
 	for cluster := range entered {
 		reason.Clusters[cluster] = decision.Reasons[cluster]
 	}
+	reason.LeftOut, reason.MoreLeftOut = firstLeftOut(decision.LeftOut, value, func(cluster string) bool {
+		return slices.Contains(decision.Clusters, cluster) && !entered.Has(cluster)
+	})
 	if stands(reason, value) {
 		return
 	}
@@ -151,7 +188,8 @@ func stands(reason v1alpha1.PlacementReason, annotation string) bool {
 		return false
 	}
 	keepTexts(reason.Clusters, standing.Clusters)
-	return standing.Message == reason.Message && ptr.Equal(standing.Replicas, reason.Replicas) && maps.Equal(standing.Clusters, reason.Clusters)
+	return standing.Message == reason.Message && ptr.Equal(standing.Replicas, reason.Replicas) && maps.Equal(standing.Clusters, reason.Clusters) &&
+		maps.Equal(standing.LeftOut, reason.LeftOut) && standing.MoreLeftOut == reason.MoreLeftOut
 }
 
 func keepTexts(texts, standing map[string]string) {
@@ -201,7 +239,12 @@ func (c Change) MovesPlaces() bool {
 			return true
 		}
 	}
-	return len(c.Labels) > 0
+	for key := range c.Labels {
+		if strings.HasPrefix(key, v1alpha1.PlacementLabelPrefix) {
+			return true
+		}
+	}
+	return false
 }
 
 // Holders returns the finalizers of an object together with those of the syncers whose
@@ -213,8 +256,8 @@ func Holders(upstreamObj metav1.Object, change Change, hold func(cluster string)
 	present := upstreamObj.GetFinalizers()
 	var added []string
 	for label, value := range change.Labels {
-		cluster := strings.TrimPrefix(label, v1alpha1.PlacementLabelPrefix)
-		if finalizer := v1alpha1.Finalizer(cluster); value != nil && !slices.Contains(present, finalizer) && hold(cluster) {
+		cluster, places := strings.CutPrefix(label, v1alpha1.PlacementLabelPrefix)
+		if finalizer := v1alpha1.Finalizer(cluster); places && value != nil && !slices.Contains(present, finalizer) && hold(cluster) {
 			added = append(added, finalizer)
 		}
 	}
@@ -226,8 +269,10 @@ func Holders(upstreamObj metav1.Object, change Change, hold func(cluster string)
 }
 
 // Forget returns what takes everything of a cluster off an object, its finalizer aside.
-func Forget(upstreamObj metav1.Object, cluster string) Change {
+func Forget(upstreamObj metav1.Object, cluster string, groupsOf GroupsOf) Change {
 	change := Change{Labels: map[string]*string{}, Annotations: map[string]*string{}}
 	change.forget(upstreamObj, cluster)
+	others := sets.New(append(v1alpha1.PlacedClusters(upstreamObj.GetLabels()), v1alpha1.HoldingClusters(upstreamObj.GetFinalizers())...)...).Delete(cluster)
+	change.group(upstreamObj, others, groupsOf)
 	return change
 }

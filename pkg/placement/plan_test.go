@@ -169,7 +169,7 @@ func TestClustersAreEnteredByALabelAndLeftInTwoSteps(t *testing.T) {
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
-			got := Plan(&tc.obj, Decision{Clusters: tc.selected}, tc.selected, now)
+			got := Plan(&tc.obj, Decision{Clusters: tc.selected}, tc.selected, groupsOf, now)
 			if diff := cmp.Diff(tc.want, got, cmpopts.EquateEmpty()); diff != "" {
 				t.Errorf("%s (-want +got):\n%s", tc.reason, diff)
 			}
@@ -230,12 +230,12 @@ func TestASecondPlanWithASteadyDecisionIsEmpty(t *testing.T) {
 			obj.SetLabels(tc.labels)
 			obj.SetAnnotations(tc.annotations)
 			obj.SetFinalizers(tc.finalizers)
-			got := Plan(obj, decision, tc.enter, theTime)
+			got := Plan(obj, decision, tc.enter, groupsOf, theTime)
 			if diff := cmp.Diff(tc.want, got, cmpopts.EquateEmpty()); diff != "" {
 				t.Errorf("%s (-want +got):\n%s", tc.reason, diff)
 			}
 			apply(obj, got)
-			if again := Plan(obj, decision, tc.enter, theTime.Add(time.Hour)); !again.IsEmpty() {
+			if again := Plan(obj, decision, tc.enter, groupsOf, theTime.Add(time.Hour)); !again.IsEmpty() {
 				t.Errorf("%s: once more: %+v", tc.reason, again)
 			}
 		})
@@ -248,7 +248,7 @@ func TestWhatFollowsSaysNoReasonAndHasNoShare(t *testing.T) {
 		Labels:      map[string]*string{v1alpha1.PlacementLabel("b"): new("sync")},
 		Annotations: map[string]*string{v1alpha1.PlacementAnnotation: nil, v1alpha1.ReplicasAnnotation("a"): nil},
 	}
-	if diff := cmp.Diff(want, Plan(obj, Decision{Follows: true}, []string{"a", "b"}, theTime)); diff != "" {
+	if diff := cmp.Diff(want, Plan(obj, Decision{Follows: true}, []string{"a", "b"}, groupsOf, theTime)); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }

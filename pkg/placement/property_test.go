@@ -44,6 +44,9 @@ func pick[T any](w *world, values ...T) T { return values[w.IntN(len(values))] }
 
 func (w *world) cluster(name string) Cluster {
 	c := cluster(name, in(pick(w, "", "eu", "us")), labelled(map[string]string{"tier": pick(w, "gold", "iron")}))
+	if w.IntN(5) == 0 {
+		leftOut(pick(w, v1alpha1.LeftOutNotBound, v1alpha1.LeftOutBindingsHidden, v1alpha1.LeftOutKindNotAccepted, v1alpha1.LeftOutKindNotServed))(&c)
+	}
 	switch w.IntN(12) {
 	case 0:
 		silent(time.Duration(w.IntN(600)) * time.Second)(&c)
@@ -107,7 +110,9 @@ func (w *world) step(t *testing.T) {
 	obj := w.request.Object
 	i := w.IntN(len(w.request.Clusters))
 	name := w.request.Clusters[i].Name
-	switch w.IntN(12) {
+	switch w.IntN(14) {
+	case 12, 13:
+		w.bind(t, i)
 	case 0:
 		w.place()
 	case 1, 2:
@@ -126,6 +131,23 @@ func (w *world) step(t *testing.T) {
 		w.request.Clusters[i] = w.cluster(name)
 	default:
 		available(t, name, obj.GetGeneration()-int64(w.IntN(2)), int64(w.IntN(8)))(obj)
+	}
+}
+
+// bind binds a cluster, or has its binding gone. Nothing that was decided leaves because of
+// the latter.
+func (w *world) bind(t *testing.T, i int) {
+	t.Helper()
+	c := &w.request.Clusters[i]
+	if c.LeftOut != "" {
+		c.LeftOut = ""
+		return
+	}
+	before := Decide(w.request)
+	unbound(c)
+	after := Decide(w.request)
+	if IsThere(w.request.Object, c.Name) && slices.Contains(before.Clusters, c.Name) != slices.Contains(after.Clusters, c.Name) {
+		t.Errorf("%s is not bound any more: it was on %q, and is to be on %q", c.Name, before.Clusters, after.Clusters)
 	}
 }
 
@@ -155,6 +177,7 @@ func TestPropertiesOfDecisionsOverRandomFleets(t *testing.T) {
 			w.checkOrder(t, context, decision)
 			w.checkConstraints(t, context, decision)
 			w.checkShares(t, context, decision)
+			w.checkLeftOut(t, context, decision)
 			w.move(t, context, decision)
 			w.checkUnrelated(t, context)
 			if t.Failed() {
@@ -169,21 +192,21 @@ func (w *world) move(t *testing.T, context string, decision Decision) {
 	t.Helper()
 	obj := w.request.Object
 	if w.IntN(2) == 0 && len(decision.Clusters) > 0 {
-		apply(obj, Plan(obj, decision, decision.Clusters[:w.IntN(len(decision.Clusters))], theTime))
+		apply(obj, Plan(obj, decision, decision.Clusters[:w.IntN(len(decision.Clusters))], groupsOf, theTime))
 		w.request.Assumed = Assumed{Clusters: decision.Clusters, Shares: decision.Shares}
 		if diff := cmp.Diff(decision, Decide(w.request), ignoreTexts); diff != "" {
 			t.Errorf("%s: half carried out, the rest assumed (-before +after):\n%s", context, diff)
 		}
 		w.request.Assumed = Assumed{}
 	}
-	apply(obj, Plan(obj, decision, decision.Clusters, theTime))
+	apply(obj, Plan(obj, decision, decision.Clusters, groupsOf, theTime))
 	w.carryOut()
-	apply(obj, Plan(obj, decision, decision.Clusters, theTime))
+	apply(obj, Plan(obj, decision, decision.Clusters, groupsOf, theTime))
 	again := Decide(w.request)
 	if diff := cmp.Diff(decision, again, ignoreTexts); diff != "" {
 		t.Errorf("%s: carried out (-before +after):\n%s", context, diff)
 	}
-	if change := Plan(obj, again, again.Clusters, theTime.Add(time.Hour)); !change.IsEmpty() {
+	if change := Plan(obj, again, again.Clusters, groupsOf, theTime.Add(time.Hour)); !change.IsEmpty() {
 		t.Errorf("%s: once more %+v", context, change)
 	}
 }
@@ -237,9 +260,24 @@ func (w *world) broken(c Cluster, decision Decision) map[string]bool {
 		"drained":                  c.Draining && !kept,
 		"entered, and not ready":   enters && !c.Ready && decision.By != "annotation",
 		"entered, and tainted":     enters && len(c.Taints) > 0 && decision.By == "default",
+		"entered, and left out":    c.LeftOut != "" && !IsThere(w.request.Object, c.Name),
+		"on, and said to be out":   decision.LeftOut[c.Name] != "",
 		"in nobody's reasons":      reason == "",
 		"kept for another reason":  kept != (reason == v1alpha1.ReasonKept),
 		"kept where nothing moves": kept && !byPlacement,
+	}
+}
+
+// checkLeftOut says what is left out: what would be entered if it were bound, and no more.
+func (w *world) checkLeftOut(t *testing.T, context string, decision Decision) {
+	t.Helper()
+	for name, why := range decision.LeftOut {
+		if i := slices.IndexFunc(w.request.Clusters, func(c Cluster) bool { return c.Name == name }); i < 0 || w.request.Clusters[i].LeftOut != why {
+			t.Errorf("%s: %s is left out for %s", context, name, why)
+		}
+	}
+	if len(decision.LeftOut) > 0 && len(decision.Clusters) == 0 && decision.Unsatisfied == "" {
+		t.Errorf("%s: it is nowhere for %v, and does not say so", context, decision.LeftOut)
 	}
 }
 
@@ -369,7 +407,7 @@ func TestScalingMovesNoMoreThanIsNeeded(t *testing.T) {
 		obj := deployment(replicas(total))
 		for range 8 {
 			decision := Decide(request(obj, clusters, p))
-			apply(obj, Plan(obj, decision, decision.Clusters, theTime))
+			apply(obj, Plan(obj, decision, decision.Clusters, groupsOf, theTime))
 			total = max(total+2*random.Int64N(2)-1, 1)
 			replicas(total)(obj)
 			after := request(obj, clusters, p)
@@ -422,7 +460,7 @@ func BenchmarkDecide(b *testing.B) {
 		b.Run(placement.Name, func(b *testing.B) {
 			r := request(deployment(replicas(250)), clusters, placement)
 			decision := Decide(r)
-			apply(r.Object, Plan(r.Object, decision, decision.Clusters, theTime))
+			apply(r.Object, Plan(r.Object, decision, decision.Clusters, groupsOf, theTime))
 			b.ResetTimer()
 			for b.Loop() {
 				Decide(r)

@@ -5,6 +5,8 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/sets"
 
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
 )
@@ -23,10 +25,27 @@ type Cluster struct {
 	Draining bool
 	// AllowedWorkspaces are the paths of the workspaces that may use it; none means all.
 	AllowedWorkspaces []string
+	// Export is the APIExport through which its syncer sees what is placed on it.
+	Export string
+	// Groups are the isolation groups whose views have to show what is placed on it: mostly
+	// one or none. What is placed on any cluster of a group has the group's label.
+	Groups []string
+	// Resources are those that its syncer takes, as v1alpha1.ReportedResource names them;
+	// empty while it has said nothing.
+	Resources sets.Set[string]
+	// LeftOut is why the object of the request cannot enter the cluster, empty when it
+	// can. What is there stays.
+	LeftOut v1alpha1.LeftOut
 	// Allocatable and Requested are its capacity and what is taken of it.
 	Allocatable, Requested corev1.ResourceList
 	// Workloads is how many workloads are placed on it.
 	Workloads int
+}
+
+// Lacks tells whether the cluster's syncer does not take the resource. Of groups of which
+// registrations say nothing, and before they do, it is not known, and false.
+func (c Cluster) Lacks(resource schema.GroupVersionResource) bool {
+	return c.Resources.Len() > 0 && v1alpha1.IsReported(resource.Group) && !c.Resources.Has(v1alpha1.ReportedResource(resource))
 }
 
 // Request is all that a decision depends on. Nothing in it is changed.
@@ -48,6 +67,9 @@ type Request struct {
 	// Assumed is what has been decided of the object and is not on it yet: it counts
 	// as if it were, so that a decision is kept until it is carried out.
 	Assumed Assumed
+	// TenantType is the path of the WorkspaceType whose workspaces have all clusters
+	// bound, for messages that say what to do; empty when there is none.
+	TenantType string
 	// Assigned returns how many objects a placement of that name has on a cluster, for
 	// RoundRobin; nil means none.
 	Assigned func(placement, cluster string) int
@@ -87,6 +109,9 @@ type Decision struct {
 	Placement string
 	// Reasons say, for each of Clusters, why.
 	Reasons map[string]string
+	// LeftOut are the clusters that the object would go to as well, and why it cannot. A
+	// placement that has all the clusters that it asks for misses none.
+	LeftOut map[string]v1alpha1.LeftOut
 	// Unsatisfied says, for people, what the placement asks for and cannot have;
 	// empty when it has all.
 	Unsatisfied string

@@ -55,6 +55,15 @@ func look(request Request) *survey {
 		}
 	}
 	s.present = s.on.Clone().Insert(request.Assumed.Clusters...)
+	for _, cluster := range s.clusters {
+		switch {
+		case cluster.LeftOut == "":
+		case IsThere(request.Object, cluster.Name):
+			s.present.Insert(cluster.Name)
+		default:
+			s.present.Delete(cluster.Name) // what was decided before it was left out
+		}
+	}
 	if s.identity = string(request.Object.GetUID()); s.identity == "" {
 		s.identity = request.Object.GetNamespace() + "/" + request.Object.GetName()
 	}
@@ -116,6 +125,8 @@ type question struct {
 	staying, open []*Cluster
 	// barred say, by name and why, which others would do but for their state.
 	barred []string
+	// leftOut are those that the object would enter, and cannot be seen from.
+	leftOut map[string]v1alpha1.LeftOut
 	// outside counts the others by why they do not come into question.
 	outside map[string]int
 }
@@ -127,7 +138,7 @@ const (
 )
 
 func (s *survey) ask(t terms) question {
-	q := question{outside: map[string]int{}}
+	q := question{outside: map[string]int{}, leftOut: map[string]v1alpha1.LeftOut{}}
 	for _, cluster := range s.clusters {
 		if why := s.outside(cluster, t); why != "" {
 			q.outside[why]++
@@ -136,6 +147,13 @@ func (s *survey) ask(t terms) question {
 		why := s.evicts(cluster, t)
 		if why == "" && s.present.Has(cluster.Name) {
 			q.staying = append(q.staying, cluster)
+			continue
+		}
+		// Whether it is ready as well comes and goes, and is not the point.
+		if cluster.LeftOut != "" && (why == "" || why == notReady) {
+			if !s.closed {
+				q.leftOut[cluster.Name] = cluster.LeftOut
+			}
 			continue
 		}
 		if why = cmp.Or(why, s.keepsOut(cluster, t)); why != "" {
@@ -147,6 +165,12 @@ func (s *survey) ask(t terms) question {
 		}
 	}
 	return q
+}
+
+// leavesOut tells whether the object is not on the cluster, and cannot enter it because
+// its syncer would not see it.
+func (s *survey) leavesOut(cluster *Cluster) bool {
+	return cluster.LeftOut != "" && !s.closed && !IsThere(s.Object, cluster.Name)
 }
 
 // outside returns why a cluster is not meant at all, empty when it is.

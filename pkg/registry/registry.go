@@ -14,6 +14,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/sets"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/dynamic/dynamicinformer"
 	"k8s.io/client-go/informers"
@@ -82,6 +83,8 @@ type leases interface {
 type cluster struct {
 	// registration is nil when there is none: a Lease may come first.
 	registration *v1alpha1.ClusterRegistration
+	// resources are those that its registration says it serves.
+	resources sets.Set[string]
 	// renewed is the renewTime of its Lease, nil when there is none.
 	renewed *metav1.MicroTime
 	// heard is when, by our clock, the Lease was seen to be renewed.
@@ -204,6 +207,16 @@ func (r *Registry) Clusters() []placement.Cluster {
 	return clusters
 }
 
+// Cluster returns a registered cluster, the zero value of one that is not.
+func (r *Registry) Cluster(name string) placement.Cluster {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	if c := r.clusters[name]; c != nil {
+		return c.view()
+	}
+	return placement.Cluster{}
+}
+
 // Silent says, for people, that nothing is heard of a cluster, and since when; empty
 // of one that is heard of.
 func (r *Registry) Silent(name string) string {
@@ -232,7 +245,10 @@ func (r *Registry) onRegistration(name string, obj any, _ bool) {
 		if registration != nil && (c.registration == nil || c.registration.UID != registration.UID) {
 			c.readiness, c.silentSince = storedReadiness(registration), silentSince(registration)
 		}
-		c.registration = registration
+		c.registration, c.resources = registration, nil
+		if registration != nil {
+			c.resources = sets.New(registration.Status.Resources...)
+		}
 		c.noteTaints(r.now())
 	})
 }

@@ -296,3 +296,36 @@ func TestARegistrationGoesWhenNothingIsLeftOnItsCluster(t *testing.T) {
 		}
 	})
 }
+
+func TestPlacementIsToldHowAClusterIsIsolatedAndWhatItTakes(t *testing.T) {
+	f := newFixture(t, &v1alpha1.ClusterRegistration{})
+	steps := []struct {
+		reason        string
+		change        func(*v1alpha1.ClusterRegistration)
+		export, group string
+		isNews        bool
+	}{
+		{"nothing is said", func(*v1alpha1.ClusterRegistration) {}, v1alpha1.APIExportName, "", false},
+		{"what is not said is shared", func(r *v1alpha1.ClusterRegistration) { r.Spec.Isolation = v1alpha1.IsolationShared }, v1alpha1.APIExportName, "", false},
+		{"it has a view of its own", func(r *v1alpha1.ClusterRegistration) { r.Spec.Isolation = v1alpha1.IsolationCluster }, "cluster-east", "", true},
+		{"it has one with others", func(r *v1alpha1.ClusterRegistration) {
+			r.Spec.Isolation, r.Spec.IsolationGroup = v1alpha1.IsolationGroup, "eu"
+		}, "group-eu", "eu", true},
+		{"it says what it takes", func(r *v1alpha1.ClusterRegistration) { r.Status.Resources = []string{"configmaps/v1"} }, "group-eu", "eu", true},
+		{"it says it again", func(*v1alpha1.ClusterRegistration) {}, "group-eu", "eu", false},
+	}
+	for _, step := range steps {
+		before := f.changes
+		f.change(step.change)
+		got := f.Cluster("east")
+		if got.Export != step.export || strings.Join(got.Groups, " ") != step.group || f.changes-before != map[bool]int{true: 1}[step.isNews] {
+			t.Errorf("%s: export %s, group %q, told %d times", step.reason, got.Export, got.Groups, f.changes-before)
+		}
+	}
+	if !f.Cluster("east").Lacks(schema.GroupVersionResource{Group: "apps", Version: "v1", Resource: "deployments"}) {
+		t.Error("it takes Deployments")
+	}
+	if got := f.Cluster("nope"); got.Name != "" {
+		t.Errorf("one that is not registered is %+v", got)
+	}
+}

@@ -18,8 +18,10 @@ func (c *cluster) view() placement.Cluster {
 		return placement.Cluster{}
 	}
 	spec, status := c.registration.Spec, c.registration.Status
-	return placement.Cluster{
+	view := placement.Cluster{
 		Name:              c.registration.Name,
+		Export:            spec.ExportFor(c.registration.Name),
+		Resources:         c.resources,
 		Location:          spec.Location,
 		Labels:            c.registration.Labels,
 		Taints:            c.taints(),
@@ -29,6 +31,10 @@ func (c *cluster) view() placement.Cluster {
 		Allocatable:       status.Allocatable,
 		Requested:         status.Requested,
 	}
+	if spec.Isolation == v1alpha1.IsolationGroup {
+		view.Groups = []string{spec.IsolationGroup}
+	}
+	return view
 }
 
 // taints returns the taints that people have put on the cluster, each with a time, and

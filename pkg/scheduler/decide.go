@@ -55,6 +55,7 @@ func (s *Scheduler) request(key kcp.ObjectKey, upstreamObj *unstructured.Unstruc
 	clusters := s.config.Registry.Clusters()
 	for i := range clusters {
 		clusters[i].Workloads = s.load.of(clusters[i].Name)
+		clusters[i].LeftOut = s.leftOut(key, clusters[i])
 	}
 	path, _ := s.config.Paths.Path(key.Workspace)
 	return placement.Request{
@@ -64,6 +65,7 @@ func (s *Scheduler) request(key kcp.ObjectKey, upstreamObj *unstructured.Unstruc
 		Placements:    s.config.Inventory.Placements(key.Workspace, key.Namespace),
 		Clusters:      clusters,
 		Default:       s.config.Default,
+		TenantType:    s.config.TenantType,
 		Assumed:       s.decided[key].assumed,
 		Assigned:      s.assigned(key),
 		FailoverAfter: s.config.FailoverAfter,
@@ -137,8 +139,12 @@ func (s *Scheduler) countAssigned(key kcp.ObjectKey) map[string]map[string]int {
 
 // reasonOf returns what stands on an object about why it is where it is.
 func reasonOf(upstreamObj *unstructured.Unstructured) v1alpha1.PlacementReason {
+	return parseReason(upstreamObj.GetAnnotations()[v1alpha1.PlacementAnnotation])
+}
+
+func parseReason(annotation string) v1alpha1.PlacementReason {
 	var reason v1alpha1.PlacementReason
-	if err := json.Unmarshal([]byte(upstreamObj.GetAnnotations()[v1alpha1.PlacementAnnotation]), &reason); err != nil {
+	if err := json.Unmarshal([]byte(annotation), &reason); err != nil {
 		return v1alpha1.PlacementReason{} // none, or tampered with: the next write mends it
 	}
 	return reason

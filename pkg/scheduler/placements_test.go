@@ -109,6 +109,8 @@ func (c states) Clusters() []placement.Cluster {
 	return clusters
 }
 
+func (c states) Cluster(name string) placement.Cluster { return c[name] }
+
 // reports has a cluster report of web how many replicas are available there.
 func (f *fakeKCP) reports(t *testing.T, cluster string, available int64) {
 	t.Helper()
@@ -179,6 +181,8 @@ type restricted struct{ asked int }
 func (*restricted) Clusters() []placement.Cluster {
 	return []placement.Cluster{{Name: "east", Ready: true, AllowedWorkspaces: []string{"root:ws"}}}
 }
+
+func (r *restricted) Cluster(name string) placement.Cluster { return named(r.Clusters(), name) }
 
 func (r *restricted) Path(logicalcluster.Name) (string, bool) { return "", false }
 func (r *restricted) Ask(logicalcluster.Name)                 { r.asked++ }

@@ -11,6 +11,7 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/sets"
 	"k8s.io/klog/v2"
@@ -33,6 +34,7 @@ const (
 	reasonNeverSynced  = "NeverSynced"
 	reasonPlaced       = "Placed"
 	reasonUnsatisfied  = "PlacementUnsatisfied"
+	reasonLeftOut      = "ClusterLeftOut"
 )
 
 // Config is what a Scheduler needs.
@@ -47,6 +49,10 @@ type Config struct {
 	Registry registry
 	// Paths knows the paths of workspaces.
 	Paths paths
+	// Bindings know what workspaces have bound.
+	Bindings bindings
+	// TenantType is the path of the WorkspaceType whose workspaces have all clusters bound.
+	TenantType string
 	// Default is where workloads go that nothing else places.
 	Default placement.Default
 	// FailoverAfter is how long a cluster may be silent before what can go elsewhere
@@ -57,6 +63,14 @@ type Config struct {
 // registry is what the scheduler needs of the registry of clusters.
 type registry interface {
 	Clusters() []placement.Cluster
+	// Cluster returns the zero value for one that is not registered.
+	Cluster(name string) placement.Cluster
+}
+
+// bindings say why what is placed in a workspace would not be seen through an APIExport,
+// empty when it would.
+type bindings interface {
+	LeftOut(workspace logicalcluster.Name, export string, resource schema.GroupResource) v1alpha1.LeftOut
 }
 
 // paths is what the scheduler needs to know of workspaces.
@@ -71,6 +85,7 @@ type upstream interface {
 	Cached(key kcp.ObjectKey) *unstructured.Unstructured
 	Each(visit func(kcp.ObjectKey, *unstructured.Unstructured))
 	EachIn(workspace logicalcluster.Name, namespace string, visit func(kcp.ObjectKey, *unstructured.Unstructured))
+	EachInWorkspace(workspace logicalcluster.Name, visit func(kcp.ObjectKey, *unstructured.Unstructured))
 	Patch(ctx context.Context, key kcp.ObjectKey, patchType types.PatchType, patch []byte, subresources ...string) (*unstructured.Unstructured, error)
 }
 
@@ -183,10 +198,11 @@ func (s *Scheduler) onOther(key kcp.ObjectKey, oldObj, newObj *unstructured.Unst
 	})
 }
 
-// OnWorkspace has everything in a workspace decided again: its path has become known.
+// OnWorkspace has everything in a workspace decided again: its path has become known, or
+// it has bound other APIExports.
 func (s *Scheduler) OnWorkspace(workspace logicalcluster.Name) {
-	s.config.Upstream.Each(func(key kcp.ObjectKey, _ *unstructured.Unstructured) {
-		if key.Workspace == workspace && isPlaceable(key) {
+	s.config.Upstream.EachInWorkspace(workspace, func(key kcp.ObjectKey, _ *unstructured.Unstructured) {
+		if isPlaceable(key) {
 			s.loop.Enqueue(key)
 		}
 	})
@@ -231,14 +247,17 @@ func (s *Scheduler) sync(ctx context.Context, key kcp.ObjectKey) (time.Duration,
 		s.config.Notices.Forget(key)
 		return 0, nil
 	}
-	if upstreamObj.GetDeletionTimestamp() != nil || !isPlaceable(key) {
-		return 0, nil // its syncers see that themselves
+	if !isPlaceable(key) {
+		return 0, nil
+	}
+	if upstreamObj.GetDeletionTimestamp() != nil {
+		return 0, s.seeOff(ctx, key, upstreamObj)
 	}
 	if key.Resource == v1alpha1.NamespacesResource {
 		return 0, s.syncNamespace(ctx, key, upstreamObj)
 	}
 	decision := s.place(key, upstreamObj)
-	change := placement.Plan(upstreamObj, decision, s.ready(key, upstreamObj, decision.Clusters), s.now())
+	change := placement.Plan(upstreamObj, decision, s.ready(key, upstreamObj, decision.Clusters), s.groupsOf, s.now())
 	if change.IsEmpty() {
 		return decision.Again, nil
 	}
@@ -247,7 +266,39 @@ func (s *Scheduler) sync(ctx context.Context, key kcp.ObjectKey) (time.Duration,
 		return 0, err
 	}
 	s.tell(upstreamObj, decision, change)
+	s.tellLeftOut(upstreamObj, change)
 	return decision.Again, nil
+}
+
+// seeOff has the views of groups show an object that is on its way out, for their syncers
+// to let go of it: they see that themselves.
+func (s *Scheduler) seeOff(ctx context.Context, key kcp.ObjectKey, upstreamObj *unstructured.Unstructured) error {
+	change := placement.Regroup(upstreamObj, s.groupsOf)
+	if change.IsEmpty() {
+		return nil
+	}
+	return s.write(ctx, key, upstreamObj, change, nil)
+}
+
+// groupsOf returns the isolation groups whose views show what is placed on a cluster.
+func (s *Scheduler) groupsOf(cluster string) []string {
+	return s.config.Registry.Cluster(cluster).Groups
+}
+
+// leftOut returns why the cluster's syncer would not see an object, empty when it would.
+func (s *Scheduler) leftOut(key kcp.ObjectKey, cluster placement.Cluster) v1alpha1.LeftOut {
+	if why := s.config.Bindings.LeftOut(key.Workspace, cluster.Export, key.Resource.GroupResource()); why != "" {
+		return why
+	}
+	if cluster.Lacks(key.Resource) {
+		return v1alpha1.LeftOutKindNotServed
+	}
+	return ""
+}
+
+// isLeftOut tells whether an object is not on a cluster, and cannot enter it.
+func (s *Scheduler) isLeftOut(key kcp.ObjectKey, upstreamObj *unstructured.Unstructured, cluster string) bool {
+	return !placement.IsThere(upstreamObj, cluster) && s.leftOut(key, s.config.Registry.Cluster(cluster)) != ""
 }
 
 // knowsWorkspace tells whether it is known which clusters a workspace may use. While its
@@ -272,7 +323,10 @@ func (s *Scheduler) place(key kcp.ObjectKey, upstreamObj *unstructured.Unstructu
 	s.warn(key, upstreamObj, decision)
 	switch {
 	case never == "" && decision.Follows:
-		return placement.Decision{Follows: true, Clusters: sets.List(s.leaders(key, upstreamObj, 0))}
+		clusters := sets.List(s.leaders(key, upstreamObj, 0))
+		// It would be held there for ever: its syncer would never see it.
+		clusters = slices.DeleteFunc(clusters, func(cluster string) bool { return s.isLeftOut(key, upstreamObj, cluster) })
+		return placement.Decision{Follows: true, Clusters: clusters}
 	case never == "":
 		return decision
 	case len(decision.Clusters) > 0:
@@ -316,6 +370,29 @@ func (s *Scheduler) tell(upstreamObj *unstructured.Unstructured, decision placem
 	s.config.Notices.Tell(upstreamObj, reasonPlaced, message)
 }
 
+// tellLeftOut records, once, which clusters an object cannot enter: when they are noted on
+// it. Of those that its annotation names, a warning tells.
+func (s *Scheduler) tellLeftOut(upstreamObj *unstructured.Unstructured, change placement.Change) {
+	written := change.Annotations[v1alpha1.PlacementAnnotation]
+	if written == nil {
+		return
+	}
+	before := reasonOf(upstreamObj).LeftOut
+	named := strings.Split(upstreamObj.GetAnnotations()[v1alpha1.TargetClustersAnnotation], ",")
+	isNamed := func(cluster string) bool {
+		return slices.ContainsFunc(named, func(name string) bool { return strings.TrimSpace(name) == cluster })
+	}
+	news := map[string]v1alpha1.LeftOut{}
+	for cluster, why := range parseReason(*written).LeftOut {
+		if before[cluster] != why && !isNamed(cluster) {
+			news[cluster] = why
+		}
+	}
+	for _, message := range placement.SayAllLeftOut(news, upstreamObj.GroupVersionKind().GroupKind(), s.config.TenantType) {
+		s.config.Notices.Tell(upstreamObj, reasonLeftOut, message)
+	}
+}
+
 // longestChain is how far objects follow each other: a Secret follows an Ingress,
 // that a Service, that a Deployment. The bound is against circles.
 const longestChain = 6
@@ -340,29 +417,28 @@ func (s *Scheduler) leaders(key kcp.ObjectKey, upstreamObj *unstructured.Unstruc
 // enters one after its namespace and all that it names. The event of the last of
 // them brings its next turn.
 func (s *Scheduler) ready(key kcp.ObjectKey, upstreamObj *unstructured.Unstructured, clusters []string) []string {
-	var before []*unstructured.Unstructured
-	if namespace := s.config.Upstream.Cached(namespaceOf(key)); namespace != nil {
-		before = append(before, namespace)
-	}
+	before := map[kcp.ObjectKey]*unstructured.Unstructured{}
 	for _, need := range s.config.Inventory.Needs(key, upstreamObj) {
 		if need.Object != nil && s.recall(need.Key, need.Object).Follows && transform.IsNeverSynced(need.Object) == "" {
-			before = append(before, need.Object)
+			before[need.Key] = need.Object
 		}
 	}
+	namespace := s.config.Upstream.Cached(namespaceOf(key))
 	var ready []string
 	for _, cluster := range clusters {
-		if placement.IsOn(upstreamObj, cluster) || allOn(before, cluster) {
+		hasNamespace := namespace == nil || namespace.GetDeletionTimestamp() != nil || placement.IsOn(namespace, cluster)
+		if placement.IsOn(upstreamObj, cluster) || hasNamespace && s.allOn(before, cluster) {
 			ready = append(ready, cluster)
 		}
 	}
 	return ready
 }
 
-// allOn tells whether the objects are on the cluster, those that are on their way
-// out aside.
-func allOn(objects []*unstructured.Unstructured, cluster string) bool {
-	for _, obj := range objects {
-		if obj.GetDeletionTimestamp() == nil && !placement.IsOn(obj, cluster) {
+// allOn tells whether the objects are on the cluster, those aside that are on their way
+// out, and those that cannot go there: nobody waits for what never comes.
+func (s *Scheduler) allOn(objects map[kcp.ObjectKey]*unstructured.Unstructured, cluster string) bool {
+	for key, obj := range objects {
+		if obj.GetDeletionTimestamp() == nil && !placement.IsOn(obj, cluster) && !s.isLeftOut(key, obj, cluster) {
 			return false
 		}
 	}
@@ -380,7 +456,7 @@ func (s *Scheduler) syncNamespace(ctx context.Context, key kcp.ObjectKey, upstre
 		decision := s.recall(inside, upstreamObj)
 		clusters = clusters.Union(placement.Held(upstreamObj, decision))
 	})
-	change := placement.Plan(upstreamNamespace, placement.Decision{Follows: true, Clusters: sets.List(clusters)}, sets.List(clusters), s.now())
+	change := placement.Plan(upstreamNamespace, placement.Decision{Follows: true, Clusters: sets.List(clusters)}, sets.List(clusters), s.groupsOf, s.now())
 	if change.IsEmpty() {
 		return nil
 	}
@@ -422,7 +498,7 @@ func (s *Scheduler) Release(ctx context.Context, key kcp.ObjectKey, cluster stri
 	if upstreamObj == nil {
 		return nil
 	}
-	change := placement.Forget(upstreamObj, cluster)
+	change := placement.Forget(upstreamObj, cluster, s.groupsOf)
 	patch, err := kcp.MetadataPatch{
 		Of:          upstreamObj,
 		Labels:      change.Labels,

@@ -39,12 +39,28 @@ type fakeKCP struct {
 	// written are the names of the objects in the order of the writes.
 	written []string
 	unread  bool
+	// told are the events.
+	told []string
+	// leftOut says why objects of a resource are not seen through an APIExport.
+	leftOut map[string]v1alpha1.LeftOut
+}
+
+// LeftOut goes by the name of the export, or by that and the resource.
+func (f *fakeKCP) LeftOut(_ logicalcluster.Name, export string, resource schema.GroupResource) v1alpha1.LeftOut {
+	if why, ofKind := f.leftOut[export+" "+resource.Resource]; ofKind {
+		return why
+	}
+	return f.leftOut[export]
+}
+
+// Tell keeps the events.
+func (f *fakeKCP) Tell(upstreamObj *unstructured.Unstructured, reason, message string) {
+	f.told = append(f.told, upstreamObj.GetName()+" "+reason+": "+message)
 }
 
 func (f *fakeKCP) HasReadWorkspace(logicalcluster.Name) bool                         { return !f.unread }
 func (f *fakeKCP) Cached(key kcp.ObjectKey) *unstructured.Unstructured               { return f.objects[key] }
 func (f *fakeKCP) Warn(kcp.ObjectKey, *unstructured.Unstructured, string, ...string) {}
-func (f *fakeKCP) Tell(*unstructured.Unstructured, string, string)                   {}
 func (f *fakeKCP) Forget(kcp.ObjectKey)                                              {}
 
 func (f *fakeKCP) Each(visit func(kcp.ObjectKey, *unstructured.Unstructured)) {
@@ -62,9 +78,21 @@ func (f fleet) Ask(logicalcluster.Name)                 {}
 func (f fleet) Clusters() []placement.Cluster {
 	var clusters []placement.Cluster
 	for _, name := range f {
-		clusters = append(clusters, placement.Cluster{Name: name, Ready: true})
+		clusters = append(clusters, placement.Cluster{Name: name, Ready: true, Export: v1alpha1.ClusterExport(name)})
 	}
 	return clusters
+}
+
+func (f fleet) Cluster(name string) placement.Cluster { return named(f.Clusters(), name) }
+
+// named returns the cluster of that name.
+func named(clusters []placement.Cluster, name string) placement.Cluster {
+	for _, cluster := range clusters {
+		if cluster.Name == name {
+			return cluster
+		}
+	}
+	return placement.Cluster{}
 }
 
 func (f *fakeKCP) Resources() map[schema.GroupVersionResource]kcp.Resource {
@@ -81,6 +109,10 @@ func (f *fakeKCP) EachIn(_ logicalcluster.Name, namespace string, visit func(kcp
 			visit(key, obj)
 		}
 	}
+}
+
+func (f *fakeKCP) EachInWorkspace(_ logicalcluster.Name, visit func(kcp.ObjectKey, *unstructured.Unstructured)) {
+	f.Each(visit)
 }
 
 func (f *fakeKCP) EachBy(index, value string, visit func(kcp.ObjectKey, *unstructured.Unstructured)) {
@@ -152,7 +184,7 @@ func (f *fakeKCP) settle(t *testing.T) {
 }
 
 func (f *fakeKCP) scheduler(clusters registry) *Scheduler {
-	s := New(Config{Upstream: f, Inventory: inventory.New(f), Notices: f, Registry: clusters, Paths: fleet{}, Default: placement.DefaultAll})
+	s := New(Config{Upstream: f, Inventory: inventory.New(f), Notices: f, Registry: clusters, Paths: fleet{}, Bindings: f, TenantType: "root:tmc:tmc-tenant", Default: placement.DefaultAll})
 	s.now = func() time.Time { return time.Unix(0, 0) }
 	return s
 }

@@ -1,0 +1,259 @@
+package placement
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/sets"
+
+	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
+)
+
+const tenantType = "root:tmc:tmc-tenant"
+
+func leaving(name string) objectChange {
+	return annotated(map[string]string{v1alpha1.DeletionAnnotation(name): "x"})
+}
+
+func heldBy(names ...string) objectChange {
+	return func(obj *unstructuredObject) {
+		for _, name := range names {
+			obj.SetFinalizers(append(obj.GetFinalizers(), v1alpha1.Finalizer(name)))
+		}
+	}
+}
+
+func TestNothingEntersAClusterThatWouldNotSeeIt(t *testing.T) {
+	notBound := func(names ...string) map[string]v1alpha1.LeftOut {
+		leftOut := map[string]v1alpha1.LeftOut{}
+		for _, name := range names {
+			leftOut[name] = v1alpha1.LeftOutNotBound
+		}
+		return leftOut
+	}
+	targets := func(value string) objectChange {
+		return annotated(map[string]string{v1alpha1.TargetClustersAnnotation: value})
+	}
+	const hint = "not bound here: kubectl tmc bind, or make the workspace of type root:tmc:tmc-tenant"
+	cases := map[string]struct {
+		reason      string
+		east        Cluster
+		changes     []objectChange
+		placements  []*v1alpha1.WorkloadPlacement
+		assumed     []string
+		want        []string
+		leftOut     map[string]v1alpha1.LeftOut
+		unsatisfied string
+		problem     string
+	}{
+		"ByDefault":           {reason: "the other has it", east: cluster("east", unbound), want: []string{"west"}, leftOut: notBound("east")},
+		"BoundByNow":          {reason: "it is taken in", east: cluster("east"), changes: []objectChange{on("west")}, want: []string{"east", "west"}},
+		"ByTheStar":           {reason: "likewise", east: cluster("east", unbound), changes: []objectChange{targets("*")}, want: []string{"west"}, leftOut: notBound("east")},
+		"There":               {reason: "nothing moves because a binding is gone", east: cluster("east", unbound), changes: []objectChange{on("east")}, want: []string{"east", "west"}},
+		"ThereByItsFinalizer": {reason: "somebody took the label off: its syncer holds it", east: cluster("east", unbound), changes: []objectChange{heldBy("east")}, want: []string{"east", "west"}},
+		"Leaving":             {reason: "it would enter again", east: cluster("east", unbound), changes: []objectChange{on("east"), leaving("east")}, want: []string{"west"}, leftOut: notBound("east")},
+		"DecidedBefore":       {reason: "what is not written yet is not there", east: cluster("east", unbound), assumed: []string{"east"}, want: []string{"west"}, leftOut: notBound("east")},
+		"Named":               {reason: "its user has to know", east: cluster("east", unbound), changes: []objectChange{targets("east,west")}, want: []string{"west"}, leftOut: notBound("east"), problem: "east is " + hint},
+		"NamedAlone":          {reason: "it goes nowhere, and says so", east: cluster("east", unbound), changes: []objectChange{targets("east")}, leftOut: notBound("east"), unsatisfied: "east is " + hint, problem: "east is " + hint},
+		"NamedAndThere":       {reason: "it stays", east: cluster("east", unbound), changes: []objectChange{targets("east"), on("east")}, want: []string{"east"}},
+		"BeingDeleted":        {reason: "it asks for nothing", east: cluster("east", unbound), changes: []objectChange{deleted, targets("east")}},
+		"ThereAndDrained":     {reason: "the operator sends it away", east: cluster("east", unbound, draining), changes: []objectChange{on("east")}, want: []string{"west"}},
+		"NotReadyEither":      {reason: "that comes and goes", east: cluster("east", unbound, silent(0)), want: []string{"west"}, leftOut: notBound("east")},
+		"Draining":            {reason: "to bind it would be of no use", east: cluster("east", unbound, draining), want: []string{"west"}},
+		"NotForTheWorkspace":  {reason: "likewise", east: cluster("east", unbound, allowing("root:other")), want: []string{"west"}},
+		"APlacementOfAll":     {reason: "it misses one", east: cluster("east", unbound), placements: []*v1alpha1.WorkloadPlacement{placed("all")}, want: []string{"west"}, leftOut: notBound("east")},
+		"APlacementOfOne":     {reason: "it has what it asks for", east: cluster("east", unbound), placements: []*v1alpha1.WorkloadPlacement{placed("one", number(1))}, want: []string{"west"}},
+		"APlacementOfTwo":     {reason: "it lacks one", east: cluster("east", unbound), placements: []*v1alpha1.WorkloadPlacement{placed("two", number(2))}, want: []string{"west"}, leftOut: notBound("east"), unsatisfied: "1 of 2 clusters; east is " + hint},
+		"APlacementThatStays": {reason: "it is there already", east: cluster("east", unbound), changes: []objectChange{on("east")}, placements: []*v1alpha1.WorkloadPlacement{placed("one", number(1))}, want: []string{"east"}},
+		"AnotherReason":       {reason: "it says which", east: cluster("east", leftOut(v1alpha1.LeftOutKindNotServed)), want: []string{"west"}, leftOut: map[string]v1alpha1.LeftOut{"east": v1alpha1.LeftOutKindNotServed}},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			r := request(deployment(tc.changes...), []Cluster{tc.east, cluster("west")}, tc.placements...)
+			r.TenantType, r.Assumed = tenantType, Assumed{Clusters: tc.assumed}
+			got := Decide(r)
+			sameClusters(t, tc.reason, tc.want, got.Clusters)
+			if diff := cmp.Diff(tc.leftOut, got.LeftOut, cmpopts.EquateEmpty()); diff != "" {
+				t.Errorf("%s: left out (-want +got):\n%s", tc.reason, diff)
+			}
+			if !strings.HasSuffix(got.Unsatisfied, tc.unsatisfied) || (tc.unsatisfied == "") != (got.Unsatisfied == "") {
+				t.Errorf("%s: missing is %q, want %q", tc.reason, got.Unsatisfied, tc.unsatisfied)
+			}
+			if problem := strings.Join(got.Problems, "\n"); !strings.HasSuffix(problem, tc.problem) || (tc.problem == "") != (problem == "") {
+				t.Errorf("%s: problems are %q, want %q", tc.reason, problem, tc.problem)
+			}
+		})
+	}
+}
+
+func TestAWorkloadWhoseClustersAreAllLeftOutSaysWhy(t *testing.T) {
+	r := request(deployment(), []Cluster{
+		cluster("a", unbound), cluster("b", leftOut(v1alpha1.LeftOutKindNotServed)), cluster("c", unbound), cluster("d", unbound), cluster("e", unbound), cluster("f", cordoned),
+	})
+	r.TenantType = tenantType
+	got := Decide(r)
+	sameClusters(t, "none sees it", nil, got.Clusters)
+	want := "no cluster comes into question; f: cordoned; b does not take Deployment.apps; " +
+		"a, c, d and 1 more are not bound here: kubectl tmc bind, or make the workspace of type root:tmc:tmc-tenant"
+	if got.Unsatisfied != want {
+		t.Errorf("it says %q, want %q", got.Unsatisfied, want)
+	}
+}
+
+func TestWhatIsLeftOutIsNotedOnceAndInFewWords(t *testing.T) {
+	var clusters []Cluster
+	for i := range 30 {
+		clusters = append(clusters, cluster(fmt.Sprintf("c%02d", i), unbound))
+	}
+	clusters = append(clusters, cluster("west"))
+	obj := deployment()
+	decision := Decide(request(obj, clusters))
+	apply(obj, Plan(obj, decision, decision.Clusters, groupsOf, theTime))
+	noted := func() v1alpha1.PlacementReason { return standing(t, obj) }
+	if len(noted().LeftOut) != v1alpha1.MaxLeftOut || !noted().MoreLeftOut {
+		t.Errorf("of 30 there are noted %+v", noted())
+	}
+	write := func(reason string, want bool, clusters []Cluster) {
+		t.Helper()
+		decision := Decide(request(obj, clusters))
+		change := Plan(obj, decision, decision.Clusters, groupsOf, theTime)
+		if change.IsEmpty() == want {
+			t.Errorf("%s: writes %+v", reason, change)
+		}
+		apply(obj, change)
+	}
+	write("nothing has changed", false, clusters)
+	write("one that comes before all is one of many", false, append([]Cluster{cluster("a", unbound)}, clusters...))
+	write("one that is not noted has gone", false, append(clusters[:20:20], clusters[21:]...))
+	write("one that is noted has gone", true, clusters[1:])
+	if _, named := noted().LeftOut["c00"]; named || len(noted().LeftOut) != v1alpha1.MaxLeftOut {
+		t.Errorf("then there are noted %+v", noted())
+	}
+	write("all are bound but one", true, append(fleet("east"), clusters[29:]...))
+	if diff := cmp.Diff(map[string]v1alpha1.LeftOut{"c29": v1alpha1.LeftOutNotBound}, noted().LeftOut); diff != "" || noted().MoreLeftOut {
+		t.Errorf("of one there are noted %+v", noted())
+	}
+}
+
+func TestAClusterTakesWhatItSaysThatItServes(t *testing.T) {
+	deployments := schema.GroupVersionResource{Group: "apps", Version: "v1", Resource: "deployments"}
+	widgets := schema.GroupVersionResource{Group: "example.com", Version: "v1", Resource: "widgets"}
+	cases := map[string]struct {
+		reason   string
+		serves   []string
+		resource schema.GroupVersionResource
+		lacks    bool
+	}{
+		"Served":         {"it says so", []string{"configmaps/v1", "deployments.apps/v1"}, deployments, false},
+		"NotServed":      {"it does not say so", []string{"configmaps/v1"}, deployments, true},
+		"AnotherVersion": {"its syncer asks for kcp's", []string{"deployments.apps/v2"}, deployments, true},
+		"NotKnownYet":    {"it has said nothing", nil, deployments, false},
+		"NeverTold":      {"registrations say nothing of other groups", []string{"deployments.apps/v1"}, widgets, false},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			if got := (Cluster{Resources: sets.New(tc.serves...)}).Lacks(tc.resource); got != tc.lacks {
+				t.Errorf("%s: lacks it: %t", tc.reason, got)
+			}
+		})
+	}
+}
+
+func TestAGroupsLabelIsThereAsLongAsThatOfAnyOfItsClusters(t *testing.T) {
+	set, gone := new(v1alpha1.PlacementLabelValue), (*string)(nil)
+	inGroup := func(group, value string) objectChange {
+		return func(obj *unstructuredObject) {
+			labels := obj.GetLabels()
+			if labels == nil {
+				labels = map[string]string{}
+			}
+			labels[v1alpha1.GroupLabel(group)] = value
+			obj.SetLabels(labels)
+		}
+	}
+	sync := v1alpha1.PlacementLabelValue
+	cases := map[string]struct {
+		reason  string
+		changes []objectChange
+		want    []string
+		labels  map[string]*string
+	}{
+		"Enters":             {"both come in one write", nil, []string{"g-eu-1"}, map[string]*string{v1alpha1.PlacementLabel("g-eu-1"): set, v1alpha1.GroupLabel("eu"): set}},
+		"EntersTwoGroups":    {"each has its own", nil, []string{"g-eu-1", "g-us-1", "west"}, map[string]*string{v1alpha1.PlacementLabel("g-eu-1"): set, v1alpha1.PlacementLabel("g-us-1"): set, v1alpha1.PlacementLabel("west"): set, v1alpha1.GroupLabel("eu"): set, v1alpha1.GroupLabel("us"): set}},
+		"JoinsAGroup":        {"what is there gets it", []objectChange{on("g-eu-1")}, []string{"g-eu-1"}, map[string]*string{v1alpha1.GroupLabel("eu"): set}},
+		"AtRest":             {"nothing is to be written", []objectChange{on("g-eu-1"), inGroup("eu", sync)}, []string{"g-eu-1"}, map[string]*string{}},
+		"TheLastIsToLeave":   {"its syncer has to see that", []objectChange{on("g-eu-1"), inGroup("eu", sync), heldBy("g-eu-1")}, nil, map[string]*string{}},
+		"TheLastIsLeaving":   {"likewise", []objectChange{on("g-eu-1"), inGroup("eu", sync), heldBy("g-eu-1"), leaving("g-eu-1")}, nil, map[string]*string{}},
+		"TheLastHasLeft":     {"they go in one write", []objectChange{on("g-eu-1"), inGroup("eu", sync), leaving("g-eu-1")}, nil, map[string]*string{v1alpha1.PlacementLabel("g-eu-1"): gone, v1alpha1.GroupLabel("eu"): gone}},
+		"OneOfTwoHasLeft":    {"the other sees by it", []objectChange{on("g-eu-1", "g-eu-2"), inGroup("eu", sync), leaving("g-eu-1")}, []string{"g-eu-2"}, map[string]*string{v1alpha1.PlacementLabel("g-eu-1"): gone}},
+		"OutOfTheGroup":      {"no cluster of it is left", []objectChange{on("west"), inGroup("eu", sync)}, []string{"west"}, map[string]*string{v1alpha1.GroupLabel("eu"): gone}},
+		"Forged":             {"it shows the object to whom it is none of the business", []objectChange{inGroup("us", "yes")}, nil, map[string]*string{v1alpha1.GroupLabel("us"): gone}},
+		"ForgedInItsValue":   {"the view is selected by the value", []objectChange{on("g-eu-1"), inGroup("eu", "yes")}, []string{"g-eu-1"}, map[string]*string{v1alpha1.GroupLabel("eu"): set}},
+		"OneMoreOfTheGroup":  {"it is there", []objectChange{on("g-eu-1"), inGroup("eu", sync)}, []string{"g-eu-1", "g-eu-2"}, map[string]*string{v1alpha1.PlacementLabel("g-eu-2"): set}},
+		"MovesToAnother":     {"the old one sees it until it has let go", []objectChange{on("g-eu-1"), inGroup("eu", sync), heldBy("g-eu-1")}, []string{"g-us-1"}, map[string]*string{v1alpha1.PlacementLabel("g-us-1"): set, v1alpha1.GroupLabel("us"): set}},
+		"HeldWithoutALabel":  {"its syncer has to see that it is to leave", []objectChange{heldBy("g-eu-1")}, nil, map[string]*string{v1alpha1.PlacementLabel("g-eu-1"): set, v1alpha1.GroupLabel("eu"): set}},
+		"NotOfTheSameLetter": {"another group is another", []objectChange{on("g-eu-1"), inGroup("eur", sync)}, []string{"g-eu-1"}, map[string]*string{v1alpha1.GroupLabel("eu"): set, v1alpha1.GroupLabel("eur"): gone}},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			obj := deployment(tc.changes...)
+			decision := Decision{Follows: true, Clusters: tc.want}
+			change := Plan(obj, decision, tc.want, groupsOf, theTime)
+			if diff := cmp.Diff(tc.labels, change.Labels); diff != "" {
+				t.Errorf("%s (-want +got):\n%s", tc.reason, diff)
+			}
+			apply(obj, change)
+			if again := Plan(obj, decision, tc.want, groupsOf, theTime); !again.IsEmpty() {
+				t.Errorf("once more %+v", again)
+			}
+		})
+	}
+}
+
+func TestGroupLabelsPlaceNothing(t *testing.T) {
+	obj := deployment(on("g-eu-1"))
+	change := Plan(obj, Decision{Follows: true, Clusters: []string{"g-eu-1"}}, []string{"g-eu-1"}, groupsOf, theTime)
+	if change.IsEmpty() || change.MovesPlaces() {
+		t.Errorf("%+v is empty, or moves something", change)
+	}
+	if got := Holders(obj, change, func(string) bool { return true }); got != nil {
+		t.Errorf("it adds finalizers: %q", got)
+	}
+}
+
+func TestWhatIsReleasedKeepsTheLabelOfAGroupThatItIsStillIn(t *testing.T) {
+	obj := deployment(on("g-eu-1", "g-eu-2", "g-us-1"), heldBy("g-eu-2"))
+	apply(obj, Plan(obj, Decision{Follows: true}, []string{"g-eu-1", "g-eu-2", "g-us-1"}, groupsOf, theTime))
+	if got := Forget(obj, "g-eu-1", groupsOf).Labels; len(got) != 1 {
+		t.Errorf("of one of two it takes off %v", got)
+	}
+	if got := Forget(obj, "g-us-1", groupsOf).Labels; len(got) != 2 {
+		t.Errorf("of the last it takes off %v", got)
+	}
+}
+
+func TestWhatIsOnItsWayOutIsSeenByTheGroupsOfItsClusters(t *testing.T) {
+	obj := deployment(on("g-eu-1"), heldBy("g-eu-1", "west"), deleted)
+	apply(obj, Regroup(obj, groupsOf))
+	if got := obj.GetLabels()[v1alpha1.GroupLabel("eu")]; got != v1alpha1.PlacementLabelValue {
+		t.Errorf("its group's label is %q", got)
+	}
+	if again := Regroup(obj, groupsOf); !again.IsEmpty() {
+		t.Errorf("once more %+v", again)
+	}
+}
+
+// standing is what the placement annotation says.
+func standing(t *testing.T, obj *unstructuredObject) v1alpha1.PlacementReason {
+	t.Helper()
+	var reason v1alpha1.PlacementReason
+	if err := json.Unmarshal([]byte(obj.GetAnnotations()[v1alpha1.PlacementAnnotation]), &reason); err != nil {
+		t.Fatal(err)
+	}
+	return reason
+}
