@@ -80,7 +80,7 @@ func runDescribe(ctx context.Context, options *clientOptions, args []string) err
 		if err != nil {
 			fmt.Fprintf(options.progress, "the events of %s cannot be read: %v\n", info.ObjectName(), err)
 		}
-		fmt.Fprint(options.out, view.Describe(view.Of(obj, silent), events, time.Now()))
+		fmt.Fprint(options.out, view.Describe(view.Of(obj, silent), events, options.tenantType(), time.Now()))
 	}
 	return nil
 }

@@ -34,7 +34,9 @@ func newGetClustersCommand() *cobra.Command {
 		Short:   "Show how the clusters are",
 		Long: `Show the clusters that are registered in the provider workspace: whether they are heard
 of, and may take workloads (READY, as kubectl shows nodes), when they were heard of last,
-how many workloads are placed there, and how much of what their nodes have is requested.
+what its syncer sees in kcp (ISOLATION: Cluster, what is placed there; Group/NAME, what is
+placed on any cluster of that group; Shared, everything in the bound workspaces), how many
+workloads are placed there, and how much of what their nodes have is requested.
 
 A dash stands for what you may not see, and for what the cluster has not told.`,
 		Example: getClustersExample,

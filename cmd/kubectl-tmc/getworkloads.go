@@ -50,6 +50,9 @@ many there should be, on all clusters together and on each:
   3/3 kept until it is available where it goes instead
   leaving  it is being removed from the cluster
   silent   the cluster is not heard of
+  not bound  it would go there, and the workspace has not bound the cluster
+  not taken  it would go there, and the cluster does not take its kind
+  bound?     it would go there if it were known that the cluster is bound
   -        it is not placed there
 
 More than a dozen clusters are summed up, unless --wide is given.`,

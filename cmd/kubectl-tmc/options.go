@@ -90,6 +90,11 @@ func bounded(config *rest.Config) *rest.Config {
 	return config
 }
 
+// tenantType returns the path of the WorkspaceType whose workspaces have all clusters bound.
+func (o *clientOptions) tenantType() string {
+	return logicalcluster.NewPath(o.providerWorkspace).Join(v1alpha1.TenantWorkspaceType).String()
+}
+
 // providerConfig returns the configuration of the provider workspace.
 func (o *clientOptions) providerConfig() (*rest.Config, error) {
 	path := logicalcluster.NewPath(o.providerWorkspace)

@@ -1,6 +1,7 @@
 package view
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"strconv"
@@ -28,6 +29,9 @@ type ClusterSummary struct {
 	Ready string `json:"ready"`
 	// Scheduling is Cordoned, Draining or Leaving, and empty when workloads may come.
 	Scheduling string `json:"scheduling,omitempty"`
+	// Isolation says what its syncer sees in kcp: Cluster, Shared, or Group/ and the name
+	// of the isolation group.
+	Isolation string `json:"isolation"`
 	// LastHeartbeat is when the cluster was last heard of, nil when it never was, or the
 	// caller may not know.
 	LastHeartbeat *metav1.Time `json:"lastHeartbeat,omitempty"`
@@ -51,7 +55,7 @@ type Known struct {
 func ClusterOf(registration *v1alpha1.ClusterRegistration, known Known) Cluster {
 	c := Cluster{ClusterRegistration: *registration}
 	c.ManagedFields = nil
-	c.Summary = ClusterSummary{Ready: ReadyOf(registration), Scheduling: schedulingOf(registration), noHeartbeats: known.Heartbeats == nil}
+	c.Summary = ClusterSummary{Ready: ReadyOf(registration), Scheduling: schedulingOf(registration), Isolation: isolationOf(registration.Spec), noHeartbeats: known.Heartbeats == nil}
 	if heartbeat, heard := known.Heartbeats[registration.Name]; heard {
 		c.Summary.LastHeartbeat = &metav1.Time{Time: heartbeat}
 	}
@@ -83,13 +87,21 @@ func schedulingOf(registration *v1alpha1.ClusterRegistration) string {
 	}
 }
 
+// isolationOf words what a cluster's syncer sees in kcp.
+func isolationOf(spec v1alpha1.ClusterRegistrationSpec) string {
+	if spec.Isolation == v1alpha1.IsolationGroup {
+		return string(spec.Isolation) + "/" + spec.IsolationGroup
+	}
+	return string(cmp.Or(spec.Isolation, v1alpha1.IsolationShared))
+}
+
 // ClusterTable returns a row for each cluster, in their order.
 func ClusterTable(clusters []Cluster, now time.Time) *metav1.Table {
-	table := newTable("Name", "Location", "Ready", "Heartbeat", "Version", "Nodes", "Workloads", "CPU", "Memory", "Pods", "Age")
+	table := newTable("Name", "Location", "Ready", "Isolation", "Heartbeat", "Version", "Nodes", "Workloads", "CPU", "Memory", "Pods", "Age")
 	for _, c := range clusters {
 		status := c.Status
 		table.Rows = append(table.Rows, metav1.TableRow{Cells: []any{
-			c.Name, orNone(c.Spec.Location), c.ready(), c.heartbeat(now), orNone(status.KubernetesVersion),
+			c.Name, orNone(c.Spec.Location), c.ready(), c.Summary.Isolation, c.heartbeat(now), orNone(status.KubernetesVersion),
 			strconv.Itoa(int(status.Nodes)), c.workloads(),
 			share(status, corev1.ResourceCPU, cores), share(status, corev1.ResourceMemory, bytes), share(status, corev1.ResourcePods, whole),
 			age(c.CreationTimestamp.Time, now),

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/kcp-tmc/tmc/pkg/placement"
 )
 
 // Event is an event of an object.
@@ -35,8 +37,9 @@ func (p *page) field(level int, name, value string) {
 	}
 }
 
-// Describe says all that is known of where an object is and how it fares there.
-func Describe(w Workload, events []Event, now time.Time) string {
+// Describe says all that is known of where an object is and how it fares there. tenantType
+// is the path of the WorkspaceType whose workspaces have all clusters bound.
+func Describe(w Workload, events []Event, tenantType string, now time.Time) string {
 	p := &page{}
 	p.field(0, "Name", w.Name)
 	p.field(0, "Namespace", w.Namespace)
@@ -48,11 +51,23 @@ func Describe(w Workload, events []Event, now time.Time) string {
 	p.field(0, "Ready", strings.TrimPrefix(w.Ready(), none))
 	p.field(0, "Placed by", w.placedBy())
 	p.field(0, "Missing", w.PlacementMessage)
+	p.leftOut(w, tenantType)
 	p.clusters(w)
 	p.conditions(0, "Conditions", w.Conditions)
 	p.events(events, now)
 	p.wrong(w.Problems)
 	return p.String()
+}
+
+// leftOut says which clusters the object cannot enter, and what to do; nothing where it
+// is said already that it misses them.
+func (p *page) leftOut(w Workload, tenantType string) {
+	said := placement.SayAllLeftOut(w.LeftOut, w.groupKind, tenantType)
+	said = slices.DeleteFunc(said, func(line string) bool { return strings.Contains(w.PlacementMessage, line) })
+	if w.MoreLeftOut && len(said) > 0 {
+		said = append(said, "there are others")
+	}
+	p.field(0, "Left out", strings.Join(said, "; "))
 }
 
 func (w *Workload) generations() string {

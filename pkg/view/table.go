@@ -6,6 +6,8 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/sets"
+
+	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
 )
 
 const (
@@ -18,6 +20,14 @@ const (
 
 // none is the cell of what there is not.
 const none = "-"
+
+// leftOutCells are the cells of clusters that an object cannot enter.
+var leftOutCells = map[v1alpha1.LeftOut]string{
+	v1alpha1.LeftOutNotBound:        "not bound",
+	v1alpha1.LeftOutBindingsHidden:  "bound?",
+	v1alpha1.LeftOutKindNotAccepted: "not taken",
+	v1alpha1.LeftOutKindNotServed:   "not taken",
+}
 
 // TableOptions say which columns a table of workloads has.
 type TableOptions struct {
@@ -35,6 +45,7 @@ func WorkloadTable(workloads []Workload, options TableOptions) *metav1.Table {
 		for _, o := range w.Clusters {
 			names.Insert(o.Name)
 		}
+		names = names.Union(sets.KeySet(w.LeftOut))
 	}
 	clusters := sets.List(names)
 	folded := len(clusters) > mostColumns && !options.Wide
@@ -76,6 +87,9 @@ func (w *Workload) cells(clusters []string) []any {
 	byName := map[string]string{}
 	for _, o := range w.Clusters {
 		byName[o.Name] = o.Cell()
+	}
+	for cluster, why := range w.LeftOut {
+		byName[cluster] = leftOutCells[why]
 	}
 	var cells []any
 	for _, cluster := range clusters {
@@ -144,8 +158,12 @@ func (o OnCluster) sort() string {
 // Summary says in a line how the object fares on all its clusters, and names the first
 // of those that are not well.
 func (w *Workload) Summary() string {
+	leftOut := ""
+	if names := sets.List(sets.KeySet(w.LeftOut)); len(names) > 0 {
+		leftOut = "; left out: " + firstOf(names, mostNames)
+	}
 	if len(w.Clusters) == 0 {
-		return "on no cluster"
+		return "on no cluster" + leftOut
 	}
 	bySort := map[string][]string{}
 	for _, o := range w.Clusters {
@@ -161,7 +179,7 @@ func (w *Workload) Summary() string {
 	if len(parts) > 0 {
 		summary += ", " + strings.Join(parts, "; ")
 	}
-	return summary
+	return summary + leftOut
 }
 
 // firstOf joins the first names, and says how many more there are.

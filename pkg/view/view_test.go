@@ -18,6 +18,8 @@ import (
 	"github.com/kcp-tmc/tmc/pkg/transform"
 )
 
+const tenantType = "root:tmc:tmc-tenant"
+
 var now = time.Date(2026, 8, 1, 12, 0, 0, 0, time.UTC)
 
 // change changes an object under test.
@@ -316,7 +318,7 @@ func TestDescribeSaysWhereAndWhyAndWhatIsWrong(t *testing.T) {
 		{Type: "Warning", Reason: "Forbidden", From: "tmc-syncer", Message: "quota\nexceeded", Last: now.Add(-30 * time.Second), Count: 3},
 		{Type: "Normal", Reason: "Placed", From: "tmc-controller", Message: "on east", Last: now.Add(-2 * time.Minute), Count: 1},
 	}
-	if diff := cmp.Diff(describedWeb, Describe(Of(obj, nil), events, now)); diff != "" {
+	if diff := cmp.Diff(describedWeb, Describe(Of(obj, nil), events, tenantType, now)); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
@@ -335,7 +337,7 @@ Clusters:
 Events:          none
 What is wrong:   nothing
 `
-	got := Describe(Of(deployment(annotated(v1alpha1.TargetClustersAnnotation, "east"), reported("east", 3)), nil), nil, now)
+	got := Describe(Of(deployment(annotated(v1alpha1.TargetClustersAnnotation, "east"), reported("east", 3)), nil), nil, tenantType, now)
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
@@ -410,6 +412,10 @@ func capacity(r *v1alpha1.ClusterRegistration) {
 
 func TestClusterTable(t *testing.T) {
 	cordoned := func(r *v1alpha1.ClusterRegistration) { r.Spec.Unschedulable = true }
+	isolated := func(r *v1alpha1.ClusterRegistration) { r.Spec.Isolation = v1alpha1.IsolationCluster }
+	grouped := func(r *v1alpha1.ClusterRegistration) {
+		r.Spec.Isolation, r.Spec.IsolationGroup = v1alpha1.IsolationGroup, "eu-prod"
+	}
 	drained := func(r *v1alpha1.ClusterRegistration) { r.Spec.Unschedulable, r.Spec.Drain = true, true }
 	deleted := func(r *v1alpha1.ClusterRegistration) { r.DeletionTimestamp = &metav1.Time{Time: now} }
 	known := Known{
@@ -419,15 +425,15 @@ func TestClusterTable(t *testing.T) {
 	clusters := []Cluster{
 		ClusterOf(registration("east", "True", capacity), known),
 		ClusterOf(registration("west", "Unknown", cordoned), known),
-		ClusterOf(registration("north", "True", drained), known),
-		ClusterOf(registration("south", "", drained, deleted), Known{}),
+		ClusterOf(registration("north", "True", drained, isolated), known),
+		ClusterOf(registration("south", "", drained, deleted, grouped), Known{}),
 	}
 	want := []string{
-		"Name|Location|Ready|Heartbeat|Version|Nodes|Workloads|CPU|Memory|Pods|Age",
-		"east|eu|True|7s|v1.36.3|3|41|2.6/16 (15%)|12.5Gi/64Gi (19%)|33/330 (10%)|2d",
-		"west|-|Unknown,Cordoned|0s|-|0|0|-|-|-|2d",
-		"north|-|True,Draining|never|-|0|0|-|-|-|2d",
-		"south|-|Unknown,Leaving|-|-|0|-|-|-|-|2d",
+		"Name|Location|Ready|Isolation|Heartbeat|Version|Nodes|Workloads|CPU|Memory|Pods|Age",
+		"east|eu|True|Shared|7s|v1.36.3|3|41|2.6/16 (15%)|12.5Gi/64Gi (19%)|33/330 (10%)|2d",
+		"west|-|Unknown,Cordoned|Shared|0s|-|0|0|-|-|-|2d",
+		"north|-|True,Draining|Cluster|never|-|0|0|-|-|-|2d",
+		"south|-|Unknown,Leaving|Group/eu-prod|-|-|0|-|-|-|-|2d",
 	}
 	if diff := cmp.Diff(want, lines(ClusterTable(clusters, now))); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
@@ -436,7 +442,7 @@ func TestClusterTable(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, part := range []string{`{"metadata":{"name":"east"`, `"spec":{"location":"eu"}`, `"allocatable":{"cpu":"16"`, `"summary":{"ready":"True","lastHeartbeat":"2026-08-01T11:59:53Z","workloads":41}`} {
+	for _, part := range []string{`{"metadata":{"name":"east"`, `"spec":{"location":"eu"}`, `"allocatable":{"cpu":"16"`, `"summary":{"ready":"True","isolation":"Shared","lastHeartbeat":"2026-08-01T11:59:53Z","workloads":41}`} {
 		if !strings.Contains(string(data), part) {
 			t.Errorf("no %s in %s", part, data)
 		}
@@ -486,5 +492,38 @@ func TestWhyThere(t *testing.T) {
 	}
 	if !IsHeldBy(deployment(held("east")), "east") || IsHeldBy(deployment(placed("west")), "east") {
 		t.Error("a finalizer holds, and another cluster's label does not")
+	}
+}
+
+func TestALeftOutClusterIsShown(t *testing.T) {
+	partly := deployment(
+		annotated(v1alpha1.PlacementAnnotation, `{"by":"default","clusters":{"east":"x"},"leftOut":{"west":"NotBound","north":"KindNotServed","south":"BindingsHidden"},"moreLeftOut":true}`),
+		reported("east", 3),
+	)
+	const west = "west is not bound here: kubectl tmc bind, or make the workspace of type root:tmc:tmc-tenant"
+	nowhere := deployment(annotated(v1alpha1.PlacementAnnotation, `{"by":"default","leftOut":{"west":"NotBound"},"message":"no cluster comes into question; `+west+`"}`))
+	workloads := []Workload{Of(partly, nil), Of(nowhere, nil)}
+	want := []string{
+		"Kind|Name|Ready|east|north|south|west",
+		"Deployment|web|3/3|3/3|not taken|bound?|not bound",
+		"Deployment|web|-|-|-|-|not bound",
+	}
+	if diff := cmp.Diff(want, lines(WorkloadTable(workloads, TableOptions{}))); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if got := workloads[0].Summary(); got != "1 cluster: 1 ok; left out: north, south, west" {
+		t.Errorf("summed up it is %q", got)
+	}
+	if len(workloads[0].Problems) > 0 || len(workloads[1].Problems) == 0 {
+		t.Errorf("what is somewhere has the problems %q, what is nowhere %q", workloads[0].Problems, workloads[1].Problems)
+	}
+	text := Describe(workloads[0], nil, tenantType, now)
+	for _, part := range []string{"Left out:", "north does not take Deployment.apps", west, "there are others"} {
+		if !strings.Contains(text, part) {
+			t.Errorf("it does not say %q:\n%s", part, text)
+		}
+	}
+	if text := Describe(workloads[1], nil, tenantType, now); strings.Contains(text, "Left out:") || !strings.Contains(text, west) {
+		t.Errorf("it says it twice, or not at all:\n%s", text)
 	}
 }

@@ -10,6 +10,7 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/sets"
 
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
@@ -47,6 +48,10 @@ type Workload struct {
 	PlacedBy string `json:"placedBy,omitempty"`
 	// PlacementMessage says what the placement asks for and does not have.
 	PlacementMessage string `json:"placementMessage,omitempty"`
+	// LeftOut are the first of the clusters that it would go to as well, and why it cannot:
+	// one of the v1alpha1.LeftOut. MoreLeftOut is set when there are others.
+	LeftOut     map[string]v1alpha1.LeftOut `json:"leftOut,omitempty"`
+	MoreLeftOut bool                        `json:"moreLeftOut,omitempty"`
 	// TargetClusters is the annotation that asks for clusters, nil without one.
 	TargetClusters *string `json:"targetClusters,omitempty"`
 	// Available and Wanted are sums over the clusters that it is not leaving. Silent
@@ -60,6 +65,7 @@ type Workload struct {
 	// Problems say what is wrong, empty when nothing is.
 	Problems []string `json:"problems,omitempty"`
 
+	groupKind  schema.GroupKind
 	isWorkload bool
 	rank       int
 }
@@ -123,8 +129,11 @@ func Of(obj *unstructured.Unstructured, silent sets.Set[string]) Workload {
 		Deleting:         obj.GetDeletionTimestamp() != nil,
 		PlacedBy:         r.reason.By,
 		PlacementMessage: r.reason.Message,
+		LeftOut:          r.reason.LeftOut,
+		MoreLeftOut:      r.reason.MoreLeftOut,
 		Clusters:         []OnCluster{},
 		Conditions:       conditionsOf(obj),
+		groupKind:        obj.GroupVersionKind().GroupKind(),
 		isWorkload:       rank >= 0,
 		rank:             rank,
 	}
