@@ -29,10 +29,10 @@ const (
 var cutName = regexp.MustCompile(`-[0-9a-f]{24}$`)
 
 // Namespace returns the name of the namespace on the cluster that stands for a
-// namespace of a workspace: prefix and name when namespaces are shared, and a hash
-// of workspace and name behind them when they are isolated. A name that gets too
-// long for a DNS-1123 label is cut, and ends in a hash of all that it stands for
-// instead. Two namespaces never have one name, unless they are meant to.
+// namespace of a workspace: prefix and name, and a hash of workspace and name behind
+// them when they are isolated. A name that gets too long for a DNS-1123 label is cut,
+// and ends in a hash of all that it stands for instead. Two namespaces of a workspace
+// never have one name; those of several workspaces have where they are not isolated.
 func Namespace(rule v1alpha1.TransformRule, workspace, namespace string) string {
 	name := rule.NamespacePrefix + namespace
 	if rule.NamespaceMode == v1alpha1.NamespaceModeIsolated {
@@ -64,10 +64,7 @@ func cut(name, identity string) string {
 // are added. Overrides are not applied: what a namespace may do (its pod security
 // level) is the operator's word.
 func DesiredNamespace(upstreamNamespace *unstructured.Unstructured, origin Origin, rule v1alpha1.TransformRule) (*unstructured.Unstructured, error) {
-	desired := &unstructured.Unstructured{}
-	desired.SetAPIVersion("v1")
-	desired.SetKind("Namespace")
-	desired.SetName(Namespace(rule, origin.Workspace, origin.Name))
+	desired := BareNamespace(Namespace(rule, origin.Workspace, origin.Name))
 	if upstreamNamespace != nil {
 		labels, err := stringsOf(upstreamNamespace, "labels")
 		if err != nil {
@@ -80,15 +77,57 @@ func DesiredNamespace(upstreamNamespace *unstructured.Unstructured, origin Origi
 		add(desired, namespacesOwn(labels), namespacesOwn(annotations))
 	}
 	add(desired, rule.Labels, rule.Annotations)
-	add(desired, map[string]string{v1alpha1.ManagedByLabel: v1alpha1.ManagedByValue}, map[string]string{
-		v1alpha1.SourceClusterAnnotation: origin.Workspace,
-		v1alpha1.SourceNameAnnotation:    origin.Name,
-		v1alpha1.TargetClusterAnnotation: origin.Cluster,
-	})
+	add(desired, map[string]string{v1alpha1.ManagedByLabel: v1alpha1.ManagedByValue}, ownersOf(origin))
 	if err := seal(desired); err != nil {
 		return nil, err
 	}
 	return desired, nil
+}
+
+// NotedNamespace returns what is applied to a namespace that tmc did not make, for it to
+// say whose it is: that of the workspace of the origin, which names the upstream
+// namespace as in DesiredNamespace. Nothing else of it is touched.
+func NotedNamespace(name string, origin Origin) (*unstructured.Unstructured, error) {
+	noted := BareNamespace(name)
+	add(noted, map[string]string{v1alpha1.ManagedByLabel: v1alpha1.ManagedByOthersValue}, ownersOf(origin))
+	if err := seal(noted); err != nil {
+		return nil, err
+	}
+	return noted, nil
+}
+
+// FreeNamespace returns what is applied to a namespace that tmc made for the cluster when
+// it is nobody's any more, and is kept for what is in it: the rule's labels and
+// annotations hold on.
+func FreeNamespace(name, cluster string, rule v1alpha1.TransformRule) (*unstructured.Unstructured, error) {
+	free := BareNamespace(name)
+	add(free, rule.Labels, rule.Annotations)
+	add(free, map[string]string{v1alpha1.ManagedByLabel: v1alpha1.ManagedByValue}, map[string]string{
+		v1alpha1.TargetClusterAnnotation: cluster,
+	})
+	if err := seal(free); err != nil {
+		return nil, err
+	}
+	return free, nil
+}
+
+// BareNamespace returns a namespace of which nothing is said. Applied, it takes back
+// whatever else was applied before.
+func BareNamespace(name string) *unstructured.Unstructured {
+	bare := &unstructured.Unstructured{}
+	bare.SetAPIVersion("v1")
+	bare.SetKind("Namespace")
+	bare.SetName(name)
+	return bare
+}
+
+// ownersOf returns the annotations that say whose a namespace is; OriginOf reads them.
+func ownersOf(origin Origin) map[string]string {
+	return map[string]string{
+		v1alpha1.SourceClusterAnnotation: origin.Workspace,
+		v1alpha1.SourceNameAnnotation:    origin.Name,
+		v1alpha1.TargetClusterAnnotation: origin.Cluster,
+	}
 }
 
 // namespacesOwn returns the labels or annotations of a namespace that go down.

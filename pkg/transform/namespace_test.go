@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/util/validation"
 
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
@@ -17,7 +18,8 @@ func TestNamespacesKeepTheirNameAsFarAsThereIsRoom(t *testing.T) {
 		"NoRule":                       {``, "default", `default`},
 		"NoRuleAndALongName":           {``, long, long},
 		"NoRuleAndANameAsIfItWereCut":  {``, "a-0123456789abcdef01234567", "a-0123456789abcdef01234567"},
-		"SharedInSoManyWords":          {`namespaceMode: Shared`, "default", `default`},
+		"ExclusiveInSoManyWords":       {`namespaceMode: Exclusive`, "default", `default`},
+		"Shared":                       {`namespaceMode: Shared`, "default", `default`},
 		"APrefix":                      {`namespacePrefix: kcp-`, "default", `kcp-default`},
 		"APrefixThatJustFits":          {`namespacePrefix: kcp-`, strings.Repeat("n", 59), "kcp-" + strings.Repeat("n", 59)},
 		"APrefixAndALongName":          {`namespacePrefix: kcp-`, strings.Repeat("n", 60), `kcp-n{34}-[0-9a-f]{24}`},
@@ -41,9 +43,9 @@ func TestNamespacesKeepTheirNameAsFarAsThereIsRoom(t *testing.T) {
 			if again := Namespace(rule, "ws", tc.namespace); again != got {
 				t.Errorf("then %q: not stable", again)
 			}
-			shared := rule.NamespaceMode != v1alpha1.NamespaceModeIsolated
-			if other := Namespace(rule, "other", tc.namespace); (other == got) != shared {
-				t.Errorf("another workspace's is %q: shared is %t", other, shared)
+			sameForAll := rule.NamespaceMode != v1alpha1.NamespaceModeIsolated
+			if other := Namespace(rule, "other", tc.namespace); (other == got) != sameForAll {
+				t.Errorf("another workspace's is %q: one name for all is %t", other, sameForAll)
 			}
 		})
 	}
@@ -160,6 +162,47 @@ func TestANamespaceOfWhichOnlyTheNameIsKnownIsMarkedToo(t *testing.T) {
 	}
 	if byName.GetAnnotations()[v1alpha1.AppliedHashAnnotation] == "" {
 		t.Error("it has no hash")
+	}
+}
+
+func TestWhatIsAppliedToNamespacesThatAreNotMade(t *testing.T) {
+	origin := Origin{Workspace: "ws", Name: "default", Cluster: "east"}
+	rule := ruleOf(t, "labels: {zone: operators}")
+	noted, err := NotedNamespace("default", origin)
+	if err != nil {
+		t.Fatal(err)
+	}
+	free, err := FreeNamespace("p-team", "east", rule)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cases := map[string]struct {
+		got    *unstructured.Unstructured
+		labels map[string]string
+		owner  bool
+		keys   []string
+	}{
+		"AnOperatorsIsOnlyNoted":  {noted, map[string]string{v1alpha1.ManagedByLabel: "others"}, true, []string{"source-cluster", "source-name", "target-cluster", "applied-hash"}},
+		"AFreeOneKeepsTheRule":    {free, map[string]string{v1alpha1.ManagedByLabel: v1alpha1.ManagedByValue, "zone": "operators"}, false, []string{"target-cluster", "applied-hash"}},
+		"OfABareOneNothingIsSaid": {BareNamespace("default"), nil, false, nil},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			if diff := cmp.Diff(tc.labels, tc.got.GetLabels()); diff != "" {
+				t.Errorf("labels (-want +got):\n%s", diff)
+			}
+			if back, owned := OriginOf(tc.got); owned != tc.owner || owned && back != origin {
+				t.Errorf("its owner reads %v (%t), want %t", back, owned, tc.owner)
+			}
+			if len(tc.got.GetAnnotations()) != len(tc.keys) {
+				t.Errorf("annotations are %v, want %v", tc.got.GetAnnotations(), tc.keys)
+			}
+			for _, key := range tc.keys {
+				if tc.got.GetAnnotations()[v1alpha1.GroupName+"/"+key] == "" {
+					t.Errorf("it does not say its %s", key)
+				}
+			}
+		})
 	}
 }
 

@@ -83,7 +83,7 @@ func quantitiesOf(values map[corev1.ResourceName]any) (corev1.ResourceList, fiel
 func ValidateRule(rule v1alpha1.TransformRule) error {
 	var problems field.ErrorList
 	problems = append(problems, validatePrefix(rule.NamespacePrefix, field.NewPath("namespacePrefix"))...)
-	modes := []v1alpha1.NamespaceMode{v1alpha1.NamespaceModeShared, v1alpha1.NamespaceModeIsolated}
+	modes := []v1alpha1.NamespaceMode{v1alpha1.NamespaceModeExclusive, v1alpha1.NamespaceModeIsolated, v1alpha1.NamespaceModeShared}
 	if rule.NamespaceMode != "" && !slices.Contains(modes, rule.NamespaceMode) {
 		problems = append(problems, field.NotSupported(field.NewPath("namespaceMode"), rule.NamespaceMode, modes))
 	}

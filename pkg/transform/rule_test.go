@@ -50,7 +50,7 @@ func TestARuleThatCannotBeNamesTheField(t *testing.T) {
 		"AFieldTwice":                {"imageRegistry: a.example.com\nimageRegistry: b.example.com", []string{"imageRegistry"}},
 		"NoObject":                   {"- 1", []string{"not a transform rule"}},
 		"ANumberForALabel":           {"labels: {a: [1]}", []string{"labels"}},
-		"AnUnknownMode":              {"namespaceMode: Private", []string{`namespaceMode: Unsupported value: "Private"`, "Isolated", "Shared"}},
+		"AnUnknownMode":              {"namespaceMode: Private", []string{`namespaceMode: Unsupported value: "Private"`, "Exclusive", "Isolated", "Shared"}},
 		"APrefixWithUppercase":       {"namespacePrefix: Kcp-", []string{"namespacePrefix: Invalid value"}},
 		"APrefixThatBeginsWithADash": {"namespacePrefix: -a", []string{"namespacePrefix: Invalid value"}},
 		"APrefixThatIsTooLong":       {"namespacePrefix: " + strings.Repeat("a", 33), []string{"namespacePrefix: Too long", "32"}},

@@ -124,6 +124,9 @@ const (
 	// ManagedByLabel and ManagedByValue mark what a syncer made.
 	ManagedByLabel = GroupName + "/managed-by"
 	ManagedByValue = "tmc-syncer"
+	// ManagedByOthersValue marks a namespace that no syncer made and that a workspace
+	// uses: nothing but this label and the annotations that say whose it is are ours.
+	ManagedByOthersValue = "others"
 	// SourceHashLabel is a hash of the upstream identity, for look-ups.
 	SourceHashLabel = GroupName + "/source-hash"
 
@@ -137,6 +140,11 @@ const (
 	// SourceInputsAnnotation stands for what else of the upstream object shaped the
 	// copy: what the report says that it was made from.
 	SourceInputsAnnotation = GroupName + "/source-inputs"
+	// SourcePathAnnotation, on a namespace alone, holds the path of the workspace as the
+	// workspace's own APIBinding tells it. Its tenant may have written that: it is for
+	// people to read, and nothing is decided by it. SourceClusterAnnotation says whose
+	// the namespace is.
+	SourcePathAnnotation = GroupName + "/source-path"
 	// TargetClusterAnnotation names the cluster that the copy was made for: two
 	// syncers on one cluster under two names do not take each other's copies.
 	TargetClusterAnnotation = GroupName + "/target-cluster"

@@ -7,18 +7,25 @@ import corev1 "k8s.io/api/core/v1"
 // on the upstream object, the syncers read it.
 const ReplaceAnnotation = GroupName + "/replace"
 
-// NamespaceMode says whether workspaces share the namespaces of a cluster.
+// NamespaceMode says what becomes of namespaces that have one name in several workspaces.
 //
-// +kubebuilder:validation:Enum=Shared;Isolated
+// +kubebuilder:validation:Enum=Exclusive;Isolated;Shared
 type NamespaceMode string
 
 const (
-	// NamespaceModeShared is the default, also when nothing is said: namespaces of one
-	// name in several workspaces are one namespace on the cluster.
-	NamespaceModeShared NamespaceMode = "Shared"
+	// NamespaceModeExclusive is the default, also when nothing is said: the first
+	// workspace that uses a namespace of the cluster has it, and what others would put
+	// there is refused until it is free again.
+	NamespaceModeExclusive NamespaceMode = "Exclusive"
 	// NamespaceModeIsolated gives every namespace of every workspace a namespace of its
 	// own on the cluster.
 	NamespaceModeIsolated NamespaceMode = "Isolated"
+	// NamespaceModeShared is for workspaces that trust each other as one tenant would
+	// himself: namespaces of one name in several workspaces are one namespace on the
+	// cluster. The Services, PodDisruptionBudgets and NetworkPolicies of one workspace
+	// select the pods of the others there, and pods of one may use the Secrets of the
+	// others.
+	NamespaceModeShared NamespaceMode = "Shared"
 )
 
 // TransformRule is what a cluster's operator has done to every copy that comes to
@@ -44,7 +51,9 @@ type TransformRule struct {
 	// +kubebuilder:validation:XValidation:rule="self.matches('^([a-z0-9][-a-z0-9]*)?$')",message="expected the beginning of a name: lower case letters, digits and '-', the first no '-'"
 	// +kubebuilder:validation:XValidation:rule="size(self) == 0 || !(self.startsWith('kube-') || 'kube-'.startsWith(self))",message="must not begin names of the form kube-…, which are the cluster's own"
 	NamespacePrefix string `json:"namespacePrefix,omitempty"`
-	// NamespaceMode is Shared (the default) or Isolated.
+	// NamespaceMode is Exclusive (the default: the first workspace that uses a namespace
+	// has it), Isolated (each workspace has namespaces of its own) or Shared (for
+	// workspaces that trust each other).
 	NamespaceMode NamespaceMode `json:"namespaceMode,omitempty"`
 	// ImageRegistry, HOST[:PORT][/PATH], takes the place of the registry in every
 	// image of a pod template: with registry.example.com, nginx:1 becomes
@@ -68,3 +77,7 @@ type TransformRule struct {
 	// +kubebuilder:validation:MaxProperties=64
 	Annotations map[string]string `json:"annotations,omitempty"`
 }
+
+// SeparatesWorkspaces tells whether the rule keeps what several workspaces have on the
+// cluster in different namespaces.
+func (r TransformRule) SeparatesWorkspaces() bool { return r.NamespaceMode != NamespaceModeShared }
