@@ -49,8 +49,9 @@ func copyRules(synced sets.Set[schema.GroupResource]) []rbacv1.PolicyRule {
 	return byGroup(synced, "get", "list", "watch", "create", "patch", "delete")
 }
 
-// namespaceRules are for the namespaces of the copies, which are handled like them but
-// never looked at one by one; and for the UID of kube-system, which is the identity of
+// namespaceRules are for the namespaces of the copies, which are handled like them; for
+// noting on those of others which workspace uses them, after a look at the one (a list of
+// that name); and for the UID of kube-system, which is the identity of
 // the cluster.
 func namespaceRules() []rbacv1.PolicyRule {
 	identity := rule(namespaces.Group, []string{namespaces.Resource}, "get")

@@ -11,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/klog/v2"
 
+	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
 	"github.com/kcp-tmc/tmc/pkg/kcp"
 	"github.com/kcp-tmc/tmc/pkg/transform"
 )
@@ -52,6 +53,7 @@ func (s *Syncer) clearAbandonedOnce(ctx context.Context) error {
 			errs = append(errs, err)
 			continue
 		}
+		s.adopt(cluster)
 		unknown := sets.New[string]() // of whose workspaces nothing can be said
 		for _, one := range found {
 			if unknown.Has(one.origin.Workspace) {
@@ -75,9 +77,26 @@ type othersCopy struct {
 	downstreamObj *unstructured.Unstructured
 }
 
-// othersCopies returns the copies that were made under other names, by name.
+// adopt has the namespaces looked after that were made, or noted, under the name of a
+// cluster that is not registered.
+func (s *Syncer) adopt(cluster string) {
+	s.abandoned.Store(cluster, nil)
+	for _, namespace := range s.copies.namespaces.all() {
+		if namespace.GetAnnotations()[v1alpha1.TargetClusterAnnotation] == cluster {
+			s.namespaces.Enqueue(namespace.GetName())
+		}
+	}
+}
+
+// othersCopies returns the copies that were made under other names, by name; those of
+// which there are only namespaces have none.
 func (s *Syncer) othersCopies() map[string][]othersCopy {
 	others := map[string][]othersCopy{}
+	for _, namespace := range s.copies.namespaces.all() {
+		if cluster := namespace.GetAnnotations()[v1alpha1.TargetClusterAnnotation]; cluster != "" && cluster != s.cluster {
+			others[cluster] = nil
+		}
+	}
 	for resource, w := range s.copies.all() {
 		for _, downstreamObj := range w.all() {
 			origin, ok := transform.OriginOf(downstreamObj)

@@ -44,8 +44,16 @@ type result struct {
 	again    time.Duration
 }
 
-// act carries a decision out.
+// act carries the decision out, and tells what it tolerates.
 func (s *Syncer) act(ctx context.Context, key kcp.ObjectKey, st state) (result, error) {
+	done, err := s.carryOut(ctx, key, st)
+	if st.tolerated != nil {
+		done.problems = append(done.problems, *st.tolerated)
+	}
+	return done, err
+}
+
+func (s *Syncer) carryOut(ctx context.Context, key kcp.ObjectKey, st state) (result, error) {
 	verdict := decide(st)
 	if verdict != actNothing {
 		klog.FromContext(ctx).V(2).Info("Acting", "action", verdict)

@@ -22,9 +22,16 @@ func (s *Syncer) create(ctx context.Context, key kcp.ObjectKey, st state) (resul
 	if err := s.checkUnseen(ctx, key, st); err != nil {
 		return result{}, err
 	}
+	if st.separates {
+		if done, may, err := s.enter(ctx, st); err != nil {
+			return s.failed(key, st, err)
+		} else if !may {
+			return done, nil
+		}
+	}
 	body := st.desired.DeepCopy()
 	body.SetResourceVersion(createOnly)
-	_, err := s.downstream.apply(ctx, key.Resource, body, s.namespaceFor(ctx, key))
+	_, err := s.downstream.apply(ctx, key.Resource, body, s.namespaceFor(ctx, key, st))
 	switch {
 	case err == nil:
 		return result{}, nil
@@ -40,9 +47,9 @@ func (s *Syncer) create(ctx context.Context, key kcp.ObjectKey, st state) (resul
 func (s *Syncer) update(ctx context.Context, key kcp.ObjectKey, st state) (result, error) {
 	body := st.desired.DeepCopy()
 	body.SetUID(st.downstreamObj.GetUID())
-	applied, err := s.downstream.apply(ctx, key.Resource, body, s.namespaceFor(ctx, key))
+	applied, err := s.downstream.apply(ctx, key.Resource, body, s.namespaceFor(ctx, key, st))
 	switch {
-	case err != nil && isImmutable(err) && mayReplace(st.upstreamObj):
+	case err != nil && isImmutable(err) && mayReplace(st.upstreamObj) && st.tolerated == nil:
 		return result{}, s.replace(ctx, key, st)
 	case err != nil:
 		return s.failed(key, st, err)

@@ -26,7 +26,8 @@ const originIndex = "origin"
 type handlers struct {
 	// onCopy is told of copies that were made for this cluster.
 	onCopy func(key kcp.ObjectKey, oldObj, newObj *unstructured.Unstructured)
-	// onNamespace is told of namespaces that tmc made.
+	// onNamespace is told of namespaces that tmc made, and of those that a workspace uses,
+	// and of those that a copy has left that was made for another cluster name.
 	onNamespace func(name string)
 	// onTarget is told that the autoscalers of a workload have come or gone.
 	onTarget func(target scaleTarget)
@@ -60,7 +61,7 @@ func newCopies(client dynamic.Interface, cluster string, synced func(schema.Grou
 	}
 	var err error
 	c.namespaces, err = newWatched(client, v1alpha1.NamespacesResource, watchOptions{
-		cluster: cluster, selector: madeByUs(), transform: stripCopy,
+		cluster: cluster, selector: madeOrUsed(), transform: stripCopy,
 		handler: eventHandler(func(oldObj, newObj *unstructured.Unstructured) {
 			c.handlers.onNamespace(either(newObj, oldObj).GetName())
 		}),
@@ -79,6 +80,12 @@ func newCopies(client dynamic.Interface, cluster string, synced func(schema.Grou
 // madeByUs selects what syncers made.
 func madeByUs() string {
 	return metav1.FormatLabelSelector(metav1.SetAsLabelSelector(map[string]string{v1alpha1.ManagedByLabel: v1alpha1.ManagedByValue}))
+}
+
+// madeOrUsed selects the namespaces that syncers made, and those of others that say which
+// workspace uses them.
+func madeOrUsed() string {
+	return fmt.Sprintf("%s in (%s,%s)", v1alpha1.ManagedByLabel, v1alpha1.ManagedByOthersValue, v1alpha1.ManagedByValue)
 }
 
 // follow has the resource watched from now on, if it is not yet. It waits until run
@@ -124,8 +131,13 @@ func (c *copies) watch(resource schema.GroupVersionResource) (*watched, error) {
 		cluster: c.cluster, excluded: !c.synced(resource.GroupResource()), selector: madeByUs(), transform: stripCopy,
 		indexers: cache.Indexers{originIndex: indexByOrigin, cache.NamespaceIndex: cache.MetaNamespaceIndexFunc},
 		handler: eventHandler(func(oldObj, newObj *unstructured.Unstructured) {
-			if origin, ok := originOfEither(newObj, oldObj); ok && origin.Cluster == c.cluster {
+			origin, ok := originOfEither(newObj, oldObj)
+			switch {
+			case ok && origin.Cluster == c.cluster:
 				c.handlers.onCopy(keyOf(resource, origin), oldObj, newObj)
+			case newObj == nil:
+				// It may have been the last of a workspace that has the namespace through us.
+				c.handlers.onNamespace(oldObj.GetNamespace())
 			}
 		}),
 	})
@@ -199,7 +211,7 @@ func (c *copies) of(resource schema.GroupVersionResource, origin transform.Origi
 	return nil
 }
 
-// namespace returns a namespace that tmc made, else nil.
+// namespace returns a namespace that tmc made, or that a workspace uses, else nil.
 func (c *copies) namespace(name string) *unstructured.Unstructured { return c.namespaces.get(name) }
 
 // eachIn calls visit for every copy in a namespace, until it returns false.

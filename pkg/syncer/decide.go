@@ -60,6 +60,11 @@ type state struct {
 	desired *unstructured.Unstructured
 	// broken says why there is no desired copy of an object that is placed here.
 	broken *v1alpha1.Problem
+	// separates is set when the rule keeps workspaces in different namespaces.
+	separates bool
+	// tolerated is the problem that the copy is in a namespace of another workspace, where
+	// it was before workspaces were separated: it is kept up all the same.
+	tolerated *v1alpha1.Problem
 	// needs are what the object names that is not in place yet.
 	needs []need
 	// settled is set when the last apply of just this copy onto just this object

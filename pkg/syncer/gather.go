@@ -49,7 +49,7 @@ func (s *Syncer) gather(key kcp.ObjectKey) (state, error) {
 // gatherAlone is gather without what other keys and earlier turns have to say.
 func (s *Syncer) gatherAlone(key kcp.ObjectKey) (state, error) {
 	rule := s.rule.Load()
-	st := state{origin: s.originOf(key), upstreamObj: s.upstream.Cached(key)}
+	st := state{origin: s.originOf(key), upstreamObj: s.upstream.Cached(key), separates: rule.SeparatesWorkspaces()}
 	st.namespace, st.name = st.origin.Target(*rule)
 	for _, downstreamObj := range s.copies.of(key.Resource, st.origin) {
 		if downstreamObj.GetNamespace() != st.namespace || downstreamObj.GetName() != st.name {
@@ -60,7 +60,7 @@ func (s *Syncer) gatherAlone(key kcp.ObjectKey) (state, error) {
 	if st.upstreamObj == nil || !isPlaced(st.upstreamObj, s.cluster) {
 		return st, nil
 	}
-	return st, s.transform(&st, *rule)
+	return st, s.transform(key, &st, *rule)
 }
 
 func isSettled(st state, remembered memory) bool {
@@ -70,10 +70,14 @@ func isSettled(st state, remembered memory) bool {
 }
 
 // transform makes the desired copy, or says what is wrong with the share of the replicas
-// or with the user's override, or that nothing may come into the namespace.
-func (s *Syncer) transform(st *state, rule v1alpha1.TransformRule) error {
+// or with the user's override, or that nothing may come into the namespace, or nothing of
+// this workspace.
+func (s *Syncer) transform(key kcp.ObjectKey, st *state, rule v1alpha1.TransformRule) error {
 	if why := s.denies(st.namespace); why != "" {
 		st.broken = &v1alpha1.Problem{Reason: reasonDenied, Message: why}
+		return nil
+	}
+	if s.checkTenancy(key, st); st.broken != nil {
 		return nil
 	}
 	if _, _, bad := v1alpha1.Share(st.upstreamObj.GetAnnotations(), s.cluster); bad != nil {

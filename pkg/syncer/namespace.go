@@ -24,40 +24,61 @@ import (
 
 // Namespaces that tmc makes carry what the user chose for theirs (labels and
 // annotations), and go when nothing at all is left in them. They have neither
-// finalizer nor report in kcp: the objects in them have.
+// finalizer nor report in kcp: the objects in them have. See tenancy.go for whose they are.
 
 // How often to look at a namespace that holds something yet: soon, for what is left
 // is mostly pods that end, and ever less often, up to longestRecheck, for what others
 // have put there may stay.
 const namespaceRetry = time.Second
 
-// namespaceAction is what one turn does with a namespace of ours.
+// namespaceAction is what one turn does with a namespace.
 type namespaceAction string
 
 const (
 	namespaceStays   namespaceAction = "nothing"
 	namespaceUpdates namespaceAction = "update"
-	namespaceGoes    namespaceAction = "remove if empty"
+	// namespaceNotes notes whose a namespace is that bears no mark of ours.
+	namespaceNotes namespaceAction = "note"
+	// namespaceHandsOver gives it to another workspace that has copies there.
+	namespaceHandsOver namespaceAction = "hand over"
+	// namespaceFrees takes our mark off one that tmc did not make.
+	namespaceFrees namespaceAction = "free"
+	namespaceGoes  namespaceAction = "remove if empty"
 )
 
-// namespaceState is what is known of a namespace that tmc made.
+// namespaceState is what is known of a namespace of the cluster.
 type namespaceState struct {
-	// downstreamObj and desired are the namespace as it is and as it should be.
-	downstreamObj, desired *unstructured.Unstructured
-	// isUsed is whether copies of ours are in it, or are to go there.
+	// downstreamObj is the namespace, nil when it bears no mark of ours.
+	downstreamObj *unstructured.Unstructured
+	// owner is whose it is, without a workspace when it is nobody's, and desired how it
+	// should be for the owner, nil when that is not known.
+	owner   transform.Origin
+	desired *unstructured.Unstructured
+	// isUsed is whether copies are in it that count, or are to go there: the owner's, and
+	// where workspaces share namespaces everybody's.
 	isUsed bool
+	// heir is the workspace, as an owner, that is to have the namespace when its owner does
+	// not use it: of those that have copies there the first one. Nil when there is none, or
+	// workspaces share namespaces.
+	heir *transform.Origin
 }
 
 func decideNamespace(s namespaceState) namespaceAction {
 	switch {
+	case s.downstreamObj == nil && s.heir != nil:
+		return namespaceNotes
 	case s.downstreamObj == nil, isDeleting(s.downstreamObj):
 		return namespaceStays
-	case !s.isUsed:
-		return namespaceGoes
-	case s.desired == nil, transform.Stands(s.desired, s.downstreamObj):
+	case s.isUsed && (s.desired == nil || transform.Stands(s.desired, s.downstreamObj)):
 		return namespaceStays
-	default:
+	case s.isUsed:
 		return namespaceUpdates
+	case s.heir != nil:
+		return namespaceHandsOver
+	case isMadeByUs(s.downstreamObj):
+		return namespaceGoes
+	default:
+		return namespaceFrees
 	}
 }
 
@@ -68,87 +89,186 @@ func (s *Syncer) syncNamespace(ctx context.Context, name string) (time.Duration,
 		return 0, err
 	}
 	verdict := decideNamespace(st)
-	if verdict != namespaceGoes {
+	switch verdict {
+	case namespaceGoes, namespaceFrees:
+		return s.leaveNamespace(ctx, name, st.downstreamObj.GetResourceVersion())
+	default:
 		s.lingering.Forget(name)
 	}
 	switch verdict {
+	case namespaceNotes:
+		return 0, s.noteHeir(ctx, name, *st.heir)
+	case namespaceHandsOver:
+		return 0, s.handOver(ctx, st)
 	case namespaceUpdates:
 		body := st.desired.DeepCopy()
 		body.SetUID(st.downstreamObj.GetUID())
+		if holder(st.downstreamObj) == st.owner.Workspace {
+			setPath(body, st.downstreamObj.GetAnnotations()[v1alpha1.SourcePathAnnotation])
+		}
 		_, err := s.downstream.applyOnce(ctx, v1alpha1.NamespacesResource, body)
 		return 0, err
-	case namespaceGoes:
-		return s.removeNamespace(ctx, st.downstreamObj)
 	default:
 		return 0, nil
 	}
 }
 
-// gatherNamespace reads what is known of a namespace. One that was made under
-// another cluster name, or by nobody of us, is none of ours.
+// gatherNamespace reads what is known of a namespace. One that a syncer under another
+// cluster name looks after is none of ours.
 func (s *Syncer) gatherNamespace(name string) (namespaceState, error) {
+	rule := s.rule.Load()
 	st := namespaceState{downstreamObj: s.copies.namespace(name)}
-	if st.downstreamObj == nil {
-		return st, nil
-	}
-	origin, ok := transform.OriginOf(st.downstreamObj)
-	if !ok || origin.Cluster != s.cluster {
-		return namespaceState{}, nil
-	}
-	s.copies.eachIn(name, func(schema.GroupVersionResource, *unstructured.Unstructured) bool {
-		st.isUsed = true
-		return false
-	})
-	workspace := logicalcluster.Name(origin.Workspace)
-	if transform.Namespace(*s.rule.Load(), origin.Workspace, origin.Name) != name {
-		return st, nil // the rule has changed: nothing new goes there
-	}
-	upstreamNamespace := s.upstream.Cached(kcp.ObjectKey{Workspace: workspace, Resource: v1alpha1.NamespacesResource, Name: origin.Name})
-	if upstreamNamespace == nil {
-		return st, nil // it is gone, or nothing of it is placed here any more
-	}
-	s.upstream.EachIn(workspace, origin.Name, func(_ kcp.ObjectKey, upstreamObj *unstructured.Unstructured) {
-		st.isUsed = st.isUsed || isPlaced(upstreamObj, s.cluster)
-	})
-	var err error
-	st.desired, err = transform.DesiredNamespace(upstreamNamespace, origin, *s.rule.Load())
-	return st, err
-}
-
-// namespaceFor returns what makes the namespace that an object's copy goes to. What
-// the user chose for it (pod security, a service mesh) has to be there before
-// anything is in it, so kcp is asked when the cache does not have it.
-func (s *Syncer) namespaceFor(ctx context.Context, key kcp.ObjectKey) func() (*unstructured.Unstructured, error) {
-	return func() (*unstructured.Unstructured, error) {
-		namespaceKey := kcp.ObjectKey{Workspace: key.Workspace, Resource: v1alpha1.NamespacesResource, Name: key.Namespace}
-		upstreamNamespace := s.upstream.Cached(namespaceKey)
-		if upstreamNamespace == nil {
-			live, err := s.upstream.Live(ctx, namespaceKey)
-			if err != nil && !isNotClaimed(err) {
-				return nil, err
-			}
-			upstreamNamespace = live
+	if st.downstreamObj != nil {
+		if isMarkedFor(st.downstreamObj) && !s.looksAfter(st.downstreamObj.GetAnnotations()[v1alpha1.TargetClusterAnnotation]) {
+			return namespaceState{}, nil
 		}
-		origin := transform.Origin{Workspace: key.Workspace.String(), Name: key.Namespace, Cluster: s.cluster}
-		return transform.DesiredNamespace(upstreamNamespace, origin, *s.rule.Load())
+		st.owner, _ = transform.OriginOf(st.downstreamObj)
+		if err := s.gatherOwner(&st, name, *rule); err != nil {
+			return namespaceState{}, err
+		}
+	}
+	if !st.isUsed && rule.SeparatesWorkspaces() && s.denies(name) == "" {
+		st.heir = s.heirOf(name)
+	}
+	if st.heir == nil && st.downstreamObj != nil && isMadeByUs(st.downstreamObj) && !isMarkedFor(st.downstreamObj) {
+		return namespaceState{}, nil // whoever took its annotations off: it is not known whose it was to remove
+	}
+	return st, nil
+}
+
+// isMarkedFor tells whether a namespace says for which cluster name it was made or noted.
+func isMarkedFor(namespace *unstructured.Unstructured) bool {
+	return namespace.GetAnnotations()[v1alpha1.TargetClusterAnnotation] != ""
+}
+
+// looksAfter tells whether the namespaces that were made, or noted, under a cluster name
+// are ours to look after.
+func (s *Syncer) looksAfter(cluster string) bool {
+	if cluster == s.cluster {
+		return true
+	}
+	_, abandoned := s.abandoned.Load(cluster)
+	return abandoned
+}
+
+// gatherOwner reads whether the owner of a namespace uses it, and how it should be.
+func (s *Syncer) gatherOwner(st *namespaceState, name string, rule v1alpha1.TransformRule) error {
+	sharesIt := !rule.SeparatesWorkspaces() && isMadeByUs(st.downstreamObj)
+	s.copies.eachIn(name, func(_ schema.GroupVersionResource, downstreamObj *unstructured.Unstructured) bool {
+		origin, ok := transform.OriginOf(downstreamObj)
+		st.isUsed = sharesIt || !ok || origin.Workspace == st.owner.Workspace
+		return !st.isUsed
+	})
+	workspace := logicalcluster.Name(st.owner.Workspace)
+	if workspace == "" || transform.Namespace(rule, st.owner.Workspace, st.owner.Name) != name {
+		return nil // it is nobody's; or the rule has changed, and nothing new goes there
+	}
+	s.upstream.EachIn(workspace, st.owner.Name, func(_ kcp.ObjectKey, upstreamObj *unstructured.Unstructured) {
+		// What is held may have a copy that the cache does not show yet.
+		st.isUsed = st.isUsed || isPlaced(upstreamObj, s.cluster) || hasFinalizer(upstreamObj, s.cluster)
+	})
+	owner := st.owner
+	owner.Cluster = s.cluster
+	var err error
+	if !isMadeByUs(st.downstreamObj) {
+		st.desired, err = transform.NotedNamespace(name, owner)
+		return err
+	}
+	upstreamNamespace := s.upstream.Cached(kcp.ObjectKey{Workspace: workspace, Resource: v1alpha1.NamespacesResource, Name: owner.Name})
+	if upstreamNamespace != nil { // or it is gone, or nothing of it is placed here any more
+		st.desired, err = transform.DesiredNamespace(upstreamNamespace, owner, rule)
+	}
+	return err
+}
+
+// heirOf returns the workspace, as the owner of the namespace, whose copy in it is the
+// oldest, nil when there are none. Copies that were made under other cluster names do not
+// count: their syncers look after them.
+func (s *Syncer) heirOf(name string) *transform.Origin {
+	var heir *transform.Origin
+	var since time.Time
+	s.copies.eachIn(name, func(_ schema.GroupVersionResource, downstreamObj *unstructured.Unstructured) bool {
+		origin, ok := transform.OriginOf(downstreamObj)
+		if !ok || origin.Cluster != s.cluster {
+			return true
+		}
+		made := downstreamObj.GetCreationTimestamp().Time
+		if heir == nil || made.Before(since) || made.Equal(since) && origin.Workspace < heir.Workspace {
+			heir, since = &transform.Origin{Workspace: origin.Workspace, Name: origin.Namespace, Cluster: s.cluster}, made
+		}
+		return true
+	})
+	return heir
+}
+
+// namespaceFor returns what makes the namespace that an object's copy goes to, when that is
+// missing. Where workspaces are separated it was there a moment ago: it is entered anew.
+func (s *Syncer) namespaceFor(ctx context.Context, key kcp.ObjectKey, st state) func() (*unstructured.Unstructured, error) {
+	return func() (*unstructured.Unstructured, error) {
+		if st.separates {
+			return nil, errStale
+		}
+		return s.desiredNamespace(ctx, key.Workspace, key.Namespace)
 	}
 }
 
-// removeNamespace removes a namespace that tmc made, unless anything at all is left
-// in it.
-func (s *Syncer) removeNamespace(ctx context.Context, namespace *unstructured.Unstructured) (time.Duration, error) {
-	name := namespace.GetName()
+// desiredNamespace returns the cluster's namespace for one of a workspace. What the user
+// chose for it (pod security, a service mesh) has to be there before anything is in it, so
+// kcp is asked when the cache does not have it.
+func (s *Syncer) desiredNamespace(ctx context.Context, workspace logicalcluster.Name, name string) (*unstructured.Unstructured, error) {
+	key := kcp.ObjectKey{Workspace: workspace, Resource: v1alpha1.NamespacesResource, Name: name}
+	upstreamNamespace := s.upstream.Cached(key)
+	if upstreamNamespace == nil {
+		live, err := s.upstream.Live(ctx, key)
+		if err != nil && !isNotClaimed(err) {
+			return nil, err
+		}
+		upstreamNamespace = live
+	}
+	origin := transform.Origin{Workspace: workspace.String(), Name: name, Cluster: s.cluster}
+	return transform.DesiredNamespace(upstreamNamespace, origin, *s.rule.Load())
+}
+
+// leaveNamespace removes or frees a namespace that its owner uses no more. Before it looks
+// at that for a last time it has nothing new go there, and so nothing comes in between.
+func (s *Syncer) leaveNamespace(ctx context.Context, name, resourceVersion string) (time.Duration, error) {
+	s.claims.leave(name, resourceVersion)
+	st, err := s.gatherNamespace(name)
+	again := time.Duration(0)
+	if err == nil {
+		switch decideNamespace(st) {
+		case namespaceGoes:
+			again, err = s.removeNamespace(ctx, st)
+		case namespaceFrees:
+			again, err = s.giveAway(ctx, st)
+		default:
+			again = namespaceRetry
+		}
+	}
+	if err != nil || again != 0 {
+		s.claims.stay(name)
+	}
+	return again, err
+}
+
+// removeNamespace removes a namespace that tmc made, unless anything at all is left in it.
+// If so, and it stays for what others have there, it is free for other workspaces.
+func (s *Syncer) removeNamespace(ctx context.Context, st namespaceState) (time.Duration, error) {
+	name := st.downstreamObj.GetName()
 	left, err := s.downstream.anythingIn(ctx, name)
 	if err != nil {
 		return 0, fmt.Errorf("looking whether namespace %s is empty: %w", name, err)
 	}
 	if left != "" {
+		if st.owner.Workspace != "" && s.rule.Load().SeparatesWorkspaces() {
+			return s.giveAway(ctx, st)
+		}
 		again := s.lingering.When(name)
 		klog.FromContext(ctx).V(2).Info("The namespace is kept for what is in it", "namespace", name, "holds", left, "again", again)
 		return again, nil
 	}
 	klog.FromContext(ctx).Info("Removing an empty namespace that tmc made", "namespace", name)
-	return 0, s.downstream.remove(ctx, v1alpha1.NamespacesResource, namespace)
+	return 0, s.downstream.remove(ctx, v1alpha1.NamespacesResource, st.downstreamObj)
 }
 
 // anythingIn returns what is in a namespace, the first thing found, "" when it is

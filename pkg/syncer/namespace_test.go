@@ -12,8 +12,13 @@ import (
 	"github.com/kcp-tmc/tmc/pkg/transform"
 )
 
-func TestANamespaceGoesOnlyWhenNothingOfOursIsInIt(t *testing.T) {
-	desired, err := transform.DesiredNamespace(nil, transform.Origin{Workspace: "ws", Name: "app", Cluster: "east"}, v1alpha1.TransformRule{})
+func TestEveryStateOfANamespaceHasOneAction(t *testing.T) {
+	owner := transform.Origin{Workspace: "ws", Name: "app", Cluster: "east"}
+	desired, err := transform.DesiredNamespace(nil, owner, v1alpha1.TransformRule{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	noted, err := transform.NotedNamespace("app", owner)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -24,17 +29,26 @@ func TestANamespaceGoesOnlyWhenNothingOfOursIsInIt(t *testing.T) {
 	}})
 	leaving := standing.DeepCopy()
 	deleting(leaving)
+	heir := &transform.Origin{Workspace: "other", Name: "app", Cluster: "east"}
 	cases := map[string]struct {
 		reason string
 		state  namespaceState
 		want   namespaceAction
 	}{
-		"NotOurs":       {"it is not in the cache of ours", namespaceState{}, namespaceStays},
-		"OnItsWayOut":   {"once is enough", namespaceState{downstreamObj: leaving}, namespaceStays},
-		"Unused":        {"if nothing else is in it", namespaceState{downstreamObj: standing, desired: desired}, namespaceGoes},
-		"Used":          {"as it should be", namespaceState{downstreamObj: standing, desired: desired, isUsed: true}, namespaceStays},
-		"UsedAndOther":  {"the user has changed theirs, or somebody ours", namespaceState{downstreamObj: desired, desired: desired, isUsed: true}, namespaceUpdates},
-		"UsedElsewhere": {"the rule has changed, and copies are on their way", namespaceState{downstreamObj: standing, isUsed: true}, namespaceStays},
+		"NoMarkOfOurs":         {"it is none of our business", namespaceState{}, namespaceStays},
+		"NoMarkButCopies":      {"workspaces are separated from now on, or somebody took the mark off", namespaceState{heir: heir}, namespaceNotes},
+		"OnItsWayOut":          {"once is enough", namespaceState{downstreamObj: leaving}, namespaceStays},
+		"OnItsWayOutWithHeir":  {"it is gone in a moment", namespaceState{downstreamObj: leaving, heir: heir}, namespaceStays},
+		"Unused":               {"if nothing else is in it", namespaceState{downstreamObj: standing, desired: desired, owner: owner}, namespaceGoes},
+		"Used":                 {"as it should be", namespaceState{downstreamObj: standing, desired: desired, owner: owner, isUsed: true}, namespaceStays},
+		"UsedAndOther":         {"the user has changed theirs, or somebody ours", namespaceState{downstreamObj: desired, desired: desired, owner: owner, isUsed: true}, namespaceUpdates},
+		"UsedElsewhere":        {"the rule has changed, and copies are on their way", namespaceState{downstreamObj: standing, owner: owner, isUsed: true}, namespaceStays},
+		"AnOperatorsUnused":    {"it is not tmc's to remove", namespaceState{downstreamObj: noted, desired: noted, owner: owner}, namespaceFrees},
+		"AnOperatorsUsed":      {"its note was changed", namespaceState{downstreamObj: noted, desired: noted, owner: owner, isUsed: true}, namespaceUpdates},
+		"UnusedByItsOwner":     {"another workspace's copies were there all along", namespaceState{downstreamObj: standing, owner: owner, heir: heir}, namespaceHandsOver},
+		"AnOperatorsWithHeir":  {"likewise", namespaceState{downstreamObj: noted, owner: owner, heir: heir}, namespaceHandsOver},
+		"FreeAndKeptByOthers":  {"it goes when it is empty", namespaceState{downstreamObj: standing}, namespaceGoes},
+		"FreeWithCopiesInside": {"they have it", namespaceState{downstreamObj: standing, heir: heir}, namespaceHandsOver},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/sync/singleflight"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -72,6 +73,11 @@ type Syncer struct {
 	copies     *copies
 	memories   *memories
 	waiters    *waiters
+	claims     *claims
+	// entering has one request at a time take a namespace for a workspace.
+	entering singleflight.Group
+	// abandoned are the names of clusters, as keys, that are not registered any more.
+	abandoned sync.Map
 	// lingering spaces the looks at namespaces that are not empty yet.
 	lingering workqueue.TypedRateLimiter[string]
 	// isRegistered is Config.IsRegistered.
@@ -89,7 +95,7 @@ type Syncer struct {
 func New(config Config) (*Syncer, error) {
 	s := &Syncer{
 		cluster: config.Cluster, namespace: config.Namespace, workers: config.Workers, isRegistered: config.IsRegistered,
-		memories: newMemories(), waiters: newWaiters(), now: time.Now,
+		memories: newMemories(), waiters: newWaiters(), claims: newClaims(), now: time.Now,
 	}
 	s.hasOwnView = config.Export == v1alpha1.ClusterExport(config.Cluster)
 	s.rule.Store(&config.Rule)
@@ -104,7 +110,7 @@ func New(config Config) (*Syncer, error) {
 		return nil, err
 	}
 	s.copies, err = newCopies(s.downstream.client, config.Cluster, config.Synced, handlers{
-		onCopy: s.onDownstream, onNamespace: s.namespaces.Enqueue, onTarget: s.onScaleTarget,
+		onCopy: s.onDownstream, onNamespace: s.onNamespace, onTarget: s.onScaleTarget,
 	})
 	if err != nil {
 		return nil, err
@@ -227,6 +233,9 @@ func (s *Syncer) syncSpec(ctx context.Context, key kcp.ObjectKey) (time.Duration
 		}
 	})
 	s.statuses.Enqueue(key)
+	if st.separates && len(st.ours()) > 0 && s.copies.namespace(st.namespace) == nil {
+		s.namespaces.Enqueue(st.namespace) // to note whose it is
+	}
 	if done.again == 0 && slices.ContainsFunc(st.ours(), hasLostOrigin) {
 		return lostRetry, nil
 	}
@@ -272,6 +281,10 @@ func (s *Syncer) onUpstream(key kcp.ObjectKey, oldObj, newObj *unstructured.Unst
 	if key.Resource == v1alpha1.NamespacesResource {
 		s.namespaces.Enqueue(transform.Namespace(*s.rule.Load(), key.Workspace.String(), key.Name))
 		return
+	}
+	if oldObj != nil && hasFinalizer(oldObj, s.cluster) && (newObj == nil || !hasFinalizer(newObj, s.cluster)) {
+		// It may have been the last of its workspace in the namespace.
+		s.namespaces.Enqueue(transform.Namespace(*s.rule.Load(), key.Workspace.String(), key.Namespace))
 	}
 	if oldObj == nil || newObj == nil || !sameForSpec(oldObj, newObj, s.cluster) {
 		s.specs.Enqueue(key)
