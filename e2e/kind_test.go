@@ -44,6 +44,7 @@ var sharedCases = []func(*testing.T){
 	TestScalingOnAClusterIsHeededAndCanBeGivenBack,
 	TestServerSideApplyReachesEveryCluster,
 	TestSomeThingsAreNeverSynced,
+	TestTheFirstWorkspaceThatUsesANamespaceHasIt,
 	TestTheSecondOfTwoWorkspacesIsRefusedWhatTheFirstHas,
 	TestTwoWorkspacesLiveSideBySide,
 	TestWaitingForAvailableEndsWithTheLastCluster,

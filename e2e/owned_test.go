@@ -206,10 +206,9 @@ func TestANamespaceThatTmcMadeGoesWhenNothingIsLeftInIt(t *testing.T) {
 	if phase := atWest.kubectl(t, "get", "namespace", u.namespace, "--output=jsonpath={.status.phase}"); phase != "Active" {
 		t.Errorf("the namespace that holds something of somebody else's is %s", phase)
 	}
-	labels := atEast.kubectl(t, "get", "namespace", theirs, "--output=jsonpath={.status.phase} {.metadata.labels}")
-	if !strings.HasPrefix(labels, "Active") || strings.Contains(labels, v1alpha1.GroupName) {
-		t.Errorf("a namespace that tmc did not make: %s", labels)
-	}
+	atEast.eventuallyIs(t, "namespace/"+theirs, "{.status.phase} {.metadata.labels} {.metadata.annotations}", "to have no mark of tmc", func(got string) bool {
+		return strings.HasPrefix(got, "Active") && !strings.Contains(got, v1alpha1.GroupName)
+	})
 	atWest.kubectl(t, "delete", "configmap", "guest")
 	atWest.eventuallyGone(t, "namespace/"+u.namespace)
 }
@@ -240,14 +239,15 @@ func TestACopyThatLostItsOriginIsNoOrphan(t *testing.T) {
 
 func TestBothAreToldWhenTwoWorkspacesWantTheSameName(t *testing.T) {
 	t.Parallel()
+	env.shared.setMode(t, west, v1alpha1.NamespaceModeShared) // no other test that runs beside this one sets it there
 	namespace := unique("both")
 	first := newTenantIn(t, env.shared, unique("one"), namespace)
 	second := newTenantIn(t, env.shared, unique("two"), namespace)
-	first.inKCP().apply(t, `{apiVersion: v1, kind: Service, metadata: {name: web, annotations: {tmc.kcp.io/target-clusters: east}}, spec: {ports: [{port: 80}]}}`)
+	first.inKCP().apply(t, `{apiVersion: v1, kind: Service, metadata: {name: web, annotations: {tmc.kcp.io/target-clusters: west}}, spec: {ports: [{port: 80}]}}`)
 	first.inKCP().eventuallyHas(t, "service/web", syncedPath, "True")
-	second.inKCP().apply(t, `{apiVersion: v1, kind: Service, metadata: {name: web, annotations: {tmc.kcp.io/target-clusters: east}}, spec: {ports: [{port: 81}]}}`)
+	second.inKCP().apply(t, `{apiVersion: v1, kind: Service, metadata: {name: web, annotations: {tmc.kcp.io/target-clusters: west}}, spec: {ports: [{port: 81}]}}`)
 	second.inKCP().eventuallyHas(t, "service/web", syncedPath, "False", "Conflict", first.logicalCluster)
 	first.eventuallyEvent(t, "web", "Conflict", second.logicalCluster)
 	first.inKCP().eventuallyHas(t, "service/web", syncedPath, "True")
-	first.onCluster(east).eventually(t, "service/web", "{.spec.ports[0].port}", "80")
+	first.onCluster(west).eventually(t, "service/web", "{.spec.ports[0].port}", "80")
 }

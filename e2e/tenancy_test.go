@@ -40,9 +40,11 @@ func TestTwoWorkspacesLiveSideBySide(t *testing.T) {
 	blue.rollOut(t, "web", east, west)
 }
 
-// TestTheSecondOfTwoWorkspacesIsRefusedWhatTheFirstHas has the same namespace and name in two workspaces.
+// TestTheSecondOfTwoWorkspacesIsRefusedWhatTheFirstHas has the same namespace and name in two workspaces that share
+// namespaces.
 func TestTheSecondOfTwoWorkspacesIsRefusedWhatTheFirstHas(t *testing.T) {
 	t.Parallel()
+	env.shared.setMode(t, east, v1alpha1.NamespaceModeShared)
 	namespace := unique("contested")
 	first := newTenantIn(t, env.shared, unique("first"), namespace)
 	second := newTenantIn(t, env.shared, unique("second"), namespace)

@@ -45,7 +45,9 @@ func newTenant(t *testing.T, in *installation, name string) *tenant {
 	return newTenantIn(t, in, name, name)
 }
 
-// newTenantIn is newTenant with the namespace given.
+// newTenantIn is newTenant with the namespace given. A namespace of a cluster is that of one workspace, whatever the
+// installation: who shares one with others says so in the cluster's rule (setMode), and of the tests that run side by
+// side none uses default.
 func newTenantIn(t *testing.T, in *installation, name, namespace string) *tenant {
 	t.Helper()
 	u := newUnboundTenant(t, in, name, namespace)
