@@ -66,7 +66,7 @@ func newUnboundTenant(t *testing.T, in *installation, name, namespace string) *t
 			u.dump(t)
 		}
 	})
-	if namespace != metav1.NamespaceDefault {
+	if namespace != metav1.NamespaceDefault && namespace != metav1.NamespaceSystem { // which every workspace has
 		u.kubectl(t, "create", "namespace", namespace)
 	}
 	return u
