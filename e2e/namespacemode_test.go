@@ -265,7 +265,7 @@ func (trail auditTrail) writes(t *testing.T, namespace, want string) func(contex
 		var writes []string
 		for _, r := range trail.requests(t) {
 			isWrite := !isWatching(r) && r.Verb != "get"
-			if isWrite && strings.HasPrefix(r.UserAgent, "tmc-syncer") && !strings.HasPrefix(r.log, "kcp") && strings.Contains(r.URI, "/namespaces/"+namespace) {
+			if isWrite && strings.HasPrefix(r.UserAgent, "tmc-syncer") && !strings.Contains(r.log, "kcp") && strings.Contains(r.URI, "/namespaces/"+namespace) {
 				writes = append(writes, fmt.Sprintf("%s %s %d", r.Verb, r.Object.Resource, r.Response.Code))
 			}
 		}

@@ -26,6 +26,7 @@ func (s *Syncer) create(ctx context.Context, key kcp.ObjectKey, st state) (resul
 		if done, may, err := s.enter(ctx, st); err != nil {
 			return s.failed(key, st, err)
 		} else if !may {
+			s.waiters.note(namespaceKey(st.namespace), key)
 			return done, nil
 		}
 	}

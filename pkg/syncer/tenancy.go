@@ -46,14 +46,17 @@ func namespaceKey(name string) kcp.ObjectKey {
 // checkTenancy notes in the state when the namespace is another workspace's. What is there
 // all the same came before workspaces were separated: it is kept up, and it is told.
 func (s *Syncer) checkTenancy(key kcp.ObjectKey, st *state) {
-	if !st.separates || holder(s.copies.namespace(st.namespace)) == st.origin.Workspace {
+	isThere := st.downstreamObj != nil && isOurs(*st, st.downstreamObj)
+	held := holder(s.copies.namespace(st.namespace))
+	if !st.separates || held == st.origin.Workspace || held == "" && !isThere {
 		return
 	}
 	// First the note, then the look: news that comes in between are not missed.
 	s.waiters.note(namespaceKey(st.namespace), key)
-	switch held := holder(s.copies.namespace(st.namespace)); {
+	held = holder(s.copies.namespace(st.namespace))
+	switch {
 	case held == "", held == st.origin.Workspace:
-	case st.downstreamObj != nil && isOurs(*st, st.downstreamObj):
+	case isThere:
 		st.tolerated = new(takenProblem(st.namespace, "; the copy that was there before is kept up, but nothing new comes in"))
 	default:
 		st.broken = new(takenProblem(st.namespace, ""))
