@@ -132,6 +132,17 @@ func narrow(policy *unstructured.Unstructured, resources []any) error {
 	return unstructured.SetNestedSlice(policy.Object, rules, path...)
 }
 
+// urlPlaceholder stands in the webhook's configuration for the URL at which kcp reaches it.
+const urlPlaceholder = "<url>"
+
+// Repair returns what kcp needs to ask tmc-controller to repair patches, at a URL: the Secret that it keeps its
+// certificates in, and the MutatingWebhookConfiguration. It fails when the embedded file is broken.
+func Repair(url string) ([]*unstructured.Unstructured, error) {
+	return readWith("kcp/repair", func(data []byte) []byte {
+		return bytes.ReplaceAll(data, []byte(urlPlaceholder), []byte(url))
+	})
+}
+
 // read returns the objects of all files of a directory, in the order of the names.
 func read(dir string) ([]*unstructured.Unstructured, error) {
 	return readWith(dir, func(data []byte) []byte { return data })

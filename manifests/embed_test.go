@@ -2,9 +2,11 @@ package manifests
 
 import (
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
@@ -142,8 +144,10 @@ func TestRBACIsAsNarrowAsCanBe(t *testing.T) {
 			"apiexports/content":          {"get", "list", "watch", "create", "patch"},
 			"clusterregistrations":        {"get", "list", "watch", "update", "patch"},
 			"clusterregistrations/status": {"get", "list", "watch", "update", "patch"},
+			// Its own alone, as the next test has it.
+			"mutatingwebhookconfigurations": {"get", "list", "watch", "patch"},
 		},
-		"Role default/tmc-controller":        {"leases": {"get", "create", "update"}},
+		"Role default/tmc-controller":        {"leases": {"get", "create", "update"}, "secrets": {"get", "list", "watch", "update"}},
 		"Role tmc-heartbeats/tmc-controller": {"leases": {"get", "list", "watch", "delete"}},
 		"ClusterRole tmc-bind":               {"apiexports": {"bind"}},
 		"ClusterRole tmc-consumers":          consumersMay(t),
@@ -166,6 +170,63 @@ func TestRBACIsAsNarrowAsCanBe(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("a permission needs a reason (-want +got)\n%s", diff)
+	}
+}
+
+func TestTheHubHasNoSecretOrWebhookButThatOfTheRepair(t *testing.T) {
+	objects, err := RBAC()
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := 0
+	for _, object := range objects {
+		rules, _ := object.Object["rules"].([]any)
+		for _, rule := range rules {
+			fields := rule.(map[string]any)
+			resources, _ := fields["resources"].([]any)
+			if !slices.Contains(resources, any("secrets")) && !slices.Contains(resources, any("mutatingwebhookconfigurations")) {
+				continue
+			}
+			found++
+			if diff := cmp.Diff([]any{v1alpha1.RepairName}, fields["resourceNames"]); diff != "" {
+				t.Errorf("%s %s (-want +got)\n%s", object.GetKind(), object.GetName(), diff)
+			}
+		}
+	}
+	if found != 2 {
+		t.Errorf("%d rules are about them, expected one each", found)
+	}
+}
+
+func TestTheRepairIsAskedForWhatItCanRepairAndNothingElse(t *testing.T) {
+	objects, err := Repair("https://hub.example.com:9443/repair")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(objects) != 2 || objects[0].GetKind() != "Secret" || objects[0].GetName() != v1alpha1.RepairName || objects[0].GetNamespace() != v1alpha1.RepairNamespace {
+		t.Fatalf("expected the Secret %s and the configuration, found %v", v1alpha1.RepairName, objects)
+	}
+	configurations, err := typed[admissionregistrationv1.MutatingWebhookConfiguration](objects[1:])
+	if err != nil {
+		t.Fatal(err)
+	}
+	configuration := configurations[0]
+	if configuration.Name != v1alpha1.RepairName || len(configuration.Webhooks) != 1 {
+		t.Fatalf("expected %s with one webhook, found %v", v1alpha1.RepairName, configuration)
+	}
+	hook := configuration.Webhooks[0]
+	if hook.Name != v1alpha1.RepairWebhook || *hook.ClientConfig.URL != "https://hub.example.com:9443/repair" {
+		t.Errorf("the webhook is %s at %s", hook.Name, *hook.ClientConfig.URL)
+	}
+	if *hook.FailurePolicy != admissionregistrationv1.Ignore || *hook.TimeoutSeconds != 2 || *hook.ReinvocationPolicy != admissionregistrationv1.NeverReinvocationPolicy ||
+		*hook.SideEffects != admissionregistrationv1.SideEffectClassNone {
+		t.Errorf("a hub that is down would be in the way: %v", hook)
+	}
+	expression := hook.MatchConditions[0].Expression
+	for _, manager := range []string{"kubectl-client-side-apply", "kubectl-set"} {
+		if !strings.Contains(expression, "'"+manager+"'") {
+			t.Errorf("the condition does not name %s: %s", manager, expression)
+		}
 	}
 }
 

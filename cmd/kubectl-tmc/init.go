@@ -10,7 +10,13 @@ import (
 )
 
 const initExample = `  # Install into root:tmc of the kcp that the kubeconfig points at
-  kubectl tmc init`
+  kubectl tmc init
+
+  # Have kcp ask tmc-controller, which runs with --repair-bind-address, to repair patches that kcp merges wrongly
+  kubectl tmc init --repair-url=https://tmc-controller.example.com:9443
+
+  # Have kcp ask it no longer
+  kubectl tmc init --repair-url=""`
 
 // newInitCommand returns the command that installs the kcp side.
 func newInitCommand() *cobra.Command {
@@ -26,22 +32,32 @@ Run it again at any time, and after an update of tmc: only what differs is writt
 		Args:    cobra.NoArgs,
 	}
 	options := newKCPOptions(command)
+	const repairURL = "repair-url"
+	given := command.Flags().String(repairURL, "", "URL, https://HOST:PORT, at which kcp reaches the webhook of tmc-controller (--repair-bind-address) that repairs patches. "+
+		"An empty one removes it; without the flag it stays as it is")
 	command.RunE = func(command *cobra.Command, _ []string) error {
 		options.complete(command)
 		if err := options.validate(); err != nil {
 			return err
 		}
-		return runInit(command.Context(), options)
+		if err := install.ValidateRepairURL(*given); err != nil {
+			return fmt.Errorf("--%s: %w", repairURL, err)
+		}
+		if !command.Flags().Changed(repairURL) {
+			given = nil
+		}
+		return runInit(command.Context(), options, given)
 	}
 	return command
 }
 
-// runInit installs and says what can be done then.
-func runInit(ctx context.Context, options *kcpOptions) error {
+// runInit installs and says what can be done then. repairURL is as in install.Options.
+func runInit(ctx context.Context, options *kcpOptions, repairURL *string) error {
 	installation, err := options.installOptions()
 	if err != nil {
 		return err
 	}
+	installation.RepairURL = repairURL
 	if err := install.Init(ctx, installation); err != nil {
 		return err
 	}

@@ -37,6 +37,8 @@ type hub struct {
 	bindings   *inventory.Bindings
 	scheduler  *scheduler.Scheduler
 	aggregator *aggregator.Aggregator
+	// repair is nil when patches are not repaired.
+	repair *repairing
 }
 
 func newHub(config hubConfig) (*hub, error) {
@@ -88,6 +90,11 @@ func newHub(config hubConfig) (*hub, error) {
 		Notices:    notices,
 		TenantType: tenantType,
 	})
+	if config.repairAddress != "" {
+		if h.repair, err = newRepairing(config); err != nil {
+			return nil, err
+		}
+	}
 	upstream.Handle(h.paths.OnUpstream)
 	upstream.Handle(h.bindings.OnUpstream) // before those who ask it
 	upstream.Handle(h.scheduler.OnUpstream)
@@ -139,6 +146,9 @@ func (h *hub) run(ctx context.Context) error {
 		h.registry.Run(ctx)
 		return nil
 	})
+	if h.repair != nil {
+		group.Go(func() error { return h.repair.run(ctx) })
+	}
 	group.Go(func() error {
 		klog.FromContext(ctx).Info("Waiting for kcp")
 		if !cache.WaitForCacheSync(ctx.Done(), h.hasSynced) {
@@ -163,23 +173,35 @@ func (h *hub) work(ctx context.Context) {
 	running.Go(func() { h.registry.Work(ctx) })
 	running.Go(func() { h.scheduler.Run(ctx, h.config.workers) })
 	running.Go(func() { h.aggregator.Run(ctx, h.config.workers) })
+	if h.repair != nil {
+		running.Go(func() { h.repair.keeper.Work(ctx) })
+	}
 	running.Wait()
 }
 
 // lead works while it holds the lease in the provider workspace.
 func (h *hub) lead(ctx context.Context) error {
-	config, err := kcp.ForWorkspace(h.config.kcp, h.config.providerWorkspace)
+	client, err := h.config.providerClient()
 	if err != nil {
 		return err
-	}
-	client, err := kubernetes.NewForConfig(config)
-	if err != nil {
-		return fmt.Errorf("client for the provider workspace %s: %w", h.config.providerWorkspace, err)
 	}
 	return h.config.lease.Lead(ctx, client, leaseNamespace, v1alpha1.ControllerFieldManager, func(ctx context.Context) error {
 		h.work(ctx)
 		return nil
 	})
+}
+
+// providerClient returns a client for the provider workspace.
+func (c hubConfig) providerClient() (kubernetes.Interface, error) {
+	config, err := kcp.ForWorkspace(c.kcp, c.providerWorkspace)
+	if err != nil {
+		return nil, err
+	}
+	client, err := kubernetes.NewForConfig(config)
+	if err != nil {
+		return nil, fmt.Errorf("client for the provider workspace %s: %w", c.providerWorkspace, err)
+	}
+	return client, nil
 }
 
 // strip leaves out of the caches what neither controller looks at: the data of

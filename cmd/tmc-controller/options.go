@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"net"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -24,6 +25,7 @@ type options struct {
 	defaultPlacement string
 	leaderElect      bool
 	lease            daemon.Lease
+	repairAddress    string
 }
 
 func newOptions() *options {
@@ -43,6 +45,7 @@ func (o *options) addFlags(flags *pflag.FlagSet) {
 	flags.StringVar(&o.defaultPlacement, "default-placement", o.defaultPlacement, "Where workloads go that name no clusters: \"all\" or \"none\".")
 	flags.BoolVar(&o.leaderElect, "leader-elect", o.leaderElect, "Work only while holding a lease in the provider workspace, so that several replicas can run.")
 	o.lease.AddFlags(flags)
+	flags.StringVar(&o.repairAddress, "repair-bind-address", o.repairAddress, "Address, host:port, of the webhook that repairs patches which kcp merges wrongly. Empty: it is not served. kcp asks it after `kubectl tmc init --repair-url`.")
 }
 
 // validate returns all that is wrong with the flags, naming each.
@@ -57,6 +60,11 @@ func (o *options) validate() error {
 	if byDefault := placement.Default(o.defaultPlacement); byDefault != placement.DefaultAll && byDefault != placement.DefaultNone {
 		errs = append(errs, fmt.Errorf("--default-placement: %q, expected %q or %q", o.defaultPlacement, placement.DefaultAll, placement.DefaultNone))
 	}
+	if o.repairAddress != "" {
+		if _, _, err := net.SplitHostPort(o.repairAddress); err != nil {
+			errs = append(errs, fmt.Errorf("--repair-bind-address: %q is not host:port: %w", o.repairAddress, err))
+		}
+	}
 	return errors.Join(append(errs, o.lease.Validate())...)
 }
 
@@ -70,6 +78,8 @@ type hubConfig struct {
 	workers           int
 	leaderElect       bool
 	lease             daemon.Lease
+	// repairAddress is empty when patches are not repaired.
+	repairAddress string
 }
 
 // complete reads the files that the flags name.
@@ -87,5 +97,6 @@ func (o *options) complete() (hubConfig, error) {
 		workers:           o.common.Workers,
 		leaderElect:       o.leaderElect,
 		lease:             o.lease,
+		repairAddress:     o.repairAddress,
 	}, nil
 }

@@ -42,6 +42,11 @@ func Init(ctx context.Context, options Options) error {
 	if !provider.IsValid() {
 		return fmt.Errorf("%q is not the path of a workspace, such as root:tmc", options.ProviderWorkspace)
 	}
+	if options.RepairURL != nil {
+		if err := ValidateRepairURL(*options.RepairURL); err != nil {
+			return err
+		}
+	}
 	s, err := newServer(options)
 	if err != nil {
 		return err
@@ -62,6 +67,9 @@ func Init(ctx context.Context, options Options) error {
 		return err
 	}
 	if err := s.applyProviderPolicies(ctx, provider.String()); err != nil {
+		return err
+	}
+	if err := s.applyRepair(ctx, provider.String()); err != nil {
 		return err
 	}
 	return s.waitForProvider(ctx, provider.String())

@@ -26,6 +26,9 @@ type Options struct {
 	ProviderWorkspace string
 	// Timeout bounds each thing that is waited for. Zero means DefaultTimeout.
 	Timeout time.Duration
+	// RepairURL is the URL, https://HOST:PORT, at which kcp reaches the webhook of tmc-controller that repairs patches; see
+	// ValidateRepairURL. Empty means that kcp is not to ask it any more; nil leaves it as it is. Init alone looks at it.
+	RepairURL *string
 	// OnApplied, if not nil, is called for each object, right after it is dealt with.
 	OnApplied func(Result)
 	// OnWaiting, if not nil, is called when something has to be waited for, with what

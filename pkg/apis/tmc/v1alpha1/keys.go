@@ -43,6 +43,17 @@ const IsolationGroupLabel = GroupName + "/isolation-group"
 // have tmc and the APIExports of all isolated clusters bound, also those that come later.
 const TenantWorkspaceType = "tmc-tenant"
 
+// What repairs patches that kcp merges wrongly: `kubectl tmc init --repair-url` makes it, and tmc-controller keeps it.
+const (
+	// RepairName names the MutatingWebhookConfiguration in the provider workspace by which kcp asks tmc-controller, and
+	// the Secret with its certificates.
+	RepairName = "tmc-repair"
+	// RepairNamespace is where in the provider workspace the Secret lies.
+	RepairNamespace = "default"
+	// RepairWebhook names the only webhook of the configuration.
+	RepairWebhook = "repair." + GroupName
+)
+
 // ClusterExport returns the name of the isolated cluster's own APIExport.
 func ClusterExport(cluster string) string { return ClusterExportPrefix + cluster }
 
