@@ -19,6 +19,8 @@ import (
 // which merges it by the tags of Go types, and kcp, which merges it by a schema that has lost the strategies. That kcp
 // does what it is said to do here is seen in e2e/repair_test.go.
 
+type patchMeta = strategicpatch.PatchMetaFromStruct
+
 // emptyOf returns an empty object of a kind.
 func emptyOf(t *testing.T, kind string) runtime.Object {
 	t.Helper()

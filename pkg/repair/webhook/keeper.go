@@ -16,8 +16,6 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
-	admissionlisters "k8s.io/client-go/listers/admissionregistration/v1"
-	corelisters "k8s.io/client-go/listers/core/v1"
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/klog/v2"
 
@@ -32,8 +30,6 @@ type Keeper struct {
 	server    *Server
 	now       func() time.Time
 	informers informers.SharedInformerFactory
-	secrets   corelisters.SecretNamespaceLister
-	hooks     admissionlisters.MutatingWebhookConfigurationLister
 	queue     *controller.Controller[string]
 
 	// What follows is the worker's own: what the configuration trusted when it was last looked at, and since when.
@@ -51,14 +47,11 @@ func newKeeper(client kubernetes.Interface, server *Server, now func() time.Time
 		o.FieldSelector = fields.OneTermEqualSelector(metav1.ObjectNameField, v1alpha1.RepairName).String()
 	})
 	factory := informers.NewSharedInformerFactoryWithOptions(client, 0, onlyOurs, informers.WithNamespace(v1alpha1.RepairNamespace))
-	secrets := factory.Core().V1().Secrets()
-	hooks := factory.Admissionregistration().V1().MutatingWebhookConfigurations()
-	k := &Keeper{
-		client: client, server: server, now: now, informers: factory,
-		secrets: secrets.Lister().Secrets(v1alpha1.RepairNamespace), hooks: hooks.Lister(),
-	}
+	secrets := factory.Core().V1().Secrets().Informer()
+	hooks := factory.Admissionregistration().V1().MutatingWebhookConfigurations().Informer()
+	k := &Keeper{client: client, server: server, now: now, informers: factory}
 	k.queue = controller.New("repair", k.reconcile)
-	for _, informer := range []cache.SharedIndexInformer{secrets.Informer(), hooks.Informer()} {
+	for _, informer := range []cache.SharedIndexInformer{secrets, hooks} {
 		if _, err := informer.AddEventHandler(cache.ResourceEventHandlerFuncs{
 			AddFunc:    k.onEvent,
 			UpdateFunc: func(_, obj any) { k.onEvent(obj) },
@@ -90,23 +83,21 @@ func (k *Keeper) Run(ctx context.Context) {
 
 // Work makes and renews certificates, on the leader, until ctx ends.
 func (k *Keeper) Work(ctx context.Context) {
-	if err := k.informers.WaitForCacheSyncWithContext(ctx).Err; err != nil {
-		return // ctx has ended
-	}
 	k.queue.Enqueue(v1alpha1.RepairName)
 	k.queue.Run(ctx, 1)
 }
 
-// reconcile gathers, decides and writes once: the event of what it has written has it look again.
+// reconcile gathers, decides and writes once: the event of what it has written has it look again. It reads from kcp and not
+// from a cache, which would not have yet what was written last; without events that is once in an hour.
 func (k *Keeper) reconcile(ctx context.Context, name string) (again time.Duration, err error) {
-	secret, err := k.secrets.Get(name)
+	secret, err := k.client.CoreV1().Secrets(v1alpha1.RepairNamespace).Get(ctx, name, metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
 		return 0, nil // nobody has asked for it
 	}
 	if err != nil {
 		return 0, err
 	}
-	hook, err := k.hooks.Get(name)
+	hook, err := k.client.AdmissionregistrationV1().MutatingWebhookConfigurations().Get(ctx, name, metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
 		return 0, nil
 	}

@@ -1,0 +1,269 @@
+package repair
+
+import (
+	"encoding/json"
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"sigs.k8s.io/yaml"
+
+	"github.com/kcp-tmc/tmc/manifests"
+)
+
+// two is a Deployment with two containers.
+const two = `
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: two, namespace: default}
+spec:
+  template:
+    spec:
+      containers:
+      - {name: a, image: "nginx:1", env: [{name: FOO, value: x}, {name: BAR, value: z}], ports: [{containerPort: 53, protocol: UDP}]}
+      - {name: b, image: "busybox:1"}
+`
+
+// object reads an object from YAML.
+func object(t *testing.T, text string) map[string]any {
+	t.Helper()
+	data, err := yaml.YAMLToJSON([]byte(text))
+	must(t, err)
+	return decode(t, data)
+}
+
+// replaced returns an object with parts of its text replaced: pairs of what there is and what is put in its place.
+func replaced(t *testing.T, text string, pairs ...string) map[string]any {
+	t.Helper()
+	for i := 0; i < len(pairs); i += 2 {
+		if !strings.Contains(text, pairs[i]) {
+			t.Fatalf("%q is not in the text", pairs[i])
+		}
+	}
+	return object(t, strings.NewReplacer(pairs...).Replace(text))
+}
+
+func TestJudgeOfApply(t *testing.T) {
+	t.Parallel()
+	live := withDefaults(withLastApplied(t, object(t, two)))
+	cases := map[string]struct {
+		live     map[string]any
+		manifest map[string]any
+		want     Verdict
+	}{
+		"one of two containers is changed": {live, replaced(t, two, "nginx:1", "nginx:2"), Repaired},
+		"a variable is removed":            {live, replaced(t, two, "{name: FOO, value: x}, ", ""), Repaired},
+		"variables change places": {
+			live, replaced(t, two, "{name: FOO, value: x}, {name: BAR, value: z}", "{name: BAR, value: z}, {name: FOO, value: x}"), Repaired,
+		},
+		"containers change places alone":                         {live, replaced(t, two, "- {name: b, image: \"busybox:1\"}", "", "containers:", "containers:\n      - {name: b, image: \"busybox:1\"}"), Right},
+		"a port's name is added, and its protocol is no default": {live, replaced(t, two, "containerPort: 53,", "containerPort: 53, name: dns,"), Repaired},
+		"a container is removed":                                 {live, replaced(t, two, "- {name: b, image: \"busybox:1\"}", ""), Repaired},
+		"nothing is changed":                                     {live, object(t, two), Right},
+		"a list is changed that is replaced":                     {live, replaced(t, two, "image: \"busybox:1\"", "image: \"busybox:1\", args: [x]"), Repaired},
+		"what was not applied before":                            {object(t, two), replaced(t, two, "nginx:1", "nginx:2"), Repaired},
+		"a sidecar of somebody else's stays":                     {withSidecar(t, live), replaced(t, two, "nginx:1", "nginx:2"), Repaired},
+		"a variable changes where its value is":                  {live, replaced(t, two, "{name: FOO, value: x}", "{name: FOO, valueFrom: {secretKeyRef: {name: s, key: k}}}"), Repaired},
+		"only labels are changed outside of list":                {live, replaced(t, two, "{name: two,", "{name: two, labels: {a: b},"), Right},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			patch, err := applyPatch(t, c.live, c.manifest)
+			must(t, err)
+			judgement, got := judged(t, ManagerApply, c.live, kcp(t, c.live, patch))
+			if judgement.Verdict != c.want {
+				t.Errorf("it is %s (%v), expected %s", judgement.Verdict, judgement.Reason, c.want)
+			}
+			if diff := cmp.Diff(kubernetes(t, c.live, patch), got); diff != "" {
+				t.Errorf("(-kubernetes +repaired)\n%s", diff)
+			}
+		})
+	}
+}
+
+// withSidecar returns an object with another container.
+func withSidecar(t *testing.T, live map[string]any) map[string]any {
+	t.Helper()
+	result := runtime.DeepCopyJSON(live)
+	path := []string{"spec", "template", "spec", "containers"}
+	containers, _, err := unstructured.NestedSlice(result, path...)
+	must(t, err)
+	must(t, unstructured.SetNestedSlice(result, append(containers, map[string]any{"name": "sidecar", "image": "proxy:1"}), path...))
+	return result
+}
+
+func TestJudgeOfSet(t *testing.T) {
+	t.Parallel()
+	live := withDefaults(object(t, two))
+	cases := map[string]struct {
+		change func(*corev1.PodSpec)
+		want   Verdict
+	}{
+		"image of one":             {func(p *corev1.PodSpec) { p.Containers[0].Image = "nginx:2" }, Repaired},
+		"image of all":             {func(p *corev1.PodSpec) { p.Containers[0].Image, p.Containers[1].Image = "nginx:2", "nginx:2" }, Repaired},
+		"a variable more":          {func(p *corev1.PodSpec) { p.Containers[0].Env = append(p.Containers[0].Env, corev1.EnvVar{Name: "NEW"}) }, Repaired},
+		"a variable less":          {func(p *corev1.PodSpec) { p.Containers[0].Env = p.Containers[0].Env[1:] }, Repaired},
+		"a variable with no value": {func(p *corev1.PodSpec) { p.Containers[0].Env[0].Value = "" }, Repaired},
+		"no variables":             {func(p *corev1.PodSpec) { p.Containers[0].Env = nil }, Repaired},
+		"a service account":        {func(p *corev1.PodSpec) { p.ServiceAccountName = "x" }, Right},
+		"what it never changes":    {func(p *corev1.PodSpec) { p.Containers[0].WorkingDir = "/" }, Left},
+		"two things at a time":     {func(p *corev1.PodSpec) { p.Containers[0].Image, p.Containers[0].Env = "nginx:2", nil }, Left},
+		"a container that is new":  {func(p *corev1.PodSpec) { p.Containers = append(p.Containers, corev1.Container{Name: "c", Image: "c"}) }, Left},
+		"a container that goes":    {func(p *corev1.PodSpec) { p.Containers = p.Containers[:1] }, Left},
+		"a list of other things":   {func(p *corev1.PodSpec) { p.HostAliases = []corev1.HostAlias{{IP: "10.0.0.1"}} }, Right},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			patch := setPatch(t, live, c.change)
+			judgement, got := judged(t, ManagerSet, live, kcp(t, live, patch))
+			if judgement.Verdict != c.want {
+				t.Errorf("it is %s (%v), expected %s; patch %s", judgement.Verdict, judgement.Reason, c.want, patch)
+			}
+			if c.want == Left {
+				return
+			}
+			if diff := cmp.Diff(kubernetes(t, live, patch), got); diff != "" {
+				t.Errorf("(-kubernetes +repaired)\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestJudgeLeaves(t *testing.T) {
+	t.Parallel()
+	manifest := replaced(t, two, "nginx:1", "nginx:2")
+	live := withDefaults(withLastApplied(t, object(t, two)))
+	patch, err := applyPatch(t, live, manifest)
+	must(t, err)
+	applied := kcp(t, live, patch)
+	changed := func(object map[string]any, value any, path ...string) map[string]any {
+		result := runtime.DeepCopyJSON(object)
+		must(t, unstructured.SetNestedField(result, value, path...))
+		return result
+	}
+	annotation := []string{"metadata", "annotations", lastAppliedKey}
+	cases := map[string]struct {
+		write Write
+		want  error // nil for any
+	}{
+		"other managers":      {Write{"kubectl-edit", live, applied}, errManager},
+		"other kinds":         {Write{ManagerApply, changed(live, "Pond", "kind"), changed(applied, "Pond", "kind")}, errKind},
+		"another kind now":    {Write{ManagerApply, changed(live, "StatefulSet", "kind"), applied}, errKind},
+		"no manifest":         {Write{ManagerApply, live, changed(applied, "", annotation...)}, errNoManifest},
+		"a broken manifest":   {Write{ManagerApply, live, changed(applied, "{", annotation...)}, errNoManifest},
+		"one of another kind": {Write{ManagerApply, live, changed(applied, `{"apiVersion":"v1","kind":"Service"}`, annotation...)}, errNoManifest},
+		"fields that nobody knows": {
+			Write{ManagerApply, live, changed(applied, strings.Replace(string(encode(t, manifest)), `"image"`, `"imago":"x","image"`, 1), annotation...)}, nil,
+		},
+		// `kubectl apply set-last-applied` changes nothing else.
+		"a manifest that was only noted": {Write{ManagerApply, live, changed(live, string(encode(t, manifest)), annotation...)}, errInconsistent},
+		"somebody was faster":            {Write{ManagerApply, withSidecar(t, replaceImage(t, live)), applied}, errInconsistent},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			judgement := Judge(c.write)
+			if judgement.Verdict != Left || len(judgement.Patch) > 0 {
+				t.Fatalf("it is %s, with the patch %v", judgement.Verdict, judgement.Patch)
+			}
+			if judgement.Reason == nil || c.want != nil && !errors.Is(judgement.Reason, c.want) {
+				t.Errorf("the reason is %v, expected %v", judgement.Reason, c.want)
+			}
+		})
+	}
+}
+
+// replaceImage returns the object with an image that the patch would change more than there.
+func replaceImage(t *testing.T, live map[string]any) map[string]any {
+	t.Helper()
+	return decode(t, []byte(strings.Replace(string(encode(t, live)), `"image":"busybox:1"`, `"image":"busybox:0"`, 1)))
+}
+
+func TestOwnersGetBackWhatTheyHad(t *testing.T) {
+	t.Parallel()
+	entry := func(manager, fields string) any {
+		return map[string]any{"manager": manager, "operation": "Update", "apiVersion": "apps/v1", "fieldsType": "FieldsV1", "fieldsV1": decode(t, []byte(fields))}
+	}
+	owned := func(object map[string]any, entries ...any) map[string]any {
+		object["metadata"].(map[string]any)["managedFields"] = entries
+		return object
+	}
+	live := withDefaults(object(t, two))
+	patch := setPatch(t, live, func(p *corev1.PodSpec) { p.Containers[0].Image = "nginx:2" })
+	byKCP := owned(kcp(t, live, patch), entry("creator", `{"f:a":{}}`), entry(ManagerSet, `{"f:image":{}}`))
+	owned(live, entry("creator", `{"f:a":{},"f:b":{}}`), entry("gone", `{"f:c":{}}`), entry(ManagerSet, `{"f:env":{}}`))
+	_, got := judged(t, ManagerSet, live, byKCP)
+	owners := map[string]string{}
+	for _, field := range got["metadata"].(map[string]any)["managedFields"].([]any) {
+		fields, err := json.Marshal(field.(map[string]any)["fieldsV1"])
+		must(t, err)
+		owners[field.(map[string]any)["manager"].(string)] = string(fields)
+	}
+	want := map[string]string{"creator": `{"f:a":{},"f:b":{}}`, "gone": `{"f:c":{}}`, ManagerSet: `{"f:env":{},"f:image":{}}`}
+	if diff := cmp.Diff(want, owners); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+}
+
+// TestTheSchemaHasTheKeysOfTheGoTypes compares what is installed in kcp with what is computed with here: of lists that
+// are merged, kcp publishes the first key.
+func TestTheSchemaHasTheKeysOfTheGoTypes(t *testing.T) {
+	t.Parallel()
+	schemas, err := manifests.Schemas()
+	must(t, err)
+	found := 0
+	for _, schema := range schemas {
+		for _, version := range schema.Spec.Versions {
+			typ := map[string]any{"apiVersion": strings.TrimPrefix(schema.Spec.Group+"/"+version.Name, "/"), "kind": schema.Spec.Names.Kind}
+			k, err := kindOf(Write{Old: typ, New: typ})
+			if err != nil {
+				continue // nothing of it can be repaired
+			}
+			sub, _, err := k.meta.LookupPatchMetadataForStruct("spec")
+			must(t, err)
+			properties := decode(t, version.Schema.Raw)["properties"].(map[string]any)
+			found += compareKeys(t, schema.Spec.Names.Kind, sub.(patchMeta), properties["spec"].(map[string]any))
+		}
+	}
+	if found < 50 {
+		t.Errorf("only %d lists that are merged were found", found)
+	}
+}
+
+// compareKeys compares the keys of all lists below a struct, and returns how many there are.
+func compareKeys(t *testing.T, path string, meta patchMeta, schema map[string]any) int {
+	t.Helper()
+	properties, _ := schema["properties"].(map[string]any)
+	found := 0
+	for name, property := range properties {
+		field := property.(map[string]any)
+		here := path + "." + name
+		items, isArray := field["items"].(map[string]any)
+		if !isArray {
+			if sub, _, err := meta.LookupPatchMetadataForStruct(name); err == nil && isStruct(sub.(patchMeta).T) {
+				found += compareKeys(t, here, sub.(patchMeta), field)
+			}
+			continue
+		}
+		sub, patch, err := meta.LookupPatchMetadataForSlice(name)
+		if err != nil {
+			continue // bytes
+		}
+		if key := patch.GetPatchMergeKey(); key != "" && strings.Contains(strings.Join(patch.GetPatchStrategies(), ","), mergeStrategy) {
+			found++
+			if keys, _ := field["x-kubernetes-list-map-keys"].([]any); len(keys) == 0 || keys[0] != key {
+				t.Errorf("%s is merged by %s, and kcp has the keys %v", here, key, keys)
+			}
+		}
+		if isStruct(sub.(patchMeta).T) {
+			found += compareKeys(t, here+"[]", sub.(patchMeta), items)
+		}
+	}
+	return found
+}
