@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -21,6 +23,8 @@ import (
 type installation struct {
 	provider   string
 	controller *program
+	// repairAddress is where the controller repairs patches.
+	repairAddress string
 	// syncers are those that run as processes, and joined those that run in their clusters.
 	syncers map[string]*program
 	joined  map[string]*joined
@@ -59,12 +63,16 @@ func install(ctx context.Context, provider string, clusters map[string]*cluster)
 }
 
 func (in *installation) install(ctx context.Context) (*installation, error) {
-	if err := setUpKCP(ctx, "root", "init", "--provider-workspace="+in.provider); err != nil {
+	port, err := env.stack.FreePort()
+	if err != nil {
+		return nil, err
+	}
+	in.repairAddress = net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
+	if err := setUpKCP(ctx, "root", "init", "--provider-workspace="+in.provider, "--repair-url=https://"+in.repairAddress); err != nil {
 		return nil, err
 	}
 	in.syncers, in.joined = map[string]*program{}, map[string]*joined{}
-	var err error
-	if in.controller, err = in.newController(in.logName("controller")); err != nil {
+	if in.controller, err = in.newController(in.logName("controller"), "--repair-bind-address="+in.repairAddress); err != nil {
 		return nil, err
 	}
 	for name, on := range in.clusters {

@@ -56,6 +56,7 @@ func TestUserErrors(t *testing.T) {
 		"an unknown flag":              {[]string{"init", "--frob"}, "See 'kubectl tmc init --help'"},
 		"an argument too many":         {[]string{"bind", "root:team-a"}, "root:team-a"},
 		"a timeout of nothing":         {[]string{"bind", "--timeout", "0s"}, "--timeout"},
+		"a URL that is not safe":       {[]string{"init", "--repair-url", "http://x"}, "--repair-url"},
 		"no kubeconfig":                {[]string{"init"}, "there is no kubeconfig"},
 		"a kubeconfig that is missing": {[]string{"init", "--kubeconfig", "/does/not/exist"}, "/does/not/exist"},
 		"a context that is missing":    {[]string{"init", "--kubeconfig", noWorkspace, "--context", "other"}, "other"},

@@ -15,7 +15,7 @@ import (
 // startPrograms starts tmc's programs and waits until they are ready.
 func (s *stage) startPrograms(ctx context.Context) error {
 	kcp := "--kcp-kubeconfig=" + s.root.kubeconfig
-	programs := []program{{controllerBinary, controllerBinary, []string{kcp}}}
+	programs := []program{{controllerBinary, controllerBinary, []string{kcp, "--repair-bind-address=" + s.repairAddress}}}
 	for _, at := range s.clusters {
 		args := []string{kcp, "--cluster-name=" + at.name, "--kubeconfig=" + at.kubeconfig}
 		programs = append(programs, program{syncerName(at.name), syncerBinary, args})

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os/exec"
 	"strconv"
 	"strings"
@@ -50,6 +51,8 @@ type stage struct {
 	root, user place
 	// clusters are in the order of clusterNames.
 	clusters []place
+	// repairAddress is where the controller repairs patches for kcp.
+	repairAddress string
 
 	// giveUp ends the use of the stage for a reason.
 	giveUp   context.CancelCauseFunc
@@ -143,8 +146,13 @@ func (s *stage) setUp(ctx context.Context) error {
 		return err
 	}
 	s.legend()
+	port, err := s.stack.FreePort()
+	if err != nil {
+		return err
+	}
+	s.repairAddress = net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
 	s.out.title("Install tmc in kcp")
-	if err := s.plugin(ctx, s.root, "init"); err != nil {
+	if err := s.plugin(ctx, s.root, "init", "--repair-url=https://"+s.repairAddress); err != nil {
 		return err
 	}
 	s.out.title("Give a user a workspace, and bind it to tmc")
