@@ -12,7 +12,7 @@ import (
 )
 
 // rounds is how many random edits each property is tried with.
-const rounds = 200
+const rounds = 120
 
 // randomApply makes an object that was applied, and was changed by others since, and a manifest that is applied to it.
 func randomApply(t *testing.T, seed uint64) (live, manifest map[string]any) {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -181,31 +182,28 @@ func covers(have, wanted any) bool {
 	switch wanted := wanted.(type) {
 	case map[string]any:
 		fields, ok := have.(map[string]any)
-		for name, value := range wanted {
-			if existing, has := fields[name]; !has || value != nil && !covers(existing, value) {
-				return false
-			}
-		}
-		for name, value := range fields {
-			if _, is := wanted[name]; !is && !isDefault(name, value) {
-				return false
-			}
-		}
-		return ok
+		return ok && coversFields(fields, wanted)
 	case []any:
 		items, ok := have.([]any)
-		if !ok || len(items) != len(wanted) {
-			return false
-		}
-		for i := range wanted {
-			if !covers(items[i], wanted[i]) {
-				return false
-			}
-		}
-		return true
+		return ok && slices.EqualFunc(items, wanted, covers)
 	default:
 		return reflect.DeepEqual(have, wanted)
 	}
+}
+
+// coversFields is covers for maps.
+func coversFields(have, wanted map[string]any) bool {
+	for name, value := range wanted {
+		if existing, has := have[name]; !has || value != nil && !covers(existing, value) {
+			return false
+		}
+	}
+	for name, value := range have {
+		if _, is := wanted[name]; !is && !isDefault(name, value) {
+			return false
+		}
+	}
+	return true
 }
 
 // isDefault tells whether a field can be one that was filled in.
