@@ -26,6 +26,9 @@ func (k kind) applied(w Write) ([]list, error) {
 	if err != nil {
 		before = map[string]any{} // as kubectl does
 	}
+	if isLong(before["spec"]) || isLong(manifest["spec"]) {
+		return nil, errLong
+	}
 	patch, err := k.threeWay(before, manifest, w.Old)
 	if err != nil {
 		return nil, err

@@ -53,6 +53,9 @@ type Judgement struct {
 	Patch []Operation
 }
 
+// mostEntries is how many entries a list may have: the library compares each with each.
+const mostEntries = 1000
+
 // The reasons to leave an object as it is.
 var (
 	errManager      = errors.New("the field manager is none whose writes can be repaired")
@@ -60,6 +63,7 @@ var (
 	errNoManifest   = errors.New("the annotation kubectl.kubernetes.io/last-applied-configuration has no manifest of the object")
 	errInconsistent = errors.New("the object is not what kcp makes of the patch that kubectl should have sent")
 	errNotOfSet     = errors.New("the change is none that kubectl set makes")
+	errLong         = fmt.Errorf("a list has more than %d entries", mostEntries)
 )
 
 // types has the Go types whose tags say which lists are merged, and by which key.
@@ -79,6 +83,9 @@ func Judge(w Write) Judgement {
 	kind, err := kindOf(w)
 	if err != nil {
 		return left(err)
+	}
+	if isLong(w.Old["spec"]) || isLong(w.New["spec"]) {
+		return left(errLong)
 	}
 	var lists []list
 	switch w.Manager {
@@ -173,6 +180,21 @@ func specOf(object map[string]any) map[string]any {
 		return map[string]any{}
 	}
 	return map[string]any{"spec": spec}
+}
+
+// isLong tells whether any list within a value has too many entries.
+func isLong(value any) bool {
+	switch value := value.(type) {
+	case map[string]any:
+		for _, field := range value {
+			if isLong(field) {
+				return true
+			}
+		}
+	case []any:
+		return len(value) > mostEntries || slices.ContainsFunc(value, isLong)
+	}
+	return false
 }
 
 // covers tells whether an object has all that is wanted, and besides at most what defaulting adds: scalars in fields that

@@ -3,6 +3,7 @@ package repair
 import (
 	"encoding/json"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 
@@ -163,7 +164,11 @@ func TestJudgeLeaves(t *testing.T) {
 		},
 		// `kubectl apply set-last-applied` changes nothing else.
 		"a manifest that was only noted": {Write{ManagerApply, live, changed(live, string(encode(t, manifest)), annotation...)}, errInconsistent},
-		"somebody was faster":            {Write{ManagerApply, withSidecar(t, replaceImage(t, live)), applied}, errInconsistent},
+		"a list that is long": {
+			Write{ManagerSet, live, changed(applied, slices.Repeat([]any{map[string]any{"name": "a"}}, 1001), "spec", "template", "spec", "containers")}, errLong,
+		},
+		"a manifest that is long": {Write{ManagerApply, live, changed(applied, strings.Replace(string(encode(t, manifest)), `"image"`, `"args":[""`+strings.Repeat(`,""`, 1001)+`],"image"`, 1), annotation...)}, errLong},
+		"somebody was faster":     {Write{ManagerApply, withSidecar(t, replaceImage(t, live)), applied}, errInconsistent},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {

@@ -23,57 +23,57 @@ type world struct {
 
 // settle carries out plans until there is nothing more to do, and returns after how long something is. It checks after each
 // step that what is served is trusted.
-func (w *world) settle(t *testing.T) time.Duration {
-	t.Helper()
+func (w *world) settle(tb testing.TB) time.Duration {
+	tb.Helper()
 	for range 10 {
 		read, err := decode(w.data)
 		if err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 		next, err := situation{now: w.now, kept: read, trusted: w.trusted, trustedSince: w.trustedSince, host: w.host}.next()
 		if err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 		switch {
 		case next.kept != nil:
 			if w.data, err = next.kept.encode(); err != nil {
-				t.Fatal(err)
+				tb.Fatal(err)
 			}
 		case next.trusted != nil:
 			w.trusted, w.trustedSince = next.trusted, w.now
 		default:
 			return next.again
 		}
-		w.check(t)
+		w.check(tb)
 	}
-	t.Fatal("there is always something to do")
+	tb.Fatal("there is always something to do")
 	return 0
 }
 
 // check fails when what is served is not trusted by who has trusted nothing newer.
-func (w *world) check(t *testing.T) {
-	t.Helper()
-	if served := w.serving(t); served != nil {
-		verify(t, served.certificate, w.trusted, w.host, w.now)
+func (w *world) check(tb testing.TB) {
+	tb.Helper()
+	if served := w.serving(tb); served != nil {
+		verify(tb, served.certificate, w.trusted, w.host, w.now)
 	}
 }
 
-func (w *world) serving(t *testing.T) *pair {
-	t.Helper()
+func (w *world) serving(tb testing.TB) *pair {
+	tb.Helper()
 	read, err := decode(w.data)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return read.serving
 }
 
 // verify does what kcp does when it connects.
-func verify(t *testing.T, served *x509.Certificate, trusted []byte, name string, now time.Time) {
-	t.Helper()
+func verify(tb testing.TB, served *x509.Certificate, trusted []byte, name string, now time.Time) {
+	tb.Helper()
 	pool := x509.NewCertPool()
 	pool.AppendCertsFromPEM(trusted)
 	if _, err := served.Verify(x509.VerifyOptions{Roots: pool, DNSName: name, CurrentTime: now}); err != nil {
-		t.Fatalf("at %s: %v", now, err)
+		tb.Fatalf("at %s: %v", now, err)
 	}
 }
 

@@ -27,6 +27,7 @@ const (
 var (
 	errMediaType = errors.New("the Content-Type is not application/json")
 	errNoUpdate  = errors.New("the AdmissionReview has no update in it")
+	errMalformed = errors.New("the objects cannot be merged")
 )
 
 // handler answers AdmissionReviews. It refuses nothing: what it cannot repair it lets pass as it is.
@@ -85,8 +86,14 @@ func read(w http.ResponseWriter, r *http.Request) (request *admissionv1.Admissio
 	return review.Request, 0, nil
 }
 
-// judge takes the request apart. It fails when what is in it cannot be read.
-func judge(request *admissionv1.AdmissionRequest) (repair.Judgement, error) {
+// judge takes the request apart. It fails when what is in it cannot be read, or is nothing that the library that merges
+// is made for: a list of nulls, for instance, has it panic.
+func judge(request *admissionv1.AdmissionRequest) (judgement repair.Judgement, err error) {
+	defer func() {
+		if cause := recover(); cause != nil {
+			err = fmt.Errorf("%w: %v", errMalformed, cause)
+		}
+	}()
 	write := repair.Write{Manager: writerOf(request)}
 	for _, part := range []struct {
 		name string

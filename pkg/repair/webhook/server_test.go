@@ -69,6 +69,20 @@ func TestReviewsAreAllowedAndRepaired(t *testing.T) {
 	}
 }
 
+// TestObjectsThatAreNoneDoNoHarm sends what kcp has not validated yet.
+func TestObjectsThatAreNoneDoNoHarm(t *testing.T) {
+	t.Parallel()
+	for _, containers := range []string{`[null]`, `[null,{"name":"a"}]`, `["a"]`, `[[]]`, `{}`, `null`, `1`, `[{"name":1}]`, `[{}]`, `[{"$patch":"x","name":"a"}]`, `[{"$retainKeys":1,"name":"a"}]`} {
+		for _, old := range []string{both, containers} {
+			body := review("kubectl-set", deployment(old), deployment(containers))
+			answer := respond(t, http.MethodPost, "application/json", strings.NewReader(body))
+			if answer.Code != http.StatusBadRequest && (answer.Code != http.StatusOK || strings.Contains(answer.Body.String(), `"patch"`)) {
+				t.Errorf("%s after %s: %d: %s", containers, old, answer.Code, answer.Body)
+			}
+		}
+	}
+}
+
 func TestWhatIsNoReviewIsRefused(t *testing.T) {
 	t.Parallel()
 	good := review("kubectl-set", deployment(both), deployment(both))
@@ -97,19 +111,19 @@ func TestWhatIsNoReviewIsRefused(t *testing.T) {
 }
 
 // serving starts a server, and returns its address.
-func serving(t *testing.T, server *Server) string {
-	t.Helper()
-	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+func serving(tb testing.TB, server *Server) string {
+	tb.Helper()
+	listener, err := (&net.ListenConfig{}).Listen(tb.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	ctx, cancel := context.WithCancel(t.Context())
+	ctx, cancel := context.WithCancel(tb.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- server.serve(ctx, listener) }()
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		cancel()
 		if err := <-ended; err != nil {
-			t.Errorf("the server ended with %v", err)
+			tb.Errorf("the server ended with %v", err)
 		}
 	})
 	return listener.Addr().String()
