@@ -30,22 +30,22 @@ spec:
 `
 
 // object reads an object from YAML.
-func object(t *testing.T, text string) map[string]any {
-	t.Helper()
+func object(tb testing.TB, text string) map[string]any {
+	tb.Helper()
 	data, err := yaml.YAMLToJSON([]byte(text))
-	must(t, err)
-	return decode(t, data)
+	must(tb, err)
+	return decode(tb, data)
 }
 
 // replaced returns an object with parts of its text replaced: pairs of what there is and what is put in its place.
-func replaced(t *testing.T, text string, pairs ...string) map[string]any {
-	t.Helper()
+func replaced(tb testing.TB, text string, pairs ...string) map[string]any {
+	tb.Helper()
 	for i := 0; i < len(pairs); i += 2 {
 		if !strings.Contains(text, pairs[i]) {
-			t.Fatalf("%q is not in the text", pairs[i])
+			tb.Fatalf("%q is not in the text", pairs[i])
 		}
 	}
-	return object(t, strings.NewReplacer(pairs...).Replace(text))
+	return object(tb, strings.NewReplacer(pairs...).Replace(text))
 }
 
 func TestJudgeOfApply(t *testing.T) {

@@ -22,8 +22,8 @@ import (
 type patchMeta = strategicpatch.PatchMetaFromStruct
 
 // emptyOf returns an empty object of a kind.
-func emptyOf(t *testing.T, kind string) runtime.Object {
-	t.Helper()
+func emptyOf(tb testing.TB, kind string) runtime.Object {
+	tb.Helper()
 	switch kind {
 	case "Deployment":
 		return &appsv1.Deployment{}
@@ -38,38 +38,38 @@ func emptyOf(t *testing.T, kind string) runtime.Object {
 	case "Service":
 		return &corev1.Service{}
 	}
-	t.Fatalf("no type for %q", kind)
+	tb.Fatalf("no type for %q", kind)
 	return nil
 }
 
 // applyPatch is what `kubectl apply` sends: the manifest is applied over the object, whose annotation has the one that
 // was applied before. It fails where kubectl does.
-func applyPatch(t *testing.T, live, manifest map[string]any) ([]byte, error) {
-	t.Helper()
-	meta, err := strategicpatch.NewPatchMetaFromStruct(emptyOf(t, live["kind"].(string)))
-	must(t, err)
+func applyPatch(tb testing.TB, live, manifest map[string]any) ([]byte, error) {
+	tb.Helper()
+	meta, err := strategicpatch.NewPatchMetaFromStruct(emptyOf(tb, live["kind"].(string)))
+	must(tb, err)
 	before := lastApplied(live)
-	return strategicpatch.CreateThreeWayMergePatch([]byte(before), encode(t, withLastApplied(t, manifest)), encode(t, live), meta, true)
+	return strategicpatch.CreateThreeWayMergePatch([]byte(before), encode(tb, withLastApplied(tb, manifest)), encode(tb, live), meta, true)
 }
 
 // setPatch is what `kubectl set` sends: the smallest patch that leads from the object to the changed one, both as the Go
 // type has them.
-func setPatch(t *testing.T, live map[string]any, change func(*corev1.PodSpec)) []byte {
-	t.Helper()
-	object := emptyOf(t, live["kind"].(string))
-	must(t, runtime.DefaultUnstructuredConverter.FromUnstructured(runtime.DeepCopyJSON(live), object))
+func setPatch(tb testing.TB, live map[string]any, change func(*corev1.PodSpec)) []byte {
+	tb.Helper()
+	object := emptyOf(tb, live["kind"].(string))
+	must(tb, runtime.DefaultUnstructuredConverter.FromUnstructured(runtime.DeepCopyJSON(live), object))
 	before, err := json.Marshal(object)
-	must(t, err)
-	change(podSpecOf(t, object))
+	must(tb, err)
+	change(podSpecOf(tb, object))
 	after, err := json.Marshal(object)
-	must(t, err)
+	must(tb, err)
 	patch, err := strategicpatch.CreateTwoWayMergePatch(before, after, object)
-	must(t, err)
+	must(tb, err)
 	return patch
 }
 
-func podSpecOf(t *testing.T, object runtime.Object) *corev1.PodSpec {
-	t.Helper()
+func podSpecOf(tb testing.TB, object runtime.Object) *corev1.PodSpec {
+	tb.Helper()
 	switch object := object.(type) {
 	case *appsv1.Deployment:
 		return &object.Spec.Template.Spec
@@ -82,7 +82,7 @@ func podSpecOf(t *testing.T, object runtime.Object) *corev1.PodSpec {
 	case *batchv1.CronJob:
 		return &object.Spec.JobTemplate.Spec.Template.Spec
 	}
-	t.Fatalf("%T has no pods", object)
+	tb.Fatalf("%T has no pods", object)
 	return nil
 }
 
@@ -95,13 +95,13 @@ func kubernetes(t *testing.T, live map[string]any, patch []byte) map[string]any 
 }
 
 // kcp is what admission in kcp is shown: its merge knows the keys of lists, and no strategy.
-func kcp(t *testing.T, live map[string]any, patch []byte) map[string]any {
-	t.Helper()
-	meta, err := strategicpatch.NewPatchMetaFromStruct(emptyOf(t, live["kind"].(string)))
-	must(t, err)
-	merged, err := strategicpatch.StrategicMergeMapPatchUsingLookupPatchMeta(runtime.DeepCopyJSON(live), decode(t, patch), withoutStrategies{meta})
-	must(t, err)
-	return withDefaults(decode(t, encode(t, merged)))
+func kcp(tb testing.TB, live map[string]any, patch []byte) map[string]any {
+	tb.Helper()
+	meta, err := strategicpatch.NewPatchMetaFromStruct(emptyOf(tb, live["kind"].(string)))
+	must(tb, err)
+	merged, err := strategicpatch.StrategicMergeMapPatchUsingLookupPatchMeta(runtime.DeepCopyJSON(live), decode(tb, patch), withoutStrategies{meta})
+	must(tb, err)
+	return withDefaults(decode(tb, encode(tb, merged)))
 }
 
 // withoutStrategies is a schema as kcp has it, but for metadata: that part of the schema is Kubernetes' own.
@@ -197,38 +197,38 @@ func lastApplied(object map[string]any) string {
 }
 
 // withLastApplied returns a manifest with itself in its annotation, as kubectl sends it.
-func withLastApplied(t *testing.T, manifest map[string]any) map[string]any {
-	t.Helper()
+func withLastApplied(tb testing.TB, manifest map[string]any) map[string]any {
+	tb.Helper()
 	result := runtime.DeepCopyJSON(manifest)
 	metadata := result["metadata"].(map[string]any)
 	annotations, _ := metadata["annotations"].(map[string]any)
 	if annotations == nil {
 		annotations = map[string]any{}
 	}
-	annotations[lastAppliedKey] = string(encode(t, manifest))
+	annotations[lastAppliedKey] = string(encode(tb, manifest))
 	metadata["annotations"] = annotations
 	return result
 }
 
-func encode(t *testing.T, object any) []byte {
-	t.Helper()
+func encode(tb testing.TB, object any) []byte {
+	tb.Helper()
 	data, err := json.Marshal(object)
-	must(t, err)
+	must(tb, err)
 	return data
 }
 
-func decode(t *testing.T, data []byte) map[string]any {
-	t.Helper()
+func decode(tb testing.TB, data []byte) map[string]any {
+	tb.Helper()
 	object := map[string]any{}
 	if err := utiljson.Unmarshal(data, &object); err != nil {
-		t.Fatal(fmt.Errorf("%w: %s", err, data))
+		tb.Fatal(fmt.Errorf("%w: %s", err, data))
 	}
 	return object
 }
 
-func must(t *testing.T, err error) {
-	t.Helper()
+func must(tb testing.TB, err error) {
+	tb.Helper()
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 }

@@ -48,6 +48,10 @@ func (s *Server) Run(ctx context.Context) error {
 
 // serve serves on a listener until ctx ends.
 func (s *Server) serve(ctx context.Context, listener net.Listener) error {
+	// kcp makes a client for each request, and forgets it with its connection open: HTTP/1.1 costs less to begin, and the
+	// server closes it.
+	protocols := new(http.Protocols)
+	protocols.SetHTTP1(true)
 	server := &http.Server{
 		Handler:           newHandler(),
 		TLSConfig:         &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: s.current},
@@ -56,9 +60,9 @@ func (s *Server) serve(ctx context.Context, listener net.Listener) error {
 		WriteTimeout:      patience,
 		MaxHeaderBytes:    16 << 10,
 		BaseContext:       func(net.Listener) context.Context { return ctx },
+		Protocols:         protocols,
 		ErrorLog:          log.New(io.Discard, "", 0), // anybody can fail to shake hands
 	}
-	// kcp makes a client for each request, and forgets it with its connection open.
 	server.SetKeepAlivesEnabled(false)
 	ended := make(chan error, 1)
 	go func() { ended <- server.ServeTLS(listener, "", "") }()
