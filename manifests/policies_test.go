@@ -34,8 +34,8 @@ import (
 // provider is the logical cluster of the provider workspace in all specs.
 const provider logicalcluster.Name = "provider"
 
-// oldestCEL is the Kubernetes that the oldest kcp that tmc works with, v0.31, is made from.
-var oldestCEL = version.MajorMinor(1, 35)
+// oldestCEL is what kcp v0.31 takes of new policies: it is made from Kubernetes v1.35, and one version behind that.
+var oldestCEL = version.MajorMinor(1, 34)
 
 // judge is one policy as an API server has it.
 type judge struct {
@@ -139,6 +139,8 @@ type request struct {
 	resource      schema.GroupVersionResource
 	subresource   string
 	before, after *unstructured.Unstructured
+	// manager is the field manager of an update, empty for none.
+	manager string
 }
 
 func (r request) attributes() *admission.VersionedAttributes {
@@ -150,10 +152,14 @@ func (r request) attributes() *admission.VersionedAttributes {
 	case r.after == nil:
 		operation, object, some = admission.Delete, nil, r.before
 	}
+	var options runtime.Object
+	if r.manager != "" {
+		options = &metav1.UpdateOptions{TypeMeta: metav1.TypeMeta{APIVersion: "meta.k8s.io/v1", Kind: "UpdateOptions"}, FieldManager: r.manager}
+	}
 	kind := some.GroupVersionKind()
 	return &admission.VersionedAttributes{
 		Attributes: admission.NewAttributesRecord(object, old, kind, some.GetNamespace(), some.GetName(),
-			r.resource, r.subresource, operation, nil, false, r.user),
+			r.resource, r.subresource, operation, options, false, r.user),
 		VersionedObject: object, VersionedOldObject: old, VersionedKind: kind,
 	}
 }
