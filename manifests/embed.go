@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"slices"
 
 	"github.com/kcp-dev/logicalcluster/v3"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
@@ -87,6 +88,10 @@ func Policies(provider logicalcluster.Name) ([]*unstructured.Unstructured, error
 	})
 }
 
+// patchesPolicy is about bound kinds alone: what is built into kcp merges patches as
+// Kubernetes does.
+const patchesPolicy = "tmc-patches"
+
 // ConsumerPolicies returns those of Policies, and their bindings, that consumers'
 // workspaces need as well: about kcp's own kinds, which the APIExport claims, kcp asks the
 // policies of the workspace that the object is in (kcp,
@@ -106,6 +111,7 @@ func ConsumerPolicies(provider logicalcluster.Name) ([]*unstructured.Unstructure
 			claimed = append(claimed, claim.Resource, claim.Resource+"/*")
 		}
 	}
+	policies = slices.DeleteFunc(policies, func(policy *unstructured.Unstructured) bool { return policy.GetName() == patchesPolicy })
 	for _, policy := range policies {
 		if err := narrow(policy, claimed); err != nil {
 			return nil, fmt.Errorf("policy %s: %w", policy.GetName(), err)
