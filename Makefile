@@ -19,6 +19,7 @@ GOLANGCI_LINT := bin/tools/golangci-lint
 CONTROLLER_GEN := bin/tools/controller-gen
 CYCLONEDX := bin/tools/cyclonedx-gomod
 KIND := bin/tools/kind
+HELM := bin/tools/helm
 SHELLCHECK := shellcheck
 
 .PHONY: help
@@ -41,7 +42,7 @@ test-unit: ## Run the unit tests, with the race detector
 	go test -race $$(go list ./... | grep -v /e2e$$)
 
 .PHONY: e2e
-e2e: tools ## Run the e2e tests: real programs, real kcp, three real clusters (about 20 min)
+e2e: tools $(HELM) ## Run the e2e tests: real programs, real kcp, three real clusters (about 20 min)
 	mkdir -p bin/race
 	go build -race -ldflags "$(LDFLAGS)" -o bin/race/ $(PROGRAMS)
 	TMC_E2E=1 go test -race -v -count=1 -timeout 10m -skip '^TestARealKindStack$$' ./e2e/framework
@@ -123,6 +124,12 @@ $(KIND): hack/kind/go.mod hack/kind/go.sum
 	@echo "building kind: about 10 seconds the first time"
 	@mkdir -p bin/tools
 	CGO_ENABLED=0 go -C hack/kind build -trimpath -ldflags "-s -w" -o $(CURDIR)/bin/tools/ tool
+	@touch $@
+
+$(HELM): hack/helm/go.mod hack/helm/go.sum
+	@echo "building helm: about two minutes the first time"
+	@mkdir -p bin/tools
+	CGO_ENABLED=0 go -C hack/helm build -trimpath -ldflags "-s -w" -o $(CURDIR)/bin/tools/ tool
 	@touch $@
 
 $(CYCLONEDX): hack/sbom/go.mod hack/sbom/go.sum

@@ -26,7 +26,7 @@ unchanged() {
 
 unchanged make generate
 unchanged go mod tidy
-for module in hack/kcp hack/cluster hack/lint hack/codegen hack/kind hack/sbom; do
+for module in hack/kcp hack/cluster hack/lint hack/codegen hack/kind hack/sbom hack/helm; do
 	echo "verify: modules of $module"
 	go -C "$module" mod verify >/dev/null
 done
