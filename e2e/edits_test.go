@@ -13,7 +13,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"text/tabwriter"
 
 	"github.com/google/go-cmp/cmp"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -328,6 +327,9 @@ func (e *editing) try(t *testing.T, name string, change edit) {
 	after := e.kcp.object(t, name, change)
 	if refusal != nil {
 		e.note(change, "refused", because(refusal))
+		if because(refusal) == "" {
+			t.Errorf("neither the policy nor the schema has refused it: %v", refusal)
+		}
 		if diff := cmp.Diff(usersPart(before), usersPart(after)); diff != "" || before.GetGeneration() != after.GetGeneration() {
 			t.Errorf("refused, but changed (-before +after)\n%s", diff)
 		}
@@ -344,17 +346,22 @@ func (e *editing) try(t *testing.T, name string, change edit) {
 	e.note(change, "same", "")
 }
 
-// because returns the part of a refusal that says why. It is the policy's, or the schema's that misses an image.
+// because returns the part of a refusal that says why. It is the policy's, or the schema's, which misses what the patch
+// does not mention. It returns nothing for any other failure.
 func because(refusal error) string {
 	text := strings.Join(strings.Fields(refusal.Error()), " ")
-	for _, begin := range []string{"denied request: ", "is invalid: "} {
+	for _, begin := range []string{"'tmc-patches' denied request: ", "is invalid: "} {
 		if _, reason, found := strings.Cut(text, begin); found {
 			reason, _, _ = strings.Cut(reason, ", for kcp replaces")
+			reason, _, _ = strings.Cut(reason, " * <nil>")
 			reason, _, _ = strings.Cut(reason, ", <nil>")
-			return reason
+			return strings.TrimLeft(reason, "*[ ")
 		}
 	}
-	return "neither the policy nor the schema: " + text
+	if strings.Contains(text, "is invalid A copy of your changes") { // kubectl edit shows in the editor why
+		return "invalid"
+	}
+	return ""
 }
 
 // prepare has the object as it is to be before the edit.
@@ -493,21 +500,15 @@ func usersPart(object *unstructured.Unstructured) map[string]any {
 func (e *editing) note(change edit, result, why string) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.rows = append(e.rows, fmt.Sprintf("| %s\t| %s\t| %s\t| %s\t|", change.with, change.name, result, why))
+	e.rows = append(e.rows, fmt.Sprintf("| %-26s | %-37s | %-9s | %s |", change.with, change.name, result, why))
 }
 
 // print logs the table of all edits. It fails the test when one is missing.
 func (e *editing) print(t *testing.T, count int) {
 	t.Helper()
 	slices.Sort(e.rows)
-	var table bytes.Buffer
-	writer := tabwriter.NewWriter(&table, 0, 0, 1, ' ', 0)
-	fmt.Fprintln(writer, "| with\t| edit\t| in kcp\t| because\t|\n|---\t|---\t|---\t|---\t|")
-	for _, row := range e.rows {
-		fmt.Fprintln(writer, row)
-	}
-	check(t, writer.Flush())
-	t.Logf("%d edits in kcp, compared with a cluster; patches are repaired: %t\n%s", len(e.rows), repairs, table.String())
+	t.Logf("%d edits in kcp, compared with a cluster; patches are repaired: %t\n| with | edit | in kcp | because |\n|---|---|---|---|\n%s",
+		len(e.rows), repairs, strings.Join(e.rows, "\n"))
 	if len(e.rows) != count {
 		t.Errorf("%d edits have an outcome, of %d", len(e.rows), count)
 	}
