@@ -344,6 +344,16 @@ func TestPoliciesAreAboutTheAccountsOfTheProvider(t *testing.T) {
 	}
 }
 
+func TestThePolicyAboutPatchesIsInTheProvidersWorkspace(t *testing.T) {
+	fake, _ := initialized(t, "root:team-a")
+	fake.change("root:tmc", "validatingadmissionpolicies", patchesPolicy, func(map[string]any) {})
+	fake.change("root:tmc", "validatingadmissionpolicybindings", patchesPolicy, func(fields map[string]any) {
+		if name, _, _ := unstructured.NestedString(fields, "spec", "policyName"); name != patchesPolicy {
+			t.Errorf("its binding is about %q", name)
+		}
+	})
+}
+
 func TestBindWithoutPermissionToMakePolicies(t *testing.T) {
 	for _, resource := range []string{"validatingadmissionpolicies", "validatingadmissionpolicybindings"} {
 		t.Run(resource, func(t *testing.T) {
