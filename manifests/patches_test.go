@@ -269,6 +269,15 @@ func TestAPatchThatDoesWhatItSaysIsLetPass(t *testing.T) {
 	}
 }
 
+func TestAManifestThatIsTooDeepShowsNothing(t *testing.T) {
+	deep := `{a: {b: {c: {d: {e: {f: {g: {h: {i: {}}}}}}}}}}`
+	meant := pod(`containers: [` + containerA + `, {name: c, image: "c:1", future: ` + deep + `}]`)
+	w := write{manager: applier, meant: meant, after: pod(`containers: [` + containerA + `]`)}
+	if denied := newJudge(t, "tmc-patches").judge(t, w.request(t)); !strings.Contains(denied, "cannot be read in the manifest") {
+		t.Errorf("got %q, want it denied", denied)
+	}
+}
+
 func TestOtherWritersAreNotAskedWhatTheyMean(t *testing.T) {
 	policy := newJudge(t, "tmc-patches")
 	for _, manager := range []string{"", "kubectl", "kubectl-replace", "kubectl-label", "kubectl-scale", "tmc-controller", "tmc-syncer", "kustomize-controller", "patch"} {
