@@ -28,7 +28,7 @@ import (
 
 // repairs tells whether the controllers of the tests repair patches (tmc-controller's webhook, of --repair-url). Then what
 // can be repaired has to come out as on a cluster; without it, it may be refused.
-const repairs = false
+const repairs = true
 
 // outcome is what an edit has to come to in kcp, measured by what a cluster makes of it.
 type outcome int

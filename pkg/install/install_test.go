@@ -346,9 +346,9 @@ func TestPoliciesAreAboutTheAccountsOfTheProvider(t *testing.T) {
 
 func TestThePolicyAboutPatchesIsInTheProvidersWorkspace(t *testing.T) {
 	fake, _ := initialized(t, "root:team-a")
-	fake.change("root:tmc", "validatingadmissionpolicies", patchesPolicy, func(map[string]any) {})
-	fake.change("root:tmc", "validatingadmissionpolicybindings", patchesPolicy, func(fields map[string]any) {
-		if name, _, _ := unstructured.NestedString(fields, "spec", "policyName"); name != patchesPolicy {
+	fake.change("root:tmc", "validatingadmissionpolicies", "tmc-patches", func(map[string]any) {})
+	fake.change("root:tmc", "validatingadmissionpolicybindings", "tmc-patches", func(fields map[string]any) {
+		if name, _, _ := unstructured.NestedString(fields, "spec", "policyName"); name != "tmc-patches" {
 			t.Errorf("its binding is about %q", name)
 		}
 	})
