@@ -58,7 +58,7 @@ func (o *options) addFlags(flags *pflag.FlagSet) {
 	flags.StringVar(&o.namespace, "namespace", o.namespace, "Namespace of this cluster that the syncer itself runs in. Nothing is synced into it.")
 	flags.StringVar(&o.kcpSecret, "kcp-secret", o.kcpSecret, "Secret in --namespace that --kcp-kubeconfig comes from, under the key kubeconfig. The syncer renews the token in it, and follows when somebody else does. Without it, the token is used for as long as it lasts.")
 	flags.DurationVar(&o.renewTokenAfter, "renew-token-after", o.renewTokenAfter, "How old the token in --kcp-secret gets before it is renewed. Default: half of its life.")
-	flags.StringVar(&o.export, "export", o.export, "APIExport in the provider workspace through which kcp is read and written: the one of all clusters, or this cluster's own, as \"kubectl tmc join --isolated\" makes it.")
+	flags.StringVar(&o.export, "export", o.export, "APIExport in the provider workspace through which kcp is read and written: that of all clusters, this cluster's own, or that of its isolation group, as \"kubectl tmc join\" makes them.")
 	flags.StringSliceVar(&o.kinds, "kinds", o.kinds, "Resources that may come to this cluster, RESOURCE.GROUP,…, for instance deployments.apps,configmaps. Default: all that kcp serves.")
 	flags.BoolVar(&o.leaderElect, "leader-elect", o.leaderElect, "Work only while holding a lease in --namespace, so that several replicas can run.")
 	o.lease.AddFlags(flags)
@@ -186,6 +186,8 @@ func (o *options) heartbeatConfig(config syncer.Config, a *agent) heartbeat.Conf
 		Labels:            o.clusterLabels,
 		OnRule:            a.rules.setRegistered,
 		OnDenied:          a.syncer.SetDenied,
+		Export:            config.Export,
+		OnExport:          a.syncer.SetExport,
 		Reports:           reports(config.Synced),
 	}
 }

@@ -38,6 +38,9 @@ type Config struct {
 	Downstream *rest.Config
 	// ProviderWorkspace holds the registry.
 	ProviderWorkspace logicalcluster.Path
+	// Export is the APIExport through which the syncer sees its objects; the registration's
+	// status says it.
+	Export string
 	// Interval is the time between two heartbeats.
 	Interval time.Duration
 	// LeaseDuration is what the Lease says of itself: four intervals, if not set.
@@ -54,6 +57,9 @@ type Config struct {
 	OnRule func(*v1alpha1.TransformRule)
 	// OnDenied is told, before OnRule, the namespaces that nothing may come into.
 	OnDenied func(patterns []string)
+	// OnExport is told, before OnRule, the APIExport through which the syncer is to see its
+	// objects, as the registration's spec has it.
+	OnExport func(export string)
 	// Reports tells which of the namespaced resources that can be synced are
 	// reported; if not set, those of the groups that Kubernetes' workloads need.
 	Reports func(group, resource string) bool
@@ -158,6 +164,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.OnDenied == nil {
 		c.OnDenied = func([]string) {}
+	}
+	if c.OnExport == nil {
+		c.OnExport = func(string) {}
 	}
 	if c.Reports == nil {
 		c.Reports = isOfWorkloads

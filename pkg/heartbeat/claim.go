@@ -180,6 +180,7 @@ func (a *Agent) tryClaim(ctx context.Context) (*hurdle, error) {
 // would have to move when it comes.
 func (a *Agent) begin(registration *v1alpha1.ClusterRegistration) *hurdle {
 	a.config.OnDenied(registration.Spec.DeniedNamespaces)
+	a.config.OnExport(registration.Spec.ExportFor(a.config.Cluster))
 	if err := a.tellRule(registration.Spec.Transform); err != nil {
 		return &hurdle{saysInvalidRule, err}
 	}
@@ -201,9 +202,14 @@ func (a *Agent) register(ctx context.Context) (*v1alpha1.ClusterRegistration, er
 	return registration, err
 }
 
-// claim writes who the cluster is. Of two that do, the first one wins.
+// claim writes who the cluster is, and through which APIExport it sees its objects. Of two
+// that do, the first one wins.
 func (a *Agent) claim(ctx context.Context, registration *v1alpha1.ClusterRegistration) error {
-	return a.registry.patchStatus(ctx, registration, map[string]any{"clusterUID": a.uid})
+	status := map[string]any{"clusterUID": a.uid}
+	if a.config.Export != "" {
+		status["export"] = a.config.Export
+	}
+	return a.registry.patchStatus(ctx, registration, status)
 }
 
 // hurdleToRegister is hurdleOf for who has tried to create the registration. What

@@ -83,6 +83,25 @@ func TestAClusterClaimsItsRegistration(t *testing.T) {
 	}
 }
 
+func TestARegistrationSaysThroughWhichExportItsSyncerSees(t *testing.T) {
+	p := newProvider(registration(func(r *v1alpha1.ClusterRegistration) {
+		r.Spec.Isolation, r.Spec.IsolationGroup = v1alpha1.IsolationGroup, "eu-prod"
+	}))
+	told := ""
+	a := agentOf(t, p, newBody(ours), func(config *Config) {
+		config.Export, config.OnExport = "cluster-east", func(export string) { told = export }
+	})
+	if err := a.Claim(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if export := p.stored(t).Status.Export; export != "cluster-east" {
+		t.Errorf("the status says %q, want what the syncer uses", export)
+	}
+	if told != "group-eu-prod" {
+		t.Errorf("the syncer is told %q, want what the spec says", told)
+	}
+}
+
 func TestAClusterRefusesTheNameOfAnother(t *testing.T) {
 	p := newProvider(registration(claimedBy(another)))
 	a := agentOf(t, p, newBody(ours))

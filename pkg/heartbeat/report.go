@@ -58,6 +58,7 @@ func (a *Agent) reportOnce(ctx context.Context, r *reporter) time.Duration {
 		return reportRetry
 	}
 	status := statusOf(r.served, a.cluster.capacity(), a.config.Reports)
+	status.Export = a.config.Export
 	if !noticeable(registration.Status, status) {
 		return a.config.StatusInterval
 	}
@@ -127,7 +128,7 @@ const noticeablePart = 20
 // is worth a write.
 func noticeable(was, is v1alpha1.ClusterRegistrationStatus) bool {
 	return was.KubernetesVersion != is.KubernetesVersion || was.Nodes != is.Nodes || !slices.Equal(was.Resources, is.Resources) ||
-		hasMoved(was.Allocatable, is.Allocatable, was.Allocatable) || hasMoved(was.Requested, is.Requested, is.Allocatable)
+		was.Export != is.Export || hasMoved(was.Allocatable, is.Allocatable, was.Allocatable) || hasMoved(was.Requested, is.Requested, is.Allocatable)
 }
 
 // hasMoved tells whether any quantity has come, has gone, or has moved by a
@@ -158,12 +159,14 @@ type statusPatch struct {
 	Allocatable       corev1.ResourceList `json:"allocatable"`
 	Requested         corev1.ResourceList `json:"requested"`
 	Resources         []string            `json:"resources"`
+	Export            string              `json:"export,omitempty"`
 }
 
 func patchOf(status v1alpha1.ClusterRegistrationStatus) statusPatch {
 	patch := statusPatch{
 		KubernetesVersion: status.KubernetesVersion,
 		Allocatable:       status.Allocatable, Requested: status.Requested, Resources: status.Resources,
+		Export: status.Export,
 	}
 	if status.Allocatable != nil {
 		patch.Nodes = &status.Nodes

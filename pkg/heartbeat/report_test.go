@@ -29,6 +29,7 @@ func TestOnlyNoticeableChangesAreReported(t *testing.T) {
 		"AnotherSpelling":  {"quantities are compared, not texts", status(func(s s) { s.Requested = list("10000m", "10240Mi", "30") }), false},
 		"TheHubsPart":      {"conditions are not ours", status(func(s s) { s.Conditions = []metav1.Condition{{Type: "Ready"}} }), false},
 		"Version":          {"an upgrade", status(func(s s) { s.KubernetesVersion = "v1.37.0" }), true},
+		"Export":           {"it was joined with another isolation", status(func(s s) { s.Export = "cluster-east" }), true},
 		"Nodes":            {"one more", status(func(s s) { s.Nodes = 4 }), true},
 		"Resources":        {"a kind more", status(func(s s) { s.Resources = []string{"configmaps/v1", "jobs.batch/v1"} }), true},
 		"ALittleRequested": {"pods come and go", status(func(s s) { s.Requested = list("14900m", "14Gi", "44") }), false},

@@ -151,12 +151,17 @@ func (s *Syncer) inquire(ctx context.Context, key kcp.ObjectKey, st state) (resu
 }
 
 // untilBelieved returns how long to wait before it is believed that an object is gone.
-// The view that a cluster has of its own fills after the cluster's export was bound, as
-// kcp labels one object after the other for it: what is not in it may only not be in it
-// yet. Whoever deletes an object waits for our finalizer, and does not wait here.
+// The view that a cluster has of its own, or its group has, fills after the export was
+// bound, as the hub and kcp label one object after the other for it: what is not in it may
+// only not be in it yet. While the registration names another export, it empties just so.
+// Whoever deletes an object waits for our finalizer, and does not wait here.
 func (s *Syncer) untilBelieved(key kcp.ObjectKey, live *unstructured.Unstructured) time.Duration {
 	if !s.hasOwnView || live != nil {
 		return 0
+	}
+	if s.isAnothers.Load() {
+		s.memories.update(key, func(m *memory) { m.missed = time.Time{} })
+		return recheck
 	}
 	missed := s.memories.get(key).missed
 	if missed.IsZero() {

@@ -33,6 +33,16 @@ func TestWhatAViewOfItsOwnDoesNotShowIsNotGoneAtOnce(t *testing.T) {
 	if wait := s.untilBelieved(kcp.ObjectKey{Name: "released"}, &unstructured.Unstructured{}); wait > 0 {
 		t.Errorf("kcp shows that the hub has let it go: %s, want nothing", wait)
 	}
+
+	s.SetExport("cluster-another")
+	now = begin.Add(time.Hour)
+	if wait := s.untilBelieved(key, nil); wait != recheck {
+		t.Errorf("the registration names another export: %s, want %s for as long as it does", wait, recheck)
+	}
+	s.SetExport("")
+	if wait := s.untilBelieved(key, nil); wait != viewFills {
+		t.Errorf("it names this one again: %s, want %s from then", wait, viewFills)
+	}
 	s.hasOwnView = false
 	if wait := s.untilBelieved(kcp.ObjectKey{Name: "third"}, nil); wait > 0 {
 		t.Errorf("a view that shows everything: %s, want nothing", wait)

@@ -37,7 +37,7 @@ type Config struct {
 	// ProviderWorkspace holds the APIExport.
 	ProviderWorkspace logicalcluster.Path
 	// Export is the APIExport through whose virtual workspace kcp is read and written:
-	// v1alpha1.APIExportName, or the cluster's own.
+	// v1alpha1.APIExportName, the cluster's own, or that of its isolation group.
 	Export string
 	// SingleWorkspace serves only the workspace that Upstream points at.
 	SingleWorkspace bool
@@ -64,8 +64,13 @@ type Syncer struct {
 	rule atomic.Pointer[v1alpha1.TransformRule]
 	// denied are the patterns of the namespaces that nothing comes into; never nil.
 	denied atomic.Pointer[[]string]
-	// hasOwnView is set when what is seen of kcp is what is placed here, and nothing else.
+	// hasOwnView is set when what is seen of kcp is what has a label: what is placed here, or on
+	// a cluster of the group. What has not got the label (yet) is not seen.
 	hasOwnView bool
+	// export is Config.Export, and isAnothers tells that the registration names another one:
+	// the view may be about to end.
+	export     string
+	isAnothers atomic.Bool
 	// namespace is the syncer's own.
 	namespace  string
 	upstream   *kcp.Upstream
@@ -97,7 +102,8 @@ func New(config Config) (*Syncer, error) {
 		cluster: config.Cluster, namespace: config.Namespace, workers: config.Workers, isRegistered: config.IsRegistered,
 		memories: newMemories(), waiters: newWaiters(), claims: newClaims(), now: time.Now,
 	}
-	s.hasOwnView = config.Export == v1alpha1.ClusterExport(config.Cluster)
+	s.export = cmp.Or(config.Export, v1alpha1.APIExportName)
+	s.hasOwnView = s.export != v1alpha1.APIExportName
 	s.rule.Store(&config.Rule)
 	s.denied.Store(new([]string))
 	s.lingering = workqueue.NewTypedItemExponentialFailureRateLimiter[string](namespaceRetry, longestRecheck)
@@ -119,7 +125,7 @@ func New(config Config) (*Syncer, error) {
 		Config:            config.Upstream,
 		SingleWorkspace:   config.SingleWorkspace,
 		ProviderWorkspace: config.ProviderWorkspace,
-		Export:            cmp.Or(config.Export, v1alpha1.APIExportName),
+		Export:            s.export,
 		Want:              func(r kcp.Resource) bool { return v1alpha1.IsWatched(r.GroupResource(), r.Namespaced) },
 		Watching:          s.copies.follow,
 		Selector:          v1alpha1.PlacementLabel(config.Cluster) + "=" + v1alpha1.PlacementLabelValue,
@@ -148,6 +154,11 @@ func (s *Syncer) SetDenied(patterns []string) {
 	}
 	s.requeue()
 }
+
+// SetExport tells through which APIExport the cluster is to see its objects. While that is
+// another one than this syncer's, which waits for the manifest of another join, nothing is
+// believed to be gone because it is not seen: the view is being taken down.
+func (s *Syncer) SetExport(export string) { s.isAnothers.Store(export != s.export) }
 
 // requeue has everything looked at anew that is to be on the cluster.
 func (s *Syncer) requeue() {

@@ -221,6 +221,10 @@ type ClusterRegistrationStatus struct {
 	//
 	// +listType=set
 	Resources []string `json:"resources,omitempty"`
+	// Export is the APIExport through which the cluster's syncer sees its objects at
+	// present. It is another one than the spec says from when the cluster was joined with
+	// another isolation until the syncer runs with the manifest of that.
+	Export string `json:"export,omitempty"`
 	// Conditions hold Ready.
 	//
 	// +listType=map

@@ -39,8 +39,21 @@ const GroupExportPrefix = "group-"
 // APIExports of groups.
 const IsolationGroupLabel = GroupName + "/isolation-group"
 
+// KindsAnnotationPrefix starts the annotation, on the APIExport of a cluster or of a group, that
+// says which kinds a cluster was joined with: "deployments.apps,configmaps", or AllKinds. The
+// APIExport claims those of all its clusters.
+const KindsAnnotationPrefix = "kinds." + GroupName + "/"
+
+// AllKinds is the value of a kinds annotation of a cluster that takes all that is served, also
+// what will be served later.
+const AllKinds = "*"
+
+// MaxGroupName is how many characters the name of an isolation group may have.
+const MaxGroupName = 50
+
 // TenantWorkspaceType names the WorkspaceType in the provider workspace whose workspaces
-// have tmc and the APIExports of all isolated clusters bound, also those that come later.
+// have tmc and the APIExports of all isolated clusters and groups bound, also those that come
+// later.
 const TenantWorkspaceType = "tmc-tenant"
 
 // What repairs patches that kcp merges wrongly: `kubectl tmc init --repair-url` makes it, and tmc-controller keeps it.
@@ -56,6 +69,9 @@ const (
 
 // ClusterExport returns the name of the isolated cluster's own APIExport.
 func ClusterExport(cluster string) string { return ClusterExportPrefix + cluster }
+
+// KindsAnnotation returns the annotation key of the kinds that the cluster was joined with.
+func KindsAnnotation(cluster string) string { return KindsAnnotationPrefix + cluster }
 
 // GroupExport returns the name of the APIExport of an isolation group.
 func GroupExport(group string) string { return GroupExportPrefix + group }
@@ -241,6 +257,20 @@ func HoldingClusters(finalizers []string) []string {
 func ValidateClusterName(name string) error {
 	if problems := validation.IsDNS1123Label(name); len(problems) > 0 {
 		return fmt.Errorf("%q is not a cluster name: %s", name, strings.Join(problems, "; "))
+	}
+	return nil
+}
+
+// ValidateGroupName returns nil when name can name an isolation group, and otherwise an
+// error that says what is expected: a DNS-1123 label (RFC 1123) of at most MaxGroupName
+// characters, since the name becomes part of label keys and of the names of objects.
+func ValidateGroupName(name string) error {
+	problems := validation.IsDNS1123Label(name)
+	if len(name) > MaxGroupName {
+		problems = append(problems, fmt.Sprintf("must have at most %d characters", MaxGroupName))
+	}
+	if len(problems) > 0 {
+		return fmt.Errorf("%q is not the name of an isolation group: %s", name, strings.Join(problems, "; "))
 	}
 	return nil
 }
