@@ -241,7 +241,7 @@ metadata:
   uid: 0f3e
   generation: 2
   resourceVersion: "7"
-  labels: {app: web, cluster.tmc.kcp.io/east: sync, cluster.tmc.kcp.io/west: sync}
+  labels: {app: web, cluster.tmc.kcp.io/east: sync, cluster.tmc.kcp.io/west: sync, group.tmc.kcp.io/eu: sync}
   annotations:
     kcp.io/cluster: abc
     team: blue
@@ -336,6 +336,7 @@ func TestASyncerMayWriteNothingElse(t *testing.T) {
 		"the kind":                 {"kind: StatefulSet", "outside of metadata"},
 		"a label":                  {"metadata: {labels: {app: api}}", "labels"},
 		"its own placement":        {"metadata: {labels: {cluster.tmc.kcp.io/east: null}}", "labels"},
+		"its group's label":        {"metadata: {labels: {group.tmc.kcp.io/eu: null}}", "labels"},
 		"a placement":              {"metadata: {labels: {cluster.tmc.kcp.io/north: sync}}", "labels"},
 		"all labels":               {"metadata: {labels: null}", "labels"},
 		"the owner":                {"metadata: {ownerReferences: null}", "owners"},
@@ -447,6 +448,9 @@ var ownKeys = map[string]struct{ patch, key string }{
 	"place it":              {"metadata: {labels: {cluster.tmc.kcp.io/north: sync}}", "cluster.tmc.kcp.io/north"},
 	"change a placement":    {"metadata: {labels: {cluster.tmc.kcp.io/west: other}}", "cluster.tmc.kcp.io/west"},
 	"take off a placement":  {"metadata: {labels: {cluster.tmc.kcp.io/west: null}}", "cluster.tmc.kcp.io/west"},
+	"show it to a group":    {"metadata: {labels: {group.tmc.kcp.io/us: sync}}", "group.tmc.kcp.io/us"},
+	"change what it sees":   {"metadata: {labels: {group.tmc.kcp.io/eu: other}}", "group.tmc.kcp.io/eu"},
+	"hide it from a group":  {"metadata: {labels: {group.tmc.kcp.io/eu: null}}", "group.tmc.kcp.io/eu"},
 	"hold it":               {"metadata: {finalizers: [syncer.tmc.kcp.io/west, example.com/theirs, syncer.tmc.kcp.io/north]}", "syncer.tmc.kcp.io/north"},
 	"let go of it":          {"metadata: {finalizers: [example.com/theirs]}", "syncer.tmc.kcp.io/west"},
 	"replace all of it":     {"metadata: {labels: null, annotations: null, finalizers: null}", "status.tmc.kcp.io/west"},
