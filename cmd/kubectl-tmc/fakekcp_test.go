@@ -208,7 +208,7 @@ func (f *fakeKCP) serveObjects(w http.ResponseWriter, r *http.Request) {
 	obj, found := f.objects[path]
 	isCollection := slices.ContainsFunc(slices.Concat(slices.Collect(maps.Values(resources))...), func(resource metav1.APIResource) bool {
 		return strings.HasSuffix(path, "/"+resource.Name)
-	})
+	}) || slices.Contains(listedToo, filepath.Base(path))
 	switch {
 	case r.Method == http.MethodGet && isCollection:
 		f.list(w, r)
@@ -220,6 +220,8 @@ func (f *fakeKCP) serveObjects(w http.ResponseWriter, r *http.Request) {
 		f.answer(w, obj)
 	case r.Method == http.MethodPatch:
 		f.patch(w, r, obj)
+	case r.Method == http.MethodPut:
+		f.update(w, r)
 	case r.Method == http.MethodDelete:
 		f.writes = append(f.writes, "DELETE "+path)
 		if f.keepsDeleted {
@@ -232,6 +234,9 @@ func (f *fakeKCP) serveObjects(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, r.Method, http.StatusMethodNotAllowed)
 	}
 }
+
+// listedToo are resources that are listed, and that nobody discovers.
+var listedToo = []string{"apiexports", "clusterroles"}
 
 // create makes an object, or a token of an account.
 func (f *fakeKCP) create(w http.ResponseWriter, r *http.Request) {
@@ -250,6 +255,24 @@ func (f *fakeKCP) create(w http.ResponseWriter, r *http.Request) {
 	path := r.URL.Path + "/" + obj.GetName()
 	f.objects[path] = obj
 	f.writes = append(f.writes, "POST "+path)
+	if obj.GetKind() == "APIExport" { // kcp's controllers
+		obj.Object["status"] = map[string]any{"identityHash": "hash", "conditions": []any{map[string]any{"type": "IdentityValid", "status": "True"}}}
+		slice := &unstructured.Unstructured{Object: map[string]any{
+			"apiVersion": "apis.kcp.io/v1alpha1", "kind": "APIExportEndpointSlice", "metadata": map[string]any{"name": obj.GetName()},
+		}}
+		f.objects[providerPath+"/apis/apis.kcp.io/v1alpha1/apiexportendpointslices/"+obj.GetName()] = slice
+	}
+	f.answer(w, obj)
+}
+
+func (f *fakeKCP) update(w http.ResponseWriter, r *http.Request) {
+	obj := &unstructured.Unstructured{}
+	if err := json.NewDecoder(r.Body).Decode(&obj.Object); err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	f.objects[r.URL.Path] = obj
+	f.writes = append(f.writes, "PUT "+r.URL.Path)
 	f.answer(w, obj)
 }
 

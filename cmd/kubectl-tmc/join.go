@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/url"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -21,6 +22,13 @@ import (
 const joinExample = `  # Let the cluster east take part
   kubectl tmc join east --image registry.example.com/kcp-tmc/tmc:v1.2.3 -o east.yaml
   kubectl --context east apply -f east.yaml
+
+  # Let the clusters eu-1 and eu-2, which trust each other, share one view of kcp
+  kubectl tmc join eu-1 --group eu-prod --image registry.example.com/kcp-tmc/tmc:v1.2.3 -o eu-1.yaml
+  kubectl tmc join eu-2 --group eu-prod --image registry.example.com/kcp-tmc/tmc:v1.2.3 -o eu-2.yaml
+
+  # Write the manifest anew, for instance after an upgrade, and leave the token as it is
+  kubectl tmc join east --no-token --image registry.example.com/kcp-tmc/tmc:v1.2.4 -o east.yaml
 
   # See what that would be, and make nothing
   kubectl tmc join east --image registry.example.com/kcp-tmc/tmc:v1.2.3 --dry-run`
@@ -49,6 +57,19 @@ func newJoinCommand() *cobra.Command {
 		Long: `Register a cluster in kcp, give its syncer an account with the permissions that it needs,
 and print the manifest that runs the syncer in the cluster. The manifest holds a token for
 kcp, which the syncer renews by itself: keep it to yourself, and apply it soon.
+
+The cluster is isolated: through an APIExport of its own its syncer sees what is placed on
+the cluster, and nothing else. Workspaces have to have that bound before anything is placed
+there. This command binds it in those of the type tmc-tenant, as far as you may; in others
+somebody runs 'kubectl tmc bind'.
+With --group, the clusters of a group share one APIExport, and each may see what is placed
+on any of them: kcp then keeps one view for all, not one for each. With --shared, the
+cluster's credential reads every object of all bound workspaces, every Secret included,
+wherever it is placed: that is for fleets that trust each other.
+
+Join again with other flags to change that. Nothing restarts in the cluster. What was there
+for the isolation before is taken away by the next 'kubectl tmc join' or 'kubectl tmc init'
+after the cluster's syncer has begun to run with the new manifest.
 
 Run it again at any time: it makes a new token and changes nothing else that is as the
 flags say. What the manifest says of the cluster is what the flags say: give the same
@@ -79,7 +100,9 @@ func (o *joinOptions) addFlags(command *cobra.Command) {
 	flags.StringToStringVar(&o.join.Labels, "labels", nil, "Labels, KEY=VALUE,…, that placements select the cluster by. Others that it has stay")
 	flags.StringVar(&o.join.Location, "location", "", "Where the cluster is: a region, a site. What is said already stays if this is not given")
 	flags.StringSliceVar(&o.join.FormerNames, "former-name", nil, "Name that the cluster had before, whose copies are cleaned up once it is removed. May be repeated")
-	flags.BoolVar(&o.join.Isolated, "isolated", false, "Let the cluster see what is placed on it and nothing else, by an APIExport of its own. Workspaces have to bind it: see `kubectl tmc bind`. It takes kcp v0.31")
+	flags.BoolVar(&o.join.Shared, "shared", false, "Let the cluster see all that bound workspaces have, every Secret included, wherever it is placed. For fleets that trust each other")
+	flags.StringVar(&o.join.Group, "group", "", "Isolation group of the cluster, a DNS label of at most 50 characters: its clusters share one view, of what is placed on any of them")
+	flags.BoolVar(&o.join.NoToken, "no-token", false, "Make no token, and print the manifest without the Secret that holds it: the syncer goes on with the one that it has")
 	flags.StringVar(&o.caFile, "ca-file", "", "File with the certificates, in PEM, by which the cluster knows kcp (default: those of the kubeconfig)")
 	flags.StringVar(&o.join.Server, "kcp-server", "", "URL of kcp as the cluster reaches it (default: that of the kubeconfig)")
 	flags.DurationVar(&o.join.TokenLifetime, "token-lifetime", install.DefaultTokenLifetime, "How long the token is valid unless it is renewed")
@@ -126,8 +149,10 @@ func runJoin(ctx context.Context, options *joinOptions) error {
 		return err
 	}
 	syncer := options.bootstrapOptions(joined)
-	if syncer.Kubeconfig, err = joined.Kubeconfig(); err != nil {
-		return err
+	if !options.join.NoToken {
+		if syncer.Kubeconfig, err = joined.Kubeconfig(); err != nil {
+			return err
+		}
 	}
 	manifest, err := bootstrap.Manifest(syncer)
 	if err != nil {
@@ -207,12 +232,29 @@ func (o *joinOptions) sayJoined(joined install.Joined) {
 		fmt.Fprintf(o.progress, "nothing has been made in kcp, and the manifest holds no token: it is for looking at\n")
 		return
 	}
-	fmt.Fprintf(o.progress, "cluster %s is joined; its token ends at %s, unless its syncer has renewed it by then: apply the manifest with `kubectl --context %s apply -f %s`\n",
-		o.cluster, joined.Expires.UTC().Format(time.RFC3339), o.cluster, file)
-	if o.join.Isolated {
-		fmt.Fprintf(o.progress, "it sees workspaces that have APIExport %s bound: run `kubectl tmc bind` in those that are not of the type %s:%s\n",
-			joined.Export, o.providerWorkspace, v1alpha1.TenantWorkspaceType)
+	token := fmt.Sprintf("its token ends at %s, unless its syncer has renewed it by then", joined.Expires.UTC().Format(time.RFC3339))
+	if o.join.NoToken {
+		token = "its syncer keeps the token that it has"
 	}
+	fmt.Fprintf(o.progress, "cluster %s is joined; %s: apply the manifest with `kubectl --context %s apply -f %s`\n", o.cluster, token, o.cluster, file)
+	fmt.Fprintln(o.progress, o.sees(joined))
+	if len(joined.Former) > 0 {
+		fmt.Fprintf(o.progress, "its syncer runs with APIExport %s yet, and its account may use that as well: once it runs with this manifest, take that away with `kubectl tmc init`\n",
+			strings.Join(joined.Former, " and "))
+	}
+}
+
+// sees says what the cluster can see, and what follows from that.
+func (o *joinOptions) sees(joined install.Joined) string {
+	if o.join.Shared {
+		return "warning: it is shared: with its credential, every object of all bound workspaces can be read, every Secret included, also of what is placed elsewhere; join it without --shared to isolate it"
+	}
+	what := "what is placed on it, and nothing else"
+	if o.join.Group != "" {
+		what = "what is placed on the clusters of group " + o.join.Group + ", and nothing else"
+	}
+	return fmt.Sprintf("it sees %s, in workspaces that have APIExport %s bound: run `kubectl tmc bind` in those that are not of the type %s:%s",
+		what, joined.Export, o.providerWorkspace, v1alpha1.TenantWorkspaceType)
 }
 
 // isLoopback tells whether a server is on the machine that asks for it.

@@ -36,7 +36,7 @@ func TestJoinPrintsTheManifestAndNothingElse(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, want := range []string{
-		"- --cluster-name=east\n", "- --export=tmc.kcp.io\n", "- --kinds=deployments.apps,secrets\n", "- --provider-workspace=root:tmc\n", "- --namespace=tmc-system\n",
+		"- --cluster-name=east\n", "- --export=cluster-east\n", "- --kinds=deployments.apps,secrets\n", "- --provider-workspace=root:tmc\n", "- --namespace=tmc-system\n",
 		"image: registry.example.com/tmc:v1\n", "replicas: 2\n",
 	} {
 		if !strings.Contains(out, want) {
@@ -144,11 +144,71 @@ func TestWhoseAddressOnlyThisMachineReaches(t *testing.T) {
 	}
 }
 
-func TestJoinIsolatedSaysWhatElseIsToDo(t *testing.T) {
-	installed(t)
-	out, progress, err := joinEast(t, "--isolated", "--dry-run")
-	if err != nil || !strings.Contains(out, "- --export=cluster-east\n") || !strings.Contains(progress, "apiexport.apis.kcp.io/cluster-east created (dry run)\n") ||
-		!strings.Contains(progress, "workspacetype.tenancy.kcp.io/tmc-tenant created (dry run)\n") {
+func TestJoinSaysWhatTheClusterSees(t *testing.T) {
+	for name, tc := range map[string]struct {
+		args   []string
+		export string
+		says   []string
+	}{
+		"Isolated": {nil, "cluster-east", []string{
+			"apiexport.apis.kcp.io/cluster-east created (dry run)\n", "workspacetype.tenancy.kcp.io/tmc-tenant created (dry run)\n",
+		}},
+		"InAGroup": {[]string{"--group", "eu-prod"}, "group-eu-prod", []string{"apiexport.apis.kcp.io/group-eu-prod created (dry run)\n"}},
+		"Shared":   {[]string{"--shared"}, "tmc.kcp.io", nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			installed(t)
+			out, progress, err := joinEast(t, append(tc.args, "--dry-run")...)
+			if err != nil || !strings.Contains(out, "- --export="+tc.export+"\n") {
+				t.Fatalf("got %v\n%s", err, out)
+			}
+			for _, want := range tc.says {
+				if !strings.Contains(progress, want) {
+					t.Errorf("no %q in\n%s", want, progress)
+				}
+			}
+		})
+	}
+	for name, tc := range map[string]struct {
+		args []string
+		says string
+	}{
+		"Isolated": {nil, "it sees what is placed on it, and nothing else, in workspaces that have APIExport cluster-east bound: run `kubectl tmc bind` in those that are not of the type root:tmc:tmc-tenant\n"},
+		"InAGroup": {[]string{"--group", "eu-prod"}, "it sees what is placed on the clusters of group eu-prod, and nothing else, in workspaces that have APIExport group-eu-prod bound"},
+		"Shared":   {[]string{"--shared"}, "every object of all bound workspaces can be read, every Secret included"},
+	} {
+		t.Run(name+"ForGood", func(t *testing.T) {
+			installed(t)
+			if _, progress, err := joinEast(t, tc.args...); err != nil || !strings.Contains(progress, tc.says) {
+				t.Errorf("got %v, no %q in\n%s", err, tc.says, progress)
+			}
+		})
+	}
+}
+
+func TestJoinWithoutAToken(t *testing.T) {
+	kcp := installed(t)
+	if _, _, err := joinEast(t); err != nil {
+		t.Fatal(err)
+	}
+	kcp.takeWrites()
+	out, progress, err := joinEast(t, "--no-token")
+	if err != nil || kcp.tokens != 1 || len(kcp.takeWrites()) > 0 {
+		t.Fatalf("got %v and %d tokens", err, kcp.tokens)
+	}
+	if strings.Contains(out, "kind: Secret") || !strings.Contains(out, "kind: Deployment") || !strings.Contains(progress, "its syncer keeps the token that it has") {
+		t.Errorf("got\n%s\n%s", progress, out)
+	}
+}
+
+func TestJoinWithAnotherIsolationSaysWhatRemains(t *testing.T) {
+	kcp := installed(t)
+	if _, _, err := joinEast(t, "--shared"); err != nil {
+		t.Fatal(err)
+	}
+	kcp.objects[registrations+"/east"].Object["status"] = map[string]any{"clusterUID": "uid", "export": "tmc.kcp.io"}
+	_, progress, err := joinEast(t)
+	if err != nil || !strings.Contains(progress, "its syncer runs with APIExport tmc.kcp.io yet") || !strings.Contains(progress, "take that away with `kubectl tmc init`") {
 		t.Errorf("got %v\n%s", err, progress)
 	}
 }
@@ -178,6 +238,8 @@ func TestErrorsOfJoin(t *testing.T) {
 		"NotInstalled":      {nil, []string{"join", "east", "--image", "tmc", "--kcp-server", "https://kcp", "--provider-workspace", "root:team-a"}, "kubectl tmc init"},
 		"NotAllowed":        {func(kcp *fakeKCP) { kcp.forbidden = []string{providerPath} }, []string{"join", "east", "--image", "tmc", "--kcp-server", "https://kcp"}, "you may not do this there"},
 		"AnOldKCP":          {func(kcp *fakeKCP) { kcp.gitVersion = "v1.33.3+kcp-v0.28.1" }, []string{"join", "east", "--image", "tmc", "--kcp-server", "https://kcp"}, "v0.28.1"},
+		"SharedInAGroup":    {nil, []string{"join", "east", "--image", "tmc", "--kcp-server", "https://kcp", "--shared", "--group", "eu"}, "--group eu"},
+		"ABadGroup":         {nil, []string{"join", "east", "--image", "tmc", "--kcp-server", "https://kcp", "--group", "EU"}, `"EU" is not the name of an isolation group`},
 		"AFileThatCannotBe": {nil, []string{"join", "east", "--image", "tmc", "--kcp-server", "https://kcp", "-o", "/does/not/exist"}, "--output-file"},
 	}
 	for name, tc := range cases {
@@ -214,8 +276,9 @@ func TestUnjoinRemovesTheClusterAndWhatJoinHasMade(t *testing.T) {
 	if len(writes) == 0 || writes[0] != "DELETE "+registrations+"/east" {
 		t.Errorf("its syncer loses its account before it can leave: %v", writes)
 	}
-	// What is there for all clusters stays: the two namespaces.
-	if len(kcp.objects) != before+2 {
+	// What is there for all clusters stays: the two namespaces, and the tenants' WorkspaceType; and
+	// the endpoint slice, which kcp would have removed.
+	if len(kcp.objects) != before+4 {
 		t.Errorf("there are %d objects, before there were %d", len(kcp.objects), before)
 	}
 	out, _, err = run(t, "unjoin", "east")

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -27,8 +26,10 @@ func newUnjoinCommand() *cobra.Command {
 		Short: "Take out a cluster that was joined",
 		Long: `Take out a cluster that was joined. Everything leaves it first, and it goes out of the
 registry, as with 'kubectl tmc remove'; then the account of its syncer is deleted, by which
-its tokens end, with its permissions. In the cluster itself nothing is deleted but the
-copies that its syncer removes.
+its tokens end, with its permissions. What isolated it goes as well, unless other clusters
+of its group use it: its APIExport, and the APIBindings of that in workspaces where you may
+delete them; the others are named. In the cluster itself nothing is deleted but the copies
+that its syncer removes.
 
 Run it again if it did not come to its end. --force and --yes are those of remove.`,
 		Example: unjoinExample,
@@ -69,7 +70,7 @@ func runUnjoin(ctx context.Context, options *removeOptions, name string) error {
 		fmt.Fprintf(options.out, "there is nothing of a cluster %s in workspace %s\n", name, options.providerWorkspace)
 		return nil
 	}
-	sayUnjoined(options.out, name, deleted)
+	sayUnjoined(options.out, name)
 	return nil
 }
 
@@ -89,17 +90,15 @@ func unjoin(ctx context.Context, options *removeOptions, name string) ([]install
 				fmt.Fprintln(options.out, result)
 			}
 		},
+		OnNotice: func(message string) { fmt.Fprintln(options.progress, "note:", message) },
 	}})
 	return done, err
 }
 
 // sayUnjoined says what remains to be done elsewhere.
-func sayUnjoined(out io.Writer, name string, done []install.Result) {
+func sayUnjoined(out io.Writer, name string) {
 	fmt.Fprintf(out, `cluster %s has been taken out. What runs its syncer is still in the cluster: delete it with the manifest that join has
 printed, `+"`kubectl --context %s delete -f FILE`"+`, or by name:
 kubectl --context %s delete namespace/%s clusterrole/%s clusterrolebinding/%s
 `, name, name, name, bootstrap.DefaultNamespace, bootstrap.Name, bootstrap.Name)
-	if slices.ContainsFunc(done, func(result install.Result) bool { return result.Kind == "APIExport" }) {
-		fmt.Fprintf(out, "Workspaces keep their APIBindings of %s, which lead nowhere: they can be deleted\n", v1alpha1.ClusterExport(name))
-	}
 }

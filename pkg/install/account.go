@@ -1,6 +1,7 @@
 package install
 
 import (
+	"reflect"
 	"slices"
 	"time"
 
@@ -9,6 +10,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	apisv1alpha2 "github.com/kcp-dev/sdk/apis/apis/v1alpha2"
 
@@ -18,8 +20,9 @@ import (
 // account is whom the syncer of a cluster is to kcp.
 type account struct {
 	cluster string
-	// export is the APIExport through which it sees its objects.
-	export string
+	// exports are the APIExports through which it may see its objects: one, and while the
+	// cluster's syncer runs with the manifest of another isolation, that one's, too.
+	exports []string
 	// formerNames are clusters whose registrations it may look for.
 	formerNames []string
 }
@@ -75,9 +78,9 @@ func (a account) workspaceRules() []rbacv1.PolicyRule {
 	registrations := v1alpha1.ClusterRegistrationsResource.Resource
 	rules := []rbacv1.PolicyRule{
 		// Where the export's virtual workspaces are.
-		rule(apisv1alpha2.SchemeGroupVersion.Group, "apiexportendpointslices", []string{a.export}, "get", "list", "watch"),
+		rule(apisv1alpha2.SchemeGroupVersion.Group, "apiexportendpointslices", a.exports, "get", "list", "watch"),
 		// What may be done there. It makes and deletes nothing.
-		rule(apisv1alpha2.SchemeGroupVersion.Group, "apiexports/content", []string{a.export}, "get", "list", "watch", "patch"),
+		rule(apisv1alpha2.SchemeGroupVersion.Group, "apiexports/content", a.exports, "get", "list", "watch", "patch"),
 		rule(v1alpha1.GroupName, registrations, []string{a.cluster}, "get", "list", "watch"),
 		rule(v1alpha1.GroupName, registrations+"/status", []string{a.cluster}, "patch"),
 	}
@@ -86,6 +89,28 @@ func (a account) workspaceRules() []rbacv1.PolicyRule {
 		rules = append(rules, rule(v1alpha1.GroupName, registrations, names, "get"))
 	}
 	return rules
+}
+
+// withExports returns a merger that has an account's role be about the exports.
+func withExports(exports []string) merger {
+	return func(live, _ *unstructured.Unstructured) *unstructured.Unstructured {
+		result := live.DeepCopy()
+		// An error means that the field is no list: the API server sees to that.
+		rules, _, _ := unstructured.NestedSlice(result.Object, "rules")
+		names := []any{}
+		for _, export := range exports {
+			names = append(names, export)
+		}
+		for _, item := range rules {
+			if rule, ok := item.(map[string]any); ok && reflect.DeepEqual(rule["apiGroups"], []any{apisv1alpha2.SchemeGroupVersion.Group}) {
+				rule["resourceNames"] = names
+			}
+		}
+		if len(rules) > 0 {
+			_ = unstructured.SetNestedSlice(result.Object, rules, "rules")
+		}
+		return result
+	}
 }
 
 // subjects is the account as a subject of bindings.

@@ -37,6 +37,39 @@ func (s *server) apply(ctx context.Context, workspace string, desired *unstructu
 	return action, nil
 }
 
+// amend has merge change an object of a workspace that is there; one that is not is left
+// out. kind and name are those of object, and nothing else of it matters.
+func (s *server) amend(ctx context.Context, workspace string, object *unstructured.Unstructured, merge merger) error {
+	client, err := s.resource(workspace, object)
+	if err != nil {
+		return err
+	}
+	action := Unchanged
+	err = retry.OnError(retry.DefaultRetry, isRace, func() error {
+		live, err := client.Get(ctx, object.GetName(), metav1.GetOptions{})
+		if err != nil || live.GetDeletionTimestamp() != nil {
+			return err
+		}
+		next := merge(live, nil)
+		if reflect.DeepEqual(next.Object, live.Object) {
+			return nil
+		}
+		action = Updated
+		return s.write(func() error {
+			_, err := client.Update(ctx, next, metav1.UpdateOptions{FieldManager: fieldManager})
+			return err
+		})
+	})
+	switch {
+	case isMissing(err):
+		return nil
+	case err != nil:
+		return s.explain(workspace, fmt.Errorf("%s %s: %w", object.GetKind(), object.GetName(), err))
+	}
+	s.applied(workspace, object, action)
+	return nil
+}
+
 // applyOnce gathers the live object, decides and writes.
 func (s *server) applyOnce(ctx context.Context, client dynamic.ResourceInterface, desired *unstructured.Unstructured, merge merger) (Action, error) {
 	return s.createOr(ctx, client, desired, func(live *unstructured.Unstructured) (Action, error) {
@@ -110,6 +143,8 @@ func (s *server) applied(workspace string, object *unstructured.Unstructured, ac
 	if s.options.OnApplied == nil {
 		return
 	}
+	s.telling.Lock()
+	defer s.telling.Unlock()
 	s.options.OnApplied(Result{
 		Workspace: workspace,
 		Group:     object.GroupVersionKind().Group,

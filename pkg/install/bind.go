@@ -5,15 +5,18 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/kcp-dev/logicalcluster/v3"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/apimachinery/pkg/util/sets"
 	"k8s.io/client-go/discovery"
 
 	apisv1alpha2 "github.com/kcp-dev/sdk/apis/apis/v1alpha2"
@@ -30,23 +33,27 @@ const conflictGrace = 10 * time.Second
 type BindOptions struct {
 	Options
 
-	// IsolatedClusters are clusters with an APIExport of their own, for a caller who may
-	// not see which there are.
-	IsolatedClusters []string
+	// IsolatedClusters are clusters with an APIExport of their own, and IsolationGroups those
+	// that share one, for a caller who may not see which there are.
+	IsolatedClusters, IsolationGroups []string
 }
 
 // Bind makes the workspace that the options' configuration points at a consumer: it
-// binds the APIExport of the provider workspace, accepts exactly the permission claims
-// of that export, adds the policies by which kcp guards what is tmc's on the objects, and
-// waits until the kinds can be used. Without the permission to make policies, it goes on
-// and says so. Then it does so with the APIExports of isolated clusters, whose claims it
-// accepts for what is placed there. It fails when the configuration points at no workspace
-// or at no kcp, when the export is missing or may not be bound, when the workspace has one
+// binds the APIExport of the provider workspace, and those of isolated clusters and of
+// isolation groups, accepts exactly the permission claims of those exports, for what is
+// placed there, adds the policies by which kcp guards what is tmc's on the objects, and
+// waits until all can be used. Without the permission to make policies, it goes on
+// and says so. It fails when the configuration points at no workspace
+// or at no kcp, when an export is missing or may not be bound, when the workspace has one
 // of the kinds from elsewhere, and when the timeout is over. A binding that was made stays,
 // also then.
 func Bind(ctx context.Context, options BindOptions) error {
 	if !logicalcluster.NewPath(options.ProviderWorkspace).IsValid() {
 		return fmt.Errorf("%q is not the path of a workspace, such as root:tmc", options.ProviderWorkspace)
+	}
+	named, err := options.views()
+	if err != nil {
+		return err
 	}
 	s, err := newServer(options.Options)
 	if err != nil {
@@ -55,103 +62,143 @@ func Bind(ctx context.Context, options BindOptions) error {
 	if s.workspace == "" {
 		return fmt.Errorf("the kubeconfig's server %s points to no workspace: it should end in %s<workspace>", options.Config.Host, clustersPath)
 	}
-	// The claims of the others are about the kinds that this one brings.
-	if err := s.bind(ctx, workloads()); err != nil {
+	b := &binder{server: s, claims: map[string][]apisv1alpha2.PermissionClaim{}}
+	if b.present, err = s.bindings(ctx); err != nil {
 		return err
 	}
-	clusters, err := s.isolatedClusters(ctx, options.IsolatedClusters)
+	wanted, err := b.wanted(ctx, named)
 	if err != nil {
 		return err
 	}
-	for _, cluster := range clusters {
-		if err := s.bind(ctx, isolated(cluster)); err != nil {
-			return err
-		}
-	}
-	return nil
+	return b.bind(ctx, wanted)
 }
 
-// bind binds one export, and waits until what it brings can be used.
-func (s *server) bind(ctx context.Context, bound consumed) error {
-	name, err := s.ensureBinding(ctx, bound)
-	if err != nil {
-		return err
-	}
-	binding, err := s.waitForBinding(ctx, name)
-	if err != nil {
-		return err
-	}
-	if bound.export == v1alpha1.APIExportName {
-		if err := s.applyConsumerPolicies(ctx, binding); err != nil {
-			return err
+// views are those that the options name.
+func (o BindOptions) views() ([]ownView, error) {
+	var views []ownView
+	for _, cluster := range o.IsolatedClusters {
+		if err := v1alpha1.ValidateClusterName(cluster); err != nil {
+			return nil, err
 		}
+		view, _ := viewCalled(v1alpha1.ClusterExport(cluster))
+		views = append(views, view)
 	}
-	for _, bound := range binding.Status.BoundResources {
-		if err := s.waitForResource(ctx, s.workspace, schema.GroupResource{Group: bound.Group, Resource: bound.Resource}); err != nil {
-			return err
+	for _, group := range o.IsolationGroups {
+		if err := v1alpha1.ValidateGroupName(group); err != nil {
+			return nil, err
 		}
+		view, _ := viewCalled(v1alpha1.GroupExport(group))
+		views = append(views, view)
 	}
-	return nil
+	return views, nil
 }
 
-// isolatedClusters returns the isolated clusters, sorted: those that there are, if the
-// caller may see them, and otherwise those that are bound already; and those named.
-func (s *server) isolatedClusters(ctx context.Context, named []string) ([]string, error) {
-	clusters := sets.New(named...)
-	objects, err := s.objects(s.options.ProviderWorkspace)
-	if err != nil {
-		return nil, err
+// binder is one run of Bind.
+type binder struct {
+	*server
+
+	// present are the bindings that the workspace has at first.
+	present []apisv1alpha2.APIBinding
+	// claims are those of the exports that could be read.
+	claims map[string][]apisv1alpha2.PermissionClaim
+}
+
+// atATime is how many bindings are made at a time.
+const atATime = 8
+
+// bind makes all bindings, and then waits until what they bring can be used.
+func (b *binder) bind(ctx context.Context, wanted []consumed) error {
+	names := make([]string, len(wanted))
+	making, together := errgroup.WithContext(ctx)
+	making.SetLimit(atATime)
+	for i, bound := range wanted {
+		making.Go(func() (err error) {
+			names[i], err = b.ensureBinding(together, bound)
+			return err
+		})
 	}
-	exports, err := objects.Resource(exportResource).List(ctx, metav1.ListOptions{LabelSelector: v1alpha1.ClusterLabel})
+	if err := making.Wait(); err != nil {
+		return err
+	}
+	ready, err := b.waitForBindings(ctx, wanted, names)
+	if err != nil {
+		return err
+	}
+	// The first is the one that brings the kinds.
+	if err := b.applyConsumerPolicies(ctx, &ready[0]); err != nil {
+		return err
+	}
+	var resources []schema.GroupResource
+	for _, binding := range ready {
+		for _, bound := range binding.Status.BoundResources {
+			resources = append(resources, schema.GroupResource{Group: bound.Group, Resource: bound.Resource})
+		}
+	}
+	return b.waitForResources(ctx, b.workspace, resources)
+}
+
+// wanted returns what is to be bound: what brings the kinds first, and then the views,
+// sorted: those that there are, if the caller may see them, and otherwise those that are
+// bound already; and those named.
+func (b *binder) wanted(ctx context.Context, named []ownView) ([]consumed, error) {
+	views := map[string]ownView{}
+	for _, view := range named {
+		views[view.export] = view
+	}
+	exports, err := b.viewExports(ctx)
 	switch {
 	case err == nil:
-		for _, export := range exports.Items {
-			if cluster := export.GetLabels()[v1alpha1.ClusterLabel]; export.GetName() == v1alpha1.ClusterExport(cluster) {
-				clusters.Insert(cluster)
+		for i := range exports {
+			view, _ := viewOf(&exports[i])
+			views[view.export] = view
+			var export apisv1alpha2.APIExport
+			if err := runtime.DefaultUnstructuredConverter.FromUnstructured(exports[i].Object, &export); err != nil {
+				return nil, err
 			}
+			b.claims[view.export] = export.Spec.PermissionClaims
 		}
-		return sets.List(clusters), nil
 	case !apierrors.IsForbidden(err) || isForeign(err):
-		return nil, s.explain(s.options.ProviderWorkspace, err)
-	}
-	bindings, err := s.bindings(ctx)
-	if err != nil {
 		return nil, err
+	default:
+		for _, view := range boundViews(b.present, b.options.ProviderWorkspace) {
+			views[view.export] = view
+		}
+		b.notice(fmt.Sprintf("you may not see which clusters of workspace %s are isolated: of those, only what is named or bound already is bound (%s)",
+			b.options.ProviderWorkspace, cmp.Or(strings.Join(slices.Sorted(maps.Keys(views)), ", "), "none")))
 	}
-	clusters.Insert(boundClusters(bindings, s.options.ProviderWorkspace)...)
-	s.notice(fmt.Sprintf("you may not see which clusters of workspace %s are isolated: of those, only what is named or bound already is bound (%s)",
-		s.options.ProviderWorkspace, cmp.Or(strings.Join(sets.List(clusters), ", "), "none")))
-	return sets.List(clusters), nil
+	wanted := []consumed{workloads()}
+	for _, export := range slices.Sorted(maps.Keys(views)) {
+		wanted = append(wanted, shown(views[export]))
+	}
+	return wanted, nil
 }
 
 // ensureBinding makes or updates the binding and returns its name.
-func (s *server) ensureBinding(ctx context.Context, bound consumed) (string, error) {
-	bindings, err := s.bindings(ctx)
+func (b *binder) ensureBinding(ctx context.Context, bound consumed) (string, error) {
+	name, exists, err := bindingFor(b.present, b.options.ProviderWorkspace, bound.export)
 	if err != nil {
-		return "", err
+		return "", fmt.Errorf("workspace %s: %w", b.workspace, err)
 	}
-	name, exists, err := bindingFor(bindings, s.options.ProviderWorkspace, bound.export)
-	if err != nil {
-		return "", fmt.Errorf("workspace %s: %w", s.workspace, err)
-	}
-	claims, known, err := s.exportClaims(ctx, bound.export)
-	if err != nil {
-		return "", err
-	}
-	if known {
-		return name, s.applyBinding(ctx, name, bound, claims, mergeBinding)
-	}
-	// The caller may bind the export but not read it. The binding tells its claims.
-	if !exists {
-		if err := s.applyBinding(ctx, name, bound, nil, keepLive); err != nil {
+	claims, known := b.claims[bound.export]
+	if !known {
+		if claims, known, err = b.exportClaims(ctx, bound.export); err != nil {
 			return "", err
 		}
 	}
-	claims, err = s.waitForClaims(ctx, name)
+	if known {
+		return name, b.applyBinding(ctx, name, bound, claims, mergeBinding)
+	}
+	// The caller may bind the export but not read it. The binding tells its claims.
+	if !exists {
+		if err := b.applyBinding(ctx, name, bound, nil, keepLive); err != nil {
+			return "", err
+		}
+	}
+	claims, err = b.waitForClaims(ctx, name)
 	if err != nil {
 		return "", err
 	}
-	return name, s.applyBinding(ctx, name, bound, claims, mergeBinding)
+	return name, b.applyBinding(ctx, name, bound, claims, mergeBinding)
 }
 
 // bindings lists the bindings of the consumer workspace.
@@ -191,7 +238,7 @@ func whatExports(name string) string {
 	if name == v1alpha1.APIExportName {
 		return "run `kubectl tmc init`"
 	}
-	return "join the cluster as an isolated one with `kubectl tmc join`"
+	return "let the cluster join, or join anew, with `kubectl tmc join`"
 }
 
 // applyBinding makes or updates the binding with the claims.
@@ -224,29 +271,44 @@ func (s *server) waitForClaims(ctx context.Context, name string) ([]apisv1alpha2
 	return binding.Status.ExportPermissionClaims, err
 }
 
-// waitForBinding waits until the export is bound, and returns the binding. It fails when
-// the workspace has one of the APIs from elsewhere.
-func (s *server) waitForBinding(ctx context.Context, name string) (*apisv1alpha2.APIBinding, error) {
-	var binding apisv1alpha2.APIBinding
-	var conflictSince time.Time
-	what := fmt.Sprintf("APIBinding %s in workspace %s", name, s.workspace)
-	err := s.waitFor(ctx, what, func(ctx context.Context) (progress, error) {
-		binding = apisv1alpha2.APIBinding{}
-		if err := s.get(ctx, s.workspace, bindingResource, name, &binding); err != nil {
+// waitForBindings waits until all exports are bound, and returns their bindings. It tells of
+// each that has to be waited for once. It fails when the workspace has one of the APIs from
+// elsewhere.
+func (s *server) waitForBindings(ctx context.Context, wanted []consumed, names []string) ([]apisv1alpha2.APIBinding, error) {
+	ready := make([]apisv1alpha2.APIBinding, len(wanted))
+	told := map[string]bool{}
+	conflicts := map[string]time.Time{}
+	what := fmt.Sprintf("the APIBindings of workspace %s", s.workspace)
+	err := s.poll(ctx, what, func(ctx context.Context) (progress, error) {
+		present, err := s.bindings(ctx)
+		if err != nil {
 			return progress{}, err
 		}
-		conflict := conflictIn(&binding)
-		switch {
-		case conflict == "":
-			conflictSince = time.Time{}
-		case conflictSince.IsZero():
-			conflictSince = time.Now()
-		case time.Since(conflictSince) >= conflictGrace:
-			return progress{}, s.conflictError(ctx, &binding, conflict)
+		var missing []string
+		for i, name := range names {
+			at := slices.IndexFunc(present, func(binding apisv1alpha2.APIBinding) bool { return binding.Name == name })
+			if at < 0 {
+				return progress{}, fmt.Errorf("APIBinding %s of workspace %s has been deleted meanwhile", name, s.workspace)
+			}
+			ready[i] = present[at]
+			if conflict := conflictIn(&ready[i]); conflict == "" {
+				delete(conflicts, name)
+			} else if since, known := conflicts[name]; !known {
+				conflicts[name] = time.Now()
+			} else if time.Since(since) >= conflictGrace {
+				return progress{}, s.conflictError(ctx, &ready[i], conflict)
+			}
+			if now := bindingProgress(&ready[i]); !now.done {
+				missing = append(missing, fmt.Sprintf("APIBinding %s: %s", name, now.state))
+				if !told[name] {
+					told[name] = true
+					s.waiting(fmt.Sprintf("%s, in workspace %s", wanted[i].purpose, s.workspace), "")
+				}
+			}
 		}
-		return bindingProgress(&binding), nil
+		return progress{done: len(missing) == 0, state: strings.Join(missing, "; ")}, nil
 	})
-	return &binding, err
+	return ready, err
 }
 
 // conflictError names what keeps the binding's APIs out of the workspace. message is
@@ -275,9 +337,14 @@ func (s *server) conflictError(ctx context.Context, binding *apisv1alpha2.APIBin
 		s.workspace, binding.Name, strings.Join(owners, " and from "), message)
 }
 
-// waitForResource waits until a resource can be used in a workspace: that it is bound or
-// established does not mean that every kcp server knows it already.
+// waitForResource is waitForResources for one.
 func (s *server) waitForResource(ctx context.Context, workspace string, resource schema.GroupResource) error {
+	return s.waitForResources(ctx, workspace, []schema.GroupResource{resource})
+}
+
+// waitForResources waits until resources can be used in a workspace: that they are bound or
+// established does not mean that every kcp server knows them already.
+func (s *server) waitForResources(ctx context.Context, workspace string, resources []schema.GroupResource) error {
 	discoveryClient, err := s.discovery(workspace)
 	if err != nil {
 		return err
@@ -286,34 +353,43 @@ func (s *server) waitForResource(ctx context.Context, workspace string, resource
 	if err != nil {
 		return err
 	}
-	what := fmt.Sprintf("%s in workspace %s", resource, workspace)
+	missing := slices.Clone(resources)
+	what := fmt.Sprintf("%s in workspace %s", listResources(resources), workspace)
 	return s.waitFor(ctx, what, func(ctx context.Context) (progress, error) {
-		found, err := discover(discoveryClient, resource)
-		if err != nil {
+		_, lists, err := discoveryClient.ServerGroupsAndResources()
+		// Groups that are broken are not ours, or show as missing.
+		if err != nil && !discovery.IsGroupDiscoveryFailedError(err) {
 			return progress{}, s.explain(workspace, err)
 		}
-		if found.Empty() {
-			return progress{state: "it is not served yet"}, nil
+		for len(missing) > 0 {
+			found := discover(lists, missing[0])
+			if !found.Empty() {
+				_, err = objects.Resource(found).List(ctx, metav1.ListOptions{Limit: 1})
+			}
+			switch {
+			case found.Empty(), apierrors.IsNotFound(err):
+				return progress{state: "not served yet: " + listResources(missing)}, nil
+			// Who may bind need not be allowed to use what is bound.
+			case err != nil && !apierrors.IsForbidden(err):
+				return progress{}, s.explain(workspace, err)
+			}
+			missing = missing[1:]
 		}
-		_, err = objects.Resource(found).List(ctx, metav1.ListOptions{Limit: 1})
-		if apierrors.IsNotFound(err) {
-			return progress{state: "it is not served yet"}, nil
-		}
-		// Who may bind need not be allowed to use what is bound.
-		if apierrors.IsForbidden(err) {
-			err = nil
-		}
-		return progress{done: err == nil}, s.explain(workspace, err)
+		return progress{done: true}, nil
 	})
 }
 
-// discover returns a version in which the resource is served, or an empty one.
-func discover(client discovery.DiscoveryInterface, wanted schema.GroupResource) (schema.GroupVersionResource, error) {
-	_, lists, err := client.ServerGroupsAndResources()
-	// Groups that are broken are not ours, or show as missing.
-	if err != nil && !discovery.IsGroupDiscoveryFailedError(err) {
-		return schema.GroupVersionResource{}, err
+// listResources names resources, for people.
+func listResources(resources []schema.GroupResource) string {
+	var names []string
+	for _, resource := range resources {
+		names = append(names, resource.String())
 	}
+	return strings.Join(names, ", ")
+}
+
+// discover returns a version in which the resource is served, or an empty one.
+func discover(lists []*metav1.APIResourceList, wanted schema.GroupResource) schema.GroupVersionResource {
 	for _, list := range lists {
 		version, err := schema.ParseGroupVersion(list.GroupVersion)
 		if err != nil || version.Group != wanted.Group {
@@ -321,9 +397,9 @@ func discover(client discovery.DiscoveryInterface, wanted schema.GroupResource) 
 		}
 		for _, resource := range list.APIResources {
 			if resource.Name == wanted.Resource {
-				return version.WithResource(resource.Name), nil
+				return version.WithResource(resource.Name)
 			}
 		}
 	}
-	return schema.GroupVersionResource{}, nil
+	return schema.GroupVersionResource{}
 }

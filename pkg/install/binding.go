@@ -20,19 +20,28 @@ type consumed struct {
 	export string
 	// selector says which objects its claims are accepted for.
 	selector apisv1alpha2.PermissionClaimSelector
+	// purpose says, for people, what comes of it.
+	purpose string
 }
 
 // workloads is the export that brings tmc's kinds.
 func workloads() consumed {
-	return consumed{v1alpha1.APIExportName, apisv1alpha2.PermissionClaimSelector{MatchAll: true}}
+	return consumed{
+		export: v1alpha1.APIExportName, selector: apisv1alpha2.PermissionClaimSelector{MatchAll: true},
+		purpose: "the kinds that applications are made of",
+	}
 }
 
-// isolated is the export of an isolated cluster, which is to see what is placed on it.
-func isolated(cluster string) consumed {
-	return consumed{v1alpha1.ClusterExport(cluster), placedOn(cluster)}
+// shown is the export of a view, which shows what is placed on its clusters.
+func shown(view ownView) consumed {
+	return consumed{export: view.export, selector: view.selector(), purpose: view.whose + " to see what is placed there"}
 }
 
-// newBinding returns an APIBinding that binds an export and accepts its claims.
+// newBinding returns an APIBinding that binds an export and accepts its claims. They are
+// accepted with the selector that the provider proposes for bindings that nobody asked for,
+// which says nothing here: kcp v0.31 knows a claim again, and labels objects for it, by all
+// that the export says of it but the verbs (ToLabelKeyAndValue in github.com/kcp-dev/sdk,
+// apis/apis/v1alpha2/permissionclaims; v0.32 leaves the selector out).
 func newBinding(name, provider string, bound consumed, claims []apisv1alpha2.PermissionClaim) *apisv1alpha2.APIBinding {
 	binding := &apisv1alpha2.APIBinding{
 		TypeMeta:   metav1.TypeMeta{APIVersion: apisv1alpha2.SchemeGroupVersion.String(), Kind: "APIBinding"},
@@ -42,8 +51,6 @@ func newBinding(name, provider string, bound consumed, claims []apisv1alpha2.Per
 		}},
 	}
 	for _, claim := range claims {
-		// What the provider proposes as selector is for bindings that nobody asked for.
-		claim.DefaultSelector = nil
 		binding.Spec.PermissionClaims = append(binding.Spec.PermissionClaims, apisv1alpha2.AcceptablePermissionClaim{
 			ScopedPermissionClaim: apisv1alpha2.ScopedPermissionClaim{
 				PermissionClaim: claim,
@@ -78,10 +85,10 @@ func refersTo(binding apisv1alpha2.APIBinding, provider, export string) bool {
 	return reference != nil && reference.Path == provider && reference.Name == export
 }
 
-// boundClusters returns the isolated clusters whose exports are bound. A cluster that was
-// taken out leaves a binding behind, to an export that is gone.
-func boundClusters(bindings []apisv1alpha2.APIBinding, provider string) []string {
-	var clusters []string
+// boundViews returns the views whose exports are bound. A cluster that was taken out may
+// leave a binding behind, to an export that is gone.
+func boundViews(bindings []apisv1alpha2.APIBinding, provider string) []ownView {
+	var views []ownView
 	for _, binding := range bindings {
 		reference := binding.Spec.Reference.Export
 		valid, known := findCondition(binding.Status.Conditions, apisv1alpha2.APIExportValid)
@@ -89,11 +96,11 @@ func boundClusters(bindings []apisv1alpha2.APIBinding, provider string) []string
 		if reference == nil || reference.Path != provider || isGone {
 			continue
 		}
-		if cluster, ok := strings.CutPrefix(reference.Name, v1alpha1.ClusterExportPrefix); ok {
-			clusters = append(clusters, cluster)
+		if view, ok := viewCalled(reference.Name); ok {
+			views = append(views, view)
 		}
 	}
-	return clusters
+	return views
 }
 
 // referenceOf names what a binding binds, for people.

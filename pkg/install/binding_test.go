@@ -172,10 +172,10 @@ func TestNewBindingAcceptsForAllObjects(t *testing.T) {
 	}
 	binding := newBinding("name", "root:tmc", workloads(), []apisv1alpha2.PermissionClaim{claim})
 	got := binding.Spec.PermissionClaims[0]
-	if got.State != apisv1alpha2.ClaimAccepted || !got.Selector.MatchAll || got.DefaultSelector != nil {
-		t.Errorf("got %+v, want it accepted, for all objects, without the provider's proposal", got)
+	if got.State != apisv1alpha2.ClaimAccepted || !got.Selector.MatchAll {
+		t.Errorf("got %+v, want it accepted, for all objects, whatever the provider proposes", got)
 	}
-	if claim.DefaultSelector == nil {
-		t.Error("the export's claim was changed in place")
+	if diff := cmp.Diff(claim, got.PermissionClaim); diff != "" {
+		t.Errorf("kcp would not know the claim again (-want +got)\n%s", diff)
 	}
 }

@@ -34,6 +34,8 @@ type fakeKCP struct {
 	// react is called with each object that is written, after what kcp does itself.
 	react func(workspace string, object *unstructured.Unstructured)
 
+	// url is its own.
+	url string
 	// gitVersion is what it says of its version.
 	gitVersion string
 
@@ -58,6 +60,7 @@ func newFakeKCP(t *testing.T, workspace string) (*fakeKCP, *rest.Config) {
 	}
 	server := httptest.NewServer(fake)
 	t.Cleanup(server.Close)
+	fake.url = server.URL
 	config := &rest.Config{Host: server.URL}
 	if workspace != "" {
 		config.Host += clustersPath + workspace
@@ -128,6 +131,10 @@ func (r request) key() string {
 func (f *fakeKCP) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	f.mutex.Lock()
 	defer f.mutex.Unlock()
+	if export, isView := strings.CutPrefix(r.URL.Path, "/services/apiexport/"); isView {
+		f.listBound(w, strings.TrimSuffix(export, "/clusters/*/apis/apis.kcp.io/v1alpha2/apibindings"))
+		return
+	}
 	rest, ok := strings.CutPrefix(r.URL.Path, clustersPath)
 	if !ok {
 		http.NotFound(w, r)
@@ -260,6 +267,21 @@ func (f *fakeKCP) wrote(req request, what string) {
 	f.writes = append(f.writes, strings.TrimSpace(fmt.Sprintf("%s %s %s/%s %s", req.verb, req.workspace, req.resource, path.Join(req.namespace, req.name), what)))
 }
 
+// listBound answers as the virtual workspace of an export, whose bindings it shows.
+func (f *fakeKCP) listBound(w http.ResponseWriter, export string) {
+	items := []any{}
+	for key, object := range f.objects {
+		workspace, name, isBinding := strings.Cut(key, "/apibindings/")
+		if isBinding && fieldOf(object.Object, "spec", "reference", "export", "name") == export {
+			shown := object.DeepCopy()
+			shown.SetName(name)
+			shown.SetAnnotations(map[string]string{"kcp.io/path": workspace, "kcp.io/cluster": workspace})
+			items = append(items, shown.Object)
+		}
+	}
+	answer(w, 200, map[string]any{"apiVersion": "apis.kcp.io/v1alpha2", "kind": "APIBindingList", "metadata": map[string]any{}, "items": items})
+}
+
 func (f *fakeKCP) list(w http.ResponseWriter, r *http.Request, req request) {
 	selector, err := labels.Parse(r.URL.Query().Get("labelSelector"))
 	if err != nil {
@@ -311,12 +333,20 @@ func (f *fakeKCP) reconcile(workspace string, object *unstructured.Unstructured)
 			"conditions":   []any{map[string]any{"type": "IdentityValid", "status": "True"}},
 		}, "status")
 		key := workspace + "/apiexportendpointslices/" + object.GetName()
-		f.objects[key] = &unstructured.Unstructured{Object: map[string]any{"apiVersion": "apis.kcp.io/v1alpha1", "kind": "APIExportEndpointSlice", "metadata": map[string]any{"name": object.GetName()}}}
+		f.objects[key] = endpointSlice(f.url, object.GetName())
 	case "APIBinding":
 		f.bind(object)
 	case "CustomResourceDefinition":
 		f.define(object)
 	}
+}
+
+// endpointSlice says where an export's virtual workspace is.
+func endpointSlice(url, export string) *unstructured.Unstructured {
+	return &unstructured.Unstructured{Object: map[string]any{
+		"apiVersion": "apis.kcp.io/v1alpha1", "kind": "APIExportEndpointSlice", "metadata": map[string]any{"name": export},
+		"status": map[string]any{"endpoints": []any{map[string]any{"url": url + "/services/apiexport/" + export}}},
+	}}
 }
 
 // logicalName is the name of the logical cluster of a workspace.

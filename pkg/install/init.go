@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/kcp-dev/logicalcluster/v3"
+	rbacv1 "k8s.io/api/rbac/v1"
 	"k8s.io/apiextensions-apiserver/pkg/apihelpers"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -27,6 +28,7 @@ var (
 	bindingResource       = apisv1alpha2.SchemeGroupVersion.WithResource("apibindings")
 	endpointSliceResource = apisv1alpha1.SchemeGroupVersion.WithResource("apiexportendpointslices")
 	crdResource           = apiextensionsv1.SchemeGroupVersion.WithResource("customresourcedefinitions")
+	clusterRoleResource   = rbacv1.SchemeGroupVersion.WithResource("clusterroles")
 	// kcp's Go types for workspaces bring a test framework into every program that
 	// imports them.
 	workspaceResource     = schema.GroupVersionResource{Group: "tenancy.kcp.io", Version: "v1alpha1", Resource: "workspaces"}
@@ -35,8 +37,10 @@ var (
 
 // Init installs the kcp side in the provider workspace of the options, which it makes
 // if only the last element of its path is missing, and waits until kcp has accepted it.
-// What is in order already is not written. It fails when the server is no kcp or one
-// that is too old, the parent workspace is missing, the caller may not do it, or the timeout is over.
+// What is in order already is not written. The APIExports of clusters and of isolation
+// groups come to claim what is served then. It fails when the server is no kcp or one
+// that is too old, the parent workspace is missing, the caller may not do it, or the
+// timeout is over.
 func Init(ctx context.Context, options Options) error {
 	provider := logicalcluster.NewPath(options.ProviderWorkspace)
 	if !provider.IsValid() {
@@ -72,7 +76,33 @@ func Init(ctx context.Context, options Options) error {
 	if err := s.applyRepair(ctx, provider.String()); err != nil {
 		return err
 	}
-	return s.waitForProvider(ctx, provider.String())
+	if err := s.waitForProvider(ctx, provider.String()); err != nil {
+		return err
+	}
+	return s.updateViews(ctx, provider.String())
+}
+
+// updateViews makes the WorkspaceType of tenants, has the APIExports of clusters and
+// groups claim what is served now, and workspaces of the type accept that.
+func (s *server) updateViews(ctx context.Context, provider string) error {
+	steps, err := tenantSteps(provider)
+	if err != nil {
+		return err
+	}
+	if err := s.applyAll(ctx, provider, steps); err != nil {
+		return err
+	}
+	if views, err := s.viewExports(ctx); err != nil || len(views) == 0 {
+		return err
+	}
+	if err := s.settleAll(ctx); err != nil {
+		return err
+	}
+	views, err := s.viewExports(ctx)
+	if err != nil {
+		return err
+	}
+	return s.bindTenants(ctx, views)
 }
 
 // applyAll takes steps in a workspace, in their order.

@@ -77,6 +77,9 @@ func initialized(t *testing.T, workspace string) (*fakeKCP, *rest.Config) {
 	fake.version, fake.workspaces = afterInit.version, maps.Clone(afterInit.workspaces)
 	for key, object := range afterInit.objects {
 		fake.objects[key] = object.DeepCopy()
+		if strings.Contains(key, "/apiexportendpointslices/") { // it is served here
+			fake.objects[key] = endpointSlice(fake.url, object.GetName())
+		}
 	}
 	return fake, config
 }
@@ -457,7 +460,7 @@ func TestBindFails(t *testing.T) {
 					set(f.t, object, []any{map[string]any{"type": "APIExportValid", "status": "False", "reason": "APIExportNotFound"}}, "status", "conditions")
 				}
 			},
-			message: []string{"gave up", "APIBinding tmc.kcp.io in workspace root:team-a", "APIExportNotFound"}, is: timedOut,
+			message: []string{"gave up", "the APIBindings of workspace root:team-a", "APIBinding tmc.kcp.io", "APIExportNotFound"}, is: timedOut,
 		},
 	}
 	for name, tc := range tests {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/kcp-dev/logicalcluster/v3"
@@ -11,10 +12,13 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	metavalidation "k8s.io/apimachinery/pkg/apis/meta/v1/validation"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/validation"
+
+	rbacv1 "k8s.io/api/rbac/v1"
 
 	apisv1alpha2 "github.com/kcp-dev/sdk/apis/apis/v1alpha2"
 
@@ -48,9 +52,15 @@ type JoinOptions struct {
 	// FormerNames are clusters that this one was before. Its syncer may ask whether
 	// they are registered still, and cleans up after those that are not.
 	FormerNames []string
-	// Isolated gives the cluster an APIExport of its own, through which it sees what is
-	// placed on it and nothing else. It takes kcp v0.31.
-	Isolated bool
+	// Shared has the cluster see all objects of the workspaces that are bound, Secrets
+	// included. Otherwise, it has an APIExport of its own, through which it sees what is
+	// placed on it and nothing else.
+	Shared bool
+	// Group has the cluster see what is placed on the clusters of an isolation group, which
+	// share one APIExport. Not with Shared.
+	Group string
+	// NoToken has no token made: the cluster's syncer goes on with the one that it has.
+	NoToken bool
 	// TokenLifetime is how long the token is valid. Zero means DefaultTokenLifetime.
 	TokenLifetime time.Duration
 	// Server is the https URL of kcp as the cluster reaches it. Empty means that of
@@ -73,12 +83,18 @@ type Joined struct {
 	Kinds []schema.GroupResource
 	// Expires is when the token ends.
 	Expires time.Time
+	// Former are the APIExports through which the cluster was isolated before, or was not.
+	// Its account may use them until its syncer runs with a manifest for Export, and Join
+	// or Init has run again.
+	Former []string
 }
 
 // Join registers a cluster in the provider workspace and gives its syncer an account
 // with the permissions that it needs, and a new token. What is in order already is not
-// written, so that joining again gives a new token and changes nothing else. It fails
-// when the options make no sense, the kcp side is not installed, the cluster is about
+// written, so that joining again gives a new token and changes nothing else. Joining again
+// with another isolation makes what is needed for that, and leaves what was there for the
+// one before for as long as the cluster's syncer uses it. It fails when the options make no
+// sense, the kcp side is not installed, the cluster is about
 // to be removed, kcp is too old for what is wanted, or the caller may not do it.
 func Join(ctx context.Context, options JoinOptions) (Joined, error) {
 	if err := options.validate(); err != nil {
@@ -93,19 +109,24 @@ func Join(ctx context.Context, options JoinOptions) (Joined, error) {
 	if err != nil {
 		return Joined{}, err
 	}
-	j := &joining{server: s, options: options, export: v1alpha1.APIExportName}
-	if options.Isolated {
-		j.export = v1alpha1.ClusterExport(options.Cluster)
-	}
+	spec := options.spec()
+	j := &joining{server: s, options: options, export: spec.ExportFor(options.Cluster)}
 	if err := j.look(ctx); err != nil {
 		return Joined{}, err
 	}
 	if err := j.make(ctx); err != nil {
 		return Joined{}, err
 	}
-	joined := Joined{Access: access, Export: j.export, Kinds: resourcesOf(j.kinds)}
-	joined.Token, joined.Expires, err = j.token(ctx)
-	return joined, err
+	joined := Joined{Access: access, Export: j.export, Kinds: resourcesOf(j.kinds), Former: j.exports[1:]}
+	if !options.NoToken {
+		if joined.Token, joined.Expires, err = j.token(ctx); err != nil {
+			return Joined{}, err
+		}
+	}
+	if options.DryRun {
+		return joined, nil
+	}
+	return joined, s.settle(ctx, j.served)
 }
 
 // validate checks what no server has to be asked for.
@@ -119,6 +140,12 @@ func (o *JoinOptions) validate() error {
 		if err := v1alpha1.ValidateClusterName(name); err != nil {
 			errs = append(errs, fmt.Errorf("former name: %w", err))
 		}
+	}
+	switch {
+	case o.Shared && o.Group != "":
+		errs = append(errs, fmt.Errorf("--shared has the cluster see everything, --group %s what is placed on the clusters of the group: give one of the two", o.Group))
+	case o.Group != "":
+		errs = append(errs, v1alpha1.ValidateGroupName(o.Group))
 	}
 	if longest := validation.LabelValueMaxLength; len(o.Location) > longest {
 		errs = append(errs, fmt.Errorf("location %q has more than %d characters", o.Location, longest))
@@ -157,8 +184,11 @@ type joining struct {
 	options JoinOptions
 	// export is the name of the APIExport through which the cluster sees its objects.
 	export string
-	// kinds are what is synced.
-	kinds []servedKind
+	// exports are the APIExports that the cluster's account may use: export, and those that
+	// its syncer may still need.
+	exports []string
+	// served are the kinds that there are, kinds those that are synced.
+	served, kinds []servedKind
 }
 
 // look finds out what the cluster is to sync, and whether it can be done.
@@ -170,21 +200,39 @@ func (j *joining) look(ctx context.Context) error {
 	if err := j.checkVersion(j.options.ProviderWorkspace); err != nil {
 		return err
 	}
-	served, err := j.servedKinds(ctx, export)
-	if err != nil {
+	if j.served, err = j.servedKinds(ctx, export); err != nil {
 		return err
 	}
-	if j.kinds, err = chooseKinds(served, j.options.Kinds); err != nil {
+	if j.kinds, err = chooseKinds(j.served, j.options.Kinds); err != nil {
 		return err
 	}
-	if j.options.Isolated {
-		if len(j.kinds) < len(served) {
-			// What is placed there and not claimed, nobody would let go of again.
-			return errors.New("an isolated cluster takes all kinds that the APIExport serves: join without kinds, or without --isolated; of Secrets it sees those that what is placed on it uses")
-		}
-		return nil
+	j.exports, err = j.lookAtFormer(ctx)
+	return err
+}
+
+// lookAtFormer returns the APIExports that the cluster's account may use from now on. It fails
+// when the cluster is being removed.
+func (j *joining) lookAtFormer(ctx context.Context) ([]string, error) {
+	registration := &v1alpha1.ClusterRegistration{}
+	err := j.get(ctx, j.options.ProviderWorkspace, v1alpha1.ClusterRegistrationsResource, j.options.Cluster, registration)
+	switch {
+	case apierrors.IsNotFound(err) && isForeign(err):
+		// The export is there, so this is a kcp; but what is installed is of an older tmc.
+		return nil, j.notInitialized(err)
+	case isMissing(err):
+		return []string{j.export}, nil
+	case err != nil:
+		return nil, err
+	case registration.DeletionTimestamp != nil:
+		return nil, fmt.Errorf("ClusterRegistration %s of workspace %s is being deleted: wait until it is gone", j.options.Cluster, j.options.ProviderWorkspace)
 	}
-	return j.checkNotIsolated(ctx)
+	registration.Spec = j.options.spec()
+	role := &rbacv1.ClusterRole{}
+	err = j.get(ctx, j.options.ProviderWorkspace, clusterRoleResource, accountName(j.options.Cluster), role)
+	if isMissing(err) {
+		return exportsFor(registration, nil), nil
+	}
+	return exportsFor(registration, role), err
 }
 
 // readExport returns the APIExport that consumers bind.
@@ -211,24 +259,34 @@ func (j *joining) notInitialized(err error) error {
 	return fmt.Errorf("tmc is not installed in workspace %s: run `kubectl tmc init` first: %w", j.options.ProviderWorkspace, err)
 }
 
-// make makes what the cluster needs.
+// make makes what the cluster needs. The account may use the new view before the
+// registration tells the hub of it, and goes on using the one before.
 func (j *joining) make(ctx context.Context) error {
-	if err := j.register(ctx); err != nil {
-		return err
-	}
 	steps, err := j.steps()
 	if err != nil {
 		return err
 	}
-	for _, step := range steps {
-		if _, err := j.apply(ctx, j.options.ProviderWorkspace, step.desired, step.merge); err != nil {
+	if err := j.applyAll(ctx, j.options.ProviderWorkspace, steps); err != nil {
+		return err
+	}
+	if !j.dryRun {
+		if err := j.waitForExport(ctx, j.options.ProviderWorkspace, j.export); err != nil {
+			return err
+		}
+		if err := j.bindTenantsToIt(ctx); err != nil {
 			return err
 		}
 	}
-	if !j.options.Isolated || j.dryRun {
-		return nil
+	return j.register(ctx)
+}
+
+// bindTenantsToIt binds the view in the workspaces of the tenants' type that there are.
+func (j *joining) bindTenantsToIt(ctx context.Context) error {
+	views, err := j.viewExports(ctx)
+	if err != nil {
+		return err
 	}
-	return j.waitForExport(ctx, j.options.ProviderWorkspace, j.export)
+	return j.bindTenants(ctx, slices.DeleteFunc(views, func(view unstructured.Unstructured) bool { return view.GetName() != j.export }))
 }
 
 // steps returns what the provider workspace is to have for the cluster, besides its
@@ -242,15 +300,23 @@ func (j *joining) steps() ([]step, error) {
 	for _, namespace := range namespaces {
 		steps = append(steps, step{namespace, overlayObject})
 	}
-	if j.options.Isolated {
-		isolated, err := isolationSteps(j.options.Cluster, j.options.ProviderWorkspace, j.kinds)
+	if view, isOwn := viewCalled(j.export); isOwn {
+		own, err := view.steps(j.options.ProviderWorkspace, j.options.Cluster, j.kindsNote(), j.served)
 		if err != nil {
 			return nil, err
 		}
-		steps = append(steps, isolated...)
+		steps = append(steps, own...)
 	}
-	account, err := accountSteps(account{cluster: j.options.Cluster, export: j.export, formerNames: j.options.FormerNames})
+	account, err := accountSteps(account{cluster: j.options.Cluster, exports: j.exports, formerNames: j.options.FormerNames})
 	return append(steps, account...), err
+}
+
+// kindsNote is what the view notes of the kinds that the cluster takes.
+func (j *joining) kindsNote() string {
+	if len(j.options.Kinds) == 0 {
+		return v1alpha1.AllKinds
+	}
+	return listKinds(j.kinds, ",")
 }
 
 // token returns a new token for the cluster's account, and when it ends.

@@ -24,14 +24,19 @@ import (
 // joinOptions returns options to join east, with changes.
 func joinOptions(config *rest.Config, changes ...func(*JoinOptions)) JoinOptions {
 	// The fake does without TLS, which a syncer would not.
-	options := JoinOptions{Options: (&recorder{}).options(config), Cluster: "east", Server: "https://kcp.example.com"}
+	options := JoinOptions{Options: (&recorder{}).options(config), Cluster: "east", Shared: true, Server: "https://kcp.example.com"}
 	for _, change := range changes {
 		change(&options)
 	}
 	return options
 }
 
-func isolate(o *JoinOptions) { o.Isolated = true }
+// isolate joins with a view of its own, inGroup with that of a group.
+func isolate(o *JoinOptions) { o.Shared = false }
+
+func inGroup(group string) func(*JoinOptions) {
+	return func(o *JoinOptions) { o.Shared, o.Group = false, group }
+}
 
 // mustJoin joins, and returns what was written.
 func mustJoin(t *testing.T, fake *fakeKCP, options JoinOptions) (Joined, []string) {
@@ -47,7 +52,6 @@ func TestJoinMakesWhatASyncerNeeds(t *testing.T) {
 	fake, config := initialized(t, "")
 	joined, writes := mustJoin(t, fake, joinOptions(config))
 	want := []string{
-		"create root:tmc clusterregistrations/east",
 		"create root:tmc serviceaccounts/tmc-syncers/east",
 		"create root:tmc clusterroles/tmc-syncer-east",
 		"create root:tmc clusterrolebindings/tmc-syncer-east",
@@ -56,13 +60,14 @@ func TestJoinMakesWhatASyncerNeeds(t *testing.T) {
 		"create root:tmc roles/tmc-syncers/tmc-syncer-east",
 		"create root:tmc rolebindings/tmc-syncers/tmc-syncer-east",
 		"create root:tmc leases/tmc-heartbeats/east",
+		"create root:tmc clusterregistrations/east",
 	}
 	if diff := cmp.Diff(want, writes); diff != "" {
 		t.Errorf("writes (-want +got)\n%s", diff)
 	}
 	wantJoined := Joined{
 		Access: Access{Server: "https://kcp.example.com/clusters/root:tmc", User: "east", Token: "token-1"},
-		Export: "tmc.kcp.io", Expires: tokenEpoch.Add(24 * time.Hour),
+		Export: "tmc.kcp.io", Former: []string{}, Expires: tokenEpoch.Add(24 * time.Hour),
 		Kinds: []schema.GroupResource{
 			{Resource: "configmaps"}, {Group: "batch", Resource: "cronjobs"}, {Group: "apps", Resource: "daemonsets"}, {Group: "apps", Resource: "deployments"},
 			{Group: "autoscaling", Resource: "horizontalpodautoscalers"}, {Group: "networking.k8s.io", Resource: "ingresses"}, {Group: "batch", Resource: "jobs"},
@@ -125,6 +130,7 @@ func TestJoiningAgainGivesATokenAndWritesNothing(t *testing.T) {
 	for name, changes := range map[string][]func(*JoinOptions){
 		"Shared":   nil,
 		"Isolated": {isolate},
+		"InAGroup": {inGroup("eu-prod")},
 		"WithAllThatCanBeSaid": {func(o *JoinOptions) {
 			o.Location, o.Labels, o.FormerNames, o.Kinds = "eu", map[string]string{"tier": "gold"}, []string{"old"}, []string{"jobs"}
 		}},
@@ -191,7 +197,7 @@ func TestADryRunTellsAndWritesNothing(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			fake, config := initialized(t, "")
 			var got recorder
-			options := joinOptions(config, func(o *JoinOptions) { o.Options, o.DryRun, o.Isolated = got.options(config), true, isolated })
+			options := joinOptions(config, func(o *JoinOptions) { o.Options, o.DryRun, o.Shared = got.options(config), true, !isolated })
 			joined, writes := mustJoin(t, fake, options)
 			if len(writes) > 0 || fake.tokens > 0 {
 				t.Errorf("wrote %v, and %d tokens", writes, fake.tokens)
@@ -235,6 +241,9 @@ func TestJoinIsolated(t *testing.T) {
 	}
 	if rules := rulesOf(fake.stored("root:tmc", "clusterroles", "tmc-bind-cluster-east")); !slices.Equal(rules, []string{"bind apiexports.apis.kcp.io [cluster-east]"}) {
 		t.Errorf("who binds may do %v", rules)
+	}
+	if isolation := fieldOf(fake.stored("root:tmc", "clusterregistrations", "east"), "spec", "isolation"); isolation != "Cluster" {
+		t.Errorf("the registration says %q", isolation)
 	}
 	if diff := cmp.Diff([]string{"tmc.kcp.io", "cluster-west", "cluster-east"}, tenantExports(fake)); diff != "" {
 		t.Errorf("what tenants have bound (-want +got)\n%s", diff)
@@ -313,23 +322,20 @@ func TestJoinFails(t *testing.T) {
 			},
 			message: []string{"ClusterRegistration east", "being deleted"},
 		},
-		"when an isolated one would see more": {
-			change: func(f *fakeKCP, o *JoinOptions) {
-				isolated := *o
-				isolated.Isolated = true
-				if _, err := Join(context.Background(), isolated); err != nil {
-					f.t.Error(err)
-				}
-			},
-			message: []string{"cluster east is isolated", "--isolated", "kubectl tmc unjoin east"},
+		"shared and in a group": {change: func(_ *fakeKCP, o *JoinOptions) { o.Group = "eu-prod" }, message: []string{"--shared", "--group eu-prod"}},
+		"in a group of a bad name": {
+			change: func(_ *fakeKCP, o *JoinOptions) { inGroup("EU")(o) }, message: []string{`"EU"`, "isolation group"},
 		},
-		"isolated with some kinds": {
-			change:  func(_ *fakeKCP, o *JoinOptions) { o.Isolated, o.Kinds = true, []string{"deployments"} },
-			message: []string{"all kinds", "--isolated"},
+		"in a group of a long name": {
+			change: func(_ *fakeKCP, o *JoinOptions) { inGroup(strings.Repeat("g", 51))(o) }, message: []string{"isolation group", "50"},
 		},
-		"an old kcp": {
-			change:  func(f *fakeKCP, _ *JoinOptions) { f.gitVersion = "v1.34.2+kcp-v0.30.4" },
-			message: []string{"v0.30.4", "v0.31"},
+		"on an old kcp": {
+			change:  func(f *fakeKCP, _ *JoinOptions) { f.gitVersion = "v1.33.3+kcp-v0.28.1" },
+			message: []string{"v0.28.1", "v0.31"},
+		},
+		"on who knows what": {
+			change:  func(f *fakeKCP, _ *JoinOptions) { f.gitVersion = "v1.36.3" },
+			message: []string{`"v1.36.3"`, "v0.31"},
 		},
 	}
 	for name, tc := range cases {
@@ -470,7 +476,7 @@ func TestUnjoinTakesAwayWhatJoinMade(t *testing.T) {
 			fake, config := initialized(t, "")
 			mustJoin(t, fake, joinOptions(config, isolate, func(o *JoinOptions) { o.Cluster = "west" }))
 			before := slices.Sorted(maps.Keys(fake.objects))
-			mustJoin(t, fake, joinOptions(config, func(o *JoinOptions) { o.Isolated = isolated }))
+			mustJoin(t, fake, joinOptions(config, func(o *JoinOptions) { o.Shared = !isolated }))
 			fake.remove("clusterregistrations", "east")
 
 			var got recorder
@@ -546,8 +552,10 @@ func TestBindShowsIsolatedClustersWhatIsPlacedThere(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	want := slices.Concat([]string{"create root:team-a apibindings/tmc.kcp.io"}, policyWrites("root:team-a"), []string{"create root:team-a apibindings/cluster-east"})
-	if diff := cmp.Diff(want, fake.takeWrites()); diff != "" {
+	want := slices.Concat([]string{"create root:team-a apibindings/cluster-east", "create root:team-a apibindings/tmc.kcp.io"}, policyWrites("root:team-a"))
+	writes := fake.takeWrites()
+	slices.Sort(writes[:2]) // they are made side by side
+	if diff := cmp.Diff(want, writes); diff != "" {
 		t.Errorf("writes (-want +got)\n%s", diff)
 	}
 	showsWhatIsPlacedOn(t, fake, "east")
@@ -563,7 +571,7 @@ func showsWhatIsPlacedOn(t *testing.T, fake *fakeKCP, cluster string) {
 	for _, claim := range claims {
 		fields := claim.(map[string]any)
 		want := map[string]any{"matchLabels": map[string]any{"cluster.tmc.kcp.io/" + cluster: "sync"}}
-		if diff := cmp.Diff(want, fields["selector"]); diff != "" || fields["state"] != "Accepted" || fields["defaultSelector"] != nil {
+		if diff := cmp.Diff(want, fields["selector"]); diff != "" || fields["state"] != "Accepted" || fields["defaultSelector"] == nil {
 			t.Errorf("%v is accepted (-want +got)\n%s", claim, diff)
 		}
 	}
@@ -593,7 +601,7 @@ func TestBindWhoMayNotSeeTheIsolatedClusters(t *testing.T) {
 	if writes := fake.takeWrites(); len(writes) > 0 {
 		t.Errorf("binding again wrote %v", writes)
 	}
-	if len(notices) != 2 || !strings.Contains(notices[1], "you may not see which clusters of workspace root:tmc are isolated") || !strings.Contains(notices[1], "(east)") {
+	if len(notices) != 2 || !strings.Contains(notices[1], "you may not see which clusters of workspace root:tmc are isolated") || !strings.Contains(notices[1], "(cluster-east)") {
 		t.Errorf("it said %q", notices)
 	}
 }

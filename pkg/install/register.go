@@ -20,7 +20,7 @@ func (j *joining) register(ctx context.Context) error {
 	desired, err := toUnstructured(&v1alpha1.ClusterRegistration{
 		TypeMeta:   metav1.TypeMeta{APIVersion: v1alpha1.SchemeGroupVersion.String(), Kind: "ClusterRegistration"},
 		ObjectMeta: metav1.ObjectMeta{Name: j.options.Cluster, Labels: j.options.Labels},
-		Spec:       v1alpha1.ClusterRegistrationSpec{Location: j.options.Location},
+		Spec:       j.options.spec(),
 	})
 	if err != nil {
 		return err
@@ -77,9 +77,38 @@ func registrationPatch(live *unstructured.Unstructured, options JoinOptions) map
 	if len(labels) > 0 {
 		patch["metadata"] = map[string]any{"labels": labels}
 	}
-	location, _, _ := unstructured.NestedString(live.Object, "spec", "location")
-	if options.Location != "" && options.Location != location {
-		patch["spec"] = map[string]any{"location": options.Location}
+	spec := map[string]any{}
+	differs := func(field, wanted string) bool {
+		is, _, _ := unstructured.NestedString(live.Object, "spec", field)
+		return is != wanted
+	}
+	wanted := options.spec()
+	if wanted.Location != "" && differs("location", wanted.Location) {
+		spec["location"] = wanted.Location
+	}
+	if differs("isolation", string(wanted.Isolation)) {
+		spec["isolation"] = wanted.Isolation
+	}
+	if differs("isolationGroup", wanted.IsolationGroup) {
+		spec["isolationGroup"] = nil
+		if wanted.IsolationGroup != "" {
+			spec["isolationGroup"] = wanted.IsolationGroup
+		}
+	}
+	if len(spec) > 0 {
+		patch["spec"] = spec
 	}
 	return patch
+}
+
+// spec is what a registration says that the options do.
+func (o *JoinOptions) spec() v1alpha1.ClusterRegistrationSpec {
+	spec := v1alpha1.ClusterRegistrationSpec{Location: o.Location, Isolation: v1alpha1.IsolationCluster, IsolationGroup: o.Group}
+	switch {
+	case o.Shared:
+		spec.Isolation = v1alpha1.IsolationShared
+	case o.Group != "":
+		spec.Isolation = v1alpha1.IsolationGroup
+	}
+	return spec
 }

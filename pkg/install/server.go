@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"sync"
 
 	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/dynamic"
@@ -30,6 +31,8 @@ type server struct {
 	workspace string
 	// dryRun has nothing written.
 	dryRun bool
+	// telling is held while the caller is told something: several requests may be under way.
+	telling sync.Mutex
 }
 
 // newServer prepares the access to the server that the options point at. It fails when

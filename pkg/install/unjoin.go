@@ -7,6 +7,7 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/client-go/util/retry"
 
 	"github.com/kcp-dev/logicalcluster/v3"
@@ -24,7 +25,9 @@ type UnjoinOptions struct {
 
 // Unjoin takes away what Join has made for a cluster that is not registered any more:
 // its account, by which its tokens end, with its permissions, its Lease, and what
-// isolated it. What is gone already is left out. It fails when the cluster is still
+// isolated it, unless other clusters of its group use it: the entry in the WorkspaceType of
+// tenants, the APIExport, and its APIBindings in workspaces where the caller may delete
+// them; of others, the caller is told. What is gone already is left out. It fails when the cluster is still
 // registered, for its syncer could not leave any more, and when the caller may not do
 // it.
 func Unjoin(ctx context.Context, options UnjoinOptions) error {
@@ -41,7 +44,8 @@ func Unjoin(ctx context.Context, options UnjoinOptions) error {
 	if err := s.checkGone(ctx, options.Cluster); err != nil {
 		return err
 	}
-	if err := s.unbind(ctx, v1alpha1.ClusterExport(options.Cluster)); err != nil {
+	// First of all what would have its view bound anew.
+	if err := s.settleAll(ctx); err != nil {
 		return err
 	}
 	objects, err := joinedObjects(options.Cluster)
@@ -49,7 +53,7 @@ func Unjoin(ctx context.Context, options UnjoinOptions) error {
 		return err
 	}
 	for _, object := range objects {
-		if err := s.remove(ctx, options.Cluster, object); err != nil {
+		if err := s.remove(ctx, map[string]string{v1alpha1.ClusterLabel: options.Cluster}, object); err != nil {
 			return err
 		}
 	}
@@ -64,12 +68,8 @@ func joinedObjects(cluster string) ([]*unstructured.Unstructured, error) {
 	if err != nil {
 		return nil, err
 	}
-	isolated, err := isolationSteps(cluster, "", nil)
-	if err != nil {
-		return nil, err
-	}
 	var objects []*unstructured.Unstructured
-	for _, step := range slices.Backward(append(isolated, account...)) {
+	for _, step := range slices.Backward(account) {
 		if step.desired.GetLabels()[v1alpha1.ClusterLabel] == cluster {
 			objects = append(objects, step.desired)
 		}
@@ -91,9 +91,9 @@ func (s *server) checkGone(ctx context.Context, cluster string) error {
 	}
 }
 
-// unbind has workspaces of the tenants' type no longer bind an export, if there is such
+// unbind has workspaces of the tenants' type no longer bind exports, if there is such
 // a type.
-func (s *server) unbind(ctx context.Context, export string) error {
+func (s *server) unbind(ctx context.Context, exports []string) error {
 	desired, err := newTenantType(s.options.ProviderWorkspace)
 	if err != nil {
 		return err
@@ -106,12 +106,12 @@ func (s *server) unbind(ctx context.Context, export string) error {
 	if err != nil {
 		return err
 	}
-	_, err = s.apply(ctx, s.options.ProviderWorkspace, desired, withoutExport(s.options.ProviderWorkspace, export))
+	_, err = s.apply(ctx, s.options.ProviderWorkspace, desired, withoutExports(s.options.ProviderWorkspace, exports))
 	return err
 }
 
-// remove deletes an object that was made for the cluster.
-func (s *server) remove(ctx context.Context, cluster string, object *unstructured.Unstructured) error {
+// remove deletes an object that was made by joining, and has the marks of that.
+func (s *server) remove(ctx context.Context, marks map[string]string, object *unstructured.Unstructured) error {
 	client, err := s.resource(s.options.ProviderWorkspace, object)
 	if err != nil {
 		return err
@@ -123,7 +123,7 @@ func (s *server) remove(ctx context.Context, cluster string, object *unstructure
 			return err
 		}
 		// A Lease may be the syncer's own work.
-		if live.GetKind() != "Lease" && live.GetLabels()[v1alpha1.ClusterLabel] != cluster {
+		if live.GetKind() != "Lease" && !labels.SelectorFromSet(marks).Matches(labels.Set(live.GetLabels())) {
 			return nil
 		}
 		isDeleted = true

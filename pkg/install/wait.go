@@ -25,19 +25,32 @@ type progress struct {
 func (s *server) waitFor(ctx context.Context, what string, check func(context.Context) (progress, error)) error {
 	var told bool
 	var last string
-	err := wait.PollUntilContextTimeout(ctx, pollInterval, s.options.Timeout, true, func(ctx context.Context) (bool, error) {
+	return s.poll(ctx, what, func(ctx context.Context) (progress, error) {
 		now, err := check(ctx)
 		if err != nil && isTransient(err) {
 			now, err = progress{state: err.Error()}, nil
 		}
 		if err != nil || now.done {
-			return now.done, err
+			return now, err
 		}
 		if !told || now.state != last {
 			s.waiting(what, now.state)
 		}
 		told, last = true, now.state
-		return false, nil
+		return now, nil
+	})
+}
+
+// poll is waitFor without a word to the caller.
+func (s *server) poll(ctx context.Context, what string, check func(context.Context) (progress, error)) error {
+	var last string
+	err := wait.PollUntilContextTimeout(ctx, pollInterval, s.options.Timeout, true, func(ctx context.Context) (bool, error) {
+		now, err := check(ctx)
+		if err != nil && isTransient(err) {
+			now, err = progress{state: err.Error()}, nil
+		}
+		last = now.state
+		return now.done, err
 	})
 	if ctx.Err() != nil {
 		return fmt.Errorf("waiting for %s was cut short: %w", what, context.Cause(ctx))
@@ -53,6 +66,8 @@ func (s *server) waiting(what, state string) {
 	if s.options.OnWaiting == nil {
 		return
 	}
+	s.telling.Lock()
+	defer s.telling.Unlock()
 	message := "waiting for " + what
 	if state != "" {
 		message += ": " + state
@@ -62,6 +77,8 @@ func (s *server) waiting(what, state string) {
 
 // notice tells the caller what is good to know.
 func (s *server) notice(message string) {
+	s.telling.Lock()
+	defer s.telling.Unlock()
 	if s.options.OnNotice != nil {
 		s.options.OnNotice(message)
 	}
