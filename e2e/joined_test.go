@@ -27,9 +27,9 @@ type joined struct {
 }
 
 // join lets a cluster into an installation, and prepares its syncer, without starting it.
-func (in *installation) join(ctx context.Context, clusterName string, on *cluster, namespace string) (*joined, error) {
-	manifest, err := runPlugin(ctx, "root", "join", clusterName,
-		"--provider-workspace="+in.provider, "--namespace="+namespace, "--image="+env.image, "--image-pull-policy=Never")
+func (in *installation) join(ctx context.Context, clusterName string, on *cluster, namespace string, args ...string) (*joined, error) {
+	manifest, err := runPlugin(ctx, "root", append([]string{"join", clusterName,
+		"--provider-workspace=" + in.provider, "--namespace=" + namespace, "--image=" + env.image, "--image-pull-policy=Never"}, args...)...)
 	return &joined{logName: in.logName("syncer-" + clusterName), on: on, namespace: namespace, manifest: manifest}, err
 }
 

@@ -61,6 +61,9 @@ func newProgram(name, binary string, args ...string) (*program, error) {
 	}, nil
 }
 
+// runWith has the next start use other arguments, besides those that the tests need.
+func (p *program) runWith(args []string) { p.config.Args = append(p.config.Args[:2:2], args...) }
+
 func (p *program) name() string { return p.config.Name }
 
 // start runs the program, without waiting for anything.

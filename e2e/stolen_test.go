@@ -3,6 +3,7 @@ package e2e
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"io"
 	"net/http"
 	"strings"
@@ -20,8 +21,19 @@ import (
 // thief has the credentials for kcp that a cluster has, and nothing else.
 type thief struct {
 	client *http.Client
-	// view is the URL of the export's virtual workspace, server that of kcp itself.
+	// view is the URL of the virtual workspace of the cluster's own export, server that of kcp itself.
 	view, server string
+}
+
+// viewURL returns the URL of the virtual workspace of an export.
+func (in *installation) viewURL(t *testing.T, export string) string {
+	t.Helper()
+	view, err := in.inProvider(t).get(t.Context(), "apiexportendpointslice "+export, "{.status.endpoints[0].url}")
+	check(t, err)
+	if view == "" {
+		t.Fatalf("the endpoint slice of %s has no URL", export)
+	}
+	return view
 }
 
 // newThief takes the credentials out of the Secret that the manifest of a cluster has made there.
@@ -33,11 +45,9 @@ func newThief(t *testing.T, in *installation, clusterName string) thief {
 	check(t, err)
 	client, err := rest.HTTPClientFor(config)
 	check(t, err)
-	view, err := in.inProvider(t).get(t.Context(), "apiexportendpointslice "+v1alpha1.APIExportName, "{.status.endpoints[0].url}")
-	check(t, err)
-	if view == "" {
-		t.Fatal("the endpoint slice has no URL")
-	}
+	registration := &v1alpha1.ClusterRegistration{}
+	check(t, json.Unmarshal([]byte(in.inProvider(t).kubectl(t, "get", "clusterregistration", clusterName, "--output=json")), registration))
+	view := in.viewURL(t, registration.Spec.ExportFor(clusterName))
 	server, _, _ := strings.Cut(config.Host, "/clusters/")
 	return thief{client: client, view: view, server: server}
 }
@@ -83,8 +93,7 @@ func TestACredentialThatIsStolenFromAClusterOpensNothingElse(t *testing.T) {
 	var (
 		core        = s.view + "/clusters/" + u.logicalCluster + "/api/v1/namespaces/" + u.namespace
 		deployments = s.view + "/clusters/" + u.logicalCluster + "/apis/apps/v1/namespaces/" + u.namespace + "/deployments"
-		// The workspace itself. What is read there is not tried: kcp v0.28 takes whoever has just used a virtual workspace
-		// for an administrator of it (the README says more), and only the policies stand before what he would write.
+		// The workspace itself.
 		tenants       = s.server + "/clusters/" + u.workspace + "/api/v1/namespaces/" + u.namespace
 		web, theirs   = deployments + "/web", deployments + "/theirs"
 		provider      = s.server + "/clusters/" + env.shared.provider
@@ -106,10 +115,7 @@ func TestACredentialThatIsStolenFromAClusterOpensNothingElse(t *testing.T) {
 		"TheOthersFinalizer":    {patch, web, `{"metadata":{"finalizers":["syncer.tmc.kcp.io/east"]}}`, "no other finalizer than syncer.tmc.kcp.io/east"},
 		"AnOwner":               {patch, web, `{"metadata":{"ownerReferences":[{"apiVersion":"v1","kind":"ConfigMap","name":"x","uid":"x"}]}}`, "may not change labels, owners"},
 		"AReportThatIsTooLong":  {patch, web, `{"metadata":{"annotations":{"status.tmc.kcp.io/east":"` + strings.Repeat("x", 16385) + `"}}}`, "may take 16 KiB"},
-		"TheStatus":             {patch, web + "/status", `{"status":{"availableReplicas":9}}`, "not their status"},
-		"WhatIsNotPlacedHere":   {patch, theirs, `{"metadata":{"annotations":{"status.tmc.kcp.io/east":"{}"}}}`, "only update what is placed on its cluster"},
-		"APlacementOfItsOwn":    {patch, theirs, `{"metadata":{"labels":{"cluster.tmc.kcp.io/east":"sync"}}}`, "placed on its cluster"},
-		"ASecretOfTheTenants":   {patch, core + "/secrets/private", `{"data":{"password":"YQ=="}}`, "placed on its cluster"},
+		"TheStatus":             {patch, web + "/status", `{"status":{"availableReplicas":9}}`, "cannot patch"},
 		"TheTenantsWorkspace":   {post, tenants + "/configmaps", `{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"evil"}}`, "forbidden"},
 		"TheTenantsSecret":      {remove, tenants + "/secrets/private", "", "forbidden"},
 		"RightsInTheWorkspace":  {post, s.server + "/clusters/" + u.workspace + "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings", `{"apiVersion":"rbac.authorization.k8s.io/v1","kind":"ClusterRoleBinding","metadata":{"name":"evil"},"roleRef":{"apiGroup":"rbac.authorization.k8s.io","kind":"ClusterRole","name":"cluster-admin"}}`, "forbidden"},
@@ -133,6 +139,19 @@ func TestACredentialThatIsStolenFromAClusterOpensNothingElse(t *testing.T) {
 			check(t, err)
 			if status != http.StatusForbidden || !strings.Contains(answer, a.words) {
 				t.Errorf("kcp answers %d, want 403 with the words %q:\n%s", status, a.words, answer)
+			}
+		})
+	}
+
+	// What is placed elsewhere is not in the view, so that there is nothing to refuse.
+	for name, a := range map[string]attempt{
+		"WhatIsNotPlacedHere": {patch, theirs, `{"metadata":{"annotations":{"status.tmc.kcp.io/east":"{}"}}}`, ""},
+		"APlacementOfItsOwn":  {patch, theirs, `{"metadata":{"labels":{"cluster.tmc.kcp.io/east":"sync"}}}`, ""},
+		"ASecretOfTheTenants": {patch, core + "/secrets/private", `{"data":{"password":"YQ=="}}`, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if status, answer, err := s.try(t.Context(), a); err != nil || status != http.StatusNotFound {
+				t.Errorf("kcp answers %d, want 404 (%v):\n%s", status, err, answer)
 			}
 		})
 	}

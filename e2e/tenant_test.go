@@ -16,6 +16,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 
 	"github.com/kcp-tmc/tmc/e2e/framework"
+	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
 )
 
 var logicalClusters = schema.GroupVersionResource{Group: "core.kcp.io", Version: "v1alpha1", Resource: "logicalclusters"}
@@ -59,6 +60,20 @@ func newTenantIn(t *testing.T, in *installation, name, namespace string) *tenant
 func newUnboundTenant(t *testing.T, in *installation, name, namespace string) *tenant {
 	t.Helper()
 	check(t, env.stack.KCP.CreateWorkspace(t.Context(), "root", name))
+	return newTenantOf(t, in, name, namespace)
+}
+
+// newTypedTenant makes a workspace of the installation's type for tenants, which kcp binds by itself.
+func newTypedTenant(t *testing.T, in *installation, name string) *tenant {
+	t.Helper()
+	name = unique(name)
+	check(t, env.stack.KCP.CreateWorkspaceOfType(t.Context(), "root", name, in.provider, v1alpha1.TenantWorkspaceType))
+	return newTenantOf(t, in, name, name)
+}
+
+// newTenantOf is the tenant of a workspace below root that is there.
+func newTenantOf(t *testing.T, in *installation, name, namespace string) *tenant {
+	t.Helper()
 	u := &tenant{installation: in, workspace: "root:" + name, namespace: namespace}
 	u.connect(t)
 	t.Cleanup(func() {

@@ -199,7 +199,7 @@ func (k *KCP) ready(ctx context.Context) (done bool, state string, err error) {
 		return done, state, err
 	}
 	// On a busy machine kcp denies its administrators new workspaces for a moment longer.
-	_, err = root.Resource(workspaceGVR).Create(ctx, newWorkspace("probe"), metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
+	_, err = root.Resource(workspaceGVR).Create(ctx, newWorkspace("probe", "root", "universal"), metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
 	return err == nil, "a workspace cannot be made in root", err
 }
 
@@ -273,6 +273,12 @@ func (k *KCP) clientConfig(workspace string) (*api.Config, error) {
 // can be used. A workspace that is there already is waited for. It fails when that takes longer than a
 // minute.
 func (k *KCP) CreateWorkspace(ctx context.Context, parent, name string) error {
+	return k.CreateWorkspaceOfType(ctx, parent, name, "root", "universal")
+}
+
+// CreateWorkspaceOfType is CreateWorkspace for a WorkspaceType, which is in the workspace of
+// typePath.
+func (k *KCP) CreateWorkspaceOfType(ctx context.Context, parent, name, typePath, typeName string) error {
 	config, err := k.RESTConfig(parent)
 	if err != nil {
 		return err
@@ -282,7 +288,7 @@ func (k *KCP) CreateWorkspace(ctx context.Context, parent, name string) error {
 		return fmt.Errorf("create workspace %s:%s: %w", parent, name, err)
 	}
 	workspaces := client.Resource(workspaceGVR)
-	_, err = workspaces.Create(ctx, newWorkspace(name), metav1.CreateOptions{})
+	_, err = workspaces.Create(ctx, newWorkspace(name, typePath, typeName), metav1.CreateOptions{})
 	if err != nil && !apierrors.IsAlreadyExists(err) {
 		return fmt.Errorf("create workspace %s:%s: %w", parent, name, err)
 	}
@@ -313,12 +319,12 @@ func (k *KCP) serves(ctx context.Context, workspace string) (done bool, state st
 	return err == nil, "namespace default", err
 }
 
-func newWorkspace(name string) *unstructured.Unstructured {
+func newWorkspace(name, typePath, typeName string) *unstructured.Unstructured {
 	return &unstructured.Unstructured{Object: map[string]any{
 		"apiVersion": workspaceGVR.GroupVersion().String(),
 		"kind":       "Workspace",
 		"metadata":   map[string]any{"name": name},
-		"spec":       map[string]any{"type": map[string]any{"name": "universal", "path": "root"}},
+		"spec":       map[string]any{"type": map[string]any{"name": typeName, "path": typePath}},
 	}}
 }
 
