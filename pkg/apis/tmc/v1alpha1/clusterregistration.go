@@ -1,6 +1,9 @@
 package v1alpha1
 
 import (
+	"slices"
+	"strings"
+
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -164,6 +167,20 @@ func (s ClusterRegistrationSpec) ExportFor(cluster string) string {
 	default:
 		return APIExportName
 	}
+}
+
+// IsolationGroups returns the isolation groups whose views are to show what is placed on the
+// cluster, without duplicates: that of the spec, and, until its syncer runs with the manifest
+// for it, the one through whose view the syncer sees its objects at present.
+func (r *ClusterRegistration) IsolationGroups() []string {
+	var groups []string
+	if r.Spec.Isolation == IsolationGroup {
+		groups = append(groups, r.Spec.IsolationGroup)
+	}
+	if present, ok := strings.CutPrefix(r.Status.Export, GroupExportPrefix); ok && !slices.Contains(groups, present) {
+		groups = append(groups, present)
+	}
+	return groups
 }
 
 // Taint is a taint of a cluster, as those of nodes.

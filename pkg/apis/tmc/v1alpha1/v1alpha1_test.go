@@ -184,3 +184,37 @@ func TestPlacedClustersComeFromTheLabels(t *testing.T) {
 		t.Errorf("placed (-want +got):\n%s", diff)
 	}
 }
+
+func TestTheGroupsOfACluster(t *testing.T) {
+	for name, c := range map[string]struct {
+		reason string
+		spec   ClusterRegistrationSpec
+		export string
+		want   []string
+	}{
+		"Shared":       {"it sees everything", ClusterRegistrationSpec{}, APIExportName, nil},
+		"Isolated":     {"it has a view of its own", ClusterRegistrationSpec{Isolation: IsolationCluster}, ClusterExport("east"), nil},
+		"InAGroup":     {"the group's", ClusterRegistrationSpec{Isolation: IsolationGroup, IsolationGroup: "eu"}, GroupExport("eu"), []string{"eu"}},
+		"NotRunYet":    {"the group's", ClusterRegistrationSpec{Isolation: IsolationGroup, IsolationGroup: "eu"}, "", []string{"eu"}},
+		"ToAnother":    {"its syncer sees it in the one before yet", ClusterRegistrationSpec{Isolation: IsolationGroup, IsolationGroup: "us"}, GroupExport("eu"), []string{"us", "eu"}},
+		"OutOfAGroup":  {"its syncer sees it there yet", ClusterRegistrationSpec{Isolation: IsolationCluster}, GroupExport("eu"), []string{"eu"}},
+		"IntoTheGroup": {"its syncer sees it elsewhere yet", ClusterRegistrationSpec{Isolation: IsolationGroup, IsolationGroup: "eu"}, ClusterExport("east"), []string{"eu"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			registration := &ClusterRegistration{Spec: c.spec, Status: ClusterRegistrationStatus{Export: c.export}}
+			if diff := cmp.Diff(c.want, registration.IsolationGroups()); diff != "" {
+				t.Errorf("%s (-want +got):\n%s", c.reason, diff)
+			}
+		})
+	}
+}
+
+func TestGroupNames(t *testing.T) {
+	for name, valid := range map[string]bool{
+		"eu-prod": true, "e": true, strings.Repeat("g", 50): true, strings.Repeat("g", 51): false, "": false, "EU": false, "a.b": false, "-a": false,
+	} {
+		if err := ValidateGroupName(name); (err == nil) != valid {
+			t.Errorf("%q: got %v, want it to be valid: %t", name, err, valid)
+		}
+	}
+}
