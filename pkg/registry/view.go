@@ -18,9 +18,10 @@ func (c *cluster) view() placement.Cluster {
 		return placement.Cluster{}
 	}
 	spec, status := c.registration.Spec, c.registration.Status
-	view := placement.Cluster{
+	return placement.Cluster{
 		Name:              c.registration.Name,
 		Export:            spec.ExportFor(c.registration.Name),
+		Groups:            c.registration.IsolationGroups(),
 		Resources:         c.resources,
 		Location:          spec.Location,
 		Labels:            c.registration.Labels,
@@ -31,10 +32,6 @@ func (c *cluster) view() placement.Cluster {
 		Allocatable:       status.Allocatable,
 		Requested:         status.Requested,
 	}
-	if spec.Isolation == v1alpha1.IsolationGroup {
-		view.Groups = []string{spec.IsolationGroup}
-	}
-	return view
 }
 
 // taints returns the taints that people have put on the cluster, each with a time, and
