@@ -89,7 +89,7 @@ func waitTold(t *testing.T) {
 		}
 		count, _ := strconv.Atoi(told)
 		missing := max(count-len(pods.Items), len(pods.Items)-count)
-		return missing < noticeable/2, fmt.Sprintf("%s of %d", told, len(pods.Items)), nil
+		return missing < noticeable, fmt.Sprintf("%s of %d", told, len(pods.Items)), nil
 	})
 }
 

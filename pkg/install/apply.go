@@ -5,12 +5,15 @@ import (
 	"encoding/json"
 	"fmt"
 	"reflect"
+	"strings"
+	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	utiljson "k8s.io/apimachinery/pkg/util/json"
+	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/util/retry"
 )
@@ -25,7 +28,7 @@ func (s *server) apply(ctx context.Context, workspace string, desired *unstructu
 	}
 	var action Action
 	// Somebody else may write between our reading and writing.
-	err = retry.OnError(retry.DefaultRetry, isRace, func() error {
+	err = retry.OnError(raceBackoff, isRace, func() error {
 		action, err = s.applyOnce(ctx, client, desired, merge)
 		return err
 	})
@@ -45,7 +48,7 @@ func (s *server) amend(ctx context.Context, workspace string, object *unstructur
 		return err
 	}
 	action := Unchanged
-	err = retry.OnError(retry.DefaultRetry, isRace, func() error {
+	err = retry.OnError(raceBackoff, isRace, func() error {
 		live, err := client.Get(ctx, object.GetName(), metav1.GetOptions{})
 		if err != nil || live.GetDeletionTimestamp() != nil {
 			return err
@@ -119,9 +122,23 @@ func checkStays(live *unstructured.Unstructured) error {
 	return fmt.Errorf("it is being deleted: wait until it is gone (finalizers: %v)", live.GetFinalizers())
 }
 
-// isRace tells whether a write failed because somebody else wrote first.
+// raceBackoff is how often a write is tried again that failed because of another one: for
+// some 3 s, which kcp's caches take on a busy machine to show what has just been written.
+var raceBackoff = wait.Backoff{Duration: 20 * time.Millisecond, Factor: 2, Jitter: 0.1, Steps: 8}
+
+// isRace reports whether a write failed because somebody else wrote first.
 func isRace(err error) bool {
-	return apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err)
+	return apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err) || isClaimedMeanwhile(err)
+}
+
+// claimLabel starts the labels by which kcp notes which claims show an object.
+const claimLabel = "claimed.internal.apis.kcp.io/"
+
+// isClaimedMeanwhile reports whether kcp refused an object because a claim on its kind came
+// into force while kcp admitted it: kcp sets the labels of claims first, and checks them in a
+// second step (kcp, pkg/admission/permissionclaims). kcp says so in words alone.
+func isClaimedMeanwhile(err error) bool {
+	return apierrors.IsForbidden(err) && strings.Contains(err.Error(), claimLabel)
 }
 
 // resource returns a client for objects like object in a workspace.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"net/http"
 	"net/http/httptest"
@@ -178,6 +179,31 @@ func TestInitSurvivesAnotherWriter(t *testing.T) {
 	}
 	if writes := fake.takeWrites(); !interfered || len(writes) != 1 {
 		t.Errorf("got the writes %v, want one after the conflict", writes)
+	}
+}
+
+// TestBindIsNotRefusedForAClaimThatComesIntoForce has kcp refuse a binding that it admits while a claim on bindings comes
+// into force, and another for good.
+func TestBindIsNotRefusedForAClaimThatComesIntoForce(t *testing.T) {
+	_, config := initialized(t, "root:team-a")
+	refused := 0
+	racing := rest.CopyConfig(config)
+	racing.Wrap(func(next http.RoundTripper) http.RoundTripper {
+		return roundTripper(func(request *http.Request) (*http.Response, error) {
+			if request.Method != http.MethodPost || !strings.HasSuffix(request.URL.Path, "/apibindings") || refused > 1 {
+				return next.RoundTrip(request)
+			}
+			refused++
+			body := `{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"Forbidden","code":403,"details":{"kind":"apibindings"},` +
+				`"message":"forbidden: metadata.labels[claimed.internal.apis.kcp.io/2gb]: Invalid value: \"\": must be \"671\""}`
+			return &http.Response{
+				StatusCode: http.StatusForbidden, Header: http.Header{"Content-Type": {"application/json"}},
+				Body: io.NopCloser(strings.NewReader(body)), Request: request,
+			}, nil
+		})
+	})
+	if err := Bind(context.Background(), BindOptions{Options: (&recorder{}).options(racing)}); err != nil || refused != 2 {
+		t.Errorf("got %v after %d refusals, want it bound after 2", err, refused)
 	}
 }
 

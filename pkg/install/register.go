@@ -30,7 +30,7 @@ func (j *joining) register(ctx context.Context) error {
 		return err
 	}
 	var action Action
-	err = retry.OnError(retry.DefaultRetry, isRace, func() error {
+	err = retry.OnError(raceBackoff, isRace, func() error {
 		action, err = j.registerOnce(ctx, client, desired)
 		return err
 	})

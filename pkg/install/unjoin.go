@@ -117,7 +117,7 @@ func (s *server) remove(ctx context.Context, marks map[string]string, object *un
 		return err
 	}
 	isDeleted := false
-	err = retry.OnError(retry.DefaultRetry, isRace, func() error {
+	err = retry.OnError(raceBackoff, isRace, func() error {
 		live, err := client.Get(ctx, object.GetName(), metav1.GetOptions{})
 		if err != nil {
 			return err
