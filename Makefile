@@ -1,5 +1,5 @@
 # tmc: `make help` says what there is. Everything is built from source here; the
-# first build of the tools takes some ten minutes, after that it is cached.
+# first build of the tools takes some eight minutes, after that it is cached.
 
 SHELL := /usr/bin/env bash -o pipefail
 .DEFAULT_GOAL := help
@@ -31,7 +31,7 @@ build: ## Build bin/tmc-syncer, bin/tmc-controller and bin/kubectl-tmc
 	CGO_ENABLED=0 go build -trimpath -ldflags "$(LDFLAGS)" -o bin/ $(PROGRAMS)
 
 .PHONY: tools
-tools: ## Build kcp and the parts of a cluster into bin/tools (12 min cold, then nothing)
+tools: ## Build kcp and the parts of a cluster into bin/tools (8 min cold, then nothing)
 	@hack/build-tools.sh
 
 .PHONY: test
