@@ -43,7 +43,7 @@ type bound struct {
 	kinds map[string]sets.Set[schema.GroupResource]
 }
 
-func (b bound) equal(other bound) bool {
+func (b *bound) equal(other bound) bool {
 	return b.isShown == other.isShown && maps.EqualFunc(b.kinds, other.kinds, sets.Set[schema.GroupResource].Equal)
 }
 

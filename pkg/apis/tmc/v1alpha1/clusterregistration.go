@@ -148,17 +148,17 @@ type ClusterRegistrationSpec struct {
 type Isolation string
 
 const (
-	// IsolationCluster: what is placed on the cluster, and nothing else.
+	// IsolationCluster is what is placed on the cluster, and nothing else.
 	IsolationCluster Isolation = "Cluster"
-	// IsolationGroup: what is placed on any cluster of its group.
+	// IsolationGroup is what is placed on any cluster of its group.
 	IsolationGroup Isolation = "Group"
-	// IsolationShared: everything in the bound workspaces, Secrets included.
+	// IsolationShared is everything in the bound workspaces, Secrets included.
 	IsolationShared Isolation = "Shared"
 )
 
 // ExportFor returns the name of the APIExport through which the syncer of the named
 // cluster sees its objects.
-func (s ClusterRegistrationSpec) ExportFor(cluster string) string {
+func (s *ClusterRegistrationSpec) ExportFor(cluster string) string {
 	switch s.Isolation {
 	case IsolationCluster:
 		return ClusterExport(cluster)

@@ -80,4 +80,4 @@ type TransformRule struct {
 
 // SeparatesWorkspaces tells whether the rule keeps what several workspaces have on the
 // cluster in different namespaces.
-func (r TransformRule) SeparatesWorkspaces() bool { return r.NamespaceMode != NamespaceModeShared }
+func (r *TransformRule) SeparatesWorkspaces() bool { return r.NamespaceMode != NamespaceModeShared }

@@ -281,17 +281,17 @@ type ClusterDecision struct {
 type LeftOut string
 
 const (
-	// LeftOutNotBound: the workspace has not bound, or not yet, the APIExport through which
-	// the cluster's syncer sees what is placed there.
+	// LeftOutNotBound is that the workspace has not bound, or not yet, the APIExport through
+	// which the cluster's syncer sees what is placed there.
 	LeftOutNotBound LeftOut = "NotBound"
-	// LeftOutBindingsHidden: the workspace's own APIBinding of tmc does not accept the claim
-	// by which the hub sees what else is bound, so nobody knows.
+	// LeftOutBindingsHidden is that the workspace's own APIBinding of tmc does not accept the
+	// claim by which the hub sees what else is bound, so nobody knows.
 	LeftOutBindingsHidden LeftOut = "BindingsHidden"
-	// LeftOutKindNotAccepted: the APIExport is bound, and its claim on the object's kind is
-	// not in force.
+	// LeftOutKindNotAccepted is that the APIExport is bound, and its claim on the object's
+	// kind is not in force.
 	LeftOutKindNotAccepted LeftOut = "KindNotAccepted"
-	// LeftOutKindNotServed: the cluster does not serve the object's kind, or its syncer is
-	// not to take it (--kinds).
+	// LeftOutKindNotServed is that the cluster does not serve the object's kind, or its
+	// syncer is not to take it (--kinds).
 	LeftOutKindNotServed LeftOut = "KindNotServed"
 )
 
