@@ -10,7 +10,7 @@ import (
 func BenchmarkJudge(b *testing.B) {
 	live := withDefaults(withLastApplied(b, object(b, two)))
 	set := kcp(b, live, setPatch(b, live, func(p *corev1.PodSpec) { p.Containers[0].Image = "nginx:2" }))
-	patch, err := applyPatch(b, live, replaced(b, two, "nginx:1", "nginx:2"))
+	patch, err := applyPatch(b, live, replaced(b, "nginx:1", "nginx:2"))
 	must(b, err)
 	for manager, byKCP := range map[string]map[string]any{ManagerSet: set, ManagerApply: kcp(b, live, patch)} {
 		b.Run(manager, func(b *testing.B) {

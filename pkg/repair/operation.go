@@ -1,7 +1,6 @@
 package repair
 
 import (
-	"bytes"
 	"encoding/json"
 	"reflect"
 	"slices"
@@ -83,14 +82,14 @@ func union(a, b *metav1.FieldsV1) *metav1.FieldsV1 {
 		return a
 	}
 	var first, second fieldpath.Set
-	if first.FromJSON(bytes.NewReader(a.Raw)) != nil || second.FromJSON(bytes.NewReader(b.Raw)) != nil {
+	if first.FromJSON(a.GetRawReader()) != nil || second.FromJSON(b.GetRawReader()) != nil {
 		return a
 	}
 	data, err := first.Union(&second).ToJSON()
 	if err != nil {
 		return a
 	}
-	return &metav1.FieldsV1{Raw: data}
+	return metav1.NewFieldsV1(string(data))
 }
 
 // Encode returns the patch as JSON, nil when there is nothing to do.

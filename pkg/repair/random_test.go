@@ -17,11 +17,11 @@ var kindsWithPods = []string{"Deployment", "StatefulSet", "DaemonSet", "Job", "C
 
 func (r random) chance(percent int) bool { return r.IntN(100) < percent }
 
-// some returns up to most of the entries that make gives for the names, in any order; nil for none.
-func (r random) some(most int, names []string, make func(name string) map[string]any) []any {
+// some returns up to most of the entries that item gives for the names, in any order; nil for none.
+func (r random) some(most int, names []string, item func(name string) map[string]any) []any {
 	var items []any
 	for _, at := range r.Perm(len(names))[:r.IntN(min(most, len(names))+1)] {
-		items = append(items, make(names[at]))
+		items = append(items, item(names[at]))
 	}
 	return items
 }

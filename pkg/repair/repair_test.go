@@ -37,15 +37,15 @@ func object(tb testing.TB, text string) map[string]any {
 	return decode(tb, data)
 }
 
-// replaced returns an object with parts of its text replaced: pairs of what there is and what is put in its place.
-func replaced(tb testing.TB, text string, pairs ...string) map[string]any {
+// replaced returns the object two with parts of its text replaced: pairs of what there is and what is put in its place.
+func replaced(tb testing.TB, pairs ...string) map[string]any {
 	tb.Helper()
 	for i := 0; i < len(pairs); i += 2 {
-		if !strings.Contains(text, pairs[i]) {
+		if !strings.Contains(two, pairs[i]) {
 			tb.Fatalf("%q is not in the text", pairs[i])
 		}
 	}
-	return object(tb, strings.NewReplacer(pairs...).Replace(text))
+	return object(tb, strings.NewReplacer(pairs...).Replace(two))
 }
 
 func TestJudgeOfApply(t *testing.T) {
@@ -56,20 +56,20 @@ func TestJudgeOfApply(t *testing.T) {
 		manifest map[string]any
 		want     Verdict
 	}{
-		"one of two containers is changed": {live, replaced(t, two, "nginx:1", "nginx:2"), Repaired},
-		"a variable is removed":            {live, replaced(t, two, "{name: FOO, value: x}, ", ""), Repaired},
+		"one of two containers is changed": {live, replaced(t, "nginx:1", "nginx:2"), Repaired},
+		"a variable is removed":            {live, replaced(t, "{name: FOO, value: x}, ", ""), Repaired},
 		"variables change places": {
-			live, replaced(t, two, "{name: FOO, value: x}, {name: BAR, value: z}", "{name: BAR, value: z}, {name: FOO, value: x}"), Repaired,
+			live, replaced(t, "{name: FOO, value: x}, {name: BAR, value: z}", "{name: BAR, value: z}, {name: FOO, value: x}"), Repaired,
 		},
-		"containers change places alone":                         {live, replaced(t, two, "- {name: b, image: \"busybox:1\"}", "", "containers:", "containers:\n      - {name: b, image: \"busybox:1\"}"), Right},
-		"a port's name is added, and its protocol is no default": {live, replaced(t, two, "containerPort: 53,", "containerPort: 53, name: dns,"), Repaired},
-		"a container is removed":                                 {live, replaced(t, two, "- {name: b, image: \"busybox:1\"}", ""), Repaired},
+		"containers change places alone":                         {live, replaced(t, "- {name: b, image: \"busybox:1\"}", "", "containers:", "containers:\n      - {name: b, image: \"busybox:1\"}"), Right},
+		"a port's name is added, and its protocol is no default": {live, replaced(t, "containerPort: 53,", "containerPort: 53, name: dns,"), Repaired},
+		"a container is removed":                                 {live, replaced(t, "- {name: b, image: \"busybox:1\"}", ""), Repaired},
 		"nothing is changed":                                     {live, object(t, two), Right},
-		"a list is changed that is replaced":                     {live, replaced(t, two, "image: \"busybox:1\"", "image: \"busybox:1\", args: [x]"), Repaired},
-		"what was not applied before":                            {object(t, two), replaced(t, two, "nginx:1", "nginx:2"), Repaired},
-		"a sidecar of somebody else's stays":                     {withSidecar(t, live), replaced(t, two, "nginx:1", "nginx:2"), Repaired},
-		"a variable changes where its value is":                  {live, replaced(t, two, "{name: FOO, value: x}", "{name: FOO, valueFrom: {secretKeyRef: {name: s, key: k}}}"), Repaired},
-		"only labels are changed outside of list":                {live, replaced(t, two, "{name: two,", "{name: two, labels: {a: b},"), Right},
+		"a list is changed that is replaced":                     {live, replaced(t, "image: \"busybox:1\"", "image: \"busybox:1\", args: [x]"), Repaired},
+		"what was not applied before":                            {object(t, two), replaced(t, "nginx:1", "nginx:2"), Repaired},
+		"a sidecar of somebody else's stays":                     {withSidecar(t, live), replaced(t, "nginx:1", "nginx:2"), Repaired},
+		"a variable changes where its value is":                  {live, replaced(t, "{name: FOO, value: x}", "{name: FOO, valueFrom: {secretKeyRef: {name: s, key: k}}}"), Repaired},
+		"only labels are changed outside of list":                {live, replaced(t, "{name: two,", "{name: two, labels: {a: b},"), Right},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -138,7 +138,7 @@ func TestJudgeOfSet(t *testing.T) {
 
 func TestJudgeLeaves(t *testing.T) {
 	t.Parallel()
-	manifest := replaced(t, two, "nginx:1", "nginx:2")
+	manifest := replaced(t, "nginx:1", "nginx:2")
 	live := withDefaults(withLastApplied(t, object(t, two)))
 	patch, err := applyPatch(t, live, manifest)
 	must(t, err)

@@ -1,7 +1,6 @@
 package webhook
 
 import (
-	"bytes"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -205,6 +204,3 @@ func newPair(template *x509.Certificate, now time.Time, authority *pair) (pair, 
 	certificate, err := x509.ParseCertificate(raw)
 	return pair{certificate, key}, err
 }
-
-// isIn tells whether a bundle has the pair's certificate.
-func (p pair) isIn(bundle []byte) bool { return bytes.Contains(bundle, p.pem()) }

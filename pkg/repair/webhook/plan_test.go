@@ -2,6 +2,7 @@ package webhook
 
 import (
 	"crypto/x509"
+	"maps"
 	"strings"
 	"testing"
 	"time"
@@ -183,10 +184,7 @@ func TestDecodeSaysWhatIsWrong(t *testing.T) {
 		"no key":                func(d map[string][]byte) { d[authorityKeysKey] = nil },
 		"another's key":         func(d map[string][]byte) { d["tls.key"] = other.data["tls.key"] },
 	} {
-		data := map[string][]byte{}
-		for key, value := range w.data {
-			data[key] = value
-		}
+		data := maps.Clone(w.data)
 		change(data)
 		if _, err := decode(data); err == nil {
 			t.Errorf("%s: there is no error", name)

@@ -69,8 +69,7 @@ func read(w http.ResponseWriter, r *http.Request) (request *admissionv1.Admissio
 		return nil, http.StatusUnsupportedMediaType, errMediaType
 	}
 	data, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
-	var tooLarge *http.MaxBytesError
-	if errors.As(err, &tooLarge) {
+	if _, isTooLarge := errors.AsType[*http.MaxBytesError](err); isTooLarge {
 		return nil, http.StatusRequestEntityTooLarge, err
 	}
 	if err != nil {
@@ -131,6 +130,11 @@ func answer(w http.ResponseWriter, request *admissionv1.AdmissionRequest, judgem
 		TypeMeta: metav1.TypeMeta{APIVersion: admissionv1.SchemeGroupVersion.String(), Kind: "AdmissionReview"},
 		Response: response,
 	}
+	data, err := json.Marshal(review)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return
+	}
 	w.Header().Set("Content-Type", "application/json")
-	_ = json.NewEncoder(w).Encode(review) // the client has gone: nobody to tell
+	_, _ = w.Write(data) // when it fails the client has gone: nobody to tell
 }
