@@ -169,6 +169,9 @@ func exportOf(schemas []*apisv1alpha1.APIResourceSchema) *apisv1alpha2.APIExport
 	return export
 }
 
+// get is the verb of who may read one object by its name.
+const get = "get"
+
 // consumersRole returns the role that says the most that consumers may do with what the
 // schemas describe: everything, but of the status they may only read what the hub has
 // written there. kcp asks for it in the workspace of the APIExport, with prefixed names of
@@ -191,7 +194,7 @@ func consumersRole(schemas []*apisv1alpha1.APIResourceSchema) *rbacv1.ClusterRol
 		}
 		role.Rules = append(role.Rules,
 			rbacv1.PolicyRule{APIGroups: []string{schema.Spec.Group}, Resources: sets.List(sets.New(everything...)), Verbs: []string{rbacv1.VerbAll}},
-			rbacv1.PolicyRule{APIGroups: []string{schema.Spec.Group}, Resources: sets.List(sets.New(statuses...)), Verbs: []string{"get"}})
+			rbacv1.PolicyRule{APIGroups: []string{schema.Spec.Group}, Resources: sets.List(sets.New(statuses...)), Verbs: []string{get}})
 	}
 	return role
 }

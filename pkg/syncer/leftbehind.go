@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 
+	appsv1 "k8s.io/api/apps/v1"
+	batchv1 "k8s.io/api/batch/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -15,20 +17,20 @@ import (
 
 // runners are what runs pods, each after what makes it, and the pods.
 var runners = []schema.GroupVersionResource{
-	{Group: "apps", Version: "v1", Resource: "deployments"},
-	{Group: "apps", Version: "v1", Resource: "statefulsets"},
-	{Group: "apps", Version: "v1", Resource: "daemonsets"},
-	{Group: "apps", Version: "v1", Resource: "replicasets"},
-	{Group: "batch", Version: "v1", Resource: "cronjobs"},
-	{Group: "batch", Version: "v1", Resource: "jobs"},
+	{Group: appsv1.GroupName, Version: "v1", Resource: "deployments"},
+	{Group: appsv1.GroupName, Version: "v1", Resource: "statefulsets"},
+	{Group: appsv1.GroupName, Version: "v1", Resource: "daemonsets"},
+	{Group: appsv1.GroupName, Version: "v1", Resource: "replicasets"},
+	{Group: batchv1.GroupName, Version: "v1", Resource: "cronjobs"},
+	{Group: batchv1.GroupName, Version: "v1", Resource: "jobs"},
 	{Version: "v1", Resource: "pods"},
 }
 
 // runnerKinds are the kinds of runners that make others.
 var runnerKinds = sets.New(
-	schema.GroupKind{Group: "apps", Kind: "Deployment"}, schema.GroupKind{Group: "apps", Kind: "StatefulSet"},
-	schema.GroupKind{Group: "apps", Kind: "DaemonSet"}, schema.GroupKind{Group: "apps", Kind: "ReplicaSet"},
-	schema.GroupKind{Group: "batch", Kind: "CronJob"}, schema.GroupKind{Group: "batch", Kind: "Job"},
+	schema.GroupKind{Group: appsv1.GroupName, Kind: "Deployment"}, schema.GroupKind{Group: appsv1.GroupName, Kind: "StatefulSet"},
+	schema.GroupKind{Group: appsv1.GroupName, Kind: "DaemonSet"}, schema.GroupKind{Group: appsv1.GroupName, Kind: "ReplicaSet"},
+	schema.GroupKind{Group: batchv1.GroupName, Kind: "CronJob"}, schema.GroupKind{Group: batchv1.GroupName, Kind: "Job"},
 )
 
 var claimsResource = schema.GroupVersionResource{Version: "v1", Resource: "persistentvolumeclaims"}

@@ -113,15 +113,15 @@ func (s *Syncer) syncNamespace(ctx context.Context, name string) (time.Duration,
 	}
 }
 
-// gatherNamespace reads what is known of a namespace. One that a syncer under another
-// cluster name looks after is none of ours.
+// gatherNamespace reads what is known of a namespace: nothing of one that is not ours to
+// look after.
 func (s *Syncer) gatherNamespace(name string) (namespaceState, error) {
 	rule := s.rule.Load()
 	st := namespaceState{downstreamObj: s.copies.namespace(name)}
+	if s.isAnotherSyncers(st.downstreamObj) {
+		return namespaceState{}, nil
+	}
 	if st.downstreamObj != nil {
-		if isMarkedFor(st.downstreamObj) && !s.looksAfter(st.downstreamObj.GetAnnotations()[v1alpha1.TargetClusterAnnotation]) {
-			return namespaceState{}, nil
-		}
 		st.owner, _ = transform.OriginOf(st.downstreamObj)
 		if err := s.gatherOwner(&st, name, *rule); err != nil {
 			return namespaceState{}, err
@@ -130,10 +130,22 @@ func (s *Syncer) gatherNamespace(name string) (namespaceState, error) {
 	if !st.isUsed && rule.SeparatesWorkspaces() && s.denies(name) == "" {
 		st.heir = s.heirOf(name)
 	}
-	if st.heir == nil && st.downstreamObj != nil && isMadeByUs(st.downstreamObj) && !isMarkedFor(st.downstreamObj) {
-		return namespaceState{}, nil // whoever took its annotations off: it is not known whose it was to remove
+	if st.heir == nil && hasLostMark(st.downstreamObj) {
+		return namespaceState{}, nil // it is not known whose it was to remove
 	}
 	return st, nil
+}
+
+// isAnotherSyncers tells whether a namespace, nil for none, was made or noted under a
+// cluster name that another syncer looks after.
+func (s *Syncer) isAnotherSyncers(namespace *unstructured.Unstructured) bool {
+	return namespace != nil && isMarkedFor(namespace) && !s.looksAfter(namespace.GetAnnotations()[v1alpha1.TargetClusterAnnotation])
+}
+
+// hasLostMark tells whether tmc made a namespace, nil for none, that no longer says for
+// which cluster name: somebody has taken its annotations off.
+func hasLostMark(namespace *unstructured.Unstructured) bool {
+	return namespace != nil && isMadeByUs(namespace) && !isMarkedFor(namespace)
 }
 
 // isMarkedFor tells whether a namespace says for which cluster name it was made or noted.

@@ -243,14 +243,20 @@ func (s *Syncer) syncSpec(ctx context.Context, key kcp.ObjectKey) (time.Duration
 			m.missed = time.Time{}
 		}
 	})
-	s.statuses.Enqueue(key)
-	if st.separates && len(st.ours()) > 0 && s.copies.namespace(st.namespace) == nil {
-		s.namespaces.Enqueue(st.namespace) // to note whose it is
-	}
+	s.enqueueFollowing(key, st)
 	if done.again == 0 && slices.ContainsFunc(st.ours(), hasLostOrigin) {
 		return lostRetry, nil
 	}
 	return done.again, nil
+}
+
+// enqueueFollowing queues the turns that follow one of the spec loop: that of the status,
+// and that of a namespace which does not say yet whose it is.
+func (s *Syncer) enqueueFollowing(key kcp.ObjectKey, st state) {
+	s.statuses.Enqueue(key)
+	if st.separates && len(st.ours()) > 0 && s.copies.namespace(st.namespace) == nil {
+		s.namespaces.Enqueue(st.namespace)
+	}
 }
 
 // lostRetry is how often a key is looked at whose copy does not say what it is of:

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -27,6 +28,9 @@ import (
 )
 
 var deploymentsResource = schema.GroupVersionResource{Group: "apps", Version: "v1", Resource: "deployments"}
+
+// app is the namespace that the cases are about, of workspaces and of the cluster alike.
+const app = "app"
 
 // fakeCluster has namespaces, which are listed and applied with the preconditions that an
 // API server heeds. Syncers of it are as several processes are.
@@ -99,10 +103,11 @@ func (c *fakeCluster) apply(action clientgotesting.Action) (bool, runtime.Object
 	return true, c.store(body), nil
 }
 
-func (c *fakeCluster) holder(name string) string {
+// holder returns the workspace that has the namespace app, empty when none has.
+func (c *fakeCluster) holder() string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return holder(c.namespaces[name])
+	return holder(c.namespaces[app])
 }
 
 // newTestSyncer returns a syncer of the cluster whose caches have the objects, and that has
@@ -137,36 +142,36 @@ func newTestSyncer(t *testing.T, c *fakeCluster, rule v1alpha1.TransformRule, ca
 	return s
 }
 
-// namespace returns one that an operator made, marked for the workspaces given.
-func namespaceNamed(t *testing.T, name string, workspace string) *unstructured.Unstructured {
+// operatorsNamespace returns the namespace as an operator made it, noted for the workspace unless that is empty.
+func operatorsNamespace(t *testing.T, workspace string) *unstructured.Unstructured {
 	t.Helper()
-	namespace := transform.BareNamespace(name)
 	if workspace == "" {
-		return namespace
+		return transform.BareNamespace(app)
 	}
-	noted, err := transform.NotedNamespace(name, transform.Origin{Workspace: workspace, Name: name, Cluster: "east"})
+	noted, err := transform.NotedNamespace(app, transform.Origin{Workspace: workspace, Name: app, Cluster: "east"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	return noted
 }
 
-func madeNamespace(t *testing.T, name, workspace string) *unstructured.Unstructured {
+// madeNamespace returns the namespace as tmc makes it for a workspace.
+func madeNamespace(t *testing.T, workspace string) *unstructured.Unstructured {
 	t.Helper()
-	made, err := transform.DesiredNamespace(nil, transform.Origin{Workspace: workspace, Name: name, Cluster: "east"}, v1alpha1.TransformRule{})
+	made, err := transform.DesiredNamespace(nil, transform.Origin{Workspace: workspace, Name: app, Cluster: "east"}, v1alpha1.TransformRule{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	return made
 }
 
-// copyIn returns the copy of a workspace's object, made at that second.
-func copyIn(t *testing.T, namespace, workspace, name string, made int64) *unstructured.Unstructured {
+// copyFrom returns the copy of a workspace's object in the namespace, made at that second.
+func copyFrom(t *testing.T, workspace, name string, made int64) *unstructured.Unstructured {
 	t.Helper()
 	obj := upstreamDeployment(placed, held)
-	obj.SetNamespace(namespace)
+	obj.SetNamespace(app)
 	obj.SetName(name)
-	copied, err := transform.Desired(transform.Input{Object: obj, Origin: transform.Origin{Workspace: workspace, Namespace: namespace, Name: name, Cluster: "east"}})
+	copied, err := transform.Desired(transform.Input{Object: obj, Origin: transform.Origin{Workspace: workspace, Namespace: app, Name: name, Cluster: "east"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -174,9 +179,9 @@ func copyIn(t *testing.T, namespace, workspace, name string, made int64) *unstru
 	return copied
 }
 
-// keyIn returns the key and the state of an object that is to go to a namespace.
-func keyIn(s *Syncer, namespace, workspace string) (kcp.ObjectKey, state) {
-	key := keyOf(deploymentsResource, transform.Origin{Workspace: workspace, Namespace: namespace, Name: "web"})
+// keyIn returns the key and the state of a workspace's object that is to go to the namespace.
+func keyIn(s *Syncer, workspace string) (kcp.ObjectKey, state) {
+	key := keyOf(deploymentsResource, transform.Origin{Workspace: workspace, Namespace: app, Name: "web"})
 	rule := s.rule.Load()
 	st := state{origin: s.originOf(key), separates: rule.SeparatesWorkspaces()}
 	st.namespace, st.name = st.origin.Target(*rule)
@@ -184,8 +189,32 @@ func keyIn(s *Syncer, namespace, workspace string) (kcp.ObjectKey, state) {
 	return key, st
 }
 
+// entry is what comes of asking to enter the namespace: whether the workspace may, or is refused it, how often the
+// cluster has been written to, and which workspace has the namespace then.
+type entry struct {
+	may, refused bool
+	writes       int
+	holder       string
+}
+
+// enter has a syncer of the cluster ask to enter the namespace. It fails the test unless just who may not is to ask again.
+func (c *fakeCluster) enter(t *testing.T, s *Syncer, st state) entry {
+	t.Helper()
+	done, may, err := s.enter(t.Context(), st)
+	if err != nil || may == (done.again != 0) {
+		t.Fatalf("may enter: %t, again after %s, error %v", may, done.again, err)
+	}
+	isTaken := func(problem v1alpha1.Problem) bool { return problem.Reason == reasonTaken }
+	return entry{may: may, refused: slices.ContainsFunc(done.problems, isTaken), writes: c.writes, holder: c.holder()}
+}
+
+// withoutNil returns the objects that are not nil.
+func withoutNil(objs ...*unstructured.Unstructured) []*unstructured.Unstructured {
+	return slices.DeleteFunc(objs, func(obj *unstructured.Unstructured) bool { return obj == nil })
+}
+
 func TestTheFirstWorkspaceThatUsesANamespaceHasIt(t *testing.T) {
-	free, err := transform.FreeNamespace("app", "east", v1alpha1.TransformRule{})
+	free, err := transform.FreeNamespace(app, "east", v1alpha1.TransformRule{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -193,49 +222,30 @@ func TestTheFirstWorkspaceThatUsesANamespaceHasIt(t *testing.T) {
 		reason string
 		// live and cached are the namespace as the cluster and as the cache have it.
 		live, cached *unstructured.Unstructured
-		copies       []*unstructured.Unstructured
-		may, refused bool
-		writes       int
-		holder       string
+		copied       *unstructured.Unstructured
+		want         entry
 	}{
-		"ThereIsNone":               {"the write that makes it says whose it is", nil, nil, nil, true, false, 1, "ws"},
-		"AnOperators":               {"it is noted there", namespaceNamed(t, "app", ""), nil, nil, true, false, 1, "ws"},
-		"ItsOwn":                    {"steady state is silent", madeNamespace(t, "app", "ws"), madeNamespace(t, "app", "ws"), nil, true, false, 0, "ws"},
-		"ItsOwnNotInTheCache":       {"the cache lags", madeNamespace(t, "app", "ws"), nil, nil, true, false, 0, "ws"},
-		"AnothersNotInTheCache":     {"the other was faster", madeNamespace(t, "app", "other"), nil, nil, false, true, 0, "other"},
-		"FreeAgain":                 {"who comes first has it", free, free, nil, true, false, 1, "ws"},
-		"NobodysWithCopiesInside":   {"its own turn decides", namespaceNamed(t, "app", ""), nil, []*unstructured.Unstructured{copyIn(t, "app", "other", "theirs", 1)}, false, false, 0, ""},
-		"NobodysWithItsOwnCopies":   {"nobody else is in it", namespaceNamed(t, "app", ""), nil, []*unstructured.Unstructured{copyIn(t, "app", "ws", "mine", 1)}, true, false, 1, "ws"},
-		"OnItsWayOut":               {"it is made anew", gone(madeNamespace(t, "app", "ws")), nil, nil, false, false, 0, "ws"},
-		"OnItsWayOutAsTheCacheSays": {"likewise", nil, gone(madeNamespace(t, "app", "ws")), nil, false, false, 0, ""},
+		"ThereIsNone":               {"the write that makes it says whose it is", nil, nil, nil, entry{true, false, 1, "ws"}},
+		"AnOperators":               {"it is noted there", operatorsNamespace(t, ""), nil, nil, entry{true, false, 1, "ws"}},
+		"ItsOwn":                    {"steady state is silent", madeNamespace(t, "ws"), madeNamespace(t, "ws"), nil, entry{true, false, 0, "ws"}},
+		"ItsOwnNotInTheCache":       {"the cache lags", madeNamespace(t, "ws"), nil, nil, entry{true, false, 0, "ws"}},
+		"AnothersNotInTheCache":     {"the other was faster", madeNamespace(t, "other"), nil, nil, entry{false, true, 0, "other"}},
+		"FreeAgain":                 {"who comes first has it", free, free, nil, entry{true, false, 1, "ws"}},
+		"NobodysWithCopiesInside":   {"its own turn decides", operatorsNamespace(t, ""), nil, copyFrom(t, "other", "theirs", 1), entry{false, false, 0, ""}},
+		"NobodysWithItsOwnCopies":   {"nobody else is in it", operatorsNamespace(t, ""), nil, copyFrom(t, "ws", "mine", 1), entry{true, false, 1, "ws"}},
+		"OnItsWayOut":               {"it is made anew", gone(madeNamespace(t, "ws")), nil, nil, entry{false, false, 0, "ws"}},
+		"OnItsWayOutAsTheCacheSays": {"likewise", nil, gone(madeNamespace(t, "ws")), nil, entry{false, false, 0, ""}},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
-			c := newFakeCluster()
-			if tc.live != nil {
-				c.store(tc.live)
+			c := newFakeCluster(withoutNil(tc.live)...)
+			s := newTestSyncer(t, c, v1alpha1.TransformRule{}, withoutNil(tc.cached, tc.copied)...)
+			_, st := keyIn(s, "ws")
+			if got := c.enter(t, s, st); got != tc.want {
+				t.Errorf("got %+v, want %+v: %s", got, tc.want, tc.reason)
 			}
-			cached := tc.copies
-			if tc.cached != nil {
-				cached = append(cached, tc.cached)
-			}
-			s := newTestSyncer(t, c, v1alpha1.TransformRule{}, cached...)
-			_, st := keyIn(s, "app", "ws")
-			done, may, err := s.enter(t.Context(), st)
-			if err != nil || may != tc.may {
-				t.Fatalf("may enter: %t (error %v), want %t: %s", may, err, tc.may, tc.reason)
-			}
-			if refused := len(done.problems) == 1 && done.problems[0].Reason == reasonTaken; refused != tc.refused {
-				t.Errorf("problems %v, want refused to be %t: %s", done.problems, tc.refused, tc.reason)
-			}
-			if !may && done.again == 0 {
-				t.Error("it is not looked at again")
-			}
-			if c.writes != tc.writes || c.holder("app") != tc.holder {
-				t.Errorf("%d writes, and it is %q's; want %d and %q: %s", c.writes, c.holder("app"), tc.writes, tc.holder, tc.reason)
-			}
-			if _, again, err := s.enter(t.Context(), st); may && (err != nil || !again || c.writes != tc.writes) {
-				t.Errorf("again: may %t, error %v, %d writes; want no other", again, err, c.writes)
+			if got := c.enter(t, s, st); tc.want.may && got != tc.want {
+				t.Errorf("again: got %+v, want %+v", got, tc.want)
 			}
 		})
 	}
@@ -248,7 +258,7 @@ func gone(namespace *unstructured.Unstructured) *unstructured.Unstructured {
 
 func TestOfTwoWorkspacesAtTheSameInstantOneGetsTheNamespace(t *testing.T) {
 	for name, present := range map[string][]*unstructured.Unstructured{
-		"ThereIsNone": nil, "AnOperators": {namespaceNamed(t, "app", "")},
+		"ThereIsNone": nil, "AnOperators": {operatorsNamespace(t, "")},
 	} {
 		t.Run(name, func(t *testing.T) {
 			for range 50 {
@@ -258,7 +268,7 @@ func TestOfTwoWorkspacesAtTheSameInstantOneGetsTheNamespace(t *testing.T) {
 				for i := range in { // each in a process of its own, two workspaces
 					s := newTestSyncer(t, c, v1alpha1.TransformRule{})
 					running.Go(func() {
-						_, st := keyIn(s, "app", []string{"a", "b"}[i%2])
+						_, st := keyIn(s, []string{"a", "b"}[i%2])
 						for {
 							_, may, err := s.enter(context.Background(), st)
 							if !errors.Is(err, errStale) {
@@ -278,123 +288,135 @@ func TestOfTwoWorkspacesAtTheSameInstantOneGetsTheNamespace(t *testing.T) {
 }
 
 func TestANamespaceThatChangesWhileItIsTakenIsLookedAtAgain(t *testing.T) {
-	c := newFakeCluster(namespaceNamed(t, "app", ""))
-	c.beforeWrite = func(c *fakeCluster) { c.store(namespaceNamed(t, "app", "other")) }
+	c := newFakeCluster(operatorsNamespace(t, ""))
+	c.beforeWrite = func(c *fakeCluster) { c.store(operatorsNamespace(t, "other")) }
 	s := newTestSyncer(t, c, v1alpha1.TransformRule{})
-	_, st := keyIn(s, "app", "ws")
+	_, st := keyIn(s, "ws")
 	if _, may, err := s.enter(t.Context(), st); may || !errors.Is(err, errStale) {
 		t.Errorf("may enter: %t, error %v, want the turn to be taken again", may, err)
 	}
-	if c.holder("app") != "other" {
-		t.Errorf("it is %q's, want other's", c.holder("app"))
+	if c.holder() != "other" {
+		t.Errorf("it is %q's, want other's", c.holder())
 	}
 }
 
+// tenancy is what a turn finds of whose the namespace is: whether the object is refused, or its copy kept up all the
+// same, and whether the key waits for news of the namespace.
+type tenancy struct{ broken, tolerated, waits bool }
+
 func TestWhatIsAnothersIsRefusedAndWhatWasThereIsKeptUp(t *testing.T) {
 	cases := map[string]struct {
-		reason           string
-		mode             v1alpha1.NamespaceMode
-		namespace        *unstructured.Unstructured
-		copied           *unstructured.Unstructured
-		broken, tolerate bool
+		reason    string
+		mode      v1alpha1.NamespaceMode
+		namespace *unstructured.Unstructured
+		copied    *unstructured.Unstructured
+		want      tenancy
 	}{
-		"ItsOwn":                  {"", "", madeNamespace(t, "app", "ws"), nil, false, false},
-		"NoMark":                  {"nobody has it yet", "", nil, nil, false, false},
-		"NoMarkWhereItIsAlready":  {"it may become another's", "", nil, copyIn(t, "app", "ws", "web", 1), false, false},
-		"Anothers":                {"it is refused", "", madeNamespace(t, "app", "other"), nil, true, false},
-		"AnothersNote":            {"on an operator's namespace, too", "Exclusive", namespaceNamed(t, "app", "other"), nil, true, false},
-		"AnothersOfTheSameName":   {"what the other has is not told", "", madeNamespace(t, "app", "other"), copyIn(t, "app", "other", "web", 1), true, false},
-		"AnothersSinceTheyShared": {"nothing is stopped for a default that changed", "", madeNamespace(t, "app", "other"), copyIn(t, "app", "ws", "web", 1), false, true},
-		"AnothersWhereTheyShare":  {"", v1alpha1.NamespaceModeShared, madeNamespace(t, "app", "other"), nil, false, false},
-		"AnothersAndTheyAreApart": {"their names differ", v1alpha1.NamespaceModeIsolated, madeNamespace(t, "app", "other"), nil, false, false},
+		"ItsOwn": {"", "", madeNamespace(t, "ws"), nil, tenancy{}},
+		// News would wake it before its own copy is in the cache.
+		"NoMark":                  {"nobody has it yet", "", nil, nil, tenancy{}},
+		"NoMarkWhereItIsAlready":  {"it may become another's", "", nil, copyFrom(t, "ws", "web", 1), tenancy{waits: true}},
+		"Anothers":                {"it is refused", "", madeNamespace(t, "other"), nil, tenancy{broken: true, waits: true}},
+		"AnothersNote":            {"on an operator's namespace, too", "Exclusive", operatorsNamespace(t, "other"), nil, tenancy{broken: true, waits: true}},
+		"AnothersOfTheSameName":   {"what the other has is not told", "", madeNamespace(t, "other"), copyFrom(t, "other", "web", 1), tenancy{broken: true, waits: true}},
+		"AnothersSinceTheyShared": {"nothing is stopped for a default that changed", "", madeNamespace(t, "other"), copyFrom(t, "ws", "web", 1), tenancy{tolerated: true, waits: true}},
+		"AnothersWhereTheyShare":  {"", v1alpha1.NamespaceModeShared, madeNamespace(t, "other"), nil, tenancy{}},
+		"AnothersAndTheyAreApart": {"their names differ", v1alpha1.NamespaceModeIsolated, madeNamespace(t, "other"), nil, tenancy{}},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
-			var cached []*unstructured.Unstructured
-			for _, obj := range []*unstructured.Unstructured{tc.namespace, tc.copied} {
-				if obj != nil {
-					cached = append(cached, obj)
-				}
-			}
-			s := newTestSyncer(t, newFakeCluster(), v1alpha1.TransformRule{NamespaceMode: tc.mode}, cached...)
-			key, st := keyIn(s, "app", "ws")
+			s := newTestSyncer(t, newFakeCluster(), v1alpha1.TransformRule{NamespaceMode: tc.mode}, withoutNil(tc.namespace, tc.copied)...)
+			key, st := keyIn(s, "ws")
 			st.upstreamObj = upstreamDeployment(placed, held)
 			if err := s.transform(key, &st, *s.rule.Load()); err != nil {
 				t.Fatal(err)
 			}
-			if (st.broken != nil) != tc.broken || (st.tolerated != nil) != tc.tolerate || (st.desired == nil) != tc.broken {
-				t.Fatalf("broken %v, tolerated %v, desired %t: %s", st.broken, st.tolerated, st.desired != nil, tc.reason)
+			got := tenancy{broken: st.broken != nil, tolerated: st.tolerated != nil, waits: s.waiters.take(namespaceKey(app)).Has(key)}
+			if got != tc.want {
+				t.Errorf("got %+v, want %+v: %s", got, tc.want, tc.reason)
+			}
+			if (st.desired == nil) != tc.want.broken {
+				t.Errorf("a copy is desired: %t, want %t: %s", st.desired != nil, !tc.want.broken, tc.reason)
 			}
 			for _, problem := range []*v1alpha1.Problem{st.broken, st.tolerated} {
-				if problem == nil {
-					continue
+				if problem != nil {
+					tellsThatItIsAnothers(t, *problem)
 				}
-				if problem.Reason != reasonTaken || problem.Concerns != "" || strings.Contains(problem.Message, "other") && !strings.Contains(problem.Message, "another workspace") {
-					t.Errorf("problem %+v", problem)
-				}
-				for _, words := range []string{"namespace app", "another workspace's", "use another namespace", "namespaceMode: Isolated"} {
-					if !strings.Contains(problem.Message, words) {
-						t.Errorf("%q does not say %q", problem.Message, words)
-					}
-				}
-			}
-			// Who is about to take the namespace is not waked by that: his copy would not be in the cache yet.
-			wantsNews := tc.broken || tc.tolerate || tc.mode == "" && tc.namespace == nil && tc.copied != nil
-			if got := s.waiters.take(namespaceKey("app")); got.Has(key) != wantsNews {
-				t.Errorf("it waits for news of the namespace: %t, want %t", got.Has(key), wantsNews)
 			}
 		})
 	}
 }
 
+// tellsThatItIsAnothers fails the test unless a problem says that the namespace is another workspace's and what to do,
+// and does not say which workspace's.
+func tellsThatItIsAnothers(t *testing.T, problem v1alpha1.Problem) {
+	t.Helper()
+	if problem.Reason != reasonTaken || problem.Concerns != "" {
+		t.Errorf("problem %+v", problem)
+	}
+	const another = "another workspace's"
+	for _, words := range []string{"namespace app", another, "use another namespace", "namespaceMode: Isolated"} {
+		if !strings.Contains(problem.Message, words) {
+			t.Errorf("%q does not say %q", problem.Message, words)
+		}
+	}
+	if strings.Contains(strings.ReplaceAll(problem.Message, "another", ""), "other") {
+		t.Errorf("%q says whose it is", problem.Message)
+	}
+}
+
+// gathered returns what a syncer knows of the namespace whose caches have the objects.
+func gathered(t *testing.T, mode v1alpha1.NamespaceMode, cached []*unstructured.Unstructured) namespaceState {
+	t.Helper()
+	s := newTestSyncer(t, newFakeCluster(), v1alpha1.TransformRule{NamespaceMode: mode}, cached...)
+	st, err := s.gatherNamespace(app)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return st
+}
+
+// heirIn returns the workspace that is to have a namespace next, empty when none is.
+func heirIn(st namespaceState) string {
+	if st.heir == nil {
+		return ""
+	}
+	return st.heir.Workspace
+}
+
 func TestWhoHasANamespaceAfterThoseWhoSharedIt(t *testing.T) {
-	other, others := copyIn(t, "app", "other", "theirs", 2), copyIn(t, "app", "zzz", "of-a-third", 2)
-	mine := copyIn(t, "app", "ws", "mine", 3)
+	other, others := copyFrom(t, "other", "theirs", 2), copyFrom(t, "zzz", "of-a-third", 2)
+	mine := copyFrom(t, "ws", "mine", 3)
 	cases := map[string]struct {
 		reason string
 		cached []*unstructured.Unstructured
 		want   namespaceAction
 		heir   string
 	}{
-		"MadeForOneThatIsThere":   {"it stays its own, whoever came first", []*unstructured.Unstructured{madeNamespace(t, "app", "ws"), mine, other}, namespaceUpdates, ""},
-		"MadeForOneThatHasLeft":   {"the first of those who are there", []*unstructured.Unstructured{madeNamespace(t, "app", "ws"), others, other}, namespaceHandsOver, "other"},
+		"MadeForOneThatIsThere":   {"it stays its own, whoever came first", []*unstructured.Unstructured{madeNamespace(t, "ws"), mine, other}, namespaceStays, ""},
+		"MadeForOneThatHasLeft":   {"the first of those who are there", []*unstructured.Unstructured{madeNamespace(t, "ws"), others, other}, namespaceHandsOver, "other"},
 		"AnOperatorsWithoutANote": {"the first of all", []*unstructured.Unstructured{mine, others, other}, namespaceNotes, "other"},
-		"AnEmptyOne":              {"", []*unstructured.Unstructured{madeNamespace(t, "app", "ws")}, namespaceGoes, ""},
-		"ANoteOnAnEmptyOne":       {"", []*unstructured.Unstructured{namespaceNamed(t, "app", "ws")}, namespaceFrees, ""},
+		"AnEmptyOne":              {"", []*unstructured.Unstructured{madeNamespace(t, "ws")}, namespaceGoes, ""},
+		"ANoteOnAnEmptyOne":       {"", []*unstructured.Unstructured{operatorsNamespace(t, "ws")}, namespaceFrees, ""},
 		"Nothing":                 {"", nil, namespaceStays, ""},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
-			s := newTestSyncer(t, newFakeCluster(), v1alpha1.TransformRule{}, tc.cached...)
-			st, err := s.gatherNamespace("app")
-			if err != nil {
-				t.Fatal(err)
+			st := gathered(t, "", tc.cached)
+			if got, heir := decideNamespace(st), heirIn(st); got != tc.want || heir != tc.heir {
+				t.Errorf("got %s and heir %q, want %s and %q: %s", got, heir, tc.want, tc.heir, tc.reason)
 			}
-			if tc.want == namespaceUpdates { // or stays, if kcp had the namespace
-				if !st.isUsed {
-					t.Fatalf("it is not used: %s", tc.reason)
-				}
-				return
-			}
-			if got := decideNamespace(st); got != tc.want {
-				t.Errorf("got %s, want %s: %s", got, tc.want, tc.reason)
-			}
-			if st.heir == nil && tc.heir != "" || st.heir != nil && st.heir.Workspace != tc.heir {
-				t.Errorf("heir is %v, want %s", st.heir, tc.heir)
-			}
-
-			shared := newTestSyncer(t, newFakeCluster(), v1alpha1.TransformRule{NamespaceMode: v1alpha1.NamespaceModeShared}, tc.cached...)
-			if st, err := shared.gatherNamespace("app"); err != nil || st.heir != nil {
-				t.Errorf("where they share it, somebody is to have it: %v (error %v)", st.heir, err)
+			if heir := heirIn(gathered(t, v1alpha1.NamespaceModeShared, tc.cached)); heir != "" {
+				t.Errorf("where they share it, %s is to have it", heir)
 			}
 		})
 	}
 }
 
 func TestANamespaceIsNotEnteredWhileItIsGivenAway(t *testing.T) {
-	present := newFakeCluster().store(madeNamespace(t, "app", "ws"))
+	present := newFakeCluster().store(madeNamespace(t, "ws"))
 	s := newTestSyncer(t, newFakeCluster(present), v1alpha1.TransformRule{}, present)
-	_, st := keyIn(s, "app", "ws")
+	_, st := keyIn(s, "ws")
 	mayEnter := func() bool {
 		done, may, err := s.enter(t.Context(), st)
 		if err != nil || may == (done.again != 0) {
@@ -402,20 +424,20 @@ func TestANamespaceIsNotEnteredWhileItIsGivenAway(t *testing.T) {
 		}
 		return may
 	}
-	s.claims.leave("app", present.GetResourceVersion())
+	s.claims.leave(app, present.GetResourceVersion())
 	if mayEnter() {
 		t.Error("entered while it is given away")
 	}
-	s.onNamespace("app") // an event from before
+	s.onNamespace(app) // an event from before
 	if mayEnter() {
 		t.Error("entered while the cache still shows it as its own")
 	}
-	s.claims.stay("app")
+	s.claims.stay(app)
 	if !mayEnter() {
 		t.Error("not entered though it stays")
 	}
-	s.claims.leave("app", "earlier")
-	s.onNamespace("app")
+	s.claims.leave(app, "earlier")
+	s.onNamespace(app)
 	if !mayEnter() {
 		t.Error("not entered though the cache shows what has become of it")
 	}
