@@ -24,9 +24,9 @@ const selecting = `
 {apiVersion: policy/v1, kind: PodDisruptionBudget, metadata: {name: %[1]s}, spec: {minAvailable: 1, selector: {matchLabels: {app: web}}, unhealthyPodEvictionPolicy: AlwaysAllow}}
 `
 
-// withinSeconds is how long it takes at most until a namespace that is free is taken by those who wait for it: their
+// takeover is how long it takes at most until a namespace that is free is taken by those who wait for it: their
 // turn comes by itself, and not with the next look (recheck in pkg/syncer).
-const withinSeconds = 20 * time.Second
+const takeover = 20 * time.Second
 
 // setMode sets the namespaceMode of a cluster, and takes it back with the test.
 func (in *installation) setMode(t *testing.T, clusterName string, mode v1alpha1.NamespaceMode) {
@@ -63,10 +63,18 @@ func (s side) eventuallySelects(t *testing.T, name string, pods int) {
 // selectsItsOwn fails the test when the Service of that name has an endpoint that is no pod of its own Deployment.
 func (s side) selectsItsOwn(t *testing.T, name string) {
 	t.Helper()
-	for _, pod := range strings.Fields(s.kubectl(t, "get", "endpointslices", "--selector=kubernetes.io/service-name="+name, "--output=jsonpath={.items[*].endpoints[*].targetRef.name}")) {
+	for pod := range strings.FieldsSeq(s.kubectl(t, "get", "endpointslices", "--selector=kubernetes.io/service-name="+name, "--output=jsonpath={.items[*].endpoints[*].targetRef.name}")) {
 		if !strings.HasPrefix(pod, name+"-") {
 			t.Errorf("%s, namespace %s: an endpoint of Service %s is pod %s", s.name, s.namespace, name, pod)
 		}
+	}
+}
+
+// isMarkedFor fails the test when a namespace of a cluster does not say that it is the tenant's.
+func (s side) isMarkedFor(t *testing.T, u *tenant) {
+	t.Helper()
+	if got, want := s.marks(t), u.logicalCluster+" "+u.workspace; got != want {
+		t.Errorf("namespace %s on %s says %q, want %q", s.namespace, s.name, got, want)
 	}
 }
 
@@ -91,27 +99,53 @@ func TestTheFirstWorkspaceThatUsesANamespaceHasIt(t *testing.T) {
 	}
 }
 
+// hasIt has a use the namespace before b, and has both leave it in that order.
 func hasIt(t *testing.T, namespace string, isMade bool) {
 	a, b := newTenantIn(t, env.shared, unique("a"), namespace), newTenantIn(t, env.shared, unique("b"), namespace)
 	a.inKCP().apply(t, fmt.Sprintf(selecting, "web-a", "east,west", 2))
 	a.rollOut(t, "web-a", east, west)
 	b.inKCP().apply(t, fmt.Sprintf(selecting, "web-b", "east,west", 1))
+	hasItAlone(t, a, b)
+	isNotToldOf(t, a, b)
 
-	words := []string{"namespace " + namespace, "another workspace's", "use another namespace", "namespaceMode: Isolated"}
+	a.kubectl(t, "delete", "deployment,service,poddisruptionbudget", "web-a", "--timeout=120s")
+	hasItNext(t, b)
+
+	b.kubectl(t, "delete", "deployment,service,poddisruptionbudget", "web-b", "--timeout=120s")
+	if isMade {
+		isRemoved(t, b)
+	} else {
+		isFree(t, b)
+	}
+}
+
+// hasItAlone waits until the namespace is a's on both clusters and b is refused it, and fails the test when it is not
+// marked for a.
+func hasItAlone(t *testing.T, a, b *tenant) {
+	t.Helper()
 	for _, clusterName := range []string{east, west} {
-		b.eventuallyRefused(t, "web-b", "NamespaceTaken", clusterName, words...)
+		b.eventuallyRefused(t, "web-b", "NamespaceTaken", clusterName, takenWords(b.namespace)...)
 		a.onCluster(clusterName).eventuallySelects(t, "web-a", 2)
-		if got, want := a.onCluster(clusterName).marks(t), a.logicalCluster+" "+a.workspace; got != want {
-			t.Errorf("the namespace on %s says %q, want %q", clusterName, got, want)
-		}
+		a.onCluster(clusterName).isMarkedFor(t, a)
 	}
 	for _, object := range []string{"service/web-b", "poddisruptionbudget/web-b"} {
 		b.inKCP().eventuallyHas(t, object, syncedPath, "False", "NamespaceTaken")
 	}
 	a.inKCP().eventually(t, "poddisruptionbudget/web-a", "{.status.expectedPods}", "4")
-	described, err := runPlugin(t.Context(), b.workspace, "describe", "deploy/web-b", "--namespace="+namespace)
+}
+
+// takenWords are what a user is told whose workspace does not have the namespace.
+func takenWords(namespace string) []string {
+	return []string{"namespace " + namespace, "another workspace's", "use another namespace", "namespaceMode: Isolated"}
+}
+
+// isNotToldOf fails the test when `kubectl tmc describe` does not tell b why it does not have the namespace, or when
+// anything tells b that it is a who has it.
+func isNotToldOf(t *testing.T, a, b *tenant) {
+	t.Helper()
+	described, err := runPlugin(t.Context(), b.workspace, "describe", "deploy/web-b", "--namespace="+b.namespace)
 	check(t, err)
-	if !hasWords(described, append(words, "NamespaceTaken")) {
+	if !hasWords(described, append(takenWords(b.namespace), "NamespaceTaken")) {
 		t.Errorf("kubectl tmc describe does not say it:\n%s", described)
 	}
 	told := described + b.kubectl(t, "get", "deployment/web-b", "service/web-b", "--output=yaml") + b.kubectl(t, "get", "events", "--output=yaml")
@@ -120,26 +154,34 @@ func hasIt(t *testing.T, namespace string, isMade bool) {
 			t.Errorf("b is told of %s", secret)
 		}
 	}
+}
 
-	a.kubectl(t, "delete", "deployment,service,poddisruptionbudget", "web-a", "--timeout=120s")
+// hasItNext waits until b has got the namespace on both clusters, and fails the test when it is not marked for b.
+func hasItNext(t *testing.T, b *tenant) {
+	t.Helper()
 	for _, clusterName := range []string{east, west} {
-		eventually(t, "b to get the namespace on "+clusterName, withinSeconds, is(b.copyOn(clusterName, "web-b"), func(d *appsv1.Deployment) bool { return true }))
+		eventually(t, "b to get the namespace on "+clusterName, takeover, is(b.copyOn(clusterName, "web-b"), func(*appsv1.Deployment) bool { return true }))
 		b.onCluster(clusterName).eventuallySelects(t, "web-b", 1)
-		if got, want := b.onCluster(clusterName).marks(t), b.logicalCluster+" "+b.workspace; got != want {
-			t.Errorf("the namespace on %s says %q, want %q", clusterName, got, want)
-		}
+		b.onCluster(clusterName).isMarkedFor(t, b)
 	}
 	b.rollOut(t, "web-b", east, west)
 	b.eventuallySynced(t, "web-b")
+}
 
-	b.kubectl(t, "delete", "deployment,service,poddisruptionbudget", "web-b", "--timeout=120s")
+// isRemoved waits until no cluster has the tenant's namespace.
+func isRemoved(t *testing.T, u *tenant) {
+	t.Helper()
 	for _, clusterName := range []string{east, west} {
-		at := b.onCluster(clusterName)
-		if isMade {
-			at.eventuallyGone(t, "namespace/"+namespace)
-			continue
-		}
-		at.eventuallyIs(t, "namespace/"+namespace, "{.status.phase} {.metadata.labels} {.metadata.annotations}", "to have no mark of tmc", func(got string) bool {
+		u.onCluster(clusterName).eventuallyGone(t, "namespace/"+u.namespace)
+	}
+}
+
+// isFree waits until the tenant's namespace is on both clusters and has no mark of tmc.
+func isFree(t *testing.T, u *tenant) {
+	t.Helper()
+	const path = "{.status.phase} {.metadata.labels} {.metadata.annotations}"
+	for _, clusterName := range []string{east, west} {
+		u.onCluster(clusterName).eventuallyIs(t, "namespace/"+u.namespace, path, "to have no mark of tmc", func(got string) bool {
 			return strings.HasPrefix(got, "Active") && !strings.Contains(got, v1alpha1.GroupName)
 		})
 	}
@@ -167,9 +209,7 @@ func TestIsolatedWorkspacesSelectTheirOwnPods(t *testing.T) {
 		atA.selectsItsOwn(t, "web-a")
 		a.eventuallySynced(t, "web-a")
 		b.eventuallySynced(t, "web-b")
-		if got, want := atA.marks(t), a.logicalCluster+" "+a.workspace; got != want {
-			t.Errorf("the namespace says %q, want %q", got, want)
-		}
+		atA.isMarkedFor(t, a)
 	}
 }
 
@@ -212,7 +252,7 @@ func TestNothingStopsWhenWorkspacesAreSeparated(t *testing.T) {
 			a.eventuallySynced(t, "web-a")
 
 			a.kubectl(t, "delete", "deployment", "web-a", "--timeout=120s")
-			eventually(t, "b to get the namespace", withinSeconds, is(b.copyOn(upgraded, "more-b"), func(*appsv1.Deployment) bool { return true }))
+			eventually(t, "b to get the namespace", takeover, is(b.copyOn(upgraded, "more-b"), func(*appsv1.Deployment) bool { return true }))
 			b.eventuallySynced(t, "web-b")
 			b.eventuallySynced(t, "more-b")
 			if got := get(t, b.copyOn(upgraded, "web-b")); got.UID != uid {

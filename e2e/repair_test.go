@@ -72,7 +72,7 @@ func (u *tenant) eventuallyRepaired(t *testing.T) {
 	eventually(t, "kcp to have patches repaired", soon, func(context.Context) (bool, string, error) {
 		stdout, err := u.try(t, "set", "image", "deployment/two", "a=nginx:dry", "--dry-run=server", "--output=json")
 		if err != nil {
-			return false, err.Error(), nil
+			return false, err.Error(), nil //nolint:nilerr // kcp refuses the write until it knows the webhook
 		}
 		var dry appsv1.Deployment
 		if err := json.Unmarshal([]byte(stdout), &dry); err != nil {

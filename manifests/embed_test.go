@@ -198,29 +198,28 @@ func TestTheHubHasNoSecretOrWebhookButThatOfTheRepair(t *testing.T) {
 	}
 }
 
+// repairURL is where kcp reaches the hub.
+const repairURL = "https://hub.example.com:9443/repair"
+
+func TestTheRepairIsASecretAndAConfiguration(t *testing.T) {
+	objects, err := Repair(repairURL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, object := range objects {
+		got = append(got, object.GetKind()+" "+object.GetNamespace()+"/"+object.GetName())
+	}
+	want := []string{"Secret " + v1alpha1.RepairNamespace + "/" + v1alpha1.RepairName, "MutatingWebhookConfiguration /" + v1alpha1.RepairName}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("what is installed (-want +got)\n%s", diff)
+	}
+}
+
 func TestTheRepairIsAskedForWhatItCanRepairAndNothingElse(t *testing.T) {
-	objects, err := Repair("https://hub.example.com:9443/repair")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if len(objects) != 2 || objects[0].GetKind() != "Secret" || objects[0].GetName() != v1alpha1.RepairName || objects[0].GetNamespace() != v1alpha1.RepairNamespace {
-		t.Fatalf("expected the Secret %s and the configuration, found %v", v1alpha1.RepairName, objects)
-	}
-	configurations, err := typed[admissionregistrationv1.MutatingWebhookConfiguration](objects[1:])
-	if err != nil {
-		t.Fatal(err)
-	}
-	configuration := configurations[0]
-	if configuration.Name != v1alpha1.RepairName || len(configuration.Webhooks) != 1 {
-		t.Fatalf("expected %s with one webhook, found %v", v1alpha1.RepairName, configuration)
-	}
-	hook := configuration.Webhooks[0]
-	if hook.Name != v1alpha1.RepairWebhook || *hook.ClientConfig.URL != "https://hub.example.com:9443/repair" {
+	hook := repairHook(t)
+	if hook.Name != v1alpha1.RepairWebhook || *hook.ClientConfig.URL != repairURL {
 		t.Errorf("the webhook is %s at %s", hook.Name, *hook.ClientConfig.URL)
-	}
-	if *hook.FailurePolicy != admissionregistrationv1.Ignore || *hook.TimeoutSeconds != 2 || *hook.ReinvocationPolicy != admissionregistrationv1.NeverReinvocationPolicy ||
-		*hook.SideEffects != admissionregistrationv1.SideEffectClassNone {
-		t.Errorf("a hub that is down would be in the way: %v", hook)
 	}
 	expression := hook.MatchConditions[0].Expression
 	for _, manager := range []string{"kubectl-client-side-apply", "kubectl-set"} {
@@ -228,6 +227,39 @@ func TestTheRepairIsAskedForWhatItCanRepairAndNothingElse(t *testing.T) {
 			t.Errorf("the condition does not name %s: %s", manager, expression)
 		}
 	}
+}
+
+func TestARepairThatIsDownIsInNobodysWay(t *testing.T) {
+	hook := repairHook(t)
+	want := admissionregistrationv1.MutatingWebhook{
+		FailurePolicy: new(admissionregistrationv1.Ignore), TimeoutSeconds: new(int32(2)),
+		ReinvocationPolicy: new(admissionregistrationv1.NeverReinvocationPolicy), SideEffects: new(admissionregistrationv1.SideEffectClassNone),
+	}
+	got := admissionregistrationv1.MutatingWebhook{
+		FailurePolicy: hook.FailurePolicy, TimeoutSeconds: hook.TimeoutSeconds,
+		ReinvocationPolicy: hook.ReinvocationPolicy, SideEffects: hook.SideEffects,
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("a hub that is down would be in the way (-want +got)\n%s", diff)
+	}
+}
+
+// repairHook returns the one webhook that the repair has kcp ask, at repairURL.
+func repairHook(t *testing.T) admissionregistrationv1.MutatingWebhook {
+	t.Helper()
+	objects, err := Repair(repairURL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	isSecret := func(object *unstructured.Unstructured) bool { return object.GetKind() == "Secret" }
+	configurations, err := typed[admissionregistrationv1.MutatingWebhookConfiguration](slices.DeleteFunc(objects, isSecret))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(configurations) != 1 || len(configurations[0].Webhooks) != 1 {
+		t.Fatalf("expected one configuration with one webhook, found %v", configurations)
+	}
+	return configurations[0].Webhooks[0]
 }
 
 // consumersMay returns what consumers may do with what is served: everything, but of the
