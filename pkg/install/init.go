@@ -63,23 +63,29 @@ func Init(ctx context.Context, options Options) error {
 	if err := s.ensureWorkspace(ctx, provider); err != nil {
 		return err
 	}
-	steps, err := providerSteps()
-	if err != nil {
-		return fmt.Errorf("reading the embedded manifests: %w", err)
-	}
-	if err := s.applyAll(ctx, provider.String(), steps); err != nil {
-		return err
-	}
-	if err := s.applyProviderPolicies(ctx, provider.String()); err != nil {
-		return err
-	}
-	if err := s.applyRepair(ctx, provider.String()); err != nil {
+	if err := s.applyProvider(ctx, provider.String()); err != nil {
 		return err
 	}
 	if err := s.waitForProvider(ctx, provider.String()); err != nil {
 		return err
 	}
 	return s.updateViews(ctx, provider.String())
+}
+
+// applyProvider puts into the provider workspace what it is to have, whoever has joined: what
+// the manifests say, the policies, which need to know the workspace, and the repair of patches.
+func (s *server) applyProvider(ctx context.Context, workspace string) error {
+	steps, err := providerSteps()
+	if err != nil {
+		return fmt.Errorf("reading the embedded manifests: %w", err)
+	}
+	if err := s.applyAll(ctx, workspace, steps); err != nil {
+		return err
+	}
+	if err := s.applyProviderPolicies(ctx, workspace); err != nil {
+		return err
+	}
+	return s.applyRepair(ctx, workspace)
 }
 
 // updateViews makes the WorkspaceType of tenants, has the APIExports of clusters and
