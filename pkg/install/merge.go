@@ -61,8 +61,13 @@ func mergeExport(live, desired *unstructured.Unstructured) *unstructured.Unstruc
 // A claim that the binding has keeps its selector, which kcp lets nobody change.
 func mergeBinding(live, desired *unstructured.Unstructured) *unstructured.Unstructured {
 	return overlayLists(live, desired, map[string]listMerge{
-		"permissionClaims": {keys: claimKeys(), keepFields: []string{"selector"}},
+		"permissionClaims": acceptedClaims(),
 	})
+}
+
+// acceptedClaims is how the claims that an APIBinding accepts are merged.
+func acceptedClaims() listMerge {
+	return listMerge{keys: claimKeys(), keepFields: []string{"selector"}}
 }
 
 // claimKeys are the list map keys of permission claims in the apis.kcp.io API.

@@ -89,10 +89,9 @@ func (s *server) bindView(ctx context.Context, view ownView, claims []apisv1alph
 
 // isAccepted tells whether a binding that has the claims accepts just those of another one.
 func isAccepted(claims []any, desired *unstructured.Unstructured) bool {
-	live := &unstructured.Unstructured{Object: map[string]any{"spec": map[string]any{"permissionClaims": claims}}}
+	// An error would mean that the field is no list, and newBinding makes no other.
 	wanted, _, _ := unstructured.NestedSlice(desired.Object, "spec", "permissionClaims")
-	next := mergeBinding(live, &unstructured.Unstructured{Object: map[string]any{"spec": map[string]any{"permissionClaims": wanted}}})
-	merged, _, _ := unstructured.NestedSlice(next.Object, "spec", "permissionClaims")
+	merged := acceptedClaims().merge(claims, wanted)
 	return len(merged) == len(claims) && covers(claims, merged)
 }
 
