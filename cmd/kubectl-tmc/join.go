@@ -232,11 +232,11 @@ func (o *joinOptions) sayJoined(joined install.Joined) {
 		fmt.Fprintf(o.progress, "nothing has been made in kcp, and the manifest holds no token: it is for looking at\n")
 		return
 	}
-	token := fmt.Sprintf("its token ends at %s, unless its syncer has renewed it by then", joined.Expires.UTC().Format(time.RFC3339))
+	validity := fmt.Sprintf("its token ends at %s, unless its syncer has renewed it by then", joined.Expires.UTC().Format(time.RFC3339))
 	if o.join.NoToken {
-		token = "its syncer keeps the token that it has"
+		validity = "its syncer keeps the token that it has"
 	}
-	fmt.Fprintf(o.progress, "cluster %s is joined; %s: apply the manifest with `kubectl --context %s apply -f %s`\n", o.cluster, token, o.cluster, file)
+	fmt.Fprintf(o.progress, "cluster %s is joined; %s: apply the manifest with `kubectl --context %s apply -f %s`\n", o.cluster, validity, o.cluster, file)
 	fmt.Fprintln(o.progress, o.sees(joined))
 	if len(joined.Former) > 0 {
 		fmt.Fprintf(o.progress, "its syncer runs with APIExport %s yet, and its account may use that as well: once it runs with this manifest, take that away with `kubectl tmc init`\n",
