@@ -19,10 +19,10 @@ func fieldOf(fields map[string]any, path ...string) string {
 	return value
 }
 
-// runs has the fake say that the syncer of a cluster runs with an APIExport; "" if it does not say.
-func (f *fakeKCP) runs(cluster, export string) {
-	f.change("root:tmc", "clusterregistrations", cluster, func(fields map[string]any) {
-		status := map[string]any{"clusterUID": "uid-" + cluster}
+// eastRuns has the fake say that the syncer of east runs with an APIExport; "" if it does not say.
+func (f *fakeKCP) eastRuns(export string) {
+	f.change("root:tmc", "clusterregistrations", "east", func(fields map[string]any) {
+		status := map[string]any{"clusterUID": "uid-east"}
 		if export != "" {
 			status["export"] = export
 		}
@@ -54,37 +54,87 @@ func mayUse(fake *fakeKCP, cluster string) string {
 	return ""
 }
 
+// hasExport tells whether the provider workspace has an APIExport.
+func hasExport(fake *fakeKCP, export string) bool {
+	return fake.stored("root:tmc", "apiexports", export) != nil
+}
+
+// wantClaims fails unless an APIExport claims just the resources.
+func wantClaims(t *testing.T, fake *fakeKCP, export, when string, resources ...string) {
+	t.Helper()
+	claimed, _ := claimsOf(fake, export)
+	if diff := cmp.Diff(resources, claimed); diff != "" {
+		t.Errorf("%s, APIExport %s claims (-want +got)\n%s", when, export, diff)
+	}
+}
+
+// wantUse fails unless a cluster's account may use just the APIExports.
+func wantUse(t *testing.T, fake *fakeKCP, cluster, when, exports string) {
+	t.Helper()
+	if may := mayUse(fake, cluster); may != exports {
+		t.Errorf("%s, the account of %s may use %s, want %s", when, cluster, may, exports)
+	}
+}
+
+// wantTenantExports fails unless workspaces of the tenants' type have just the APIExports bound.
+func wantTenantExports(t *testing.T, fake *fakeKCP, exports ...string) {
+	t.Helper()
+	if diff := cmp.Diff(exports, tenantExports(fake)); diff != "" {
+		t.Errorf("what tenants have bound (-want +got)\n%s", diff)
+	}
+}
+
+// wantOrder fails unless all of the wanted writes were made, one after the other.
+func wantOrder(t *testing.T, writes []string, wanted ...string) {
+	t.Helper()
+	at := -1
+	for _, write := range wanted {
+		next := slices.Index(writes, write)
+		if next <= at {
+			t.Errorf("%q is not where it should be in %v", write, writes)
+		}
+		at = next
+	}
+}
+
+// joinToGroup joins a cluster to the group eu-prod, with kinds or with all of them.
+func joinToGroup(t *testing.T, fake *fakeKCP, config *rest.Config, cluster string, kinds ...string) Joined {
+	t.Helper()
+	joined, _ := mustJoin(t, fake, joinOptions(config, inGroup("eu-prod"), func(o *JoinOptions) { o.Cluster, o.Kinds = cluster, kinds }))
+	return joined
+}
+
 func TestClustersOfAGroupShareAView(t *testing.T) {
 	fake, config := initialized(t, "")
-	joined, _ := mustJoin(t, fake, joinOptions(config, inGroup("eu-prod"), func(o *JoinOptions) { o.Kinds = []string{"deployments"} }))
-	if joined.Export != "group-eu-prod" || fake.stored("root:tmc", "apiexports", "cluster-east") != nil {
+	joined := joinToGroup(t, fake, config, "east", "deployments")
+	if joined.Export != "group-eu-prod" || hasExport(fake, "cluster-east") {
 		t.Errorf("got the export %s", joined.Export)
 	}
-	if resources, label := claimsOf(fake, "group-eu-prod"); !slices.Equal(resources, []string{"namespaces", "deployments"}) || label != "group.tmc.kcp.io/eu-prod" {
-		t.Errorf("it claims %v by %s", resources, label)
+	wantClaims(t, fake, "group-eu-prod", "with east", "namespaces", "deployments")
+	if _, label := claimsOf(fake, "group-eu-prod"); label != "group.tmc.kcp.io/eu-prod" {
+		t.Errorf("it claims by %s", label)
 	}
 	registration := fake.stored("root:tmc", "clusterregistrations", "east")
 	if fieldOf(registration, "spec", "isolation") != "Group" || fieldOf(registration, "spec", "isolationGroup") != "eu-prod" {
 		t.Errorf("the registration says %v", registration["spec"])
 	}
-	mustJoin(t, fake, joinOptions(config, inGroup("eu-prod"), func(o *JoinOptions) { o.Cluster, o.Kinds = "west", []string{"jobs", "deployments"} }))
-	if resources, _ := claimsOf(fake, "group-eu-prod"); !slices.Equal(resources, []string{"namespaces", "deployments", "jobs"}) {
-		t.Errorf("with west it claims %v, want what either of them takes", resources)
-	}
-	mustJoin(t, fake, joinOptions(config, inGroup("eu-prod"), func(o *JoinOptions) { o.Cluster = "north" }))
+	joinToGroup(t, fake, config, "west", "jobs", "deployments")
+	wantClaims(t, fake, "group-eu-prod", "with west, too", "namespaces", "deployments", "jobs")
+	joinToGroup(t, fake, config, "north")
 	if resources, _ := claimsOf(fake, "group-eu-prod"); len(resources) != 1+len(allKinds(t, fake)) {
 		t.Errorf("with one that takes all kinds it claims %v", resources)
 	}
 	for _, cluster := range []string{"east", "west", "north"} {
-		if may := mayUse(fake, cluster); may != "group-eu-prod" {
-			t.Errorf("%s may use %s", cluster, may)
-		}
+		wantUse(t, fake, cluster, "in the group", "group-eu-prod")
 	}
-	if diff := cmp.Diff([]string{"tmc.kcp.io", "group-eu-prod"}, tenantExports(fake)); diff != "" {
-		t.Errorf("what tenants have bound (-want +got)\n%s", diff)
-	}
+	wantTenantExports(t, fake, "tmc.kcp.io", "group-eu-prod")
+}
 
-	// The last that leaves takes the view along.
+func TestTheLastClusterThatLeavesAGroupTakesTheViewAlong(t *testing.T) {
+	fake, config := initialized(t, "")
+	joinToGroup(t, fake, config, "east", "deployments")
+	joinToGroup(t, fake, config, "west", "jobs", "deployments")
+	joinToGroup(t, fake, config, "north")
 	unjoin := func(cluster string) {
 		fake.remove("clusterregistrations", cluster)
 		if err := Unjoin(context.Background(), UnjoinOptions{Options: (&recorder{}).options(config), Cluster: cluster}); err != nil {
@@ -92,17 +142,13 @@ func TestClustersOfAGroupShareAView(t *testing.T) {
 		}
 	}
 	unjoin("north")
-	if resources, _ := claimsOf(fake, "group-eu-prod"); !slices.Equal(resources, []string{"namespaces", "deployments", "jobs"}) {
-		t.Errorf("without north it claims %v", resources)
-	}
+	wantClaims(t, fake, "group-eu-prod", "without north", "namespaces", "deployments", "jobs")
 	unjoin("west")
 	unjoin("east")
-	if fake.stored("root:tmc", "apiexports", "group-eu-prod") != nil || fake.stored("root:tmc", "clusterroles", "tmc-bind-group-eu-prod") != nil {
+	if hasExport(fake, "group-eu-prod") || fake.stored("root:tmc", "clusterroles", "tmc-bind-group-eu-prod") != nil {
 		t.Error("the view of a group without clusters is there")
 	}
-	if diff := cmp.Diff([]string{"tmc.kcp.io"}, tenantExports(fake)); diff != "" {
-		t.Errorf("what tenants have bound (-want +got)\n%s", diff)
-	}
+	wantTenantExports(t, fake, "tmc.kcp.io")
 }
 
 // allKinds returns the resources that can be synced.
@@ -116,63 +162,79 @@ func allKinds(t *testing.T, fake *fakeKCP) []any {
 func TestAnotherIsolationComesBeforeTheOneBeforeGoes(t *testing.T) {
 	fake, config := initialized(t, "root:team-a")
 	mustJoin(t, fake, joinOptions(config))
-	fake.runs("east", "tmc.kcp.io")
+	fake.eastRuns("tmc.kcp.io")
 
 	joined, writes := mustJoin(t, fake, joinOptions(config, isolate))
 	if joined.Export != "cluster-east" || !slices.Equal(joined.Former, []string{"tmc.kcp.io"}) {
 		t.Errorf("got %s, and before %v", joined.Export, joined.Former)
 	}
-	order := []string{
+	wantOrder(t, writes,
 		"create root:tmc apiexports/cluster-east", "update root:tmc workspacetypes/tmc-tenant", "update root:tmc clusterroles/tmc-syncer-east",
-		`patch root:tmc clusterregistrations/east {"spec":{"isolation":"Cluster"}}`,
-	}
-	at := -1
-	for _, write := range order {
-		next := slices.Index(writes, write)
-		if next <= at {
-			t.Errorf("%q is not where it should be in %v", write, writes)
-		}
-		at = next
-	}
-	if may := mayUse(fake, "east"); may != "cluster-east tmc.kcp.io" {
-		t.Errorf("while the syncer runs as before, its account may use %s", may)
-	}
+		`patch root:tmc clusterregistrations/east {"spec":{"isolation":"Cluster"}}`)
+	wantUse(t, fake, "east", "while the syncer runs as before", "cluster-east tmc.kcp.io")
 	if _, writes = mustJoin(t, fake, joinOptions(config, isolate)); len(writes) > 0 {
 		t.Errorf("nothing has happened meanwhile, and it wrote %v", writes)
 	}
-	fake.runs("east", "cluster-east")
-	if _, writes = mustJoin(t, fake, joinOptions(config, isolate)); !slices.Equal(writes, []string{"update root:tmc clusterroles/tmc-syncer-east"}) || mayUse(fake, "east") != "cluster-east" {
-		t.Errorf("when it runs with the manifest, it wrote %v, and the account may use %s", writes, mayUse(fake, "east"))
+	fake.eastRuns("cluster-east")
+	_, writes = mustJoin(t, fake, joinOptions(config, isolate))
+	if diff := cmp.Diff([]string{"update root:tmc clusterroles/tmc-syncer-east"}, writes); diff != "" {
+		t.Errorf("when the syncer runs with the manifest, writes (-want +got)\n%s", diff)
 	}
+	wantUse(t, fake, "east", "when its syncer runs with the manifest", "cluster-east")
+}
 
+// isolatedEast returns a fake kcp where east was shared, is isolated, and its syncer runs so.
+func isolatedEast(t *testing.T) (*fakeKCP, *rest.Config) {
+	t.Helper()
+	fake, config := initialized(t, "root:team-a")
+	mustJoin(t, fake, joinOptions(config))
+	fake.eastRuns("tmc.kcp.io")
+	mustJoin(t, fake, joinOptions(config, isolate))
+	fake.eastRuns("cluster-east")
+	mustJoin(t, fake, joinOptions(config, isolate))
+	return fake, config
+}
+
+func TestAViewStaysWhileASyncerUsesIt(t *testing.T) {
+	fake, config := isolatedEast(t)
 	mustJoin(t, fake, joinOptions(config, inGroup("eu-prod")))
-	if fake.stored("root:tmc", "apiexports", "cluster-east") == nil || mayUse(fake, "east") != "group-eu-prod cluster-east" {
-		t.Errorf("the view is taken from a syncer that uses it: %s", mayUse(fake, "east"))
+	if !hasExport(fake, "cluster-east") {
+		t.Error("the view is taken from a syncer that uses it")
 	}
-	// It makes up its mind before the manifest is applied.
+	wantUse(t, fake, "east", "before the manifest of the group is applied", "group-eu-prod cluster-east")
+
+	// Another group is chosen before the manifest is applied.
 	mustJoin(t, fake, joinOptions(config, inGroup("us-prod")))
-	if fake.stored("root:tmc", "apiexports", "group-eu-prod") != nil || mayUse(fake, "east") != "group-us-prod cluster-east" {
-		t.Errorf("what nobody has used is there: %s", mayUse(fake, "east"))
+	if hasExport(fake, "group-eu-prod") {
+		t.Error("what nobody has used is there")
 	}
-	fake.runs("east", "group-us-prod")
-	if err := Init(context.Background(), (&recorder{}).options(config)); err != nil {
-		t.Fatal(err)
+	wantUse(t, fake, "east", "before the manifest of the other group is applied", "group-us-prod cluster-east")
+
+	fake.eastRuns("group-us-prod")
+	initWith(t, fake, (&recorder{}).options(config), nil)
+	if hasExport(fake, "cluster-east") {
+		t.Error("init leaves what nobody uses")
 	}
-	if fake.stored("root:tmc", "apiexports", "cluster-east") != nil || mayUse(fake, "east") != "group-us-prod" {
-		t.Errorf("init leaves what nobody uses: %s", mayUse(fake, "east"))
-	}
-	if diff := cmp.Diff([]string{"tmc.kcp.io", "group-us-prod"}, tenantExports(fake)); diff != "" {
-		t.Errorf("what tenants have bound (-want +got)\n%s", diff)
-	}
-	_, writes = mustJoin(t, fake, joinOptions(config))
+	wantUse(t, fake, "east", "after init", "group-us-prod")
+	wantTenantExports(t, fake, "tmc.kcp.io", "group-us-prod")
+}
+
+func TestAClusterOfAGroupIsSharedAgain(t *testing.T) {
+	fake, config := isolatedEast(t)
+	mustJoin(t, fake, joinOptions(config, inGroup("us-prod")))
+	fake.eastRuns("group-us-prod")
+	initWith(t, fake, (&recorder{}).options(config), nil)
+
+	_, writes := mustJoin(t, fake, joinOptions(config))
 	if want := `patch root:tmc clusterregistrations/east {"spec":{"isolation":"Shared","isolationGroup":null}}`; !slices.Contains(writes, want) {
 		t.Errorf("shared again, it wrote %v", writes)
 	}
-	fake.runs("east", "tmc.kcp.io")
+	fake.eastRuns("tmc.kcp.io")
 	mustJoin(t, fake, joinOptions(config))
-	if fake.stored("root:tmc", "apiexports", "group-us-prod") != nil || mayUse(fake, "east") != "tmc.kcp.io" {
-		t.Errorf("the group has no cluster, and the account may use %s", mayUse(fake, "east"))
+	if hasExport(fake, "group-us-prod") {
+		t.Error("the view of a group without clusters is there")
 	}
+	wantUse(t, fake, "east", "when its syncer runs shared", "tmc.kcp.io")
 }
 
 func TestWhatASyncerSaysOfItselfGivesItNothing(t *testing.T) {
@@ -180,7 +242,7 @@ func TestWhatASyncerSaysOfItselfGivesItNothing(t *testing.T) {
 	mustJoin(t, fake, joinOptions(config, isolate, func(o *JoinOptions) { o.Cluster = "west" }))
 	mustJoin(t, fake, joinOptions(config, isolate))
 	for _, export := range []string{"tmc.kcp.io", "cluster-west"} {
-		fake.runs("east", export)
+		fake.eastRuns(export)
 		if _, writes := mustJoin(t, fake, joinOptions(config, isolate)); len(writes) > 0 || mayUse(fake, "east") != "cluster-east" {
 			t.Errorf("it says that it uses %s, and may use %s", export, mayUse(fake, "east"))
 		}
@@ -190,18 +252,16 @@ func TestWhatASyncerSaysOfItselfGivesItNothing(t *testing.T) {
 func TestASyncerThatDoesNotSayWhatItUsesKeepsAll(t *testing.T) {
 	fake, config := initialized(t, "")
 	mustJoin(t, fake, joinOptions(config))
-	fake.runs("east", "")
+	fake.eastRuns("")
 	mustJoin(t, fake, joinOptions(config, isolate))
-	if may := mayUse(fake, "east"); may != "cluster-east tmc.kcp.io" {
-		t.Errorf("it may use %s", may)
-	}
+	wantUse(t, fake, "east", "when its syncer does not say", "cluster-east tmc.kcp.io")
 }
 
 func TestAClusterWhoseSyncerHasNeverRunChangesAtOnce(t *testing.T) {
 	fake, config := initialized(t, "")
 	mustJoin(t, fake, joinOptions(config, isolate))
 	joined, _ := mustJoin(t, fake, joinOptions(config))
-	if len(joined.Former) > 0 || mayUse(fake, "east") != "tmc.kcp.io" || fake.stored("root:tmc", "apiexports", "cluster-east") != nil {
+	if len(joined.Former) > 0 || mayUse(fake, "east") != "tmc.kcp.io" || hasExport(fake, "cluster-east") {
 		t.Errorf("got %+v, and it may use %s", joined, mayUse(fake, "east"))
 	}
 }
@@ -226,9 +286,7 @@ func TestInitHasViewsClaimWhatIsServedLater(t *testing.T) {
 	if resources, _ := claimsOf(fake, "cluster-east"); !slices.Contains(resources, "widgets") {
 		t.Errorf("the one that takes all kinds claims %v", resources)
 	}
-	if resources, _ := claimsOf(fake, "cluster-west"); !slices.Equal(resources, []string{"namespaces", "jobs"}) {
-		t.Errorf("the one with kinds claims %v", resources)
-	}
+	wantClaims(t, fake, "cluster-west", "joined with kinds", "namespaces", "jobs")
 	if writes := fake.takeWrites(); !slices.Equal(writes, []string{"update root:tmc apiexports/cluster-east"}) {
 		t.Errorf("it wrote %v", writes)
 	}
@@ -251,7 +309,7 @@ func TestViewsThatSomebodyElseHasMadeAreLeftAlone(t *testing.T) {
 	if err := Unjoin(context.Background(), UnjoinOptions{Options: (&recorder{}).options(config), Cluster: "east"}); err != nil {
 		t.Fatal(err)
 	}
-	if fake.stored("root:tmc", "apiexports", "cluster-east") == nil {
+	if !hasExport(fake, "cluster-east") {
 		t.Error("an APIExport without the label is deleted")
 	}
 }
@@ -344,7 +402,9 @@ func (f *fakeKCP) makeTenant(t *testing.T, config *rest.Config, workspace string
 	f.writes = nil
 }
 
-func TestWorkspacesOfTheTenantsTypeAreBoundToWhatJoinsLater(t *testing.T) {
+// withTenants returns a fake kcp with two workspaces of the tenants' type, and one that is bound and not of the type.
+func withTenants(t *testing.T) (*fakeKCP, *rest.Config) {
+	t.Helper()
 	fake, config := initialized(t, "root:team-a")
 	for _, workspace := range []string{"root:typed", "root:barred"} {
 		fake.makeTenant(t, config, workspace)
@@ -352,14 +412,17 @@ func TestWorkspacesOfTheTenantsTypeAreBoundToWhatJoinsLater(t *testing.T) {
 	if err := Bind(context.Background(), BindOptions{Options: (&recorder{}).options(config)}); err != nil {
 		t.Fatal(err)
 	}
-	fake.forbidden["create root:barred/apibindings"] = true
 	fake.takeWrites()
+	return fake, config
+}
+
+func TestWorkspacesOfTheTenantsTypeAreBoundToWhatJoinsLater(t *testing.T) {
+	fake, config := withTenants(t)
+	fake.forbidden["create root:barred/apibindings"] = true
 	var told recorder
 	_, writes := mustJoin(t, fake, joinOptions(config, isolate, func(o *JoinOptions) { o.Options = told.options(config) }))
-	bound, registered := slices.Index(writes, "create root:typed apibindings/cluster-east"), slices.Index(writes, "create root:tmc clusterregistrations/east")
-	if bound < 0 || bound > registered {
-		t.Errorf("the hub learns of the cluster before workspaces are bound: %v", writes)
-	}
+	// The hub learns of the cluster when workspaces are bound.
+	wantOrder(t, writes, "create root:typed apibindings/cluster-east", "create root:tmc clusterregistrations/east")
 	if fake.stored("root:team-a", "apibindings", "cluster-east") != nil {
 		t.Error("a workspace is bound that is not of the type")
 	}
@@ -367,13 +430,14 @@ func TestWorkspacesOfTheTenantsTypeAreBoundToWhatJoinsLater(t *testing.T) {
 		t.Errorf("it says %q", told.warnings)
 	}
 	fake.forbidden = map[string]bool{}
-	if err := Init(context.Background(), (&recorder{}).options(config)); err != nil {
-		t.Fatal(err)
-	}
-	if writes := fake.takeWrites(); !slices.Equal(writes, []string{"create root:barred apibindings/cluster-east"}) {
+	if writes := initWith(t, fake, (&recorder{}).options(config), nil); !slices.Equal(writes, []string{"create root:barred apibindings/cluster-east"}) {
 		t.Errorf("init wrote %v", writes)
 	}
-	// What is claimed anew is accepted anew.
+}
+
+func TestWorkspacesOfTheTenantsTypeAcceptWhatIsClaimedAnew(t *testing.T) {
+	fake, config := withTenants(t)
+	mustJoin(t, fake, joinOptions(config, isolate))
 	fake.change("root:tmc", "apiexports", "cluster-east", func(fields map[string]any) {
 		spec := fields["spec"].(map[string]any)
 		claims := spec["permissionClaims"].([]any)
@@ -387,7 +451,7 @@ func TestWorkspacesOfTheTenantsTypeAreBoundToWhatJoinsLater(t *testing.T) {
 	if err == nil {
 		err = s.bindTenants(context.Background(), views)
 	}
-	writes = fake.takeWrites()
+	writes := fake.takeWrites()
 	slices.Sort(writes)
 	if err != nil || !slices.Equal(writes, []string{"update root:barred apibindings/cluster-east", "update root:typed apibindings/cluster-east"}) {
 		t.Errorf("got %v, and writes %v", err, writes)
