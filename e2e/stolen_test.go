@@ -78,6 +78,21 @@ func (s thief) try(ctx context.Context, a attempt) (status int, answer string, e
 	return response.StatusCode, string(content), err
 }
 
+// tryAll makes each of the requests as a case of its own. It fails unless kcp answers all of them with the attempt's
+// words and a status that is good; want says which these are.
+func (s thief) tryAll(t *testing.T, want string, isGood func(status int) bool, attempts map[string]attempt) {
+	t.Helper()
+	for name, a := range attempts {
+		t.Run(name, func(t *testing.T) {
+			status, answer, err := s.try(t.Context(), a)
+			check(t, err)
+			if !isGood(status) || !strings.Contains(answer, a.words) {
+				t.Errorf("kcp answers %d, want %s with the words %q:\n%s", status, want, a.words, answer)
+			}
+		})
+	}
+}
+
 // TestACredentialThatIsStolenFromAClusterOpensNothingElse tries what east's credentials for kcp are not for.
 func TestACredentialThatIsStolenFromAClusterOpensNothingElse(t *testing.T) {
 	t.Parallel()
@@ -102,7 +117,8 @@ func TestACredentialThatIsStolenFromAClusterOpensNothingElse(t *testing.T) {
 		accounts      = provider + "/api/v1/namespaces/tmc-syncers/serviceaccounts"
 	)
 	const token = `{"apiVersion":"authentication.k8s.io/v1","kind":"TokenRequest","spec":{"expirationSeconds":600}}`
-	for name, a := range map[string]attempt{
+	isForbidden := func(status int) bool { return status == http.StatusForbidden }
+	s.tryAll(t, "403", isForbidden, map[string]attempt{
 		"CreateAConfigMap":      {post, core + "/configmaps", `{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"evil"}}`, "cannot create"},
 		"CreateAnEvent":         {post, core + "/events", `{"apiVersion":"v1","kind":"Event","metadata":{"name":"evil"},"involvedObject":{"name":"web"}}`, "cannot create"},
 		"Delete":                {remove, web, "", "cannot delete"},
@@ -133,44 +149,26 @@ func TestACredentialThatIsStolenFromAClusterOpensNothingElse(t *testing.T) {
 		"AnAccountMore":         {post, accounts, `{"apiVersion":"v1","kind":"ServiceAccount","metadata":{"name":"evil"}}`, "cannot create"},
 		"MoreRights":            {patch, provider + "/apis/rbac.authorization.k8s.io/v1/clusterroles/tmc-syncer-east", `{"rules":[{"apiGroups":["*"],"resources":["*"],"verbs":["*"]}]}`, "cannot patch"},
 		"TheExport":             {patch, provider + "/apis/apis.kcp.io/v1alpha2/apiexports/tmc.kcp.io", `{"spec":{"permissionClaims":[]}}`, "cannot patch"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			status, answer, err := s.try(t.Context(), a)
-			check(t, err)
-			if status != http.StatusForbidden || !strings.Contains(answer, a.words) {
-				t.Errorf("kcp answers %d, want 403 with the words %q:\n%s", status, a.words, answer)
-			}
-		})
-	}
+	})
 
 	// What is placed elsewhere is not in the view, so that there is nothing to refuse.
-	for name, a := range map[string]attempt{
+	isMissing := func(status int) bool { return status == http.StatusNotFound }
+	s.tryAll(t, "404", isMissing, map[string]attempt{
 		"WhatIsNotPlacedHere": {patch, theirs, `{"metadata":{"annotations":{"status.tmc.kcp.io/east":"{}"}}}`, ""},
 		"APlacementOfItsOwn":  {patch, theirs, `{"metadata":{"labels":{"cluster.tmc.kcp.io/east":"sync"}}}`, ""},
 		"ASecretOfTheTenants": {patch, core + "/secrets/private", `{"data":{"password":"YQ=="}}`, ""},
-	} {
-		t.Run(name, func(t *testing.T) {
-			if status, answer, err := s.try(t.Context(), a); err != nil || status != http.StatusNotFound {
-				t.Errorf("kcp answers %d, want 404 (%v):\n%s", status, err, answer)
-			}
-		})
-	}
+	})
 
 	// Where these do not pass, the refusals say nothing.
-	for name, a := range map[string]attempt{
+	isDone := func(status int) bool { return status < http.StatusMultipleChoices }
+	s.tryAll(t, "it to be done", isDone, map[string]attempt{
 		"ItsReport":       {patch, web, `{"metadata":{"annotations":{"status.tmc.kcp.io/east":"{}"}}}`, ""},
 		"ItsWorkload":     {get, web, "", ""},
 		"ItsRegistration": {get, registrations + "/east", "", ""},
 		"ItsOwnStatus":    {patch, registrations + "/east/status", `{"status":{"nodes":8}}`, ""},
 		"ItsLease":        {patch, leases + "/east", `{"metadata":{"annotations":{"a":"b"}}}`, ""},
 		"ItsToken":        {post, accounts + "/east/token", token, ""},
-	} {
-		t.Run(name, func(t *testing.T) {
-			if status, answer, err := s.try(t.Context(), a); err != nil || status >= http.StatusMultipleChoices {
-				t.Errorf("kcp answers %d, want it to be done (%v):\n%s", status, err, answer)
-			}
-		})
-	}
+	})
 	u.eventuallySynced(t, "web") // the syncer has put its report right
 	if after, err := u.deployment(t.Context(), "theirs"); err != nil || after.ResourceVersion != before.ResourceVersion {
 		t.Errorf("what is west's was written to (%v): before %s; after %s", err, describe(before), describe(after))
