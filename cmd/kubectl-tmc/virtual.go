@@ -218,11 +218,7 @@ func (p *provider) addPaths(ctx context.Context, paths map[string]string, worksp
 
 // pathOf asks a workspace for its path.
 func (p *provider) pathOf(ctx context.Context, workspace string) (string, error) {
-	config, err := kcp.ForWorkspace(p.config, logicalcluster.NewPath(workspace))
-	if err != nil {
-		return "", err
-	}
-	client, err := metadata.NewForConfig(config)
+	client, err := kcp.NewClient(p.config, logicalcluster.NewPath(workspace), metadata.NewForConfig)
 	if err != nil {
 		return "", err
 	}

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"sync"
 
 	"golang.org/x/sync/errgroup"
@@ -181,7 +180,7 @@ func (h *hub) work(ctx context.Context) {
 
 // lead works while it holds the lease in the provider workspace.
 func (h *hub) lead(ctx context.Context) error {
-	client, err := h.config.providerClient()
+	client, err := kcp.NewClient(h.config.kcp, h.config.providerWorkspace, kubernetes.NewForConfig)
 	if err != nil {
 		return err
 	}
@@ -189,19 +188,6 @@ func (h *hub) lead(ctx context.Context) error {
 		h.work(ctx)
 		return nil
 	})
-}
-
-// providerClient returns a client for the provider workspace.
-func (c hubConfig) providerClient() (kubernetes.Interface, error) {
-	config, err := kcp.ForWorkspace(c.kcp, c.providerWorkspace)
-	if err != nil {
-		return nil, err
-	}
-	client, err := kubernetes.NewForConfig(config)
-	if err != nil {
-		return nil, fmt.Errorf("client for the provider workspace %s: %w", c.providerWorkspace, err)
-	}
-	return client, nil
 }
 
 // strip leaves out of the caches what neither controller looks at: the data of

@@ -4,7 +4,9 @@ import (
 	"context"
 
 	"golang.org/x/sync/errgroup"
+	"k8s.io/client-go/kubernetes"
 
+	"github.com/kcp-tmc/tmc/pkg/kcp"
 	"github.com/kcp-tmc/tmc/pkg/repair/webhook"
 )
 
@@ -15,7 +17,7 @@ type repairing struct {
 }
 
 func newRepairing(config hubConfig) (*repairing, error) {
-	client, err := config.providerClient()
+	client, err := kcp.NewClient(config.kcp, config.providerWorkspace, kubernetes.NewForConfig)
 	if err != nil {
 		return nil, err
 	}

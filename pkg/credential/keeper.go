@@ -3,7 +3,6 @@ package credential
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/http"
 	"sync"
 	"time"
@@ -89,13 +88,9 @@ func New(config Config) (*Keeper, error) {
 	if err != nil {
 		return nil, err
 	}
-	provider, err := kcp.ForWorkspace(k.upstream, config.ProviderWorkspace)
+	client, err := kcp.NewClient(k.upstream, config.ProviderWorkspace, kubernetes.NewForConfig)
 	if err != nil {
 		return nil, err
-	}
-	client, err := kubernetes.NewForConfig(provider)
-	if err != nil {
-		return nil, fmt.Errorf("client for the provider workspace %s: %w", config.ProviderWorkspace, err)
 	}
 	k.clients = clients{
 		upstream: client,

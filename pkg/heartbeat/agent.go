@@ -90,17 +90,13 @@ type Agent struct {
 // New returns an Agent that has not yet connected to anything. It fails when a
 // client cannot be made from its configuration.
 func New(config Config) (*Agent, error) {
-	upstreamConfig, err := kcp.ForWorkspace(config.Upstream, config.ProviderWorkspace)
+	registrations, err := kcp.NewClient(config.Upstream, config.ProviderWorkspace, dynamic.NewForConfig)
 	if err != nil {
 		return nil, err
 	}
-	registrations, err := dynamic.NewForConfig(upstreamConfig)
+	upstream, err := kcp.NewClient(config.Upstream, config.ProviderWorkspace, kubernetes.NewForConfig)
 	if err != nil {
-		return nil, fmt.Errorf("client for the provider workspace %s: %w", config.ProviderWorkspace, err)
-	}
-	upstream, err := kubernetes.NewForConfig(upstreamConfig)
-	if err != nil {
-		return nil, fmt.Errorf("client for the provider workspace %s: %w", config.ProviderWorkspace, err)
+		return nil, err
 	}
 	downstream, err := kubernetes.NewForConfig(config.Downstream)
 	if err != nil {

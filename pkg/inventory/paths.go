@@ -110,13 +110,9 @@ func (p *Paths) learn(workspace logicalcluster.Name, path string) {
 
 // askPath asks the workspace itself.
 func askPath(ctx context.Context, config *rest.Config, workspace logicalcluster.Name) (string, error) {
-	config, err := kcp.ForWorkspace(config, workspace.Path())
+	client, err := kcp.NewClient(config, workspace.Path(), dynamic.NewForConfig)
 	if err != nil {
 		return "", err
-	}
-	client, err := dynamic.NewForConfig(config)
-	if err != nil {
-		return "", fmt.Errorf("client for workspace %s: %w", workspace, err)
 	}
 	self, err := client.Resource(logicalClusters).Get(ctx, "cluster", metav1.GetOptions{})
 	if err != nil {

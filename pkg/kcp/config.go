@@ -93,3 +93,19 @@ func ForWorkspace(config *rest.Config, workspace logicalcluster.Path) (*rest.Con
 	config.Host = base + workspace.RequestPath()
 	return config, nil
 }
+
+// NewClient returns a client for what is in a workspace of the kcp of config, as newClient,
+// such as kubernetes.NewForConfig, makes it. It sends nothing. It fails when config leads to
+// no kcp, or cannot make a client.
+func NewClient[Client any](config *rest.Config, workspace logicalcluster.Path, newClient func(*rest.Config) (Client, error)) (Client, error) {
+	var none Client
+	config, err := ForWorkspace(config, workspace)
+	if err != nil {
+		return none, err
+	}
+	client, err := newClient(config)
+	if err != nil {
+		return none, fmt.Errorf("client for workspace %s: %w", workspace, err)
+	}
+	return client, nil
+}

@@ -60,6 +60,19 @@ func TestAConfigIsPointedAtAnotherWorkspace(t *testing.T) {
 	}
 }
 
+func TestAClientIsForItsWorkspace(t *testing.T) {
+	original := &rest.Config{Host: "https://kcp:6443/clusters/root:team-a"}
+	host, err := NewClient(original, logicalcluster.NewPath("root:tmc"), func(config *rest.Config) (string, error) { return config.Host, nil })
+	if err != nil || host != "https://kcp:6443/clusters/root:tmc" {
+		t.Errorf("got a client for %s, and %v", host, err)
+	}
+	cause := errors.New("no such authority")
+	_, err = NewClient(original, logicalcluster.NewPath("root:tmc"), func(*rest.Config) (string, error) { return "", cause })
+	if !errors.Is(err, cause) || !strings.Contains(err.Error(), "root:tmc") {
+		t.Errorf("got %v, want the cause and the workspace", err)
+	}
+}
+
 func TestOnlyAnAnswerAboutTheObjectSaysThatItIsGone(t *testing.T) {
 	deployments := schema.GroupResource{Group: "apps", Resource: "deployments"}
 	cases := map[string]struct {

@@ -101,17 +101,13 @@ type cluster struct {
 
 // New returns a Registry that has not yet connected to kcp.
 func New(config Config) (*Registry, error) {
-	provider, err := kcp.ForWorkspace(config.KCP, config.ProviderWorkspace)
+	dynamicClient, err := kcp.NewClient(config.KCP, config.ProviderWorkspace, dynamic.NewForConfig)
 	if err != nil {
 		return nil, err
 	}
-	dynamicClient, err := dynamic.NewForConfig(provider)
+	client, err := kcp.NewClient(config.KCP, config.ProviderWorkspace, kubernetes.NewForConfig)
 	if err != nil {
-		return nil, fmt.Errorf("client for the provider workspace %s: %w", config.ProviderWorkspace, err)
-	}
-	client, err := kubernetes.NewForConfig(provider)
-	if err != nil {
-		return nil, fmt.Errorf("client for the provider workspace %s: %w", config.ProviderWorkspace, err)
+		return nil, err
 	}
 	r := newRegistry(config, dynamicClient.Resource(v1alpha1.ClusterRegistrationsResource), client.CoordinationV1().Leases(v1alpha1.HeartbeatNamespace))
 	registrations := dynamicinformer.NewDynamicSharedInformerFactory(dynamicClient, 0)
