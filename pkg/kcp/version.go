@@ -9,7 +9,6 @@ import (
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/rest"
-	"k8s.io/klog/v2"
 
 	"github.com/kcp-dev/logicalcluster/v3"
 
@@ -41,9 +40,9 @@ func WaitSupported(ctx context.Context, config *rest.Config, workspace logicalcl
 			unsupported = kcpversion.Check(info.GitVersion)
 			return true, nil
 		}
-		if ctx.Err() == nil && err.Error() != said {
+		if err.Error() != said {
 			said = err.Error()
-			klog.FromContext(ctx).Info("Waiting for kcp to say its version", "kcp", config.Host, "reason", said)
+			ExplainWatchError("version", config.Host)(ctx, nil, err)
 		}
 		return false, nil
 	}) // fails when ctx ends, and with nothing else
