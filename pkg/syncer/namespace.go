@@ -31,6 +31,10 @@ import (
 // have put there may stay.
 const namespaceRetry = time.Second
 
+// looksBeforeKept is how many looks, 1, 2 and 4 s apart, have to find something in a
+// namespace that tmc made before it counts as kept for what others have there.
+const looksBeforeKept = 3
+
 // namespaceAction is what one turn does with a namespace.
 type namespaceAction string
 
@@ -272,7 +276,10 @@ func (s *Syncer) removeNamespace(ctx context.Context, st namespaceState) (time.D
 		return 0, fmt.Errorf("looking whether namespace %s is empty: %w", name, err)
 	}
 	if left != "" {
-		if st.owner.Workspace != "" && s.rule.Load().SeparatesWorkspaces() {
+		// What goes together with the copies takes a moment: the namespace would be marked
+		// only to be removed then.
+		isKept := s.lingering.NumRequeues(name) >= looksBeforeKept
+		if isKept && st.owner.Workspace != "" && s.rule.Load().SeparatesWorkspaces() {
 			return s.giveAway(ctx, st)
 		}
 		again := s.lingering.When(name)
