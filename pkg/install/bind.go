@@ -157,6 +157,8 @@ func (b *binder) wanted(ctx context.Context, named []ownView) ([]consumed, error
 			}
 			b.claims[view.export] = export.Spec.PermissionClaims
 		}
+	case isMissing(err): // the workspace itself
+		return nil, b.notInitialized(err)
 	case !apierrors.IsForbidden(err) || isForeign(err):
 		return nil, err
 	default:

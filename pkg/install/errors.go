@@ -26,6 +26,11 @@ func (s *server) explain(workspace string, err error) error {
 	}
 }
 
+// notInitialized says that the kcp side is not installed.
+func (s *server) notInitialized(err error) error {
+	return fmt.Errorf("tmc is not installed in workspace %s: run `kubectl tmc init` first: %w", s.options.ProviderWorkspace, err)
+}
+
 // isForeign tells whether a request for a resource of a workspace was answered by
 // a server that knows no workspaces. To such a server /clusters/… is a path like any
 // other: it has nothing there (404 without a Status), or forbids the path, where kcp

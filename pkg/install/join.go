@@ -254,11 +254,6 @@ func (j *joining) readExport(ctx context.Context) (*apisv1alpha2.APIExport, erro
 	return &export, nil
 }
 
-// notInitialized says that the kcp side is not installed.
-func (j *joining) notInitialized(err error) error {
-	return fmt.Errorf("tmc is not installed in workspace %s: run `kubectl tmc init` first: %w", j.options.ProviderWorkspace, err)
-}
-
 // make makes what the cluster needs. The account may use the new view before the
 // registration tells the hub of it, and goes on using the one before.
 func (j *joining) make(ctx context.Context) error {
