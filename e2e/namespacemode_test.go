@@ -17,7 +17,7 @@ import (
 // selecting is an application that selects its pods by a label that others may have as well: name, clusters and replicas.
 const selecting = `
 {apiVersion: apps/v1, kind: Deployment, metadata: {name: %[1]s, annotations: {tmc.kcp.io/target-clusters: "%[2]s"}}, spec: {replicas: %[3]d, selector: {matchLabels: {app: web}},
-  template: {metadata: {labels: {app: web}}, spec: {containers: [{name: main, image: "registry.k8s.io/pause:3.9"}]}}}}
+  template: {metadata: {labels: {app: web}}, spec: {containers: [{name: main, image: "` + image + `"}]}}}}
 ---
 {apiVersion: v1, kind: Service, metadata: {name: %[1]s}, spec: {selector: {app: web}, ports: [{port: 80}]}}
 ---
