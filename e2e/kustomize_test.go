@@ -19,7 +19,8 @@ func TestTheKustomizeBaseCanBeApplied(t *testing.T) {
 		}
 	})
 	at.kubectl(t, "rollout", "status", syncerDeployment, "--timeout=120s") // the namespace lets its pods in
-	at.eventually(t, syncerDeployment, "{.spec.template.spec.containers[0].args[0]} {.status.readyReplicas}", "--cluster-name=east 2")
+	at.eventually(t, syncerDeployment, "{.spec.template.spec.containers[0].args[0]} {.spec.template.spec.containers[0].args[5]} {.status.readyReplicas}",
+		"--cluster-name=east --export=cluster-east 2")
 	at.eventually(t, "secret/"+bootstrap.SecretName, "{.type}", "Opaque")
 	// Applying it again, as pipelines do, changes nothing.
 	version, err := at.get(t.Context(), syncerDeployment, "{.metadata.generation}")

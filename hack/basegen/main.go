@@ -58,7 +58,7 @@ func options() (bootstrap.Options, error) {
 	kinds, err := manifests.Kinds()
 	return bootstrap.Options{
 		Cluster: placeholderCluster, Namespace: bootstrap.DefaultNamespace, Image: placeholderImage, Replicas: bootstrap.DefaultReplicas,
-		ProviderWorkspace: v1alpha1.DefaultProviderWorkspace, Export: v1alpha1.APIExportName, Kinds: kinds,
+		ProviderWorkspace: v1alpha1.DefaultProviderWorkspace, Export: v1alpha1.ClusterExport(placeholderCluster), Kinds: kinds,
 	}, err
 }
 

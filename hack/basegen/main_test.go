@@ -16,6 +16,7 @@ import (
 	"k8s.io/cli-runtime/pkg/resource"
 	"sigs.k8s.io/yaml"
 
+	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
 	"github.com/kcp-tmc/tmc/pkg/bootstrap"
 )
 
@@ -145,7 +146,7 @@ func TestTheExampleIsWhatJoinWouldMake(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := made(t, func(o *bootstrap.Options) {
-		o.Cluster, o.Image, o.Kubeconfig = "east", "registry.example.com/kcp-tmc/tmc:v1.2.3", kubeconfig
+		o.Cluster, o.Export, o.Image, o.Kubeconfig = "east", v1alpha1.ClusterExport("east"), "registry.example.com/kcp-tmc/tmc:v1.2.3", kubeconfig
 	})
 	got := built(t, example)
 	// The labels of a generated Secret are the overlay's, and kustomize breaks the lines of
