@@ -29,9 +29,10 @@ if it is missing. It does not matter which workspace the kubeconfig points at.
 
 Run it again at any time, and after an update of tmc: only what differs is written. The
 APIExports of isolated clusters and of isolation groups come to claim the kinds that are
-served then, unless their clusters were joined with --kinds, workspaces of the type
-tmc-tenant accept that, and what no cluster uses any more goes. A cluster's own role has to allow a new kind, too: write its manifest anew with
-'kubectl tmc join NAME --no-token', and apply it.`,
+served then, unless their clusters were joined with --kinds. Workspaces of the type
+tmc-tenant accept that, and what no cluster uses any more goes. A cluster's own role has to
+allow a new kind, too: write its manifest anew with 'kubectl tmc join NAME --no-token', and
+apply it.`,
 		Example: initExample,
 		Args:    cobra.NoArgs,
 	}
