@@ -159,7 +159,7 @@ func (b *binder) wanted(ctx context.Context, named []ownView) ([]consumed, error
 		}
 	case isMissing(err): // the workspace itself
 		return nil, b.notInitialized(err)
-	case !apierrors.IsForbidden(err) || isForeign(err):
+	case !isDenied(err):
 		return nil, err
 	default:
 		for _, view := range boundViews(b.present, b.options.ProviderWorkspace) {
@@ -228,7 +228,7 @@ func (s *server) exportClaims(ctx context.Context, name string) ([]apisv1alpha2.
 	case isMissing(err):
 		return nil, false, fmt.Errorf("workspace %s has no APIExport %s: %s first: %w",
 			s.options.ProviderWorkspace, name, whatExports(name), err)
-	case apierrors.IsForbidden(err) && !isForeign(err):
+	case isDenied(err):
 		return nil, false, nil
 	default:
 		return export.Spec.PermissionClaims, err == nil, err
@@ -250,7 +250,7 @@ func (s *server) applyBinding(ctx context.Context, name string, bound consumed, 
 		return err
 	}
 	_, err = s.apply(ctx, s.workspace, desired, merge)
-	if apierrors.IsForbidden(err) && !isForeign(err) {
+	if isDenied(err) {
 		return fmt.Errorf("APIExport %s of workspace %s cannot be bound in workspace %s: "+
 			"it is not there (%s first), or you lack the verb bind on it, or the right to make APIBindings here: %w",
 			bound.export, s.options.ProviderWorkspace, s.workspace, whatExports(bound.export), errors.Unwrap(err))

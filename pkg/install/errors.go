@@ -52,6 +52,11 @@ func isMissing(err error) bool {
 	return apierrors.IsNotFound(err) && !isForeign(err)
 }
 
+// isDenied reports whether kcp says that the caller may not do something.
+func isDenied(err error) bool {
+	return apierrors.IsForbidden(err) && !isForeign(err)
+}
+
 // isTransient tells whether a request that failed may succeed when it is made again.
 func isTransient(err error) bool {
 	return apierrors.IsServerTimeout(err) || apierrors.IsTimeout(err) || apierrors.IsTooManyRequests(err) ||

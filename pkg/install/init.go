@@ -154,11 +154,18 @@ func providerSteps() ([]step, error) {
 		if err != nil {
 			return nil, err
 		}
-		for _, object := range found {
-			steps = append(steps, step{object, overlayObject})
-		}
+		steps = append(steps, stepsOf(found, overlayObject)...)
 	}
 	return append(steps, exports...), nil
+}
+
+// stepsOf returns a step for each of the objects.
+func stepsOf(objects []*unstructured.Unstructured, merge merger) []step {
+	steps := make([]step, 0, len(objects))
+	for _, object := range objects {
+		steps = append(steps, step{object, merge})
+	}
+	return steps
 }
 
 // typedSteps returns a step for each of the typed objects.
@@ -191,7 +198,7 @@ func (s *server) ensureWorkspace(ctx context.Context, path logicalcluster.Path) 
 	desired.SetGroupVersionKind(workspaceResource.GroupVersion().WithKind("Workspace"))
 	desired.SetName(name)
 	action, err := s.apply(ctx, parent.String(), desired, keepLive)
-	if apierrors.IsForbidden(err) && !isForeign(err) {
+	if isDenied(err) {
 		return s.checkReachable(ctx, path)
 	}
 	if err != nil {

@@ -242,7 +242,7 @@ func (j *joining) readExport(ctx context.Context) (*apisv1alpha2.APIExport, erro
 	switch {
 	case isMissing(err):
 		return nil, j.notInitialized(err)
-	case apierrors.IsForbidden(err) && !isForeign(err):
+	case isDenied(err):
 		return nil, fmt.Errorf("run `kubectl tmc init` first, if nobody has, or ask for access: %w", err)
 	case err != nil:
 		return nil, err
@@ -287,14 +287,11 @@ func (j *joining) bindTenantsToIt(ctx context.Context) error {
 // steps returns what the provider workspace is to have for the cluster, besides its
 // registration.
 func (j *joining) steps() ([]step, error) {
-	var steps []step
 	namespaces, err := manifests.Namespaces()
 	if err != nil {
 		return nil, err
 	}
-	for _, namespace := range namespaces {
-		steps = append(steps, step{namespace, overlayObject})
-	}
+	steps := stepsOf(namespaces, overlayObject)
 	if view, isOwn := viewCalled(j.export); isOwn {
 		own, err := view.steps(j.options.ProviderWorkspace, j.options.Cluster, j.kindsNote(), j.served)
 		if err != nil {

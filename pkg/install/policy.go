@@ -5,7 +5,6 @@ import (
 	"fmt"
 
 	"github.com/kcp-dev/logicalcluster/v3"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	apisv1alpha2 "github.com/kcp-dev/sdk/apis/apis/v1alpha2"
@@ -36,7 +35,7 @@ func (s *server) applyConsumerPolicies(ctx context.Context, binding *apisv1alpha
 		return err
 	}
 	err = s.applyPolicies(ctx, s.workspace, policies)
-	if apierrors.IsForbidden(err) && !isForeign(err) {
+	if isDenied(err) {
 		s.notice(fmt.Sprintf("you may not make ValidatingAdmissionPolicies in workspace %s, so that kcp does not check there who writes tmc's own labels, "+
 			"annotations and finalizers: have an administrator of the workspace run `kubectl tmc bind` again", s.workspace))
 		return nil
@@ -46,9 +45,5 @@ func (s *server) applyConsumerPolicies(ctx context.Context, binding *apisv1alpha
 
 // applyPolicies puts policies and their bindings into a workspace.
 func (s *server) applyPolicies(ctx context.Context, workspace string, policies []*unstructured.Unstructured) error {
-	var steps []step
-	for _, policy := range policies {
-		steps = append(steps, step{policy, mergePolicy})
-	}
-	return s.applyAll(ctx, workspace, steps)
+	return s.applyAll(ctx, workspace, stepsOf(policies, mergePolicy))
 }

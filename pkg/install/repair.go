@@ -57,11 +57,7 @@ func (s *server) applyRepair(ctx context.Context, workspace string) error {
 		slices.Reverse(objects) // kcp stops asking before the certificates go
 		return s.removeRepair(ctx, workspace, objects)
 	}
-	steps := make([]step, 0, len(objects))
-	for _, object := range objects {
-		steps = append(steps, step{object, mergeWebhook})
-	}
-	return s.applyAll(ctx, workspace, steps)
+	return s.applyAll(ctx, workspace, stepsOf(objects, mergeWebhook))
 }
 
 // removeRepair deletes what there is of the objects.

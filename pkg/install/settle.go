@@ -238,7 +238,7 @@ func (s *server) removeBinding(ctx context.Context, binding consumerBinding) err
 	switch {
 	case isMissing(err), apierrors.IsConflict(err):
 		return nil
-	case apierrors.IsForbidden(err) && !isForeign(err):
+	case isDenied(err):
 		s.notice(fmt.Sprintf("APIBinding %s of workspace %s leads nowhere now, and you may not delete it; whoever may: kubectl --server %s delete apibinding %s",
 			binding.name, binding.path, s.base+clustersPath+binding.path, binding.name))
 		return nil

@@ -7,7 +7,6 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -98,7 +97,7 @@ func isAccepted(claims []any, desired *unstructured.Unstructured) bool {
 // bindTenant makes one binding, or says who has to.
 func (s *server) bindTenant(ctx context.Context, tenant consumerBinding, desired *unstructured.Unstructured) error {
 	_, err := s.apply(ctx, tenant.workspace, desired, mergeBinding)
-	if apierrors.IsForbidden(err) && !isForeign(err) {
+	if isDenied(err) {
 		s.notice(fmt.Sprintf("you may not bind APIExport %s in workspace %s: have somebody run `kubectl tmc bind --server %s` who may",
 			desired.GetName(), tenant.path, s.base+clustersPath+tenant.path))
 		return nil
@@ -144,7 +143,7 @@ func (s *server) isTenant(ctx context.Context, binding consumerBinding) (bool, e
 	var self metav1.PartialObjectMetadata
 	err := s.get(ctx, binding.workspace, logicalClusterResource, logicalClusterName, &self)
 	switch {
-	case apierrors.IsForbidden(err) && !isForeign(err):
+	case isDenied(err):
 		s.notice(fmt.Sprintf("you may not look whether workspace %s is of the type %s:%s: if it is, have somebody run `kubectl tmc bind --server %s` who may",
 			binding.path, s.options.ProviderWorkspace, v1alpha1.TenantWorkspaceType, s.base+clustersPath+binding.path))
 		return false, nil
