@@ -19,13 +19,7 @@ func (a *Aggregator) leftOut(key kcp.ObjectKey, name string) v1alpha1.LeftOut {
 	if cluster.Name == "" {
 		return ""
 	}
-	if why := a.bindings.LeftOut(key.Workspace, cluster.Export, key.Resource.GroupResource()); why != "" {
-		return why
-	}
-	if cluster.Lacks(key.Resource) {
-		return v1alpha1.LeftOutKindNotServed
-	}
-	return ""
+	return cluster.WhyLeftOut(a.bindings.LeftOut(key.Workspace, cluster.Export, key.Resource.GroupResource()), key.Resource)
 }
 
 // unseen returns a problem for each reason why syncers do not see the object on the

@@ -48,6 +48,15 @@ func (c Cluster) Lacks(resource schema.GroupVersionResource) bool {
 	return c.Resources.Len() > 0 && v1alpha1.IsReported(resource.Group) && !c.Resources.Has(v1alpha1.ReportedResource(resource))
 }
 
+// WhyLeftOut returns why the cluster's syncer would not see an object of the resource, empty
+// when it would: bound is what the bindings of the object's workspace say about that.
+func (c Cluster) WhyLeftOut(bound v1alpha1.LeftOut, resource schema.GroupVersionResource) v1alpha1.LeftOut {
+	if bound == "" && c.Lacks(resource) {
+		return v1alpha1.LeftOutKindNotServed
+	}
+	return bound
+}
+
 // Request is all that a decision depends on. Nothing in it is changed.
 type Request struct {
 	// Object is to be placed: its labels, annotations and finalizers say where it is,

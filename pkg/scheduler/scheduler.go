@@ -287,13 +287,7 @@ func (s *Scheduler) groupsOf(cluster string) []string {
 
 // leftOut returns why the cluster's syncer would not see an object, empty when it would.
 func (s *Scheduler) leftOut(key kcp.ObjectKey, cluster placement.Cluster) v1alpha1.LeftOut {
-	if why := s.config.Bindings.LeftOut(key.Workspace, cluster.Export, key.Resource.GroupResource()); why != "" {
-		return why
-	}
-	if cluster.Lacks(key.Resource) {
-		return v1alpha1.LeftOutKindNotServed
-	}
-	return ""
+	return cluster.WhyLeftOut(s.config.Bindings.LeftOut(key.Workspace, cluster.Export, key.Resource.GroupResource()), key.Resource)
 }
 
 // isLeftOut tells whether an object is not on a cluster, and cannot enter it.
