@@ -1,6 +1,9 @@
 package v1alpha1
 
 import (
+	"errors"
+	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -127,6 +130,20 @@ type ClusterRegistrationSpec struct {
 	// +kubebuilder:validation:items:MaxLength=63
 	// +kubebuilder:validation:items:XValidation:rule="self.matches('^[-a-z0-9*]+$')",message="expected the name of a namespace, in which * stands for any characters, for instance kube-*"
 	DeniedNamespaces []string `json:"deniedNamespaces,omitempty"`
+	// AllowedNamespaces are the cluster's namespaces that copies may come into although tmc
+	// did not make them, by the names that they have on the cluster; "*" stands for any
+	// characters. What is in them already (ServiceAccounts with rights, Secrets) a
+	// workload that comes there can use. DeniedNamespaces wins. Not given, or empty, it
+	// is none: copies come into the namespaces that tmc made, and into no other. What is
+	// in another one from before is kept up.
+	//
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=63
+	// +kubebuilder:validation:items:XValidation:rule="self.matches('^[-a-z0-9*]+$')",message="expected the name of a namespace, in which * stands for any characters, for instance shop-*"
+	AllowedNamespaces []string `json:"allowedNamespaces,omitempty"`
 	// Transform is how copies are adapted to the cluster.
 	Transform *TransformRule `json:"transform,omitempty"`
 	// Isolation says what the cluster's syncer can see in kcp, and so which APIExport a
@@ -140,6 +157,25 @@ type ClusterRegistrationSpec struct {
 	// +kubebuilder:validation:MaxLength=50
 	// +kubebuilder:validation:XValidation:rule="self.matches('^([a-z0-9]([-a-z0-9]*[a-z0-9])?)?$')",message="expected a DNS label, for instance eu-prod"
 	IsolationGroup string `json:"isolationGroup,omitempty"`
+}
+
+// namespacePattern is what the schema takes in DeniedNamespaces and AllowedNamespaces.
+var namespacePattern = regexp.MustCompile(`^[-a-z0-9*]{1,63}$`)
+
+// ValidateNamespacePatterns returns an error that names every one of the patterns which
+// DeniedNamespaces and AllowedNamespaces do not take, and what was expected; nil when there
+// is none.
+func ValidateNamespacePatterns(patterns []string) error {
+	var errs []error
+	for i, pattern := range patterns {
+		switch {
+		case !namespacePattern.MatchString(pattern):
+			errs = append(errs, fmt.Errorf("%q is not the name of a namespace, in which * stands for any characters, for instance shop-*", pattern))
+		case slices.Contains(patterns[:i], pattern):
+			errs = append(errs, fmt.Errorf("%q is there twice", pattern))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // Isolation says what the syncer of a cluster can see in kcp.
