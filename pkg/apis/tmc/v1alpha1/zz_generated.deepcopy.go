@@ -109,6 +109,11 @@ func (in *ClusterRegistrationSpec) DeepCopyInto(out *ClusterRegistrationSpec) {
 		*out = make([]string, len(*in))
 		copy(*out, *in)
 	}
+	if in.AllowedNamespaces != nil {
+		in, out := &in.AllowedNamespaces, &out.AllowedNamespaces
+		*out = make([]string, len(*in))
+		copy(*out, *in)
+	}
 	if in.Transform != nil {
 		in, out := &in.Transform, &out.Transform
 		*out = new(TransformRule)
