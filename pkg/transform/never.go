@@ -6,6 +6,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
 )
 
 // IsNeverSynced says why an object is never to be synced, and "" when it may be:
@@ -23,6 +25,34 @@ func IsNeverSynced(obj *unstructured.Unstructured) (reason string) {
 		}
 	}
 	return ""
+}
+
+// NeverSyncedError says that a copy would be what is never synced, though the upstream
+// object is not.
+type NeverSyncedError struct {
+	// Reason is that of IsNeverSynced.
+	Reason string
+}
+
+// Error says why.
+func (e *NeverSyncedError) Error() string {
+	return "the copy would be what is never synced: " + e.Reason
+}
+
+// checkSynced returns an error when the copy, as it is to be applied, is never to be synced:
+// in an OverrideError where there is an override, without which the upstream object would
+// have been refused already.
+func checkSynced(desired *unstructured.Unstructured, in Input) error {
+	reason := IsNeverSynced(desired)
+	if reason == "" {
+		return nil
+	}
+	err := &NeverSyncedError{Reason: reason}
+	key := v1alpha1.OverrideAnnotationPrefix + in.Origin.Cluster
+	if _, present := in.Object.GetAnnotations()[key]; present && IsNeverSynced(in.Object) == "" {
+		return &OverrideError{Annotation: key, Err: err}
+	}
+	return err
 }
 
 func neverSyncedSecret(obj *unstructured.Unstructured) string {

@@ -56,7 +56,7 @@ func isOwnApply(entry metav1.ManagedFieldsEntry) bool {
 }
 
 // ownedFields returns the set of fields that our applies own.
-func ownedFields(downstreamObj *unstructured.Unstructured) (*fieldpath.Set, bool) {
+func ownedFields(downstreamObj metav1.Object) (*fieldpath.Set, bool) {
 	for _, entry := range downstreamObj.GetManagedFields() {
 		if !isOwnApply(entry) || entry.FieldsV1 == nil {
 			continue

@@ -34,13 +34,15 @@ type Input struct {
 // body of a server-side apply. In this order: what belongs to the upstream server,
 // to kcp or to tmc is left out; then what only a cluster can own; the cluster's rule
 // is applied; spec.replicas becomes the cluster's share where they are divided, or is
-// left out if asked for; the user's override for the cluster is applied; and the copy
-// is stamped with its origin. All other fields are kept as they are, unknown ones
+// left out if asked for; the user's override for the cluster is applied; marks of tmc go
+// out of the templates within, whoever put them there; and the copy is stamped with its
+// origin. All other fields are kept as they are, unknown ones
 // included. The copy shares no memory with the input.
 //
 // It fails when labels or annotations are none, when the share is no number, when the
-// override fails (with an OverrideError), and when the object cannot be encoded. The copy of a namespace is
-// that of DesiredNamespace.
+// override fails (with an OverrideError) or makes what is never synced (with a
+// NeverSyncedError in an OverrideError), and when the object cannot be encoded. The copy
+// of a namespace is that of DesiredNamespace.
 func Desired(in Input) (*unstructured.Unstructured, error) {
 	if isNamespace(in.Object) {
 		return DesiredNamespace(in.Object, in.Origin, in.Rule)
@@ -58,6 +60,10 @@ func Desired(in Input) (*unstructured.Unstructured, error) {
 		return nil, err
 	}
 	dropNulls(desired.Object)
+	removeNestedMarks(desired)
+	if err := checkSynced(desired, in); err != nil {
+		return nil, err
+	}
 	if err := stamp(desired, in); err != nil {
 		return nil, err
 	}

@@ -78,7 +78,7 @@ func TestACopyCarriesTheUsersFieldsAndNoneOfTheUpstreamServers(t *testing.T) {
 		},
 		"spec": map[string]any{
 			"replicas": int64(2), "aFieldOfTheFuture": map[string]any{"x": []any{nil, "y"}}, "nothing": nil,
-			"template": map[string]any{"metadata": map[string]any{"creationTimestamp": nil, "annotations": map[string]any{"tmc.kcp.io/mine": "stays"}}},
+			"template": map[string]any{"metadata": map[string]any{"creationTimestamp": nil, "annotations": map[string]any{"tmc.kcp.io/mine": "goes", "note": "stays"}}},
 		},
 		"status": map[string]any{"replicas": int64(9)},
 	}}
@@ -111,7 +111,7 @@ func TestACopyCarriesTheUsersFieldsAndNoneOfTheUpstreamServers(t *testing.T) {
 		},
 		"spec": map[string]any{
 			"replicas": int64(2), "aFieldOfTheFuture": map[string]any{"x": []any{nil, "y"}},
-			"template": map[string]any{"metadata": map[string]any{"annotations": map[string]any{"tmc.kcp.io/mine": "stays"}}},
+			"template": map[string]any{"metadata": map[string]any{"annotations": map[string]any{"note": "stays"}}},
 		},
 	}
 	if diff := cmp.Diff(want, got.Object); diff != "" {

@@ -282,3 +282,10 @@ func IsOwnKey(key string) bool {
 	domain, _, _ := strings.Cut(key, "/")
 	return domain == "kcp.io" || strings.HasSuffix(domain, ".kcp.io")
 }
+
+// IsMark tells whether a label or annotation key is tmc's own. On a cluster, such keys mark
+// what a syncer made, and say what of.
+func IsMark(key string) bool {
+	domain, _, _ := strings.Cut(key, "/")
+	return domain == GroupName || strings.HasSuffix(domain, "."+GroupName)
+}

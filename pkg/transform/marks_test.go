@@ -1,0 +1,235 @@
+package transform
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"sigs.k8s.io/yaml"
+
+	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
+)
+
+// everyMark is an entry of managedFields that owns all the marks of a copy, of the manager, operation and subresource.
+func everyMark(manager, operation, subresource string) metav1.ManagedFieldsEntry {
+	return ownsMarks(manager, operation, subresource, `{"f:metadata":{"f:labels":{"f:tmc.kcp.io/managed-by":{},"f:tmc.kcp.io/source-hash":{}},"f:annotations":{`+
+		`"f:tmc.kcp.io/source-cluster":{},"f:tmc.kcp.io/source-namespace":{},"f:tmc.kcp.io/source-name":{},"f:tmc.kcp.io/source-uid":{},"f:tmc.kcp.io/target-cluster":{}}}}`)
+}
+
+func ownsMarks(manager, operation, subresource, fields string) metav1.ManagedFieldsEntry {
+	return metav1.ManagedFieldsEntry{
+		Manager: manager, Operation: metav1.ManagedFieldsOperationType(operation), Subresource: subresource,
+		APIVersion: "v1", FieldsType: "FieldsV1", FieldsV1: metav1.NewFieldsV1(fields),
+	}
+}
+
+func TestAMarkCountsWhereOurApplyOwnsIt(t *testing.T) {
+	origin := Origin{Workspace: "victim", Namespace: "shop", Name: "data", Cluster: "east"}
+	labelsAlone := `{"f:metadata":{"f:labels":{"f:tmc.kcp.io/managed-by":{},"f:tmc.kcp.io/source-hash":{}}}}`
+	cases := map[string]struct {
+		reason  string
+		entries []metav1.ManagedFieldsEntry
+		// hasOrigin and isCopy are what is made of the object, hash whether its label tells what of.
+		hasOrigin, isCopy, hash bool
+	}{
+		"OurApply":           {"a copy", []metav1.ManagedFieldsEntry{everyMark("tmc-syncer", "Apply", "")}, true, true, true},
+		"BesideOthers":       {"who adds to a copy does not take it", []metav1.ManagedFieldsEntry{everyMark("kubectl", "Apply", ""), everyMark("tmc-syncer", "Apply", "")}, true, true, true},
+		"NoEntries":          {"restored without them, or made by hand", nil, false, false, false},
+		"AControllers":       {"from a template", []metav1.ManagedFieldsEntry{everyMark("kube-controller-manager", "Update", "")}, false, false, false},
+		"AnUpdateInOurName":  {"no apply", []metav1.ManagedFieldsEntry{everyMark("tmc-syncer", "Update", "")}, false, false, false},
+		"AnApplyOfAnothers":  {"not ours", []metav1.ManagedFieldsEntry{everyMark("helm", "Apply", "")}, false, false, false},
+		"OfASubresource":     {"not the object", []metav1.ManagedFieldsEntry{everyMark("tmc-syncer", "Apply", "status")}, false, false, false},
+		"AnEntryOfNothing":   {"it claims no mark", []metav1.ManagedFieldsEntry{ownsMarks("tmc-syncer", "Apply", "", `{"f:spec":{}}`)}, false, false, false},
+		"AnUnreadableEntry":  {"it claims nothing that anybody could read", []metav1.ManagedFieldsEntry{ownsMarks("tmc-syncer", "Apply", "", `{"x`)}, false, false, false},
+		"AnnotationsForeign": {"whoever wrote other annotations is not believed, the label still is", []metav1.ManagedFieldsEntry{ownsMarks("tmc-syncer", "Apply", "", labelsAlone)}, false, true, true},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			obj := &unstructured.Unstructured{Object: map[string]any{"apiVersion": "v1", "kind": "PersistentVolumeClaim"}}
+			obj.SetLabels(map[string]string{"app": "db", v1alpha1.ManagedByLabel: v1alpha1.ManagedByValue, v1alpha1.SourceHashLabel: origin.Hash()})
+			obj.SetAnnotations(map[string]string{
+				"note": "hi", v1alpha1.SourceClusterAnnotation: origin.Workspace, v1alpha1.SourceNamespaceAnnotation: origin.Namespace,
+				v1alpha1.SourceNameAnnotation: origin.Name, v1alpha1.SourceUIDAnnotation: "u-1", v1alpha1.TargetClusterAnnotation: origin.Cluster,
+			})
+			obj.SetManagedFields(tc.entries)
+			KeepOwnMarks(obj)
+			got, hasOrigin := OriginOf(obj)
+			if hasOrigin != tc.hasOrigin || hasOrigin && got != origin {
+				t.Errorf("its origin is %+v (%t), want one: %t: %s", got, hasOrigin, tc.hasOrigin, tc.reason)
+			}
+			if IsCopy(obj) != tc.isCopy {
+				t.Errorf("a copy: %t, want %t: %s", IsCopy(obj), tc.isCopy, tc.reason)
+			}
+			if hash := obj.GetLabels()[v1alpha1.SourceHashLabel] != ""; hash != tc.hash {
+				t.Errorf("keeps its hash: %t, want %t: %s", hash, tc.hash, tc.reason)
+			}
+			if obj.GetLabels()["app"] != "db" || obj.GetAnnotations()["note"] != "hi" {
+				t.Errorf("lost what is not tmc's: %v, %v", obj.GetLabels(), obj.GetAnnotations())
+			}
+		})
+	}
+}
+
+func TestWhatIsAppliedIsOursOnceItStands(t *testing.T) {
+	desired := desiredOf(t, fromFile(t, "upstream.yaml"))
+	obj := desired.DeepCopy()
+	obj.SetManagedFields([]metav1.ManagedFieldsEntry{everyMark("tmc-syncer", "Apply", "")})
+	KeepOwnMarks(obj)
+	want, _ := OriginOf(desired)
+	if got, ok := OriginOf(obj); !ok || got != want {
+		t.Errorf("got %+v, %t, want %+v", got, ok, want)
+	}
+}
+
+const marksOfAnother = `{labels: {app: db, tmc.kcp.io/managed-by: tmc-syncer, tmc.kcp.io/source-hash: abc},
+  annotations: {note: hi, tmc.kcp.io/source-cluster: victim, tmc.kcp.io/source-name: data, status.tmc.kcp.io/east: "{}"},
+  managedFields: [{manager: tmc-syncer, operation: Apply, apiVersion: v1, fieldsType: FieldsV1, fieldsV1: {"f:metadata": {}}}]}`
+
+// stripped is what goes down of marksOfAnother.
+var stripped = map[string]any{"labels": map[string]any{"app": "db"}, "annotations": map[string]any{"note": "hi"}}
+
+// TestNoTemplateCarriesMarks has every place from which a cluster's controllers make objects, and a kind that nobody has heard of.
+func TestNoTemplateCarriesMarks(t *testing.T) {
+	cases := map[string]struct {
+		document string
+		path     []string
+	}{
+		"PodTemplate":           {`{apiVersion: apps/v1, kind: Deployment, spec: {template: {metadata: METADATA, spec: {}}}}`, []string{"spec", "template", "metadata"}},
+		"JobTemplate":           {`{apiVersion: batch/v1, kind: CronJob, spec: {jobTemplate: {metadata: METADATA, spec: {}}}}`, []string{"spec", "jobTemplate", "metadata"}},
+		"PodTemplateOfAJob":     {`{apiVersion: batch/v1, kind: CronJob, spec: {jobTemplate: {spec: {template: {metadata: METADATA}}}}}`, []string{"spec", "jobTemplate", "spec", "template", "metadata"}},
+		"VolumeClaimTemplate":   {`{apiVersion: apps/v1, kind: StatefulSet, spec: {volumeClaimTemplates: [{metadata: METADATA}]}}`, []string{"spec", "volumeClaimTemplates", "metadata"}},
+		"EphemeralVolume":       {`{apiVersion: apps/v1, kind: DaemonSet, spec: {template: {spec: {volumes: [{ephemeral: {volumeClaimTemplate: {metadata: METADATA}}}]}}}}`, []string{"spec", "template", "spec", "volumes", "ephemeral", "volumeClaimTemplate", "metadata"}},
+		"OfAnUnknownKind":       {`{apiVersion: example.com/v1, kind: Fleet, spec: {groups: [{podTemplate: {metadata: METADATA}}]}}`, []string{"spec", "groups", "podTemplate", "metadata"}},
+		"OutsideOfTheSpec":      {`{apiVersion: example.com/v1, kind: Fleet, template: {metadata: METADATA}}`, []string{"template", "metadata"}},
+		"PutThereByAnOverride":  {`{apiVersion: apps/v1, kind: StatefulSet, metadata: {annotations: {override.tmc.kcp.io/east: 'OVERRIDE'}}, spec: {volumeClaimTemplates: [{metadata: {}}]}}`, []string{"spec", "volumeClaimTemplates", "metadata"}},
+		"CopiedWithAnOverride":  {`{apiVersion: apps/v1, kind: StatefulSet, metadata: {annotations: {override.tmc.kcp.io/east: '[{"op":"copy","from":"/spec/template/metadata","path":"/spec/volumeClaimTemplates/0/metadata"}]'}}, spec: {template: {metadata: METADATA}, volumeClaimTemplates: [{}]}}`, []string{"spec", "volumeClaimTemplates", "metadata"}},
+		"MadeWhereThereWasNone": {`{apiVersion: apps/v1, kind: StatefulSet, metadata: {annotations: {override.tmc.kcp.io/east: '[{"op":"add","path":"/spec/volumeClaimTemplates","value":[{"metadata":JSON}]}]'}}, spec: {}}`, []string{"spec", "volumeClaimTemplates", "metadata"}},
+	}
+	asJSON, err := yaml.YAMLToJSON([]byte(marksOfAnother))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			document := strings.NewReplacer("METADATA", marksOfAnother, "JSON", string(asJSON),
+				"OVERRIDE", `[{"op":"replace","path":"/spec/volumeClaimTemplates/0/metadata","value":`+string(asJSON)+`}]`).Replace(tc.document)
+			upstreamObj := &unstructured.Unstructured{}
+			if err := yaml.Unmarshal([]byte(document), &upstreamObj.Object); err != nil {
+				t.Fatal(err)
+			}
+			upstreamObj.SetName("db")
+			upstreamObj.SetNamespace("shop")
+			desired, err := Desired(Input{Object: upstreamObj, Origin: Origin{Workspace: "attacker", Namespace: "shop", Name: "db", Cluster: "east"}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			var found any = desired.Object
+			for _, field := range tc.path {
+				if list, isList := found.([]any); isList {
+					found = list[0]
+				}
+				found = found.(map[string]any)[field]
+			}
+			if diff := cmp.Diff(any(stripped), found); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestTheMarksOfAWorkspacesNamespaceStayInKCP(t *testing.T) {
+	upstreamNamespace := BareNamespace("shop")
+	upstreamNamespace.SetLabels(map[string]string{"team": "shop", v1alpha1.ManagedByLabel: v1alpha1.ManagedByOthersValue, v1alpha1.SourceHashLabel: "abc", "x.tmc.kcp.io/y": "z"})
+	upstreamNamespace.SetAnnotations(map[string]string{
+		v1alpha1.SourceClusterAnnotation: "victim", v1alpha1.SourcePathAnnotation: "root:victim", v1alpha1.SourceNameAnnotation: "other", v1alpha1.TargetClusterAnnotation: "west",
+	})
+	origin := Origin{Workspace: "ws", Name: "shop", Cluster: "east"}
+	plain, err := DesiredNamespace(nil, origin, v1alpha1.TransformRule{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	marked, err := DesiredNamespace(upstreamNamespace, origin, v1alpha1.TransformRule{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, labels := range []map[string]string{plain.GetLabels(), marked.GetLabels()} {
+		delete(labels, "team")
+	}
+	annotations := func(namespace *unstructured.Unstructured) map[string]string {
+		all := namespace.GetAnnotations()
+		delete(all, v1alpha1.AppliedHashAnnotation)
+		return all
+	}
+	labels := marked.GetLabels()
+	delete(labels, "team")
+	if diff := cmp.Diff(plain.GetLabels(), labels); diff != "" {
+		t.Errorf("labels (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff(annotations(plain), annotations(marked)); diff != "" {
+		t.Errorf("annotations (-want +got):\n%s", diff)
+	}
+}
+
+func TestARuleAddsNoMarks(t *testing.T) {
+	for _, key := range []string{v1alpha1.ManagedByLabel, v1alpha1.SourceHashLabel, v1alpha1.SourceUIDAnnotation, "status.tmc.kcp.io/east"} {
+		entries := map[string]string{key: "x"}
+		for field, rule := range map[string]v1alpha1.TransformRule{"labels": {Labels: entries}, "annotations": {Annotations: entries}} {
+			if err := ValidateRule(rule); err == nil || !strings.Contains(err.Error(), field+"["+key+"]") {
+				t.Errorf("%s %s: got %v, want it refused", field, key, err)
+			}
+		}
+	}
+}
+
+func TestWhatIsNeverSyncedNoOverrideMakes(t *testing.T) {
+	cases := map[string]struct {
+		reason, document string
+		override         string
+		says             string
+	}{
+		"AToken":              {"a cluster would put a token of its own into it", `{apiVersion: v1, kind: Secret, type: Opaque}`, `[{"op":"replace","path":"/type","value":"kubernetes.io/service-account-token"},{"op":"add","path":"/metadata/annotations/kubernetes.io~1service-account.name","value":"prometheus"}]`, "token of a ServiceAccount"},
+		"ATokenOfNoAccount":   {"the type alone does", `{apiVersion: v1, kind: Secret, type: Opaque}`, `[{"op":"replace","path":"/type","value":"kubernetes.io/service-account-token"}]`, "token of a ServiceAccount"},
+		"AnAccountWithNoType": {"as it is upstream without a type", `{apiVersion: v1, kind: Secret, type: Opaque}`, `[{"op":"remove","path":"/type"},{"op":"add","path":"/metadata/annotations/kubernetes.io~1service-account.name","value":"prometheus"}]`, "token of a ServiceAccount"},
+		"ABootstrapToken":     {"nodes join with it", `{apiVersion: v1, kind: Secret, type: Opaque}`, `[{"op":"replace","path":"/type","value":"bootstrap.kubernetes.io/token"}]`, "bootstrap token"},
+		"ATypeCopied":         {"however it gets there", `{apiVersion: v1, kind: Secret, type: Opaque, data: {t: x}, stringData: {t: kubernetes.io/service-account-token}}`, `[{"op":"add","path":"/x","value":"kubernetes.io/service-account-token"},{"op":"move","from":"/x","path":"/type"}]`, "token of a ServiceAccount"},
+		"AnOrdinaryOverride":  {"", `{apiVersion: v1, kind: Secret, type: Opaque}`, `[{"op":"add","path":"/data","value":{"a":"Yg=="}}]`, ""},
+		"AnotherType":         {"", `{apiVersion: v1, kind: Secret, type: Opaque}`, `[{"op":"replace","path":"/type","value":"kubernetes.io/tls"}]`, ""},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			upstreamObj := &unstructured.Unstructured{}
+			if err := yaml.Unmarshal([]byte(tc.document), &upstreamObj.Object); err != nil {
+				t.Fatal(err)
+			}
+			upstreamObj.SetName("data")
+			upstreamObj.SetNamespace("shop")
+			upstreamObj.SetAnnotations(map[string]string{"override.tmc.kcp.io/east": tc.override})
+			_, err := Desired(Input{Object: upstreamObj, Origin: Origin{Workspace: "ws", Namespace: "shop", Name: "data", Cluster: "east"}})
+			if tc.says == "" {
+				if err != nil {
+					t.Errorf("got %v: %s", err, tc.reason)
+				}
+				return
+			}
+			_, ofOverride := errors.AsType[*OverrideError](err)
+			_, never := errors.AsType[*NeverSyncedError](err)
+			if !ofOverride || !never || !strings.Contains(err.Error(), tc.says) || !strings.Contains(err.Error(), "override.tmc.kcp.io/east") {
+				t.Errorf("got %v, want the override refused for %q: %s", err, tc.says, tc.reason)
+			}
+		})
+	}
+}
+
+func TestWhatARuleMakesNeverSyncedIsRefused(t *testing.T) {
+	upstreamObj := &unstructured.Unstructured{Object: map[string]any{"apiVersion": "v1", "kind": "Secret"}}
+	upstreamObj.SetName("data")
+	upstreamObj.SetNamespace("shop")
+	rule := v1alpha1.TransformRule{Annotations: map[string]string{"kubernetes.io/service-account.name": "prometheus"}}
+	_, err := Desired(Input{Object: upstreamObj, Rule: rule, Origin: Origin{Workspace: "ws", Namespace: "shop", Name: "data", Cluster: "east"}})
+	if _, never := errors.AsType[*NeverSyncedError](err); !never {
+		t.Errorf("got %v", err)
+	}
+}
