@@ -27,6 +27,9 @@ const joinExample = `  # Let the cluster east take part
   kubectl tmc join eu-1 --group eu-prod --image registry.example.com/kcp-tmc/tmc:v1.2.3 -o eu-1.yaml
   kubectl tmc join eu-2 --group eu-prod --image registry.example.com/kcp-tmc/tmc:v1.2.3 -o eu-2.yaml
 
+  # Let workloads come into the cluster's namespace default, which tmc has not made, too
+  kubectl tmc join east --allow-namespaces default --image registry.example.com/kcp-tmc/tmc:v1.2.3 -o east.yaml
+
   # Write the manifest anew, for instance after an upgrade, and leave the token as it is
   kubectl tmc join east --no-token --image registry.example.com/kcp-tmc/tmc:v1.2.4 -o east.yaml
 
@@ -43,6 +46,8 @@ type joinOptions struct {
 	replicas                     int32
 	// What is about the cluster in kcp.
 	join install.JoinOptions
+	// allowNamespaces is for join, which knows whether it was given at all.
+	allowNamespaces []string
 	// caFile holds the certificates of kcp's authority.
 	caFile string
 	// outputFile is where the manifest goes, if not to stdout.
@@ -67,6 +72,9 @@ on any of them: kcp then keeps one view for all, not one for each. With --shared
 cluster's credential reads every object of all bound workspaces, every Secret included,
 wherever it is placed: that is for fleets that trust each other.
 
+Workloads come into namespaces that tmc makes on the cluster, and into no other, not even
+into default, unless --allow-namespaces lists it.
+
 Join again with other flags to change that. Nothing restarts in the cluster. What was there
 for the isolation before is taken away by the next 'kubectl tmc join' or 'kubectl tmc init'
 after the cluster's syncer has begun to run with the new manifest.
@@ -82,6 +90,9 @@ ones. The token before stays valid until it ends; 'kubectl tmc unjoin' ends all 
 	command.RunE = func(command *cobra.Command, args []string) error {
 		options.complete(command)
 		options.cluster = args[0]
+		if command.Flags().Changed("allow-namespaces") {
+			options.join.AllowedNamespaces = append([]string{}, options.allowNamespaces...)
+		}
 		if err := options.validate(); err != nil {
 			return err
 		}
@@ -99,6 +110,7 @@ func (o *joinOptions) addFlags(command *cobra.Command) {
 	flags.StringSliceVar(&o.join.Kinds, "kinds", nil, "Kinds to sync, such as deployments or deployments.apps (default: all that the APIExport serves)")
 	flags.StringToStringVar(&o.join.Labels, "labels", nil, "Labels, KEY=VALUE,…, that placements select the cluster by. Others that it has stay")
 	flags.StringVar(&o.join.Location, "location", "", "Where the cluster is: a region, a site. What is said already stays if this is not given")
+	flags.StringSliceVar(&o.allowNamespaces, "allow-namespaces", nil, "Namespaces of the cluster that workloads may come into although tmc did not make them, such as default,shop-* (default: none; what is said already stays if this is not given). Whoever may use the cluster can use what is in them: ServiceAccounts and Secrets")
 	flags.StringSliceVar(&o.join.FormerNames, "former-name", nil, "Name that the cluster had before, whose copies are cleaned up once it is removed. May be repeated")
 	flags.BoolVar(&o.join.Shared, "shared", false, "Let the cluster see all that bound workspaces have, every Secret included, wherever it is placed. For fleets that trust each other")
 	flags.StringVar(&o.join.Group, "group", "", "Isolation group of the cluster, a DNS label of at most 50 characters: its clusters share one view, of what is placed on any of them")

@@ -43,6 +43,7 @@ type options struct {
 	selfRegister      bool
 	location          string
 	clusterLabels     map[string]string
+	allowNamespaces   []string
 }
 
 func newOptions() *options {
@@ -68,6 +69,7 @@ func (o *options) addFlags(flags *pflag.FlagSet) {
 	flags.BoolVar(&o.selfRegister, "self-register", o.selfRegister, "Create the ClusterRegistration of this cluster when there is none. Otherwise, and where kcp does not allow it, wait until an administrator does.")
 	flags.StringVar(&o.location, "location", o.location, "Where this cluster is: a region, a site. Only used when it registers itself.")
 	flags.StringToStringVar(&o.clusterLabels, "cluster-labels", o.clusterLabels, "Labels, KEY=VALUE,…, that placements select this cluster by. Only used when it registers itself.")
+	flags.StringSliceVar(&o.allowNamespaces, "allow-namespaces", o.allowNamespaces, "Namespaces of this cluster that copies come into although tmc did not make them, such as default,shop-*. What is in them, ServiceAccounts and Secrets, can be used from kcp. Only used when it registers itself.")
 }
 
 // validate returns what is wrong with the flags, naming each.
@@ -86,6 +88,9 @@ func (o *options) validate() error {
 	}
 	if err := metavalidation.ValidateLabels(o.clusterLabels, nil).ToAggregate(); err != nil {
 		errs = append(errs, fmt.Errorf("--cluster-labels: %w", err))
+	}
+	if err := v1alpha1.ValidateNamespacePatterns(o.allowNamespaces); err != nil {
+		errs = append(errs, fmt.Errorf("--allow-namespaces: %w", err))
 	}
 	return errors.Join(append(errs, o.validateSurroundings())...)
 }
@@ -184,8 +189,10 @@ func (o *options) heartbeatConfig(config syncer.Config, a *agent) heartbeat.Conf
 		SelfRegister:      o.selfRegister,
 		Location:          o.location,
 		Labels:            o.clusterLabels,
+		AllowedNamespaces: o.allowNamespaces,
 		OnRule:            a.rules.setRegistered,
 		OnDenied:          a.syncer.SetDenied,
+		OnAllowed:         a.syncer.SetAllowed,
 		Export:            config.Export,
 		OnExport:          a.syncer.SetExport,
 		Reports:           reports(config.Synced),

@@ -17,7 +17,8 @@ func (s *stage) startPrograms(ctx context.Context) error {
 	kcp := "--kcp-kubeconfig=" + s.root.kubeconfig
 	programs := []program{{controllerBinary, controllerBinary, []string{kcp, "--repair-bind-address=" + s.repairAddress}}}
 	for _, at := range s.clusters {
-		args := []string{kcp, "--cluster-name=" + at.name, "--kubeconfig=" + at.kubeconfig}
+		// The tour's Deployment is in default, which a cluster has without tmc's doing.
+		args := []string{kcp, "--cluster-name=" + at.name, "--kubeconfig=" + at.kubeconfig, "--allow-namespaces=" + namespace}
 		programs = append(programs, program{syncerName(at.name), syncerBinary, args})
 	}
 	var started []func() error

@@ -2,13 +2,14 @@ package aggregator
 
 import (
 	"fmt"
+	"strings"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-
-	"github.com/kcp-dev/logicalcluster/v3"
+	"k8s.io/apimachinery/pkg/util/sets"
 
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
 	"github.com/kcp-tmc/tmc/pkg/kcp"
+	"github.com/kcp-tmc/tmc/pkg/transform"
 )
 
 // tellProblems records an event for each problem that a cluster has come to report of
@@ -16,6 +17,7 @@ import (
 // through a virtual workspace without letting it create everything there.
 func (a *Aggregator) tellProblems(key kcp.ObjectKey, upstreamObj *unstructured.Unstructured) {
 	var found []kcp.Notice
+	concerned := map[kcp.ObjectKey][]string{}
 	for _, cluster := range v1alpha1.PlacedClusters(upstreamObj.GetLabels()) {
 		report, err := v1alpha1.ParseReport(cluster, upstreamObj.GetAnnotations()[v1alpha1.StatusAnnotation(cluster)])
 		if err != nil {
@@ -23,25 +25,48 @@ func (a *Aggregator) tellProblems(key kcp.ObjectKey, upstreamObj *unstructured.U
 		}
 		for _, problem := range report.Problems {
 			found = append(found, kcp.Notice{Reason: problem.Reason, Message: "cluster " + cluster + ": " + problem.Message})
-			a.tellConcerned(key, cluster, problem)
+		}
+		for _, other := range a.concernedBy(key, upstreamObj, report) {
+			concerned[other] = append(concerned[other], cluster)
 		}
 	}
 	a.notices.WarnOfAll(key, upstreamObj, found)
+	for other, clusters := range concerned {
+		a.tellConcerned(other, clusters)
+	}
 }
 
-// tellConcerned tells of a problem on the object that it names besides the one that has
-// it. A cluster has a say only about what is placed on it.
-func (a *Aggregator) tellConcerned(key kcp.ObjectKey, cluster string, problem v1alpha1.Problem) {
-	workspace, namespace, name, ok := v1alpha1.ParseObjectName(problem.Concerns)
-	if !ok {
+// concernedBy returns the objects of other workspaces that a report on one has to do with. A
+// report is a cluster's word, and may be a thief's. So nothing counts but a conflict that can
+// be: with an object of the same kind, namespace and name that is placed on that cluster as
+// well, and that the report knows.
+func (a *Aggregator) concernedBy(key kcp.ObjectKey, upstreamObj *unstructured.Unstructured, report v1alpha1.Report) []kcp.ObjectKey {
+	hashes := sets.New[string]()
+	for _, problem := range report.Problems {
+		if problem.Reason == v1alpha1.ReasonConflict && problem.Concerns != "" {
+			hashes.Insert(problem.Concerns)
+		}
+	}
+	if len(hashes) == 0 {
+		return nil
+	}
+	var concerned []kcp.ObjectKey
+	a.inventory.EachNamesake(key, upstreamObj, report.Cluster, func(other kcp.ObjectKey, _ *unstructured.Unstructured) {
+		origin := transform.Origin{Workspace: other.Workspace.String(), Namespace: other.Namespace, Name: other.Name, Cluster: report.Cluster}
+		if hashes.Has(origin.Hash()) {
+			concerned = append(concerned, other)
+		}
+	})
+	return concerned
+}
+
+// tellConcerned tells of a conflict on the object whose copy is there. Its owner does not
+// learn who wants the place, and all the words are the hub's.
+func (a *Aggregator) tellConcerned(key kcp.ObjectKey, clusters []string) {
+	obj := a.upstream.Cached(key)
+	if obj == nil {
 		return
 	}
-	concerned := kcp.ObjectKey{Workspace: logicalcluster.Name(workspace), Resource: key.Resource, Namespace: namespace, Name: name}
-	obj := a.upstream.Cached(concerned)
-	if obj == nil || obj.GetLabels()[v1alpha1.PlacementLabel(cluster)] != v1alpha1.PlacementLabelValue {
-		return
-	}
-	a.notices.Warn(concerned, obj, problem.Reason, fmt.Sprintf(
-		"cluster %s: %s/%s of workspace %s wants the place that the copy of this object has on the cluster; it is refused",
-		cluster, key.Namespace, key.Name, key.Workspace))
+	a.notices.Warn(key, obj, v1alpha1.ReasonConflict, fmt.Sprintf(
+		"cluster %s: an object of another workspace wants the place that the copy of this object has there; it is refused", strings.Join(clusters, ", ")))
 }

@@ -47,16 +47,20 @@ type Config struct {
 	LeaseDuration time.Duration
 	// StatusInterval is the least time between two reports of the cluster's size.
 	StatusInterval time.Duration
-	// SelfRegister has the registration made when there is none, with Location and
-	// Labels. Once it is there, only people change those.
-	SelfRegister bool
-	Location     string
-	Labels       map[string]string
+	// SelfRegister has the registration made when there is none, with Location, Labels and
+	// AllowedNamespaces. Once it is there, only people change those.
+	SelfRegister      bool
+	Location          string
+	Labels            map[string]string
+	AllowedNamespaces []string
 	// OnRule is told the registration's rule, nil for none: by Claim before it
 	// returns, then by Run whenever it changes.
 	OnRule func(*v1alpha1.TransformRule)
 	// OnDenied is told, before OnRule, the namespaces that nothing may come into.
 	OnDenied func(patterns []string)
+	// OnAllowed is told, before OnRule, the namespaces that copies come into although tmc did
+	// not make them.
+	OnAllowed func(patterns []string)
 	// OnExport is told, before OnRule, the APIExport through which the syncer is to see its
 	// objects, as the registration's spec has it.
 	OnExport func(export string)
@@ -160,6 +164,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.OnDenied == nil {
 		c.OnDenied = func([]string) {}
+	}
+	if c.OnAllowed == nil {
+		c.OnAllowed = func([]string) {}
 	}
 	if c.OnExport == nil {
 		c.OnExport = func(string) {}

@@ -180,6 +180,7 @@ func (a *Agent) tryClaim(ctx context.Context) (*hurdle, error) {
 // would have to move when it comes.
 func (a *Agent) begin(registration *v1alpha1.ClusterRegistration) *hurdle {
 	a.config.OnDenied(registration.Spec.DeniedNamespaces)
+	a.config.OnAllowed(registration.Spec.AllowedNamespaces)
 	a.config.OnExport(registration.Spec.ExportFor(a.config.Cluster))
 	if err := a.tellRule(registration.Spec.Transform); err != nil {
 		return &hurdle{saysInvalidRule, err}
@@ -194,7 +195,7 @@ func (a *Agent) refuse(registration *v1alpha1.ClusterRegistration) error {
 func (a *Agent) register(ctx context.Context) (*v1alpha1.ClusterRegistration, error) {
 	registration, err := a.registry.create(ctx, &v1alpha1.ClusterRegistration{
 		ObjectMeta: metav1.ObjectMeta{Name: a.config.Cluster, Labels: a.config.Labels},
-		Spec:       v1alpha1.ClusterRegistrationSpec{Location: a.config.Location},
+		Spec:       v1alpha1.ClusterRegistrationSpec{Location: a.config.Location, AllowedNamespaces: a.config.AllowedNamespaces},
 	})
 	if err == nil {
 		klog.FromContext(ctx).Info("Registered the cluster", "location", a.config.Location, "labels", a.config.Labels)

@@ -93,6 +93,7 @@ func (a *Agent) resume(ctx context.Context, registration *v1alpha1.ClusterRegist
 		klog.FromContext(ctx).Info("The cluster is registered again", "clusterUID", a.uid)
 	}
 	a.config.OnDenied(registration.Spec.DeniedNamespaces)
+	a.config.OnAllowed(registration.Spec.AllowedNamespaces)
 	a.config.OnExport(registration.Spec.ExportFor(a.config.Cluster))
 	err := a.tellRule(registration.Spec.Transform)
 	switch {

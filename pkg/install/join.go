@@ -46,6 +46,9 @@ type JoinOptions struct {
 	// is registered already, only what is given here is changed.
 	Location string
 	Labels   map[string]string
+	// AllowedNamespaces are the cluster's namespaces that copies come into although tmc did
+	// not make them. Nil leaves a registration that there is as it is, empty allows none.
+	AllowedNamespaces []string
 	// Kinds are the resources to sync, as in "deployments" or "deployments.apps". None
 	// means all that the APIExport serves.
 	Kinds []string
@@ -152,6 +155,9 @@ func (o *JoinOptions) validate() error {
 	}
 	if err := metavalidation.ValidateLabels(o.Labels, nil).ToAggregate(); err != nil {
 		errs = append(errs, fmt.Errorf("labels: %w", err))
+	}
+	if err := v1alpha1.ValidateNamespacePatterns(o.AllowedNamespaces); err != nil {
+		errs = append(errs, fmt.Errorf("allowed namespaces: %w", err))
 	}
 	if o.TokenLifetime == 0 {
 		o.TokenLifetime = DefaultTokenLifetime

@@ -9,6 +9,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/sets"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/util/retry"
 
@@ -95,15 +96,21 @@ func registrationPatch(live *unstructured.Unstructured, options JoinOptions) map
 			spec["isolationGroup"] = wanted.IsolationGroup
 		}
 	}
+	if allowed, _, _ := unstructured.NestedStringSlice(live.Object, "spec", "allowedNamespaces"); options.AllowedNamespaces != nil && !sameSet(allowed, options.AllowedNamespaces) {
+		spec["allowedNamespaces"] = options.AllowedNamespaces
+	}
 	if len(spec) > 0 {
 		patch["spec"] = spec
 	}
 	return patch
 }
 
+// sameSet tells whether two lists hold the same, in whatever order.
+func sameSet(some, other []string) bool { return sets.New(some...).Equal(sets.New(other...)) }
+
 // spec is what a registration says that the options do.
 func (o *JoinOptions) spec() v1alpha1.ClusterRegistrationSpec {
-	spec := v1alpha1.ClusterRegistrationSpec{Location: o.Location, Isolation: v1alpha1.IsolationCluster, IsolationGroup: o.Group}
+	spec := v1alpha1.ClusterRegistrationSpec{Location: o.Location, Isolation: v1alpha1.IsolationCluster, IsolationGroup: o.Group, AllowedNamespaces: o.AllowedNamespaces}
 	switch {
 	case o.Shared:
 		spec.Isolation = v1alpha1.IsolationShared

@@ -27,6 +27,7 @@ func Indexers() cache.Indexers {
 	return cache.Indexers{
 		needsIndex:      indexer(needsValues),
 		clusterIndex:    indexer(clusterValues),
+		namesakesIndex:  indexer(namesakesValues),
 		placementsIndex: indexer(placementsValues),
 		bindingsIndex:   indexer(bindingsValues),
 	}

@@ -15,6 +15,9 @@ import (
 const (
 	// clusterIndex finds what is on a cluster, or held by its syncer.
 	clusterIndex = "on-cluster"
+	// namesakesIndex finds what is placed anywhere by kind, namespace and name, whatever the
+	// workspace.
+	namesakesIndex = "namesakes"
 	// placementsIndex finds the WorkloadPlacements of a namespace.
 	placementsIndex = "placements"
 )
@@ -25,6 +28,18 @@ var placementKind = schema.GroupKind{Group: v1alpha1.GroupName, Kind: "WorkloadP
 // syncer.
 func (i *Inventory) EachOn(cluster string, visit func(kcp.ObjectKey, *unstructured.Unstructured)) {
 	i.upstream.EachBy(clusterIndex, cluster, visit)
+}
+
+// EachNamesake calls visit for every object of other workspaces that has the kind, the
+// namespace and the name of this one, and is placed on the cluster. Unless workspaces are
+// kept apart there, they want one place.
+func (i *Inventory) EachNamesake(key kcp.ObjectKey, obj *unstructured.Unstructured, cluster string, visit func(kcp.ObjectKey, *unstructured.Unstructured)) {
+	i.upstream.EachBy(namesakesIndex, namesakesValue(obj), func(otherKey kcp.ObjectKey, other *unstructured.Unstructured) {
+		isPlaced := other.GetLabels()[v1alpha1.PlacementLabel(cluster)] == v1alpha1.PlacementLabelValue
+		if isPlaced && otherKey.Workspace != key.Workspace && otherKey.Resource == key.Resource {
+			visit(otherKey, other)
+		}
+	})
 }
 
 // Placements returns the WorkloadPlacements of a namespace, in no order. Those that
@@ -44,6 +59,17 @@ func clusterValues(upstreamObj *unstructured.Unstructured) []string {
 	clusters := sets.New(v1alpha1.PlacedClusters(upstreamObj.GetLabels())...)
 	clusters.Insert(v1alpha1.HoldingClusters(upstreamObj.GetFinalizers())...)
 	return sets.List(clusters)
+}
+
+func namesakesValues(upstreamObj *unstructured.Unstructured) []string {
+	if len(v1alpha1.PlacedClusters(upstreamObj.GetLabels())) == 0 {
+		return nil
+	}
+	return []string{namesakesValue(upstreamObj)}
+}
+
+func namesakesValue(upstreamObj *unstructured.Unstructured) string {
+	return upstreamObj.GroupVersionKind().GroupKind().String() + "|" + upstreamObj.GetNamespace() + "/" + upstreamObj.GetName()
 }
 
 func placementsValues(upstreamObj *unstructured.Unstructured) []string {

@@ -29,7 +29,7 @@ const (
 
 // Reasons of problems with what is on the cluster.
 const (
-	reasonConflict  = "Conflict"
+	reasonConflict  = v1alpha1.ReasonConflict
 	reasonImmutable = "Immutable"
 	reasonMoving    = "Moving"
 )
@@ -74,19 +74,19 @@ func (s *Syncer) carryOut(ctx context.Context, key kcp.ObjectKey, st state) (res
 	case actInquire:
 		return s.inquire(ctx, key, st)
 	default:
-		return s.stay(key, st, verdict), nil
+		return s.stay(ctx, key, st, verdict), nil
 	}
 }
 
 // stay is the result of a turn that writes nothing.
-func (s *Syncer) stay(key kcp.ObjectKey, st state, verdict action) result {
+func (s *Syncer) stay(ctx context.Context, key kcp.ObjectKey, st state, verdict action) result {
 	switch verdict {
 	case actComplain:
 		return result{problems: []v1alpha1.Problem{*st.broken}, again: recheck}
 	case actWait:
 		return waiting(st.needs)
 	case actRefuse:
-		return s.refuse(key, st)
+		return s.refuse(ctx, key, st)
 	case actLinger:
 		return lingering(st)
 	default:
@@ -185,21 +185,36 @@ func (s *Syncer) removeAll(ctx context.Context, key kcp.ObjectKey, copies []*uns
 	return errors.Join(errs...)
 }
 
-// refuse reports an object that is in the way. Where that is the copy of another
-// upstream object, the report names that, so that its owners can be told as well.
-func (s *Syncer) refuse(key kcp.ObjectKey, st state) result {
+// refuse reports an object that is in the way. Users do not learn whose it is; the
+// cluster's operator does, from the object and from the log. Where it is the copy of an
+// object of another workspace, the report carries what the hub finds that by.
+func (s *Syncer) refuse(ctx context.Context, key kcp.ObjectKey, st state) result {
 	problem := v1alpha1.Problem{Reason: reasonConflict}
-	owner := "was not made by tmc"
-	if origin, ok := transform.OriginOf(st.downstreamObj); ok {
-		owner = fmt.Sprintf("is the copy of %s/%s of workspace %s", origin.Namespace, origin.Name, origin.Workspace)
-		if origin.Cluster != s.cluster {
-			owner = fmt.Sprintf("belongs to a syncer under the cluster name %q", origin.Cluster)
-		} else {
-			problem.Concerns = v1alpha1.ObjectName(origin.Workspace, origin.Namespace, origin.Name)
-		}
+	origin, isCopy := transform.OriginOf(st.downstreamObj)
+	what := "was not made by tmc"
+	if isCopy {
+		what = "is the copy of another object"
 	}
-	problem.Message = fmt.Sprintf("%s %s/%s is in the way: it %s; it is left alone", key.Resource.GroupResource(), st.namespace, st.name, owner)
+	if isCopy && origin.Cluster == s.cluster && origin.Workspace != st.origin.Workspace {
+		problem.Concerns = origin.Hash()
+	}
+	problem.Message = fmt.Sprintf("%s %s/%s is in the way: it %s; it is left alone", key.Resource.GroupResource(), st.namespace, st.name, what)
+	s.logObstacle(ctx, key, st)
 	return result{problems: []v1alpha1.Problem{problem}, again: recheck}
+}
+
+// logObstacle says in the log, once for each, what is in the way of a copy.
+func (s *Syncer) logObstacle(ctx context.Context, key kcp.ObjectKey, st state) {
+	known := false
+	s.memories.update(key, func(m *memory) {
+		known, m.obstacle = m.obstacle == st.downstreamObj.GetUID(), st.downstreamObj.GetUID()
+	})
+	if known {
+		return
+	}
+	origin, _ := transform.OriginOf(st.downstreamObj)
+	klog.FromContext(ctx).Info("An object is in the way of a copy, and is left alone", "object", nameOf(st.downstreamObj), "uid", st.downstreamObj.GetUID(),
+		"copyOfWorkspace", origin.Workspace, "copyOfNamespace", origin.Namespace, "copyOf", origin.Name, "forCluster", origin.Cluster)
 }
 
 // lingering is the result of a turn that leaves copies where the object used to go.

@@ -22,13 +22,11 @@ func (s *Syncer) create(ctx context.Context, key kcp.ObjectKey, st state) (resul
 	if err := s.checkUnseen(ctx, key, st); err != nil {
 		return result{}, err
 	}
-	if st.separates {
-		if done, may, err := s.enter(ctx, st); err != nil {
-			return s.failed(key, st, err)
-		} else if !may {
-			s.waiters.note(namespaceKey(st.namespace), key)
-			return done, nil
-		}
+	if done, may, err := s.enter(ctx, st); err != nil {
+		return s.failed(key, st, err)
+	} else if !may {
+		s.waiters.note(namespaceKey(st.namespace), key)
+		return done, nil
 	}
 	body := st.desired.DeepCopy()
 	body.SetResourceVersion(createOnly)
@@ -108,7 +106,7 @@ func (s *Syncer) inspect(ctx context.Context, key kcp.ObjectKey, st state) (resu
 	case live == nil:
 		return result{}, errStale // it has just gone
 	case inTheWay:
-		return s.refuse(key, st), nil
+		return s.refuse(ctx, key, st), nil
 	}
 	if live.GetLabels()[v1alpha1.ManagedByLabel] == v1alpha1.ManagedByValue {
 		return result{}, errStale // ours, and on its way into the cache

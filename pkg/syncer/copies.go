@@ -195,7 +195,8 @@ func (c *copies) lacks(resource schema.GroupVersionResource) string {
 	}
 }
 
-// at returns the object of that name if it bears our label, else nil.
+// at returns the object of that name if it bears our label, else nil. Its marks are left on
+// it only as far as they are ours.
 func (c *copies) at(resource schema.GroupVersionResource, namespace, name string) *unstructured.Unstructured {
 	if w := c.watchedFor(resource); w != nil {
 		return w.get(cache.NewObjectName(namespace, name).String())
@@ -211,14 +212,21 @@ func (c *copies) of(resource schema.GroupVersionResource, origin transform.Origi
 	return nil
 }
 
-// namespace returns a namespace that tmc made, or that a workspace uses, else nil.
-func (c *copies) namespace(name string) *unstructured.Unstructured { return c.namespaces.get(name) }
+// namespace returns a namespace that tmc made, or that a workspace uses, else nil: also
+// where somebody else wrote on it that it were one.
+func (c *copies) namespace(name string) *unstructured.Unstructured {
+	namespace := c.namespaces.get(name)
+	if namespace == nil || namespace.GetLabels()[v1alpha1.ManagedByLabel] == "" {
+		return nil
+	}
+	return namespace
+}
 
 // eachIn calls visit for every copy in a namespace, until it returns false.
 func (c *copies) eachIn(namespace string, visit func(schema.GroupVersionResource, *unstructured.Unstructured) bool) {
 	for resource, w := range c.all() {
 		for _, downstreamObj := range w.by(cache.NamespaceIndex, namespace) {
-			if !visit(resource, downstreamObj) {
+			if transform.IsCopy(downstreamObj) && !visit(resource, downstreamObj) {
 				return
 			}
 		}
@@ -277,12 +285,14 @@ func either(first, second *unstructured.Unstructured) *unstructured.Unstructured
 }
 
 // stripCopy leaves of a copy what the loops look at: who it is, whether our
-// fields stand, the numbers of its spec and its status.
+// fields stand, the numbers of its spec and its status. Of what bears our marks and was
+// not applied by us, which is no copy, it takes the marks.
 func stripCopy(obj any) (any, error) {
 	downstreamObj, ok := obj.(*unstructured.Unstructured)
 	if !ok {
 		return obj, nil
 	}
+	transform.KeepOwnMarks(downstreamObj)
 	downstreamObj.SetManagedFields(append(
 		transform.OwnManagedFields(downstreamObj.GetManagedFields()),
 		scaleManagedFields(downstreamObj.GetManagedFields())...,

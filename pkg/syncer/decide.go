@@ -62,8 +62,9 @@ type state struct {
 	broken *v1alpha1.Problem
 	// separates is set when the rule keeps workspaces in different namespaces.
 	separates bool
-	// tolerated is the problem that the copy is in a namespace of another workspace, where
-	// it was before workspaces were separated: it is kept up all the same.
+	// tolerated is the problem that the copy is in a namespace that it could not come into
+	// today: another workspace's, or one that tmc did not make. It was there before, and is
+	// kept up all the same.
 	tolerated *v1alpha1.Problem
 	// needs are what the object names that is not in place yet.
 	needs []need
@@ -153,6 +154,9 @@ func (s state) ours() []*unstructured.Unstructured {
 	return append(slices.Clip(s.strays), s.downstreamObj)
 }
 
+// isThere tells whether a copy lies where it is to go.
+func (s state) isThere() bool { return s.downstreamObj != nil && isOurs(s, s.downstreamObj) }
+
 // stands tells whether the copy is as it should be.
 func stands(s state) bool {
 	return s.downstreamObj != nil && s.desired != nil && isOurs(s, s.downstreamObj) &&
@@ -161,7 +165,8 @@ func stands(s state) bool {
 
 // isOurs tells whether a downstream object is a copy of this very upstream object:
 // made by tmc, from that workspace, namespace and name, for this cluster. Where
-// somebody took the annotations off that say so, the hash in its label still does.
+// somebody took the annotations off that say so, the hash in its label still does. The
+// object has no marks but those that are ours, as caches have it and downstream.live.
 func isOurs(s state, downstreamObj *unstructured.Unstructured) bool {
 	if origin, ok := transform.OriginOf(downstreamObj); ok {
 		return origin == s.origin

@@ -15,6 +15,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
+	"github.com/kcp-tmc/tmc/pkg/transform"
 )
 
 // createOnly is a resource version that no stored object has. A server-side apply
@@ -49,7 +50,8 @@ func newDownstream(config *rest.Config, cluster string) (*downstream, error) {
 	return &downstream{client: client, metadata: metadataClient, discovery: discoveryClient}, nil
 }
 
-// live asks the cluster for the object; nil without an error when there is none.
+// live asks the cluster for the object; nil without an error when there is none. Of its
+// marks it has only those that are ours.
 func (d *downstream) live(ctx context.Context, resource schema.GroupVersionResource, namespace, name string) (*unstructured.Unstructured, error) {
 	obj, err := d.client.Resource(resource).Namespace(namespace).Get(ctx, name, metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
@@ -58,12 +60,14 @@ func (d *downstream) live(ctx context.Context, resource schema.GroupVersionResou
 	if err != nil {
 		return nil, fmt.Errorf("asking the cluster for %s/%s: %w", namespace, name, err)
 	}
+	transform.KeepOwnMarks(obj)
 	return obj, nil
 }
 
 // apply makes the server-side apply of desired, and its namespace when it is
 // missing: namespace returns it. It takes fields back that others have changed
-// (force): what those own by right is not in desired.
+// (force): what those own by right is not in desired. It returns errStale when somebody
+// else has made the namespace in the meantime.
 func (d *downstream) apply(ctx context.Context, resource schema.GroupVersionResource, desired *unstructured.Unstructured, namespace func() (*unstructured.Unstructured, error)) (*unstructured.Unstructured, error) {
 	applied, err := d.applyOnce(ctx, resource, desired)
 	if !isNamespaceMissing(err) {
@@ -74,7 +78,10 @@ func (d *downstream) apply(ctx context.Context, resource schema.GroupVersionReso
 		return nil, err
 	}
 	made.SetResourceVersion(createOnly)
-	if _, err := d.applyOnce(ctx, v1alpha1.NamespacesResource, made); err != nil && !apierrors.IsConflict(err) {
+	switch _, err := d.applyOnce(ctx, v1alpha1.NamespacesResource, made); {
+	case apierrors.IsConflict(err):
+		return nil, errStale // it may be one that nothing is to come into
+	case err != nil:
 		return nil, err
 	}
 	return d.applyOnce(ctx, resource, desired)

@@ -22,6 +22,7 @@ const (
 	reasonBadShare    = "InvalidShare"
 	reasonNotServed   = "NotServed"
 	reasonDenied      = "NamespaceDenied"
+	reasonNeverSynced = "NeverSynced"
 	reasonDependency  = "DependencyNotReady"
 )
 
@@ -71,10 +72,13 @@ func isSettled(st state, remembered memory) bool {
 
 // transform makes the desired copy, or says what is wrong with the share of the replicas
 // or with the user's override, or that nothing may come into the namespace, or nothing of
-// this workspace.
+// this workspace, or that such a thing is never synced.
 func (s *Syncer) transform(key kcp.ObjectKey, st *state, rule v1alpha1.TransformRule) error {
 	if why := s.denies(st.namespace); why != "" {
 		st.broken = &v1alpha1.Problem{Reason: reasonDenied, Message: why}
+		return nil
+	}
+	if s.checkAllowed(key, st); st.broken != nil {
 		return nil
 	}
 	if s.checkTenancy(key, st); st.broken != nil {
@@ -94,6 +98,10 @@ func (s *Syncer) transform(key kcp.ObjectKey, st *state, rule v1alpha1.Transform
 		st.broken = &v1alpha1.Problem{Reason: reasonBadOverride, Message: truncate(bad.Error())}
 		return nil
 	}
+	if never, ok := errors.AsType[*transform.NeverSyncedError](err); ok {
+		st.broken = &v1alpha1.Problem{Reason: reasonNeverSynced, Message: never.Error()}
+		return nil
+	}
 	if err != nil {
 		return fmt.Errorf("transforming for cluster %s: %w", s.cluster, err)
 	}
@@ -106,7 +114,7 @@ func (s *Syncer) denies(namespace string) string {
 	if namespace == s.namespace {
 		return fmt.Sprintf("namespace %s of the cluster is the syncer's own, and denied to what comes from kcp", namespace)
 	}
-	if pattern := transform.Denied(*s.denied.Load(), namespace); pattern != "" {
+	if pattern := transform.Matched(*s.denied.Load(), namespace); pattern != "" {
 		return fmt.Sprintf("namespace %s of the cluster is denied to what comes from kcp (spec.deniedNamespaces of the cluster's registration: %s)", namespace, pattern)
 	}
 	return ""

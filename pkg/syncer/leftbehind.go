@@ -12,7 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/sets"
 
-	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
+	"github.com/kcp-tmc/tmc/pkg/transform"
 )
 
 // runners are what runs pods, each after what makes it, and the pods.
@@ -59,7 +59,7 @@ func (d *downstream) leftBehind(ctx context.Context, namespace string) (string, 
 		return unlessForbidden(claimsResource, err)
 	}
 	for i := range volumes {
-		if volumes[i].Labels[v1alpha1.ManagedByLabel] != v1alpha1.ManagedByValue {
+		if transform.KeepOwnMarks(&volumes[i]); !transform.IsCopy(&volumes[i]) {
 			return claimsResource.Resource + " " + volumes[i].Name, nil
 		}
 	}

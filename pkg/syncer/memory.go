@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
 	"github.com/kcp-tmc/tmc/pkg/kcp"
@@ -27,6 +28,8 @@ type memory struct {
 	refusedFor  time.Duration
 	// inTheWay is set while an object that is not ours has the name of the copy.
 	inTheWay bool
+	// obstacle is the UID of the last object that was in the way, which the log has told of.
+	obstacle types.UID
 	// final is a Job's copy as it was last seen before it was removed, having run.
 	final *unstructured.Unstructured
 	// missed is since when kcp has answered that there is no such object, while its copy

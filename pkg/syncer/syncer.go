@@ -64,6 +64,9 @@ type Syncer struct {
 	rule atomic.Pointer[v1alpha1.TransformRule]
 	// denied are the patterns of the namespaces that nothing comes into; never nil.
 	denied atomic.Pointer[[]string]
+	// allowed are those of the namespaces that copies come into although tmc did not make
+	// them; never nil.
+	allowed atomic.Pointer[[]string]
 	// hasOwnView is set when what is seen of kcp is what has a label: what is placed here, or on
 	// a cluster of the group. What has not got the label (yet) is not seen.
 	hasOwnView bool
@@ -106,6 +109,7 @@ func New(config Config) (*Syncer, error) {
 	s.hasOwnView = s.export != v1alpha1.APIExportName
 	s.rule.Store(&config.Rule)
 	s.denied.Store(new([]string))
+	s.allowed.Store(new([]string))
 	s.lingering = workqueue.NewTypedItemExponentialFailureRateLimiter[string](namespaceRetry, longestRecheck)
 	s.specs = controller.New("spec", s.syncSpec)
 	s.statuses = controller.New("status", s.syncStatus)
@@ -147,9 +151,18 @@ func (s *Syncer) SetRule(rule v1alpha1.TransformRule) {
 }
 
 // SetDenied has nothing come into the cluster's namespaces that match one of the patterns
-// from now on; see transform.Denied. What is there stays as it is.
+// from now on; see transform.Matched. What is there stays as it is.
 func (s *Syncer) SetDenied(patterns []string) {
 	if slices.Equal(*s.denied.Swap(&patterns), patterns) {
+		return
+	}
+	s.requeue()
+}
+
+// SetAllowed has copies come into those of the cluster's namespaces that match one of the
+// patterns also where tmc did not make them, and from now on into no other such one.
+func (s *Syncer) SetAllowed(patterns []string) {
+	if slices.Equal(*s.allowed.Swap(&patterns), patterns) {
 		return
 	}
 	s.requeue()

@@ -23,7 +23,9 @@ import (
 // which its annotations name. The first copy that is to go there takes it: in the write
 // that makes the namespace, or in one that notes it on a namespace that is there. Both have
 // preconditions, so that of two workspaces one gets it. Nothing but the namespace itself
-// remembers whose it is.
+// remembers whose it is. What of that counts is what an apply of ours wrote there: see
+// transform.KeepOwnMarks. Whether copies may come into one that tmc did not make is in
+// allowed.go.
 
 // reasonTaken is that of what is refused because the namespace is another workspace's. Its
 // message does not say whose: that is for who may read the cluster's namespaces.
@@ -46,9 +48,9 @@ func namespaceKey(name string) kcp.ObjectKey {
 // checkTenancy notes in the state when the namespace is another workspace's. What is there
 // all the same came before workspaces were separated: it is kept up, and it is told.
 func (s *Syncer) checkTenancy(key kcp.ObjectKey, st *state) {
-	isThere := st.downstreamObj != nil && isOurs(*st, st.downstreamObj)
+	isThere := st.isThere()
 	held := holder(s.copies.namespace(st.namespace))
-	if !st.separates || held == st.origin.Workspace || held == "" && !isThere {
+	if !st.separates || st.tolerated != nil || held == st.origin.Workspace || held == "" && !isThere {
 		return
 	}
 	// First the note, then the look: news that comes in between are not missed.
@@ -57,7 +59,7 @@ func (s *Syncer) checkTenancy(key kcp.ObjectKey, st *state) {
 	switch {
 	case held == "", held == st.origin.Workspace:
 	case isThere:
-		st.tolerated = new(takenProblem(st.namespace, "; the copy that was there before is kept up, but nothing new comes in"))
+		st.tolerated = new(takenProblem(st.namespace, keptUp))
 	default:
 		st.broken = new(takenProblem(st.namespace, ""))
 	}
@@ -68,16 +70,17 @@ func takenProblem(namespace, addition string) v1alpha1.Problem {
 		"namespace %s of the cluster is another workspace's: use another namespace, or have the cluster's operator set namespaceMode: Isolated in its rule%s", namespace, addition)}
 }
 
-// enter makes sure that the namespace is the workspace's before a copy goes there that is
-// not there yet. It tells whether the copy may go; if not, done is the result of the turn.
+// enter makes sure that the workspace may put a copy into the namespace that is not there
+// yet: that the namespace is tmc's, or listed, and where workspaces are separated the
+// workspace's. It tells whether the copy may go; if not, done is the result of the turn.
 func (s *Syncer) enter(ctx context.Context, st state) (done result, may bool, err error) {
 	present := s.copies.namespace(st.namespace)
 	switch {
 	case s.claims.isLeaving(st.namespace), present != nil && isDeleting(present):
 		return result{again: namespaceRetry}, false, nil
-	case holder(present) == st.origin.Workspace, s.claims.isTaken(st.namespace, st.origin.Workspace):
+	case s.isIn(st, present):
 		return result{}, true, nil
-	case s.holdsOthers(st.namespace, st.origin.Workspace):
+	case st.separates && s.holdsOthers(st.namespace, st.origin.Workspace):
 		// It came to be nobody's while copies are there: the namespace's own turn says whose it is.
 		s.namespaces.Enqueue(st.namespace)
 		return result{again: namespaceRetry}, false, nil
@@ -93,8 +96,22 @@ func (s *Syncer) enter(ctx context.Context, st state) (done result, may bool, er
 	return done, done.again == 0, nil
 }
 
-// take takes the namespace for the workspace unless it has it, or another one: then the
-// result says when to look again.
+// isIn tells whether it is known, without a question, that the workspace may put copies into
+// a namespace, which is nil when the cache does not have it as one of ours.
+func (s *Syncer) isIn(st state, present *unstructured.Unstructured) bool {
+	switch {
+	case st.separates:
+		return holder(present) == st.origin.Workspace || s.claims.isTaken(st.namespace, st.origin.Workspace)
+	case present != nil && isMadeByUs(present):
+		return true
+	default:
+		return s.lists(st.namespace) || s.claims.isWritten(st.namespace)
+	}
+}
+
+// take takes the namespace for the workspace unless it has it, another one has it, or nothing
+// may come in that is not there: then the result says when to look again. Where workspaces
+// share namespaces it makes one that is missing.
 func (s *Syncer) take(ctx context.Context, st state) (result, error) {
 	live, err := s.downstream.liveNamespace(ctx, st.namespace)
 	if err != nil {
@@ -103,9 +120,12 @@ func (s *Syncer) take(ctx context.Context, st state) (result, error) {
 	switch held := holder(live); {
 	case live != nil && isDeleting(live):
 		return result{again: namespaceRetry}, nil
-	case held != "" && held != st.origin.Workspace:
+	case live != nil && !isMadeByUs(live) && !s.lists(st.namespace):
+		s.claims.noteForeign(st.namespace, s.now())
+		return result{problems: []v1alpha1.Problem{s.foreignProblem(st.namespace, "")}, again: recheck}, nil
+	case st.separates && held != "" && held != st.origin.Workspace:
 		return result{problems: []v1alpha1.Problem{takenProblem(st.namespace, "")}, again: recheck}, nil
-	case held == "":
+	case live == nil, st.separates && held == "":
 		if err := s.claim(ctx, st, live); err != nil {
 			return result{}, err
 		}
@@ -207,7 +227,8 @@ func (s *Syncer) onNamespace(name string) {
 	s.namespaces.Enqueue(name)
 }
 
-// liveNamespace asks the cluster for a namespace; nil without an error when there is none.
+// liveNamespace asks the cluster for a namespace; nil without an error when there is none. Of
+// its marks it has only those that are ours.
 // It lists: that is among a syncer's rights, to get any namespace is not.
 func (d *downstream) liveNamespace(ctx context.Context, name string) (*unstructured.Unstructured, error) {
 	list, err := d.client.Resource(v1alpha1.NamespacesResource).List(ctx, metav1.ListOptions{
@@ -218,6 +239,7 @@ func (d *downstream) liveNamespace(ctx context.Context, name string) (*unstructu
 	}
 	for i := range list.Items {
 		if list.Items[i].GetName() == name {
+			transform.KeepOwnMarks(&list.Items[i])
 			return &list.Items[i], nil
 		}
 	}

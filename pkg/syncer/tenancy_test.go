@@ -21,6 +21,7 @@ import (
 	dynamicfake "k8s.io/client-go/dynamic/fake"
 	"k8s.io/client-go/rest"
 	clientgotesting "k8s.io/client-go/testing"
+	"sigs.k8s.io/structured-merge-diff/v6/fieldpath"
 
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
 	"github.com/kcp-tmc/tmc/pkg/kcp"
@@ -61,6 +62,9 @@ func newFakeCluster(namespaces ...*unstructured.Unstructured) *fakeCluster {
 func (c *fakeCluster) store(namespace *unstructured.Unstructured) *unstructured.Unstructured {
 	c.version++
 	stored := namespace.DeepCopy()
+	if stored.GetManagedFields() == nil {
+		ownedBy(stored, v1alpha1.FieldManager)
+	}
 	if stored.GetUID() == "" {
 		stored.SetUID(types.UID("uid-of-" + stored.GetName()))
 	}
@@ -110,8 +114,27 @@ func (c *fakeCluster) holder() string {
 	return holder(c.namespaces[app])
 }
 
+// ownedBy has labels and annotations of an object owned by the applies of a manager, as an API server notes it.
+func ownedBy(obj *unstructured.Unstructured, manager string) *unstructured.Unstructured {
+	owned := fieldpath.NewSet()
+	for field, entries := range map[string]map[string]string{"labels": obj.GetLabels(), "annotations": obj.GetAnnotations()} {
+		for key := range entries {
+			owned.Insert(fieldpath.MakePathOrDie("metadata", field, key))
+		}
+	}
+	data, err := owned.ToJSON()
+	if err != nil {
+		panic(err)
+	}
+	obj.SetManagedFields([]metav1.ManagedFieldsEntry{{
+		Manager: manager, Operation: metav1.ManagedFieldsOperationApply, APIVersion: obj.GetAPIVersion(),
+		FieldsType: "FieldsV1", FieldsV1: metav1.NewFieldsV1(string(data)),
+	}})
+	return obj
+}
+
 // newTestSyncer returns a syncer of the cluster whose caches have the objects, and that has
-// never heard of kcp.
+// never heard of kcp. The namespace app is listed among those that are not tmc's and may be used.
 func newTestSyncer(t *testing.T, c *fakeCluster, rule v1alpha1.TransformRule, cached ...*unstructured.Unstructured) *Syncer {
 	t.Helper()
 	nowhere := &rest.Config{Host: "https://127.0.0.1:1"}
@@ -120,6 +143,7 @@ func newTestSyncer(t *testing.T, c *fakeCluster, rule v1alpha1.TransformRule, ca
 		t.Fatal(err)
 	}
 	s.downstream.client = c.client
+	s.SetAllowed([]string{app})
 	s.copies, err = newCopies(c.client, "east", nil, handlers{
 		onCopy: s.onDownstream, onNamespace: s.onNamespace, onTarget: s.onScaleTarget,
 	})

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"unicode/utf8"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -78,22 +77,16 @@ type ReportCondition struct {
 type Problem struct {
 	Reason  string `json:"r"`
 	Message string `json:"m"`
-	// Concerns names another object of the same resource that has to do with it, as
-	// ObjectName does; empty for none. Whoever owns that is told, too.
+	// Concerns stands for another object of the same resource, namespace and name, of
+	// another workspace, that has to do with it: the transform.Origin.Hash of that one.
+	// Empty for none. Who reads the report does not learn whose it is; the hub, which has
+	// both, finds it, and tells its owner.
 	Concerns string `json:"o,omitempty"`
 }
 
-// ObjectName names an object of a workspace in one word, for ParseObjectName.
-func ObjectName(workspace, namespace, name string) string {
-	return workspace + "|" + namespace + "/" + name
-}
-
-// ParseObjectName takes an ObjectName apart; ok is false when it is none.
-func ParseObjectName(objectName string) (workspace, namespace, name string, ok bool) {
-	workspace, rest, found := strings.Cut(objectName, "|")
-	namespace, name, ok = strings.Cut(rest, "/")
-	return workspace, namespace, name, found && ok
-}
+// ReasonConflict is the reason of the problem that an object is in the way of a copy which
+// is not that copy.
+const ReasonConflict = "Conflict"
 
 // Encode returns the report as it stands in the annotation: equal reports give
 // equal bytes.

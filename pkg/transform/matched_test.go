@@ -2,7 +2,7 @@ package transform
 
 import "testing"
 
-func TestDeniedNamespacesMatchAsGlobs(t *testing.T) {
+func TestNamespacesMatchAsGlobs(t *testing.T) {
 	defaults := []string{"kube-*", "*-system", "openshift", "openshift-*", "cert-manager"}
 	cases := map[string]struct {
 		patterns  []string
@@ -24,8 +24,8 @@ func TestDeniedNamespacesMatchAsGlobs(t *testing.T) {
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
-			if got := Denied(c.patterns, c.namespace); got != c.want {
-				t.Errorf("Denied(%q, %q) = %q, want %q", c.patterns, c.namespace, got, c.want)
+			if got := Matched(c.patterns, c.namespace); got != c.want {
+				t.Errorf("Matched(%q, %q) = %q, want %q", c.patterns, c.namespace, got, c.want)
 			}
 		})
 	}
