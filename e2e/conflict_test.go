@@ -12,7 +12,7 @@ import (
 // TestAnObjectThatTmcDidNotMakeIsLeftAlone has one in the way on one of two clusters.
 func TestAnObjectThatTmcDidNotMakeIsLeftAlone(t *testing.T) {
 	t.Parallel()
-	u := newTenant(t, env.shared, "foreign")
+	u := newTenant(t, env.shared, "listed-foreign")
 	foreign := u.createForeign(t, east, "web")
 
 	u.apply(t, some(deployment("web", withNewImage)))

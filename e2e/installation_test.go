@@ -125,6 +125,7 @@ func (in *installation) newSyncer(logName, name string, on *cluster) (*program, 
 		"--provider-workspace="+in.provider,
 		"--cluster-name="+name,
 		"--kubeconfig="+on.kubeconfig,
+		"--allow-namespaces="+listedNamespaces,
 	)
 }
 

@@ -26,10 +26,14 @@ type joined struct {
 	manifest  string
 }
 
+// listedNamespaces are those of every cluster that tenants come into although tmc does not make them.
+const listedNamespaces = "default,listed-*"
+
 // join lets a cluster into an installation, and prepares its syncer, without starting it.
 func (in *installation) join(ctx context.Context, clusterName string, on *cluster, namespace string, args ...string) (*joined, error) {
 	manifest, err := runPlugin(ctx, "root", append([]string{"join", clusterName,
-		"--provider-workspace=" + in.provider, "--namespace=" + namespace, "--image=" + env.image, "--image-pull-policy=Never"}, args...)...)
+		"--provider-workspace=" + in.provider, "--namespace=" + namespace, "--image=" + env.image, "--image-pull-policy=Never",
+		"--allow-namespaces=" + listedNamespaces}, args...)...)
 	return &joined{logName: in.logName("syncer-" + clusterName), on: on, namespace: namespace, manifest: manifest}, err
 }
 

@@ -90,7 +90,7 @@ func (s side) marks(t *testing.T) string {
 // every cluster has, one that an operator made, and one that tmc makes. It does not run beside others, of whom no
 // two may use the first.
 func TestTheFirstWorkspaceThatUsesANamespaceHasIt(t *testing.T) {
-	made, operators := unique("made"), unique("operators")
+	made, operators := unique("made"), unique("listed-operators")
 	for _, clusterName := range []string{east, west} {
 		check(t, env.clusters[clusterName].kubectl(t, "create", "namespace", operators))
 	}
@@ -222,7 +222,7 @@ func TestNothingStopsWhenWorkspacesAreSeparated(t *testing.T) {
 	syncer := in.syncers[upgraded]
 	check(t, in.start(t.Context()))
 	in.setMode(t, upgraded, v1alpha1.NamespaceModeShared)
-	operators := unique("operators")
+	operators := unique("listed-operators")
 	check(t, env.clusters[north].kubectl(t, "create", "namespace", operators))
 	for _, namespace := range []string{unique("made"), operators} {
 		t.Run(namespace, func(t *testing.T) {
@@ -273,7 +273,7 @@ func TestHavingANamespaceTakesNoWriteOfItsOwn(t *testing.T) {
 	counted := "counted-" + north
 	in := newInstallation(t, "counted", counted)
 	check(t, in.start(t.Context()))
-	made, operators := unique("counted-made"), unique("counted-operators")
+	made, operators := unique("counted-made"), unique("listed-counted")
 	check(t, env.clusters[north].kubectl(t, "create", "namespace", operators))
 	for namespace, want := range map[string]struct{ coming, going string }{
 		made:      {"patch namespaces 201, patch deployments 201", "delete deployments 200, delete namespaces 200"},

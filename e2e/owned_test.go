@@ -179,7 +179,7 @@ func TestANamespaceThatTmcMadeGoesWhenNothingIsLeftInIt(t *testing.T) {
 	t.Parallel()
 	u := newTenant(t, env.shared, "spaces")
 	kcp, atEast, atWest := u.inKCP(), u.onCluster(east), u.onCluster(west)
-	theirs := unique("theirs")
+	theirs := unique("listed-theirs")
 	kcp.kubectl(t, "create", "namespace", theirs)
 	atEast.kubectl(t, "create", "namespace", theirs)
 	t.Cleanup(func() {
@@ -246,8 +246,14 @@ func TestBothAreToldWhenTwoWorkspacesWantTheSameName(t *testing.T) {
 	first.inKCP().apply(t, `{apiVersion: v1, kind: Service, metadata: {name: web, annotations: {tmc.kcp.io/target-clusters: west}}, spec: {ports: [{port: 80}]}}`)
 	first.inKCP().eventuallyHas(t, "service/web", syncedPath, "True")
 	second.inKCP().apply(t, `{apiVersion: v1, kind: Service, metadata: {name: web, annotations: {tmc.kcp.io/target-clusters: west}}, spec: {ports: [{port: 81}]}}`)
-	second.inKCP().eventuallyHas(t, "service/web", syncedPath, "False", "Conflict", first.logicalCluster)
-	first.eventuallyEvent(t, "web", "Conflict", second.logicalCluster)
+	second.inKCP().eventuallyHas(t, "service/web", syncedPath, "False", "Conflict", "service", "web is in the way", "the copy of another object")
+	first.eventuallyEvent(t, "web", "Conflict", "cluster west: an object of another workspace wants the place", "it is refused")
+	for _, told := range []struct{ user, other *tenant }{{first, second}, {second, first}} {
+		all := told.user.kubectl(t, "get", "service/web", "--output=yaml") + told.user.kubectl(t, "get", "events", "--output=yaml")
+		if strings.Contains(all, told.other.logicalCluster) || strings.Contains(all, told.other.workspace) {
+			t.Errorf("%s is told of %s:\n%s", told.user.workspace, told.other.workspace, all)
+		}
+	}
 	first.inKCP().eventuallyHas(t, "service/web", syncedPath, "True")
 	first.onCluster(west).eventually(t, "service/web", "{.spec.ports[0].port}", "80")
 }

@@ -54,7 +54,7 @@ func TestTheSecondOfTwoWorkspacesIsRefusedWhatTheFirstHas(t *testing.T) {
 	before := get(t, first.copyOn(east, "web"))
 
 	second.apply(t, some(deployment("web", on(east), withNewImage)))
-	second.eventuallyRefused(t, "web", "Conflict", east, "web is in the way", first.logicalCluster)
+	second.eventuallyRefused(t, "web", "Conflict", east, "web is in the way", "the copy of another object")
 	if _, err := second.try(t, "rollout", "status", "deployment/web", "--timeout=2s"); err == nil {
 		t.Error("kubectl says that the second Deployment is rolled out")
 	}

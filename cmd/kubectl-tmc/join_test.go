@@ -3,6 +3,7 @@ package main
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -213,6 +214,31 @@ func TestJoinWithAnotherIsolationSaysWhatRemains(t *testing.T) {
 	}
 }
 
+func TestJoinSaysWhichNamespacesAreAllowed(t *testing.T) {
+	kcp := installed(t)
+	for _, step := range []struct {
+		reason string
+		args   []string
+		want   []any
+	}{
+		{"none by default", nil, nil},
+		{"given, they are written", []string{"--allow-namespaces", "default,shop-*"}, []any{"default", "shop-*"}},
+		{"not given, they stay", nil, []any{"default", "shop-*"}},
+		{"their order says nothing", []string{"--allow-namespaces", "shop-*,default"}, []any{"default", "shop-*"}},
+		{"others take their place", []string{"--allow-namespaces=default"}, []any{"default"}},
+		{"empty, none is left", []string{"--allow-namespaces="}, []any{}},
+	} {
+		if _, _, err := joinEast(t, step.args...); err != nil {
+			t.Fatal(err)
+		}
+		spec, _ := kcp.objects[registrations+"/east"].Object["spec"].(map[string]any)
+		got, _ := spec["allowedNamespaces"].([]any)
+		if !slices.Equal(got, step.want) {
+			t.Errorf("%s: got %v, want %v", step.reason, got, step.want)
+		}
+	}
+}
+
 func TestErrorsOfJoin(t *testing.T) {
 	empty := filepath.Join(t.TempDir(), "empty")
 	if err := os.WriteFile(empty, nil, 0o600); err != nil {
@@ -240,6 +266,8 @@ func TestErrorsOfJoin(t *testing.T) {
 		"AnOldKCP":          {func(kcp *fakeKCP) { kcp.gitVersion = "v1.33.3+kcp-v0.28.1" }, []string{"join", "east", "--image", "tmc", "--kcp-server", "https://kcp"}, "v0.28.1"},
 		"SharedInAGroup":    {nil, []string{"join", "east", "--image", "tmc", "--kcp-server", "https://kcp", "--shared", "--group", "eu"}, "--group eu"},
 		"ABadGroup":         {nil, []string{"join", "east", "--image", "tmc", "--kcp-server", "https://kcp", "--group", "EU"}, `"EU" is not the name of an isolation group`},
+		"ABadPattern":       {nil, []string{"join", "east", "--image", "tmc", "--kcp-server", "https://kcp", "--allow-namespaces", "default,Shop_*"}, `"Shop_*" is not the name of a namespace, in which * stands for any characters`},
+		"APatternTwice":     {nil, []string{"join", "east", "--image", "tmc", "--kcp-server", "https://kcp", "--allow-namespaces", "a,a"}, `"a" is there twice`},
 		"AFileThatCannotBe": {nil, []string{"join", "east", "--image", "tmc", "--kcp-server", "https://kcp", "-o", "/does/not/exist"}, "--output-file"},
 	}
 	for name, tc := range cases {

@@ -59,6 +59,7 @@ func TestFlagsThatCannotBeAreNamed(t *testing.T) {
 		"ABadExport":       {"there is none like it", func(o *options) { o.export = "A_b" }, []string{"--export", "A_b"}},
 		"AllKinds":         {"no role allows that", func(o *options) { o.kinds = []string{"*"} }, []string{"--kinds", `"*"`}},
 		"WhatIsTmcsOwn":    {"it is not synced", func(o *options) { o.kinds = []string{"workloadplacements.tmc.kcp.io"} }, []string{"--kinds", "workloadplacements"}},
+		"ABadPattern":      {"the registration refuses it", func(o *options) { o.allowNamespaces = []string{"default", "Kube-*"} }, []string{"--allow-namespaces", `"Kube-*"`, "for instance shop-*"}},
 		"ALeaseThatLapses": {"it would end all the time", func(o *options) { o.lease.Duration = time.Second }, []string{"--leader-elect-lease-duration"}},
 		"AllOfThem": {
 			"one look is enough", func(o *options) { o.clusterName, o.heartbeatInterval = "", 0 },

@@ -126,6 +126,9 @@ spec:
 			"with all namespaces":        "spec: {deniedNamespaces: []}",
 			"with no namespace at all":   "spec: {deniedNamespaces: ['*']}",
 			"with null for the default":  "spec: {deniedNamespaces: null}",
+			"with namespaces of others":  "spec: {allowedNamespaces: [default, 'shop-*']}",
+			"with all of others":         "spec: {allowedNamespaces: ['*']}",
+			"with none of others":        "spec: {allowedNamespaces: []}",
 			"for the root":               "spec: {allowedWorkspaces: [root]}",
 			"for who is below the root":  "spec: {allowedWorkspaces: ['root:*']}",
 			"with a taint without value": "spec: {taints: [{key: a, value: '', effect: NoExecute}]}",
@@ -154,6 +157,9 @@ spec:
 			"with an upper-case namespace":    {"spec: {deniedNamespaces: [Kube-*]}", "spec.deniedNamespaces[0]", "expected the name of a namespace, in which * stands for any characters"},
 			"with an empty namespace":         {"spec: {deniedNamespaces: ['']}", "spec.deniedNamespaces[0]", "at least 1 chars long"},
 			"with a namespace twice":          {"spec: {deniedNamespaces: [a, a]}", "spec.deniedNamespaces[1]", "Duplicate value"},
+			"with an allowed path":            {"spec: {allowedNamespaces: [root:shop]}", "spec.allowedNamespaces[0]", "expected the name of a namespace, in which * stands for any characters, for instance shop-*"},
+			"with an allowed empty name":      {"spec: {allowedNamespaces: ['']}", "spec.allowedNamespaces[0]", "at least 1 chars long"},
+			"with an allowed one twice":       {"spec: {allowedNamespaces: [a, a]}", "spec.allowedNamespaces[1]", "Duplicate value"},
 			"for a workspace twice":           {"spec: {allowedWorkspaces: [root, root]}", "spec.allowedWorkspaces[1]", "Duplicate value"},
 			"with an unknown isolation":       {"spec: {isolation: None}", "spec.isolation", `supported values: "Cluster", "Group", "Shared"`},
 			"in a group without a name":       {"spec: {isolation: Group}", "spec.isolationGroup", "expected the name of a group where isolation is Group"},
@@ -282,7 +288,12 @@ func TestTheLongestRegistrationIsInTheBudget(t *testing.T) {
 		workspaces = append(workspaces, fmt.Sprintf("%sroot%d", strings.Repeat(strings.Repeat("x", 60)+":", 4), i))
 	}
 	server, manifest := serverOf(t, "clusterregistrations"), tmcSpecs["clusterregistrations"].manifest
-	object := patched(t, manifest, "spec: {taints: ["+strings.Join(taints, ",")+"], allowedWorkspaces: ["+strings.Join(workspaces, ",")+
+	var namespaces []string
+	for i := range 64 {
+		namespaces = append(namespaces, fmt.Sprintf("%s%02d", strings.Repeat("*", 61), i))
+	}
+	listed := "['" + strings.Join(namespaces, "','") + "']"
+	object := patched(t, manifest, "spec: {deniedNamespaces: "+listed+", allowedNamespaces: "+listed+", taints: ["+strings.Join(taints, ",")+"], allowedWorkspaces: ["+strings.Join(workspaces, ",")+
 		"], transform: {resourceLimits: {"+strings.Join(limits, ",")+"}, labels: {"+strings.Join(labels, ",")+"}, annotations: {"+strings.Join(labels, ",")+"}}}")
 	if unknown, errs := server.create(object); len(errs) > 0 || len(unknown) > 0 {
 		t.Fatalf("refused: %v, unknown: %v", errs, unknown)

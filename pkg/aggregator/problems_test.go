@@ -57,8 +57,8 @@ func (f *toldHub) place(workspace string, clusters ...string) (kcp.ObjectKey, *u
 	return key, obj
 }
 
-func hashOf(workspace, namespace, name, cluster string) string {
-	return transform.Origin{Workspace: workspace, Namespace: namespace, Name: name, Cluster: cluster}.Hash()
+func hashOf(workspace, name, cluster string) string {
+	return transform.Origin{Workspace: workspace, Namespace: "app", Name: name, Cluster: cluster}.Hash()
 }
 
 // TestAClusterHasNoWordForOthersWorkspaces has a thief with the credential of east report on an object that is placed there.
@@ -72,16 +72,16 @@ func TestAClusterHasNoWordForOthersWorkspaces(t *testing.T) {
 	}{
 		"AConflictThatIs": {
 			"in the hub's words",
-			[]v1alpha1.Problem{{Reason: "Conflict", Message: attack, Concerns: hashOf("victim", "app", "web", "east")}},
+			[]v1alpha1.Problem{{Reason: "Conflict", Message: attack, Concerns: hashOf("victim", "web", "east")}},
 			[]string{"victim: Conflict: cluster east: an object of another workspace wants the place that the copy of this object has there; it is refused"},
 		},
 		"ByName":           {"as reports had it once", []v1alpha1.Problem{{Reason: "Conflict", Message: attack, Concerns: "victim|app/web"}}, nil},
-		"AnyReason":        {"it is no conflict", []v1alpha1.Problem{{Reason: attack, Message: attack, Concerns: hashOf("victim", "app", "web", "east")}}, nil},
-		"AnotherName":      {"it cannot want its place", []v1alpha1.Problem{{Reason: "Conflict", Message: attack, Concerns: hashOf("victim", "app", "db", "east")}}, nil},
-		"AnotherCluster":   {"not the thief's to speak of", []v1alpha1.Problem{{Reason: "Conflict", Message: attack, Concerns: hashOf("victim", "app", "web", "west")}}, nil},
-		"PlacedElsewhere":  {"it has no copy there", []v1alpha1.Problem{{Reason: "Conflict", Message: attack, Concerns: hashOf("elsewhere", "app", "web", "east")}}, nil},
-		"WhatIsNotThere":   {"there is nobody to tell", []v1alpha1.Problem{{Reason: "Conflict", Message: attack, Concerns: hashOf("nobody", "app", "web", "east")}}, nil},
-		"ItsOwnWorkspace":  {"the problem is told there", []v1alpha1.Problem{{Reason: "Conflict", Message: attack, Concerns: hashOf("ws", "app", "web", "east")}}, nil},
+		"AnyReason":        {"it is no conflict", []v1alpha1.Problem{{Reason: attack, Message: attack, Concerns: hashOf("victim", "web", "east")}}, nil},
+		"AnotherName":      {"it cannot want its place", []v1alpha1.Problem{{Reason: "Conflict", Message: attack, Concerns: hashOf("victim", "db", "east")}}, nil},
+		"AnotherCluster":   {"not the thief's to speak of", []v1alpha1.Problem{{Reason: "Conflict", Message: attack, Concerns: hashOf("victim", "web", "west")}}, nil},
+		"PlacedElsewhere":  {"it has no copy there", []v1alpha1.Problem{{Reason: "Conflict", Message: attack, Concerns: hashOf("elsewhere", "web", "east")}}, nil},
+		"WhatIsNotThere":   {"there is nobody to tell", []v1alpha1.Problem{{Reason: "Conflict", Message: attack, Concerns: hashOf("nobody", "web", "east")}}, nil},
+		"ItsOwnWorkspace":  {"the problem is told there", []v1alpha1.Problem{{Reason: "Conflict", Message: attack, Concerns: hashOf("ws", "web", "east")}}, nil},
 		"NothingConcerned": {"", []v1alpha1.Problem{{Reason: "Conflict", Message: attack}}, nil},
 	}
 	for name, tc := range cases {

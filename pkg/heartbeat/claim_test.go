@@ -102,6 +102,36 @@ func TestARegistrationSaysThroughWhichExportItsSyncerSees(t *testing.T) {
 	}
 }
 
+func TestARegistrationSaysWhichNamespacesMayBeUsed(t *testing.T) {
+	listed := registration(func(r *v1alpha1.ClusterRegistration) { r.Spec.AllowedNamespaces = []string{"default", "shop-*"} })
+	for name, c := range map[string]struct {
+		reason string
+		there  []*unstructured.Unstructured
+		want   []string
+	}{
+		"Registered": {"its flags do not count", []*unstructured.Unstructured{listed}, []string{"default", "shop-*"}},
+		"Missing":    {"it makes it with what its flags say", nil, []string{"mine"}},
+		"NoneListed": {"its flags do not count", []*unstructured.Unstructured{registration()}, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := newProvider(c.there...)
+			told := []string{"nothing yet"}
+			a := agentOf(t, p, newBody(ours), func(config *Config) {
+				config.AllowedNamespaces, config.OnAllowed = []string{"mine"}, func(patterns []string) { told = patterns }
+			})
+			if err := a.Claim(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(c.want, told); diff != "" {
+				t.Errorf("the syncer is told (-want +got), %s:\n%s", c.reason, diff)
+			}
+			if diff := cmp.Diff(c.want, p.stored(t).Spec.AllowedNamespaces); diff != "" {
+				t.Errorf("the registration has (-want +got), %s:\n%s", c.reason, diff)
+			}
+		})
+	}
+}
+
 func TestAClusterRefusesTheNameOfAnother(t *testing.T) {
 	p := newProvider(registration(claimedBy(another)))
 	a := agentOf(t, p, newBody(ours))

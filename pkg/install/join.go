@@ -138,7 +138,7 @@ func (o *JoinOptions) validate() error {
 	if !logicalcluster.NewPath(o.ProviderWorkspace).IsValid() {
 		errs = append(errs, fmt.Errorf("%q is not the path of a workspace, such as root:tmc", o.ProviderWorkspace))
 	}
-	errs = append(errs, v1alpha1.ValidateClusterName(o.Cluster), checkRoleName(o.Cluster))
+	errs = append(errs, v1alpha1.ValidateClusterName(o.Cluster), checkRoleName(o.Cluster), v1alpha1.ValidateNamespacePatterns(o.AllowedNamespaces))
 	for _, name := range o.FormerNames {
 		if err := v1alpha1.ValidateClusterName(name); err != nil {
 			errs = append(errs, fmt.Errorf("former name: %w", err))
@@ -155,9 +155,6 @@ func (o *JoinOptions) validate() error {
 	}
 	if err := metavalidation.ValidateLabels(o.Labels, nil).ToAggregate(); err != nil {
 		errs = append(errs, fmt.Errorf("labels: %w", err))
-	}
-	if err := v1alpha1.ValidateNamespacePatterns(o.AllowedNamespaces); err != nil {
-		errs = append(errs, fmt.Errorf("allowed namespaces: %w", err))
 	}
 	if o.TokenLifetime == 0 {
 		o.TokenLifetime = DefaultTokenLifetime

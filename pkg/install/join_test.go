@@ -161,6 +161,8 @@ func TestJoinSaysOfARegisteredClusterWhatIsGiven(t *testing.T) {
 	}{
 		"Nothing":      {"what people have said stays", func(*JoinOptions) {}, nil},
 		"WhatIsSo":     {"it is in order", func(o *JoinOptions) { o.Location, o.Labels = "eu", map[string]string{"tier": "gold"} }, nil},
+		"Namespaces":   {"they may be used", func(o *JoinOptions) { o.AllowedNamespaces = []string{"default"} }, []string{`patch root:tmc clusterregistrations/east {"spec":{"allowedNamespaces":["default"]}}`}},
+		"NoNamespaces": {"none are listed, and none are wanted", func(o *JoinOptions) { o.AllowedNamespaces = []string{} }, nil},
 		"ALocation":    {"it has moved", func(o *JoinOptions) { o.Location = "us" }, []string{`patch root:tmc clusterregistrations/east {"spec":{"location":"us"}}`}},
 		"AnotherLabel": {"others stay", func(o *JoinOptions) { o.Labels = map[string]string{"gpu": "", "tier": "gold"} }, []string{`patch root:tmc clusterregistrations/east {"metadata":{"labels":{"gpu":""}}}`}},
 	}

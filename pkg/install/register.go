@@ -69,13 +69,7 @@ func (j *joining) registerOnce(ctx context.Context, client dynamic.ResourceInter
 // do: nothing about what they do not say.
 func registrationPatch(live *unstructured.Unstructured, options JoinOptions) map[string]any {
 	patch := map[string]any{}
-	labels := map[string]any{}
-	for key, value := range options.Labels {
-		if existing, has := live.GetLabels()[key]; !has || existing != value {
-			labels[key] = value
-		}
-	}
-	if len(labels) > 0 {
+	if labels := labelsPatch(live, options.Labels); len(labels) > 0 {
 		patch["metadata"] = map[string]any{"labels": labels}
 	}
 	spec := map[string]any{}
@@ -96,7 +90,7 @@ func registrationPatch(live *unstructured.Unstructured, options JoinOptions) map
 			spec["isolationGroup"] = wanted.IsolationGroup
 		}
 	}
-	if allowed, _, _ := unstructured.NestedStringSlice(live.Object, "spec", "allowedNamespaces"); options.AllowedNamespaces != nil && !sameSet(allowed, options.AllowedNamespaces) {
+	if options.AllowedNamespaces != nil && !allowsJust(live, options.AllowedNamespaces) {
 		spec["allowedNamespaces"] = options.AllowedNamespaces
 	}
 	if len(spec) > 0 {
@@ -105,8 +99,23 @@ func registrationPatch(live *unstructured.Unstructured, options JoinOptions) map
 	return patch
 }
 
-// sameSet tells whether two lists hold the same, in whatever order.
-func sameSet(some, other []string) bool { return sets.New(some...).Equal(sets.New(other...)) }
+// labelsPatch returns those of the labels that a registration does not have.
+func labelsPatch(live *unstructured.Unstructured, wanted map[string]string) map[string]any {
+	labels := map[string]any{}
+	for key, value := range wanted {
+		if existing, has := live.GetLabels()[key]; !has || existing != value {
+			labels[key] = value
+		}
+	}
+	return labels
+}
+
+// allowsJust tells whether a registration lists those allowed namespaces and no others, in
+// whatever order.
+func allowsJust(live *unstructured.Unstructured, namespaces []string) bool {
+	listed, _, _ := unstructured.NestedStringSlice(live.Object, "spec", "allowedNamespaces")
+	return sets.New(listed...).Equal(sets.New(namespaces...))
+}
 
 // spec is what a registration says that the options do.
 func (o *JoinOptions) spec() v1alpha1.ClusterRegistrationSpec {

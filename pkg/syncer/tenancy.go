@@ -117,21 +117,35 @@ func (s *Syncer) take(ctx context.Context, st state) (result, error) {
 	if err != nil {
 		return result{}, err
 	}
-	switch held := holder(live); {
-	case live != nil && isDeleting(live):
-		return result{again: namespaceRetry}, nil
-	case live != nil && !isMadeByUs(live) && !s.lists(st.namespace):
-		s.claims.noteForeign(st.namespace, s.now())
-		return result{problems: []v1alpha1.Problem{s.foreignProblem(st.namespace, "")}, again: recheck}, nil
-	case st.separates && held != "" && held != st.origin.Workspace:
-		return result{problems: []v1alpha1.Problem{takenProblem(st.namespace, "")}, again: recheck}, nil
-	case live == nil, st.separates && held == "":
+	if barred := s.barred(st, live); barred.again != 0 {
+		return barred, nil
+	}
+	if live == nil || st.separates && holder(live) == "" {
 		if err := s.claim(ctx, st, live); err != nil {
 			return result{}, err
 		}
 	}
 	s.claims.take(st.namespace, st.origin.Workspace)
 	return result{}, nil
+}
+
+// barred is the result of a turn that may put nothing into a namespace as the cluster has it,
+// nil for one that it does not have. Its again is 0 where the turn may.
+func (s *Syncer) barred(st state, live *unstructured.Unstructured) result {
+	held := holder(live)
+	switch {
+	case live == nil:
+		return result{}
+	case isDeleting(live):
+		return result{again: namespaceRetry}
+	case !isMadeByUs(live) && !s.lists(st.namespace):
+		s.claims.noteForeign(st.namespace, s.now())
+		return result{problems: []v1alpha1.Problem{s.foreignProblem(st.namespace, "")}, again: recheck}
+	case st.separates && held != "" && held != st.origin.Workspace:
+		return result{problems: []v1alpha1.Problem{takenProblem(st.namespace, "")}, again: recheck}
+	default:
+		return result{}
+	}
 }
 
 // holdsOthers tells whether copies of another workspace are in a namespace.

@@ -15,6 +15,13 @@ import (
 // server's record of field ownership says that an apply of ours put it there, and is not
 // looked at anywhere else.
 
+// The fields that marks are in.
+const (
+	metadataField    = "metadata"
+	labelsField      = "labels"
+	annotationsField = "annotations"
+)
+
 // KeepOwnMarks takes those labels and annotations of tmc off a downstream object that no
 // server-side apply of ours owns (metadata.managedFields). Without them, OriginOf and
 // IsCopy tell what is ours from what only says so. It changes the object, and replaces
@@ -25,8 +32,8 @@ func KeepOwnMarks(downstreamObj metav1.Object) {
 		return
 	}
 	owned, _ := ownedFields(downstreamObj) // nil, where they cannot be read: nothing is ours
-	downstreamObj.SetLabels(ownMarks(labels, owned, "labels"))
-	downstreamObj.SetAnnotations(ownMarks(annotations, owned, "annotations"))
+	downstreamObj.SetLabels(ownMarks(labels, owned, labelsField))
+	downstreamObj.SetAnnotations(ownMarks(annotations, owned, annotationsField))
 }
 
 // IsCopy tells whether a downstream object, of which KeepOwnMarks has left what is ours, is
@@ -50,7 +57,7 @@ func hasMark(entries map[string]string) bool {
 func ownMarks(entries map[string]string, owned *fieldpath.Set, field string) map[string]string {
 	kept := maps.Clone(entries)
 	maps.DeleteFunc(kept, func(key, _ string) bool {
-		return v1alpha1.IsMark(key) && (owned == nil || !owned.Has(fieldpath.MakePathOrDie("metadata", field, key)))
+		return v1alpha1.IsMark(key) && (owned == nil || !owned.Has(fieldpath.MakePathOrDie(metadataField, field, key)))
 	})
 	return kept
 }
@@ -61,7 +68,7 @@ func ownMarks(entries map[string]string, owned *fieldpath.Set, field string) map
 // object brings along when it is made, as a StatefulSet's claims do.
 func removeNestedMarks(obj *unstructured.Unstructured) {
 	for field, value := range obj.Object {
-		if field != "metadata" {
+		if field != metadataField {
 			removeMarksBelow(value)
 		}
 	}
@@ -71,7 +78,7 @@ func removeMarksBelow(value any) {
 	switch value := value.(type) {
 	case map[string]any:
 		for field, below := range value {
-			if metadata, isObject := below.(map[string]any); isObject && field == "metadata" {
+			if metadata, isObject := below.(map[string]any); isObject && field == metadataField {
 				removeMarks(metadata)
 			}
 			removeMarksBelow(below)
@@ -87,7 +94,7 @@ func removeMarksBelow(value any) {
 // with the last one.
 func removeMarks(metadata map[string]any) {
 	delete(metadata, "managedFields")
-	for _, field := range []string{"labels", "annotations"} {
+	for _, field := range []string{labelsField, annotationsField} {
 		entries := child(metadata, field)
 		before := len(entries)
 		maps.DeleteFunc(entries, func(key string, _ any) bool { return v1alpha1.IsMark(key) })

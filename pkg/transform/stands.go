@@ -76,10 +76,10 @@ func ownsApplied(desired *unstructured.Unstructured, owned *fieldpath.Set) bool 
 	for name, field := range desired.Object {
 		switch name {
 		case "apiVersion", "kind":
-		case "metadata":
-			metadata := owned.Children.Descend(fieldpath.FieldNameElement("metadata"))
-			for _, part := range []string{"labels", "annotations"} {
-				applied, _, _ := unstructured.NestedFieldNoCopy(desired.Object, "metadata", part)
+		case metadataField:
+			metadata := owned.Children.Descend(fieldpath.FieldNameElement(metadataField))
+			for _, part := range []string{labelsField, annotationsField} {
+				applied, _, _ := unstructured.NestedFieldNoCopy(desired.Object, metadataField, part)
 				if !ownsField(applied, metadata, fieldpath.FieldNameElement(part)) {
 					return false
 				}
