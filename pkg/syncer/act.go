@@ -108,7 +108,8 @@ func (s *Syncer) release(ctx context.Context, key kcp.ObjectKey, st state) error
 		return err
 	}
 	if live != nil && isOurs(st, live) {
-		return errStale
+		// The cache lags, or somebody took the label off by which we watch.
+		return errors.Join(s.removeAll(ctx, key, []*unstructured.Unstructured{live}), errStale)
 	}
 	finalizers := slices.DeleteFunc(slices.Clone(st.upstreamObj.GetFinalizers()), func(finalizer string) bool {
 		return finalizer == v1alpha1.Finalizer(s.cluster)

@@ -305,3 +305,24 @@ func TestAForgedClaimIsLeftBehind(t *testing.T) {
 		}
 	}
 }
+
+// TestACopyThatLostItsLabelDoesNotHoldADeleteForEver has one that no cache of ours shows.
+func TestACopyThatLostItsLabelDoesNotHoldADeleteForEver(t *testing.T) {
+	c := newFakeCluster()
+	s := newTestSyncer(t, c, v1alpha1.TransformRule{})
+	lost := ownedBy(copyFrom(t, "ws", "web", 1), v1alpha1.FieldManager)
+	labels := lost.GetLabels()
+	delete(labels, v1alpha1.ManagedByLabel)
+	lost.SetLabels(labels)
+	if _, err := c.client.Resource(deploymentsResource).Namespace(app).Create(t.Context(), lost, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	key, st := keyIn(s, "ws")
+	st.upstreamObj = upstreamDeployment(held)
+	if err := s.release(t.Context(), key, st); !errors.Is(err, errStale) {
+		t.Errorf("got %v, want the turn to be taken again", err)
+	}
+	if left, err := s.downstream.live(t.Context(), deploymentsResource, app, "web"); err != nil || left != nil {
+		t.Errorf("the copy is still there: %v, %v", left, err)
+	}
+}
