@@ -89,7 +89,7 @@ func eachItem(ctx context.Context, client dynamic.ResourceInterface, visit func(
 func (p *provider) registrations(ctx context.Context) ([]v1alpha1.ClusterRegistration, error) {
 	var all []v1alpha1.ClusterRegistration
 	err := eachItem(ctx, p.objects.Resource(v1alpha1.ClusterRegistrationsResource), func(item *unstructured.Unstructured) error {
-		registration, err := registrationOf(item)
+		registration, err := v1alpha1.RegistrationOf(item)
 		if err == nil {
 			all = append(all, *registration)
 		}
@@ -100,14 +100,6 @@ func (p *provider) registrations(ctx context.Context) ([]v1alpha1.ClusterRegistr
 	}
 	slices.SortFunc(all, func(a, b v1alpha1.ClusterRegistration) int { return strings.Compare(a.Name, b.Name) })
 	return all, nil
-}
-
-func registrationOf(obj *unstructured.Unstructured) (*v1alpha1.ClusterRegistration, error) {
-	registration := &v1alpha1.ClusterRegistration{}
-	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(obj.Object, registration); err != nil {
-		return nil, fmt.Errorf("ClusterRegistration %s: %w", obj.GetName(), err)
-	}
-	return registration, nil
 }
 
 // named returns the registrations of those names, all when none are given. A name that
@@ -150,7 +142,7 @@ func (p *provider) registration(ctx context.Context, name string) (*v1alpha1.Clu
 	if err != nil {
 		return nil, p.explain("reading cluster "+name, err)
 	}
-	return registrationOf(obj)
+	return v1alpha1.RegistrationOf(obj)
 }
 
 // heartbeats returns when clusters were last heard of; nil when the caller may not know.

@@ -49,6 +49,9 @@ properties:
 `,
 }
 
+// boundedQuantityPattern is what quantity.Parse takes: the hub computes with these.
+const boundedQuantityPattern = `^[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([KMGTPE]i|[numkMGTPE]|[eE][+-]?0*[0-9]{1,2})?$`
+
 // clusterRegistrations are served in the provider workspace alone, by a
 // CustomResourceDefinition.
 var clusterRegistrations = kind{
@@ -62,8 +65,14 @@ properties:
     properties:
       transform:
         properties:
-          resourceLimits: {maxProperties: 16}
+          resourceLimits:
+            maxProperties: 16
+            additionalProperties: &quantity {maxLength: 64, pattern: '` + boundedQuantityPattern + `'}
           labels:
             additionalProperties: {maxLength: 63, pattern: "^(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?$"}
+  status:
+    properties:
+      allocatable: {additionalProperties: *quantity}
+      requested: {additionalProperties: *quantity}
 `,
 }

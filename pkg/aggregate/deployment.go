@@ -50,7 +50,7 @@ func holdDeployment(m *merge) {
 func addUnavailable(m *merge) {
 	lacking := sum(m.shown, unavailableReplicas, every)
 	for _, cluster := range clustersOf(m.shown, isUnknown) {
-		lacking += m.share(cluster)
+		lacking = clamp(lacking + clamp(m.share(cluster)))
 	}
-	m.set(unavailableReplicas, clamp(lacking))
+	m.set(unavailableReplicas, lacking)
 }

@@ -99,10 +99,10 @@ func sum(observations []observation, counter string, filter func(observation) bo
 	var total int64
 	for _, o := range observations {
 		if filter(o) {
-			total += clamp(o.report.Counters[counter])
+			total = clamp(total + clamp(o.report.Counters[counter]))
 		}
 	}
-	return clamp(total)
+	return total
 }
 
 func clamp(count int64) int64 { return min(max(count, 0), math.MaxInt32) }

@@ -145,9 +145,9 @@ type unreadableError struct{ error }
 func (e *unreadableError) Unwrap() error { return e.error }
 
 func decode(obj *unstructured.Unstructured) (*v1alpha1.ClusterRegistration, error) {
-	registration := &v1alpha1.ClusterRegistration{}
-	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(obj.Object, registration); err != nil {
-		return nil, &unreadableError{fmt.Errorf("ClusterRegistration %s: %w", obj.GetName(), err)}
+	registration, err := v1alpha1.RegistrationOf(obj)
+	if err != nil {
+		return nil, &unreadableError{err}
 	}
 	return registration, nil
 }

@@ -7,9 +7,11 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/resource"
 	"k8s.io/apimachinery/pkg/util/sets"
 	"k8s.io/klog/v2"
 
+	"github.com/kcp-tmc/tmc/pkg/apis/quantity"
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
 	"github.com/kcp-tmc/tmc/pkg/spell"
 )
@@ -142,13 +144,16 @@ func hasMoved(was, is, whole corev1.ResourceList) bool {
 		if !known {
 			return true
 		}
-		ofAll := whole[name]
-		moved := now.AsApproximateFloat64() - before.AsApproximateFloat64()
-		if moved != 0 && noticeablePart*max(moved, -moved) >= ofAll.AsApproximateFloat64() {
+		moved := amountOf(name, now) - amountOf(name, before)
+		if moved != 0 && noticeablePart*max(moved, -moved) >= amountOf(name, whole[name]) {
 			return true
 		}
 	}
 	return false
+}
+
+func amountOf(name corev1.ResourceName, value resource.Quantity) float64 {
+	return float64(quantity.Amount(name, value))
 }
 
 // statusPatch is what a syncer writes of a registration's status: never the

@@ -21,6 +21,7 @@ import (
 	apisv1alpha2 "github.com/kcp-dev/sdk/apis/apis/v1alpha2"
 
 	"github.com/kcp-tmc/tmc/manifests"
+	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
 )
 
 var (
@@ -346,7 +347,7 @@ func (s *server) get(ctx context.Context, workspace string, resource schema.Grou
 	if err != nil {
 		return s.explain(workspace, err)
 	}
-	return runtime.DefaultUnstructuredConverter.FromUnstructured(object.Object, into)
+	return runtime.DefaultUnstructuredConverter.FromUnstructured(v1alpha1.Believable(object.Object), into)
 }
 
 // listExports makes the smallest request that only a workspace that can be used answers.

@@ -148,6 +148,9 @@ func (s *server) list(ctx context.Context, resource schema.GroupVersionResource,
 	if err != nil {
 		return s.explain(s.options.ProviderWorkspace, err)
 	}
+	for i := range list.Items {
+		list.Items[i].Object = v1alpha1.Believable(list.Items[i].Object)
+	}
 	return runtime.DefaultUnstructuredConverter.FromUnstructured(list.UnstructuredContent(), into)
 }
 

@@ -8,6 +8,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/kcp-tmc/tmc/pkg/apis/quantity"
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
 )
 
@@ -142,12 +143,11 @@ const loadSteps = 20
 func load(cluster *Cluster) int {
 	most := 0
 	for _, resource := range []corev1.ResourceName{corev1.ResourceCPU, corev1.ResourceMemory, corev1.ResourcePods} {
-		allocatable := cluster.Allocatable[resource]
-		if allocatable.Sign() <= 0 {
+		allocatable := quantity.Amount(resource, cluster.Allocatable[resource])
+		if allocatable <= 0 {
 			return loadSteps
 		}
-		requested := cluster.Requested[resource]
-		taken := requested.AsApproximateFloat64() / allocatable.AsApproximateFloat64()
+		taken := float64(quantity.Amount(resource, cluster.Requested[resource])) / float64(allocatable)
 		most = max(most, int(min(max(taken, 0), 1)*loadSteps))
 	}
 	return most

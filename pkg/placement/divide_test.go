@@ -118,11 +118,11 @@ func TestAPodRequestsWhatRunsAtTheSameTime(t *testing.T) {
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
 			request := podRequest(pod(tc.fields))
-			if got := request["cpu"]; got.MilliValue() != tc.want {
-				t.Errorf("%s: %s, want %dm", tc.reason, got.String(), tc.want)
+			if got := request["cpu"]; got != tc.want {
+				t.Errorf("%s: %dm, want %dm", tc.reason, got, tc.want)
 			}
-			if got := request["pods"]; got.Value() != 1 {
-				t.Errorf("it is %s pods, want 1", got.String())
+			if got := request["pods"]; got != 1 {
+				t.Errorf("it is %d pods, want 1", got)
 			}
 		})
 	}

@@ -13,7 +13,6 @@ import (
 	coordinationv1 "k8s.io/api/coordination/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/sets"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/dynamic/dynamicinformer"
@@ -232,8 +231,8 @@ func (r *Registry) Silent(name string) string {
 func (r *Registry) onRegistration(name string, obj any, _ bool) {
 	var registration *v1alpha1.ClusterRegistration
 	if content, ok := obj.(*unstructured.Unstructured); ok {
-		registration = &v1alpha1.ClusterRegistration{}
-		if err := runtime.DefaultUnstructuredConverter.FromUnstructured(content.Object, registration); err != nil {
+		var err error
+		if registration, err = v1alpha1.RegistrationOf(content); err != nil {
 			return // its schema does not let it be
 		}
 	}

@@ -1,18 +1,17 @@
 package transform
 
 import (
-	"math"
-	"regexp"
-	"strconv"
-
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
+
+	"github.com/kcp-tmc/tmc/pkg/apis/quantity"
 )
 
 // capPod lowers the limits and requests of a pod's containers to the caps. Ephemeral
 // containers cannot have any (ValidateEphemeralContainers in k8s.io/kubernetes).
 func capPod(podSpec map[string]any, caps corev1.ResourceList) {
 	for name, ceiling := range caps {
+		ceiling = quantity.Clamp(name, ceiling)
 		mayAdd := isForAnyContainer(name) && !isOfPod(podSpec, name)
 		for _, container := range children(podSpec, "containers", "initContainers") {
 			capContainer(container, string(name), ceiling, mayAdd)
@@ -47,7 +46,7 @@ func capContainer(container map[string]any, name string, ceiling resource.Quanti
 		}
 		limit = ceiling.String()
 	}
-	value, ok := quantityOf(limit)
+	value, ok := quantity.ParseClamped(limit)
 	if !ok {
 		return // no quantity, the cluster will say so
 	}
@@ -55,7 +54,7 @@ func capContainer(container map[string]any, name string, ceiling resource.Quanti
 		limit, value = ceiling.String(), ceiling
 	}
 	requests := child(container, "resources", "requests")
-	if request, ok := quantityOf(requests[name]); ok && request.Cmp(value) > 0 {
+	if request, ok := quantity.ParseClamped(requests[name]); ok && request.Cmp(value) > 0 {
 		requests[name] = limit
 	}
 }
@@ -75,35 +74,4 @@ func setLimit(container map[string]any, name string, limit resource.Quantity) bo
 	}
 	container[name] = limit.String()
 	return true
-}
-
-// longestQuantity is more than any quantity that means something takes.
-const longestQuantity = 64
-
-// beyondBounds matches quantities that are written with an exponent of three digits
-// or more; the group has those that are larger than everything. Comparing them
-// exactly takes a number with as many digits: minutes for 1e1000000000, which is
-// eleven characters of a user's object.
-var beyondBounds = regexp.MustCompile(`^(?:(\+?[0-9.]*[1-9][0-9.]*[eE]\+?0*[1-9][0-9]{2,})|[+-]?[0-9.]*[eE][+-]?[0-9]{3,})$`)
-
-// quantityOf reads a quantity as JSON may hold it: a string or a number. It returns
-// false for what is none.
-func quantityOf(value any) (resource.Quantity, bool) {
-	var text string
-	switch value := value.(type) {
-	case string:
-		text = value
-	case int64:
-		return *resource.NewQuantity(value, resource.DecimalSI), true
-	case float64:
-		text = strconv.FormatFloat(value, 'g', -1, 64)
-	}
-	if len(text) > longestQuantity {
-		return resource.Quantity{}, false
-	}
-	if match := beyondBounds.FindStringSubmatch(text); match != nil {
-		return *resource.NewQuantity(math.MaxInt64, resource.DecimalSI), match[1] != ""
-	}
-	quantity, err := resource.ParseQuantity(text)
-	return quantity, err == nil
 }

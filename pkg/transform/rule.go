@@ -16,6 +16,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	"sigs.k8s.io/yaml"
 
+	"github.com/kcp-tmc/tmc/pkg/apis/quantity"
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
 )
 
@@ -67,15 +68,24 @@ func quantitiesOf(values map[corev1.ResourceName]any) (corev1.ResourceList, fiel
 	var problems field.ErrorList
 	quantities := corev1.ResourceList{}
 	for name, value := range values {
-		quantity, ok := quantityOf(value)
+		parsed, ok := quantity.Parse(value)
 		if !ok {
 			path := field.NewPath("resourceLimits").Key(string(name))
-			problems = append(problems, field.Invalid(path, value, "must be a quantity, for instance 500m or 2Gi"))
+			problems = append(problems, field.Invalid(path, shortened(value), "must be "+quantity.Expected))
 			continue
 		}
-		quantities[name] = quantity
+		quantities[name] = parsed
 	}
 	return quantities, problems
+}
+
+// shortened returns a value that is none as it may be quoted.
+func shortened(value any) any {
+	const most = 64
+	if text, isText := value.(string); isText && len(text) > most {
+		return text[:most] + "…"
+	}
+	return value
 }
 
 // ValidateRule returns an error that names every field of the rule that cannot be,
@@ -125,6 +135,7 @@ func validateCaps(caps corev1.ResourceList, path *field.Path) field.ErrorList {
 	var problems field.ErrorList
 	for name, ceiling := range caps {
 		key := path.Key(string(name))
+		ceiling = quantity.Clamp(name, ceiling)
 		if message := checkResource(name); message != "" {
 			problems = append(problems, field.Invalid(key, string(name), message))
 		}

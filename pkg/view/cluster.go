@@ -9,10 +9,10 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
-	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/duration"
 
+	"github.com/kcp-tmc/tmc/pkg/apis/quantity"
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
 )
 
@@ -152,15 +152,15 @@ func age(since, now time.Time) string {
 }
 
 // share is how much of a resource is requested of how much there is.
-func share(status v1alpha1.ClusterRegistrationStatus, name corev1.ResourceName, word func(resource.Quantity) string) string {
+func share(status v1alpha1.ClusterRegistrationStatus, name corev1.ResourceName, word func(int64) string) string {
 	allocatable, known := status.Allocatable[name]
 	if !known {
 		return none
 	}
-	requested := status.Requested[name]
-	text := word(requested) + "/" + word(allocatable)
-	if total := allocatable.AsApproximateFloat64(); total > 0 {
-		text += fmt.Sprintf(" (%d%%)", int64(math.Floor(100*requested.AsApproximateFloat64()/total)))
+	requested, total := quantity.Amount(name, status.Requested[name]), quantity.Amount(name, allocatable)
+	text := word(requested) + "/" + word(total)
+	if total > 0 {
+		text += fmt.Sprintf(" (%.0f%%)", math.Floor(100*float64(requested)/float64(total)))
 	}
 	return text
 }
@@ -170,13 +170,13 @@ func rounded(number float64) string {
 	return strconv.FormatFloat(math.Round(number*10)/10, 'f', -1, 64)
 }
 
-func cores(q resource.Quantity) string { return rounded(q.AsApproximateFloat64()) }
+func cores(thousandths int64) string { return rounded(float64(thousandths) / 1000) }
 
-func whole(q resource.Quantity) string { return strconv.FormatInt(q.Value(), 10) }
+func whole(number int64) string { return strconv.FormatInt(number, 10) }
 
 // bytes words a number of bytes in the largest unit of which there is one.
-func bytes(q resource.Quantity) string {
-	number := q.AsApproximateFloat64()
+func bytes(amount int64) string {
+	number := float64(amount)
 	for _, unit := range []string{"", "Ki", "Mi", "Gi"} {
 		if number < 1024 {
 			return rounded(number) + unit

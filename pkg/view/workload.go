@@ -13,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/sets"
 
+	"github.com/kcp-tmc/tmc/pkg/apis/quantity"
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
 	"github.com/kcp-tmc/tmc/pkg/transform"
 )
@@ -254,7 +255,7 @@ func sum(total, more *int64) *int64 {
 	case more == nil:
 		return total
 	default:
-		return new(*total + *more)
+		return new(quantity.Add(*total, *more))
 	}
 }
 

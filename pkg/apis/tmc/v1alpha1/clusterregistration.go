@@ -258,29 +258,44 @@ const (
 type ClusterRegistrationStatus struct {
 	// ClusterUID is the UID of the cluster's kube-system namespace: by it, a second
 	// cluster that comes under the same name is found out.
+	//
+	// +kubebuilder:validation:MaxLength=64
 	ClusterUID types.UID `json:"clusterUID,omitempty"`
 	// KubernetesVersion is the version of the cluster's API server.
+	//
+	// +kubebuilder:validation:MaxLength=128
 	KubernetesVersion string `json:"kubernetesVersion,omitempty"`
 	// Nodes is how many nodes the cluster has.
+	//
+	// +kubebuilder:validation:Minimum=0
 	Nodes int32 `json:"nodes,omitempty"`
 	// Allocatable is the sum of what schedulable, ready nodes can give to pods: cpu,
 	// memory and pods.
+	//
+	// +kubebuilder:validation:MaxProperties=16
 	Allocatable corev1.ResourceList `json:"allocatable,omitempty"`
 	// Requested is how much of that is requested by pods that are bound and not done,
 	// whoever made them.
+	//
+	// +kubebuilder:validation:MaxProperties=16
 	Requested corev1.ResourceList `json:"requested,omitempty"`
 	// Resources are the resources that the cluster serves, of those that kcp does, as
 	// "resource.group/version".
 	//
 	// +listType=set
+	// +kubebuilder:validation:MaxItems=4096
+	// +kubebuilder:validation:items:MaxLength=512
 	Resources []string `json:"resources,omitempty"`
 	// Export is the APIExport through which the cluster's syncer sees its objects at
 	// present. It is another one than the spec says from when the cluster was joined with
 	// another isolation until the syncer runs with the manifest of that.
+	//
+	// +kubebuilder:validation:MaxLength=253
 	Export string `json:"export,omitempty"`
 	// Conditions hold Ready.
 	//
 	// +listType=map
 	// +listMapKey=type
+	// +kubebuilder:validation:MaxItems=32
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
 }
