@@ -4,22 +4,20 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
-	jsonpatch "github.com/evanphx/json-patch/v5"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	utiljson "k8s.io/apimachinery/pkg/util/json"
 
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
 )
 
 const (
-	// mostOperations bounds the work that one annotation makes: every operation reads
-	// the whole object.
+	// mostOperations is how many operations an override may have.
 	mostOperations = 200
-	// largestCopy bounds the object that copying within itself may make. It is what
-	// etcd takes in one request unless told otherwise (--max-request-bytes).
-	largestCopy = 1536 * 1024
+	// longestOverride is what all annotations of an object may take together
+	// (TotalAnnotationSizeLimitB of apimachinery's pkg/api/validation).
+	longestOverride = 256 << 10
 )
 
 // errNoPatch is why an annotation that holds something else is refused.
@@ -61,6 +59,9 @@ func applyOverride(desired *unstructured.Unstructured, in Input) error {
 	if !present {
 		return nil
 	}
+	if len(patch) > longestOverride {
+		return &OverrideError{Annotation: key, Err: fmt.Errorf("has %d bytes, more than %d", len(patch), longestOverride)}
+	}
 	var operations []json.RawMessage
 	if err := json.Unmarshal([]byte(patch), &operations); err != nil || operations == nil {
 		return &OverrideError{Annotation: key, Err: errors.Join(errNoPatch, err)}
@@ -68,79 +69,51 @@ func applyOverride(desired *unstructured.Unstructured, in Input) error {
 	if len(operations) > mostOperations {
 		return &OverrideError{Annotation: key, Err: fmt.Errorf("has %d operations, more than %d", len(operations), mostOperations)}
 	}
-	return patchAll(desired, key, operations)
+	if err := patchAll(desired, key, operations); err != nil {
+		return err
+	}
+	if err := checkQuantities(desired.Object); err != nil {
+		return &OverrideError{Annotation: key, Err: err}
+	}
+	return nil
 }
 
 // patchAll applies the operations one by one, so that the one that fails is known.
 func patchAll(desired *unstructured.Unstructured, key string, operations []json.RawMessage) error {
 	identity := identityOf(desired)
-	document, err := json.Marshal(desired.Object)
-	if err != nil {
-		return fmt.Errorf("encoding the copy: %w", err)
-	}
+	patcher := &patcher{object: desired.Object}
 	for i, data := range operations {
-		operation := readOperation(data)
-		document, err = patchOne(document, data, operation)
+		operation, err := readOperation(data)
 		if err == nil {
-			err = identity.check(document)
+			err = patcher.apply(operation)
+		}
+		if err == nil && (touchesIdentity(operation) || i == len(operations)-1) {
+			err = identity.check(patcher)
 		}
 		if err != nil {
-			return &OverrideError{Annotation: key, Index: i + 1, Op: operation.Op, Path: operation.Path, Err: err}
+			return &OverrideError{Annotation: key, Index: i + 1, Op: cut64(operation.Op), Path: shortPath(operation.Path), Err: err}
 		}
 	}
-	content := map[string]any{}
-	if err := utiljson.Unmarshal(document, &content); err != nil {
-		return &OverrideError{Annotation: key, Err: fmt.Errorf("its result is no object: %w", err)}
-	}
-	desired.Object = content
 	return nil
 }
 
-// operation is what is looked at of an operation before it is applied.
-type operation struct {
-	Op, Path string
-	hasValue bool
+// longestPath is how much of a path is quoted.
+const longestPath = 256
+
+func shortPath(path string) string {
+	if len(path) <= longestPath {
+		return path
+	}
+	return strings.ToValidUTF8(path[:longestPath], "") + "…"
 }
 
-// readOperation returns what can be read of an operation, if only for its error.
-func readOperation(data []byte) operation {
-	// No struct: encoding/json would take PATH for path, which jsonpatch does not.
-	var fields map[string]json.RawMessage
-	if err := json.Unmarshal(data, &fields); err != nil {
-		return operation{Op: "unreadable"} // what is wrong, jsonpatch will say
-	}
-	_, hasValue := fields["value"]
-	return operation{Op: textOf(fields["op"]), Path: textOf(fields["path"]), hasValue: hasValue}
-}
-
-// textOf returns the JSON string, empty when it is none.
-func textOf(data []byte) string {
-	var text string
-	if err := json.Unmarshal(data, &text); err != nil {
-		return ""
-	}
-	return text
-}
-
-func patchOne(document, data []byte, operation operation) ([]byte, error) {
-	patch, err := jsonpatch.DecodePatch([]byte("[" + string(data) + "]"))
-	if err != nil {
-		return nil, err
-	}
-	if !strings.HasPrefix(operation.Path, "/") {
-		return nil, errors.New("its path must begin with /: the object as a whole cannot be named")
-	}
-	if operation.Op == "test" && !operation.hasValue {
-		return nil, errors.New("has no value to compare with")
-	}
-	result, err := patch.ApplyWithOptions(document, &jsonpatch.ApplyOptions{AccumulatedCopySizeLimit: largestCopy})
-	if err != nil {
-		return nil, err
-	}
-	if len(result) > largestCopy && len(result) > len(document) {
-		return nil, fmt.Errorf("makes an object of %d bytes, more than %d", len(result), largestCopy)
-	}
-	return result, nil
+// touchesIdentity tells whether an operation may change what identity.check looks at.
+// Nothing else has a way there: no two places of the copy share memory.
+func touchesIdentity(o operation) bool {
+	return slices.ContainsFunc([]string{o.Path, o.From}, func(path string) bool {
+		first, _, _ := strings.Cut(strings.TrimPrefix(path, "/"), "/")
+		return first != "spec" && first != "data"
+	})
 }
 
 // identity is what an override must leave as it is.
@@ -152,33 +125,27 @@ func identityOf(obj *unstructured.Unstructured) identity {
 	return identity{obj.GetAPIVersion(), obj.GetKind(), obj.GetNamespace(), obj.GetName()}
 }
 
-// check returns an error when the document is no longer what the identity says, or
-// has got what only servers and tmc write. A patch has many ways to a field (moving
-// and copying, replacing what is around it): the result is checked, not the paths.
-func (i identity) check(document []byte) error {
-	var now, metadata map[string]json.RawMessage // no structs, see readOperation
-	if err := json.Unmarshal(document, &now); err != nil {
-		return fmt.Errorf("must leave an object: %w", err)
-	}
-	if textOf(now["apiVersion"]) != i.apiVersion || textOf(now["kind"]) != i.kind {
+// check returns an error when the object is no longer what the identity says, or has got
+// what only servers and tmc write. A patch has many ways to a field (moving and copying,
+// replacing what is around it): the result is checked, not the paths.
+func (i identity) check(p *patcher) error {
+	now := p.object
+	if now["apiVersion"] != i.apiVersion || now["kind"] != i.kind {
 		return errors.New("must not change apiVersion or kind")
 	}
 	if _, present := now["status"]; present {
 		return errors.New("must not set status: it is the cluster's")
 	}
-	if err := json.Unmarshal(now["metadata"], &metadata); err != nil {
+	metadata, isObject := now["metadata"].(map[string]any)
+	if !isObject {
 		return errors.New("must leave metadata in place")
 	}
-	return i.checkMetadata(metadata)
-}
-
-func (i identity) checkMetadata(metadata map[string]json.RawMessage) error {
-	_, hasNamespace := metadata["namespace"]
-	if textOf(metadata["name"]) != i.name || textOf(metadata["namespace"]) != i.namespace || hasNamespace != (i.namespace != "") {
+	namespace, hasNamespace := metadata["namespace"]
+	if metadata["name"] != i.name || hasNamespace != (i.namespace != "") || hasNamespace && namespace != i.namespace {
 		return errors.New("must not change metadata.name or metadata.namespace")
 	}
 	for field, value := range metadata {
-		if err := checkEntries(field, value); err != nil {
+		if err := checkEntries(p, field, value); err != nil {
 			return err
 		}
 	}
@@ -186,22 +153,25 @@ func (i identity) checkMetadata(metadata map[string]json.RawMessage) error {
 }
 
 // checkEntries checks a field of metadata that is not the name or the namespace.
-func checkEntries(field string, value []byte) error {
+func checkEntries(p *patcher, field string, value any) error {
 	switch field {
 	case "name", "namespace":
 		return nil // compared already
 	case "labels", "annotations":
 	default:
-		return fmt.Errorf("must not set metadata.%s: of metadata, only labels and annotations can be overridden", field)
+		return fmt.Errorf("must not set metadata.%s: of metadata, only labels and annotations can be overridden", cut64(field))
 	}
-	var entries map[string]*string
-	if err := json.Unmarshal(value, &entries); err != nil {
+	entries, isObject := value.(map[string]any)
+	if !isObject && value != nil {
 		return fmt.Errorf("must leave metadata.%s a map of strings", field)
 	}
-	for key := range entries {
+	for key, entry := range entries {
+		if _, isText := entry.(string); !isText && entry != nil {
+			return fmt.Errorf("must leave metadata.%s a map of strings", field)
+		}
 		if v1alpha1.IsOwnKey(key) {
-			return fmt.Errorf("must not set metadata.%s[%s]: such keys are tmc's and kcp's", field, key)
+			return fmt.Errorf("must not set metadata.%s[%s]: such keys are tmc's and kcp's", field, cut64(key))
 		}
 	}
-	return nil
+	return p.charge(len(entries))
 }

@@ -8,6 +8,7 @@ import (
 	"math"
 	"regexp"
 	"strconv"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
@@ -41,6 +42,21 @@ func Parse(value any) (resource.Quantity, bool) {
 
 // beyond matches what has an exponent of more than two digits and is larger than everything.
 var beyond = regexp.MustCompile(`^\+?[0-9.]*[1-9][0-9.]*[eE]\+?0*[1-9][0-9]{2,}$`)
+
+// number matches whatever looks like the number of a quantity.
+var number = regexp.MustCompile(`^[+-]?[0-9.][0-9.eE+-]*[numkMGTPEi]{0,2}$`)
+
+// IsOutOfBounds tells whether a value looks like a quantity, and Parse does not take it.
+func IsOutOfBounds(value any) bool {
+	text, isText := value.(string)
+	if fraction, isFloat := value.(float64); isFloat {
+		text, isText = strconv.FormatFloat(fraction, 'g', -1, 64), true
+	}
+	if _, ok := Parse(value); ok || !isText {
+		return false
+	}
+	return len(text) > longest && strings.ContainsAny(text[:1], "+-.0123456789") || number.MatchString(text)
+}
 
 // ParseClamped is Parse, but for what is too large: that is math.MaxInt64.
 func ParseClamped(value any) (resource.Quantity, bool) {
