@@ -88,12 +88,12 @@ func (s *Syncer) transform(key kcp.ObjectKey, st *state, rule v1alpha1.Transform
 		st.broken = &v1alpha1.Problem{Reason: reasonBadShare, Message: bad.Error()}
 		return nil //nolint:nilerr // it is told to the user
 	}
-	desired, err := transform.Desired(transform.Input{
+	desired, err := s.memories.desired(key, transform.Input{
 		Object:       st.upstreamObj,
 		Origin:       st.origin,
 		Rule:         rule,
 		OmitReplicas: s.isScaledElsewhere(*st),
-	})
+	}, transform.Desired)
 	if bad, ok := errors.AsType[*transform.OverrideError](err); ok {
 		st.broken = &v1alpha1.Problem{Reason: reasonBadOverride, Message: truncate(bad.Error())}
 		return nil

@@ -35,6 +35,8 @@ type memory struct {
 	// missed is since when kcp has answered that there is no such object, while its copy
 	// is there; zero when it has not.
 	missed time.Time
+	// evaluation is what came of the user's override last, nil when there is none.
+	evaluation *evaluation
 	// reported is when the last report was written.
 	reported time.Time
 }

@@ -99,18 +99,20 @@ func waiting(needs []need) result {
 type waiters struct {
 	mu    sync.Mutex
 	byKey map[kcp.ObjectKey]sets.Set[kcp.ObjectKey]
+	// waitsFor are the keys that each one waits for: what waits and is gone is forgotten.
+	waitsFor map[kcp.ObjectKey]sets.Set[kcp.ObjectKey]
 }
 
-func newWaiters() *waiters { return &waiters{byKey: map[kcp.ObjectKey]sets.Set[kcp.ObjectKey]{}} }
+func newWaiters() *waiters {
+	return &waiters{byKey: map[kcp.ObjectKey]sets.Set[kcp.ObjectKey]{}, waitsFor: map[kcp.ObjectKey]sets.Set[kcp.ObjectKey]{}}
+}
 
 // note has waiter told at the end of the next turn of key.
 func (w *waiters) note(key, waiter kcp.ObjectKey) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.byKey[key] == nil {
-		w.byKey[key] = sets.New[kcp.ObjectKey]()
-	}
-	w.byKey[key].Insert(waiter)
+	insert(w.byKey, key, waiter)
+	insert(w.waitsFor, waiter, key)
 }
 
 // take returns who waits for a turn of key, and forgets them.
@@ -119,5 +121,31 @@ func (w *waiters) take(key kcp.ObjectKey) sets.Set[kcp.ObjectKey] {
 	defer w.mu.Unlock()
 	waiting := w.byKey[key]
 	delete(w.byKey, key)
+	for waiter := range waiting {
+		remove(w.waitsFor, waiter, key)
+	}
 	return waiting
+}
+
+// forget drops a waiter that is gone: what it waited for may not come for long.
+func (w *waiters) forget(waiter kcp.ObjectKey) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for key := range w.waitsFor[waiter] {
+		remove(w.byKey, key, waiter)
+	}
+	delete(w.waitsFor, waiter)
+}
+
+func insert(into map[kcp.ObjectKey]sets.Set[kcp.ObjectKey], key, entry kcp.ObjectKey) {
+	if into[key] == nil {
+		into[key] = sets.New[kcp.ObjectKey]()
+	}
+	into[key].Insert(entry)
+}
+
+func remove(from map[kcp.ObjectKey]sets.Set[kcp.ObjectKey], key, entry kcp.ObjectKey) {
+	if from[key].Delete(entry); len(from[key]) == 0 {
+		delete(from, key)
+	}
 }

@@ -244,6 +244,7 @@ func (s *Syncer) syncSpec(ctx context.Context, key kcp.ObjectKey) (time.Duration
 	}
 	if st.upstreamObj == nil && len(st.ours()) == 0 {
 		s.memories.forget(key)
+		s.waiters.forget(key)
 		return 0, nil
 	}
 	done, err := s.act(ctx, key, st)
