@@ -11,15 +11,15 @@ const (
 func addJobTimes(m *merge) {
 	var first, last string
 	for _, o := range m.shown {
-		if started := o.report.Texts[startTime]; started != "" && (first == "" || started < first) {
+		if started := timeIn(o, startTime); started != "" && (first == "" || started < first) {
 			first = started
 		}
-		last = max(last, o.report.Texts[completionTime])
+		last = max(last, timeIn(o, completionTime))
 	}
 	if first != "" {
 		m.status[startTime] = first
 	}
-	isComplete := func(o observation) bool { return o.report.Texts[completionTime] != "" }
+	isComplete := func(o observation) bool { return timeIn(o, completionTime) != "" }
 	if last != "" && all(m.shown, isComplete) {
 		m.status[completionTime] = last
 	}

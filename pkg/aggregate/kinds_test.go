@@ -327,8 +327,8 @@ func TestTheStrategySaysWhoseOpinionCounts(t *testing.T) {
 			r.Counters = map[string]int64{replicas: 2, updatedReplicas: 2, readyReplicas: 1, availableReplicas: 1}
 		})
 	}
-	minority := []v1alpha1.Report{at(complete("east", 1, 2), "2026-01-01T00:00:03.000Z"), at(complete("north", 1, 2), "2026-01-01T00:00:02.000Z"), at(unavailable("west"), "2026-01-01T00:00:01.000Z")}
-	even := []v1alpha1.Report{at(complete("east", 1, 2), "2026-01-01T00:00:01.000Z"), at(unavailable("west"), "2026-01-01T00:00:02.000Z")}
+	minority := []v1alpha1.Report{at(complete("east", 1, 2), "1970-01-01T00:00:03.000Z"), at(complete("north", 1, 2), "1970-01-01T00:00:02.000Z"), at(unavailable("west"), "1970-01-01T00:00:01.000Z")}
+	even := []v1alpha1.Report{at(complete("east", 1, 2), "1970-01-01T00:00:01.000Z"), at(unavailable("west"), "1970-01-01T00:00:02.000Z")}
 	cases := map[string]struct {
 		reason      string
 		strategy    string
@@ -444,7 +444,7 @@ func mergeOn(t *testing.T, apiVersion, kind string, clusters []string, strategy 
 func TestAClaimIsBoundEverywhereAndLostAnywhere(t *testing.T) {
 	claim := func(cluster, said string) v1alpha1.Report {
 		report := saying(cluster, nil, map[string]string{phase: said})
-		report.Written = map[string]string{"east": "2026-01-01T00:00:02.000Z", "west": "2026-01-01T00:00:01.000Z"}[cluster]
+		report.Written = map[string]string{"east": "1970-01-01T00:00:02.000Z", "west": "1970-01-01T00:00:01.000Z"}[cluster]
 		return report
 	}
 	both := []string{"east", "west"}

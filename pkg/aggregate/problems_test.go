@@ -3,7 +3,9 @@ package aggregate
 import (
 	"fmt"
 	"testing"
+	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
@@ -84,5 +86,41 @@ func TestWhatTheHubFindsWrongSaysNothingOfTheRollout(t *testing.T) {
 	status, _ := Status(Input{Object: object, Problems: []v1alpha1.Problem{{Reason: "MissingReference", Message: "x"}}, Now: now})
 	if status[observedGeneration] != int64(1) || status[updatedReplicas] != int64(1) {
 		t.Errorf("east has observed and done it, yet the status is %v", status)
+	}
+}
+
+// TestAClockThatIsAheadIsNotTheNewestForEver plays a cluster that claims to write in 2099.
+func TestAClockThatIsAheadIsNotTheNewestForEver(t *testing.T) {
+	hub := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	at := func(when time.Time) string { return when.Format(v1alpha1.WrittenLayout) }
+	future := at(hub.AddDate(73, 0, 0))
+	seen := func(when time.Time) func(v1alpha1.Report) time.Time {
+		return func(v1alpha1.Report) time.Time { return when }
+	}
+	cases := map[string]struct {
+		reason     string
+		east, west string
+		firstSeen  func(v1alpha1.Report) time.Time
+		want       string
+	}{
+		"BothInThePast":      {"the newer counts", at(hub.Add(-time.Minute)), at(hub.Add(-time.Second)), nil, "west"},
+		"ALittleAhead":       {"clocks differ", at(hub.Add(clockSkew / 2)), at(hub), nil, "east"},
+		"SeenBefore":         {"it was written when it was first seen", future, at(hub.Add(-time.Second)), seen(hub.Add(-time.Minute)), "west"},
+		"SeenJustNow":        {"it is the news", future, at(hub.Add(-time.Second)), seen(hub), "east"},
+		"SeenByNobody":       {"it comes before all others", future, at(hub.AddDate(-1, 0, 0)), nil, "west"},
+		"SeenAtAnUnknowTime": {"likewise", future, at(hub.AddDate(-1, 0, 0)), seen(time.Time{}), "west"},
+		"JustBeyondTheSkew":  {"it is not believed", at(hub.Add(clockSkew + time.Second)), at(hub.Add(-time.Hour)), nil, "west"},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			in := Input{Now: metav1.NewTime(hub), FirstSeen: tc.firstSeen}
+			shown := newest(in, []observation{
+				{cluster: "east", report: v1alpha1.Report{Cluster: "east", Written: tc.east}},
+				{cluster: "west", report: v1alpha1.Report{Cluster: "west", Written: tc.west}},
+			})
+			if len(shown) != 1 || shown[0].cluster != tc.want {
+				t.Errorf("%s: %v is shown, want %s", tc.reason, shown, tc.want)
+			}
+		})
 	}
 }

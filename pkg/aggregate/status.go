@@ -2,6 +2,7 @@ package aggregate
 
 import (
 	"slices"
+	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -27,6 +28,9 @@ type Input struct {
 	// Silent says, for people, that nothing is heard of a cluster, and since when, empty
 	// of one that is heard of: what it last reported does not count. Nil when all are.
 	Silent func(cluster string) string
+	// FirstSeen returns when the hub first saw a report that claims to be from the future
+	// (IsFuture), the zero time when it does not know. Nil means that it never does.
+	FirstSeen func(report v1alpha1.Report) time.Time
 	// Strategy is the strategy of an object that names none; empty for union.
 	Strategy string
 	// Problems are what the hub itself finds wrong with the object, such as a missing
@@ -52,7 +56,7 @@ func Status(in Input) (status map[string]any, problem string) {
 		return present(in), problem
 	}
 
-	m := merge{in: in, rules: rules, strategy: chosen, placed: placed, shown: chosen.show(placed), status: map[string]any{}}
+	m := merge{in: in, rules: rules, strategy: chosen, placed: placed, shown: chosen.show(in, placed), status: map[string]any{}}
 	if !known {
 		m.status = present(in) // its counters are left alone
 	}

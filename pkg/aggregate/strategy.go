@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
 )
@@ -11,7 +12,7 @@ import (
 // strategy is how the opinions of clusters become one.
 type strategy struct {
 	// show picks the clusters whose numbers and conditions the status shows.
-	show func(placed []observation) []observation
+	show func(in Input, placed []observation) []observation
 	// holds tells whether a condition holds of which so many clusters say so that
 	// it is good, fails whether one does that is bad.
 	holds, fails func(saySo, total int) bool
@@ -40,17 +41,43 @@ func strategyOf(in Input) (chosen strategy, problem string) {
 		v1alpha1.StatusStrategyLatest, v1alpha1.StatusStrategyUnion)
 }
 
-func everybody(placed []observation) []observation { return placed }
+func everybody(_ Input, placed []observation) []observation { return placed }
 
 // newest picks the report that was written last; without any, everybody is silent.
-func newest(placed []observation) []observation {
+func newest(in Input, placed []observation) []observation {
 	known := slices.DeleteFunc(slices.Clone(placed), isUnknown)
 	if len(known) == 0 {
 		return placed
 	}
 	return []observation{slices.MaxFunc(known, func(a, b observation) int {
-		return cmp.Compare(a.report.Written, b.report.Written)
+		return cmp.Compare(writtenAt(in, a.report), writtenAt(in, b.report))
 	})}
+}
+
+// clockSkew is by how much the clock of a cluster may be ahead of the hub's.
+const clockSkew = 30 * time.Second
+
+// IsFuture tells whether a report says that it was written later than the hub's clock, with
+// a little skew, has it.
+func IsFuture(report v1alpha1.Report, now time.Time) bool {
+	return report.Written > now.Add(clockSkew).UTC().Format(v1alpha1.WrittenLayout)
+}
+
+// writtenAt returns when a report was written. The clocks of clusters are their own, and one
+// that is ahead would be the newest for ever: such a report was written when the hub first
+// saw it, and, where nobody knows that, before all others.
+func writtenAt(in Input, report v1alpha1.Report) string {
+	if !IsFuture(report, in.Now.Time) {
+		return report.Written
+	}
+	if in.FirstSeen == nil {
+		return ""
+	}
+	seen := in.FirstSeen(report)
+	if seen.IsZero() {
+		return ""
+	}
+	return seen.UTC().Format(v1alpha1.WrittenLayout)
 }
 
 func isAll(saySo, total int) bool { return saySo == total }

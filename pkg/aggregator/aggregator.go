@@ -99,6 +99,7 @@ type Aggregator struct {
 	notices    notices
 	tenantType string
 	loop       *controller.Controller[kcp.ObjectKey]
+	seen       *seen
 	// now is the clock; tests replace it.
 	now func() time.Time
 }
@@ -107,7 +108,7 @@ type Aggregator struct {
 func New(config Config) *Aggregator {
 	a := &Aggregator{
 		upstream: config.Upstream, inventory: config.Inventory, registry: config.Registry, bindings: config.Bindings,
-		notices: config.Notices, tenantType: config.TenantType, now: time.Now,
+		notices: config.Notices, tenantType: config.TenantType, seen: newSeen(), now: time.Now,
 	}
 	a.loop = controller.New("aggregator", a.sync)
 	return a
@@ -152,6 +153,7 @@ func (a *Aggregator) sync(ctx context.Context, key kcp.ObjectKey) (time.Duration
 	upstreamObj := a.upstream.Cached(key)
 	if upstreamObj == nil {
 		a.notices.Forget(key)
+		a.seen.forget(key)
 		return 0, nil
 	}
 	a.tellProblems(key, upstreamObj)
@@ -163,12 +165,13 @@ func (a *Aggregator) sync(ctx context.Context, key kcp.ObjectKey) (time.Duration
 		return wait, nil
 	}
 	merged, problem := aggregate.Status(aggregate.Input{
-		Object:   upstreamObj,
-		Inputs:   func(cluster string) string { return transform.Inputs(upstreamObj, cluster) },
-		Silent:   a.registry.Silent,
-		Strategy: a.strategy(key, upstreamObj),
-		Problems: append(a.unseen(key, upstreamObj), a.missing(key, upstreamObj)...),
-		Now:      metav1.NewTime(a.now()),
+		Object:    upstreamObj,
+		Inputs:    func(cluster string) string { return transform.Inputs(upstreamObj, cluster) },
+		Silent:    a.registry.Silent,
+		FirstSeen: func(report v1alpha1.Report) time.Time { return a.seen.first(key, report, a.now()) },
+		Strategy:  a.strategy(key, upstreamObj),
+		Problems:  append(a.unseen(key, upstreamObj), a.missing(key, upstreamObj)...),
+		Now:       metav1.NewTime(a.now()),
 	})
 	a.notices.Warn(key, upstreamObj, reasonBadStrategy, problem)
 	present, _, _ := unstructured.NestedMap(upstreamObj.Object, "status")

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -56,7 +57,14 @@ func (r *Recorder) Normal(upstreamObj *unstructured.Unstructured, reason, messag
 	r.record(upstreamObj, corev1.EventTypeNormal, reason, message)
 }
 
+// longestMessage is how long the message of an event may be, as events.k8s.io has it
+// (NoteLengthLimit in k8s.io/kubernetes/pkg/apis/core/validation): clusters say more at times.
+const longestMessage = 1024
+
 func (r *Recorder) record(upstreamObj *unstructured.Unstructured, eventType, reason, message string) {
+	if len(message) > longestMessage {
+		message = strings.ToValidUTF8(message[:longestMessage-len("…")], "") + "…"
+	}
 	// The event itself tells the sink where it belongs.
 	workspace := map[string]string{logicalcluster.AnnotationKey: logicalcluster.From(upstreamObj).String()}
 	r.recorder.AnnotatedEventf(upstreamObj, workspace, eventType, reason, "%s", message)

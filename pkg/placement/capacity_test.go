@@ -33,7 +33,9 @@ func TestNoHostileQuantityHoldsUpADecision(t *testing.T) {
 			shortest := time.Hour
 			for range 5 {
 				start := time.Now()
-				decision := Decide(request(deployment(replicas(6)), clusters, placed("p", func(p *v1alpha1.WorkloadPlacement) { p.Spec.Replicas, p.Spec.DivideBy, p.Spec.Strategy, p.Spec.NumberOfClusters = spec.Replicas, spec.DivideBy, spec.Strategy, spec.NumberOfClusters })))
+				decision := Decide(request(deployment(replicas(6)), clusters, placed("p", func(p *v1alpha1.WorkloadPlacement) {
+					p.Spec.Replicas, p.Spec.DivideBy, p.Spec.Strategy, p.Spec.NumberOfClusters = spec.Replicas, spec.DivideBy, spec.Strategy, spec.NumberOfClusters
+				})))
 				shortest = min(shortest, time.Since(start))
 				if len(decision.Clusters) == 0 {
 					t.Errorf("%s: it is placed nowhere", text)

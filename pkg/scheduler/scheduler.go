@@ -245,6 +245,7 @@ func (s *Scheduler) sync(ctx context.Context, key kcp.ObjectKey) (time.Duration,
 	upstreamObj := s.config.Upstream.Cached(key)
 	if upstreamObj == nil {
 		s.config.Notices.Forget(key)
+		s.forget(key) // a turn may have decided about it while it went
 		return 0, nil
 	}
 	if !isPlaceable(key) {

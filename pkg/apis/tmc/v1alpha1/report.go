@@ -4,7 +4,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"math"
+	"regexp"
 	"slices"
+	"time"
 	"unicode/utf8"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -16,6 +20,43 @@ const ReportVersion = 1
 // MaxReportSize is how many bytes an encoded report may take. The policies that
 // `kubectl tmc init` installs deny a longer one.
 const MaxReportSize = 16 << 10
+
+// Bounds of what a report holds. Bounded leaves out what is beyond, and ParseReport
+// believes no report that has it.
+const (
+	// MaxReportProblems, MaxReportConditions and MaxReportEntries are how many problems,
+	// conditions, and counters, texts or addresses there may be.
+	MaxReportProblems   = 32
+	MaxReportConditions = 64
+	MaxReportEntries    = 128
+	// MaxReportText is how long a text of a status may be.
+	MaxReportText = 128
+	// maxReason is how long a reason may be: it becomes that of an event.
+	maxReason = 128
+	// maxName is how long the name of a field may be, and maxType that of a condition's type.
+	maxName = 64
+	maxType = 316
+	// maxObjectName is how long an ObjectName may be.
+	maxObjectName = 1024
+	// maxInputs is how long Inputs may be.
+	maxInputs = 64
+	// maxQuote is how much of a report is quoted in an error.
+	maxQuote = 128
+)
+
+var (
+	// problemReason is what reasons of our own and of API servers look like.
+	problemReason = regexp.MustCompile(`^[A-Z][A-Za-z0-9]*$`)
+	// conditionReason and conditionType are the patterns of metav1.Condition.
+	conditionReason = regexp.MustCompile(`^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$`)
+	conditionType   = regexp.MustCompile(`^([a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])$`)
+	// statusField is the name of a field of a status.
+	statusField = regexp.MustCompile(`^[A-Za-z_][-A-Za-z0-9_]*$`)
+)
+
+// ErrReportBounds is returned by ParseReport for a report with something in it that no
+// syncer writes: too much, or what is no reason, no condition, no count.
+var ErrReportBounds = errors.New("out of bounds")
 
 // ErrReportVersion is returned by ParseReport for a report of a version that
 // this code does not know.
@@ -98,11 +139,13 @@ func (r Report) Encode() (string, error) {
 	return string(data), nil
 }
 
-// Bounded returns the report with its messages shortened, if need be, so that it takes no
-// more than MaxReportSize when it is encoded, with the time in Written. What a cluster's
-// controllers and admission say has no bound of its own.
+// Bounded returns the report as ParseReport takes it. What no report can hold is left out:
+// conditions without a type or a status, reasons that are none, what is too many. Messages
+// are shortened, if need be, so that it takes no more than MaxReportSize when it is encoded,
+// with the time in Written: what a cluster's controllers and admission say has no bound of
+// its own.
 func (r Report) Bounded() Report {
-	r.Conditions, r.Problems = slices.Clone(r.Conditions), slices.Clone(r.Problems)
+	r = r.trimmed()
 	for _, longest := range []int{2048, 512, 128, 16} {
 		if r.fits() {
 			return r
@@ -117,7 +160,140 @@ func (r Report) Bounded() Report {
 	if !r.fits() {
 		r.Addresses = nil // hundreds of them: the first ones alone would be a lie as well
 	}
+	if !r.fits() {
+		r.Texts = nil
+	}
+	for len(r.Conditions)+len(r.Problems) > 0 && !r.fits() {
+		r.Conditions, r.Problems = r.Conditions[:len(r.Conditions)/2], r.Problems[:(len(r.Problems)+1)/2]
+		if len(r.Conditions) == 0 && len(r.Problems) == 1 {
+			break
+		}
+	}
 	return r
+}
+
+// trimmed returns the report without what no report can hold.
+func (r Report) trimmed() Report {
+	r.Counters, r.Texts = maps.Clone(r.Counters), maps.Clone(r.Texts)
+	trimMap(r.Counters, func(int64) bool { return true })
+	trimMap(r.Texts, func(text string) bool { return len(text) <= MaxReportText })
+	if len(r.Addresses) > MaxReportEntries || slices.ContainsFunc(r.Addresses, isNoAddress) {
+		r.Addresses = nil
+	}
+	if r.Replicas != nil && !isCount(*r.Replicas) {
+		r.Replicas = nil
+	}
+	r.Conditions = slices.DeleteFunc(slices.Clone(r.Conditions), func(c ReportCondition) bool { return !c.isPossible() })
+	r.Conditions = r.Conditions[:min(len(r.Conditions), MaxReportConditions)]
+	for i, c := range r.Conditions {
+		if !isShort(c.Reason, maxReason, conditionReason) {
+			r.Conditions[i].Reason = ""
+		}
+	}
+	r.Problems = slices.Clone(r.Problems)
+	r.Problems = r.Problems[:min(len(r.Problems), MaxReportProblems)]
+	for i, p := range r.Problems {
+		if !isShort(p.Reason, maxReason, problemReason) {
+			r.Problems[i].Reason = "Other"
+		}
+		if len(p.Concerns) > maxObjectName {
+			r.Problems[i].Concerns = ""
+		}
+	}
+	return r
+}
+
+// trimMap deletes the entries that are not fine, and, of too many, the last by name.
+func trimMap[V any](entries map[string]V, isFine func(V) bool) {
+	maps.DeleteFunc(entries, func(name string, value V) bool { return !isShort(name, maxName, statusField) || !isFine(value) })
+	if len(entries) <= MaxReportEntries {
+		return
+	}
+	for _, name := range slices.Sorted(maps.Keys(entries))[MaxReportEntries:] {
+		delete(entries, name)
+	}
+}
+
+// isNoAddress tells of an entry of a load balancer's status that it is no object.
+func isNoAddress(entry any) bool {
+	_, isObject := entry.(map[string]any)
+	return !isObject
+}
+
+// isCount tells whether a number may be that of replicas.
+func isCount(number int64) bool { return number >= 0 && number <= math.MaxInt32 }
+
+func isShort(text string, most int, pattern *regexp.Regexp) bool {
+	return len(text) <= most && pattern.MatchString(text)
+}
+
+// isPossible tells whether a condition has a type and a status.
+func (c ReportCondition) isPossible() bool {
+	isStatus := c.Status == metav1.ConditionTrue || c.Status == metav1.ConditionFalse || c.Status == metav1.ConditionUnknown
+	return isStatus && isShort(c.Type, maxType, conditionType)
+}
+
+// check says what of a report is out of bounds, the first that is found.
+func (r Report) check() error {
+	outOf := func(format string, args ...any) error {
+		return fmt.Errorf("%w: %s", ErrReportBounds, fmt.Sprintf(format, args...))
+	}
+	switch {
+	case len(r.Problems) > MaxReportProblems:
+		return outOf("%d problems, expected at most %d", len(r.Problems), MaxReportProblems)
+	case len(r.Conditions) > MaxReportConditions:
+		return outOf("%d conditions, expected at most %d", len(r.Conditions), MaxReportConditions)
+	case len(r.Counters) > MaxReportEntries, len(r.Texts) > MaxReportEntries, len(r.Addresses) > MaxReportEntries:
+		return outOf("%d counters, %d texts and %d addresses, expected at most %d of each", len(r.Counters), len(r.Texts), len(r.Addresses), MaxReportEntries)
+	case slices.ContainsFunc(r.Addresses, isNoAddress):
+		return outOf("an address that is none, expected an object")
+	case len(r.Inputs) > maxInputs:
+		return outOf("inputs of %d bytes, expected at most %d", len(r.Inputs), maxInputs)
+	case r.Replicas != nil && !isCount(*r.Replicas):
+		return outOf("%d replicas, expected a number of 32 bits that is not negative", *r.Replicas)
+	case !isWritten(r.Written):
+		return outOf("the time %q, expected one as in %s", shortened(r.Written, maxName), WrittenLayout)
+	}
+	return errors.Join(r.checkEntries(outOf), r.checkTexts(outOf))
+}
+
+// checkEntries checks the names and texts of a status.
+func (r Report) checkEntries(outOf func(string, ...any) error) error {
+	for _, names := range [][]string{slices.Sorted(maps.Keys(r.Counters)), slices.Sorted(maps.Keys(r.Texts))} {
+		for _, name := range names {
+			if !isShort(name, maxName, statusField) {
+				return outOf("%q, expected the name of a field", shortened(name, maxName))
+			}
+			if len(r.Texts[name]) > MaxReportText {
+				return outOf("%d bytes for %s, expected at most %d", len(r.Texts[name]), name, MaxReportText)
+			}
+		}
+	}
+	return nil
+}
+
+// checkTexts checks conditions and problems.
+func (r Report) checkTexts(outOf func(string, ...any) error) error {
+	for _, c := range r.Conditions {
+		switch {
+		case !c.isPossible():
+			return outOf("a condition of type %q with the status %q, expected True, False or Unknown", shortened(c.Type, maxName), shortened(string(c.Status), maxName))
+		case c.Reason != "" && !isShort(c.Reason, maxReason, conditionReason):
+			return outOf("%q as the reason of condition %s, expected a word in CamelCase", shortened(c.Reason, maxName), shortened(c.Type, maxName))
+		}
+	}
+	for _, p := range r.Problems {
+		if !isShort(p.Reason, maxReason, problemReason) || len(p.Concerns) > maxObjectName {
+			return outOf("%q as the reason of a problem, expected a word in CamelCase", shortened(p.Reason, maxName))
+		}
+	}
+	return nil
+}
+
+// isWritten tells whether a text is a time as in Written, or none.
+func isWritten(text string) bool {
+	_, err := time.Parse(WrittenLayout, text)
+	return text == "" || err == nil && len(text) == len(WrittenLayout)
 }
 
 // fits tells whether the report may be written with any time in Written.
@@ -140,18 +316,25 @@ func shortened(text string, longest int) string {
 }
 
 // ParseReport takes the report of the named cluster from its annotation. It
-// returns ErrReportVersion for a version it does not know, and other errors for
-// what is no report or another cluster's.
+// returns ErrReportVersion for a version it does not know, ErrReportBounds for a report
+// that is larger than MaxReportSize or holds what Bounded would have left out, and other
+// errors for what is no report or another cluster's. Errors are short, whatever the report.
 func ParseReport(cluster, value string) (Report, error) {
+	if len(value) > MaxReportSize {
+		return Report{}, fmt.Errorf("the report of cluster %s is %w: %d bytes, expected at most %d", cluster, ErrReportBounds, len(value), MaxReportSize)
+	}
 	var report Report
 	if err := json.Unmarshal([]byte(value), &report); err != nil {
-		return Report{}, fmt.Errorf("the report of cluster %s is not readable: %w", cluster, err)
+		return Report{}, fmt.Errorf("the report of cluster %s is not readable: %s", cluster, shortened(err.Error(), maxQuote))
 	}
 	if report.Version != ReportVersion {
 		return Report{}, fmt.Errorf("the report of cluster %s: %w %d, expected %d", cluster, ErrReportVersion, report.Version, ReportVersion)
 	}
 	if report.Cluster != cluster {
-		return Report{}, fmt.Errorf("the report of cluster %s was written for cluster %q", cluster, report.Cluster)
+		return Report{}, fmt.Errorf("the report of cluster %s was written for cluster %q", cluster, shortened(report.Cluster, maxName))
+	}
+	if err := report.check(); err != nil {
+		return Report{}, fmt.Errorf("the report of cluster %s is %w", cluster, err)
 	}
 	return report, nil
 }

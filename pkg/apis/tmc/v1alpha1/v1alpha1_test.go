@@ -74,6 +74,9 @@ func FuzzParseReport(f *testing.F) {
 		if err != nil {
 			t.Fatalf("what was read cannot be written: %v", err)
 		}
+		if len(again) > MaxReportSize {
+			return // it was written with less escapes than we do
+		}
 		reread, err := ParseReport("east", again)
 		if err != nil {
 			t.Fatalf("what was written cannot be read: %v", err)
@@ -85,14 +88,14 @@ func FuzzParseReport(f *testing.F) {
 }
 
 func TestAReportIsNeverTooLong(t *testing.T) {
-	short := Report{Version: ReportVersion, Cluster: "east", Conditions: []ReportCondition{{Type: "Available", Message: strings.Repeat("m", 3000)}}}
+	short := Report{Version: ReportVersion, Cluster: "east", Conditions: []ReportCondition{{Type: "Available", Status: "True", Message: strings.Repeat("m", 3000)}}}
 	if diff := cmp.Diff(short, short.Bounded()); diff != "" {
 		t.Errorf("a report that fits is shortened (-as it is +bounded)\n%s", diff)
 	}
 	tests := map[string]Report{
 		"a long problem":     {Problems: []Problem{{Reason: "Invalid", Message: strings.Repeat("é<", 20000)}}},
-		"long conditions":    {Conditions: slices.Repeat([]ReportCondition{{Type: "Available", Message: strings.Repeat("€", 2000)}}, 30)},
-		"many conditions":    {Conditions: slices.Repeat([]ReportCondition{{Type: "Available", Reason: "MinimumReplicasUnavailable", Message: strings.Repeat("m", 200)}}, 120)},
+		"long conditions":    {Conditions: slices.Repeat([]ReportCondition{{Type: "Available", Status: "True", Message: strings.Repeat("€", 2000)}}, 30)},
+		"many conditions":    {Conditions: slices.Repeat([]ReportCondition{{Type: "Available", Status: "True", Reason: "MinimumReplicasUnavailable", Message: strings.Repeat("m", 200)}}, 120)},
 		"hundreds of places": {Addresses: slices.Repeat([]any{map[string]any{"ip": "192.0.2.1"}}, 1000)},
 	}
 	for name, report := range tests {

@@ -1,0 +1,84 @@
+package kcp
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+)
+
+// events are those that were written.
+type events []string
+
+func (e *events) Warning(_ *unstructured.Unstructured, reason, message string) {
+	*e = append(*e, reason+": "+message)
+}
+func (e *events) Normal(_ *unstructured.Unstructured, reason, message string) {
+	*e = append(*e, "normal "+reason+": "+message)
+}
+
+// remembered counts what is remembered of all objects.
+func remembered(n *Notices) int {
+	count := 0
+	for _, told := range n.told {
+		count += 1 + cap(told)
+	}
+	for _, all := range n.all {
+		count += 1 + cap(all)
+	}
+	return count
+}
+
+func TestEachThingIsToldOnce(t *testing.T) {
+	written := &events{}
+	n := newNotices(written)
+	key := ObjectKey{Name: "web"}
+	n.Warn(key, nil, "Bad", "a", "", "b")
+	n.Warn(key, nil, "Bad", "a", "b")
+	n.Warn(key, nil, "Other", "")
+	n.Warn(key, nil, "Bad", "a")
+	n.Warn(key, nil, "Bad")
+	n.Warn(key, nil, "Bad", "a")
+	n.WarnOfAll(key, nil, []Notice{{"X", "1"}, {"Y", "2"}})
+	n.WarnOfAll(key, nil, []Notice{{"Y", "2"}, {"X", "3"}})
+	n.Tell(nil, "Placed", "there")
+	want := events{"Bad: a", "Bad: b", "Bad: a", "Bad: a", "X: 1", "Y: 2", "X: 3", "normal Placed: there"}
+	if diff := cmp.Diff(want, *written); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	n.Forget(key)
+	if remembered(n) != 0 {
+		t.Error("what is gone is remembered")
+	}
+}
+
+// TestWhatIsRememberedOfAnObjectIsBounded is A10: every report has another reason.
+func TestWhatIsRememberedOfAnObjectIsBounded(t *testing.T) {
+	n := newNotices(&events{})
+	key := ObjectKey{Name: "web"}
+	long := strings.Repeat("x", 1<<14)
+	most := 0
+	for i := range 10_000 {
+		reason := fmt.Sprintf("Reason%d", i)
+		n.Warn(key, nil, reason, long)
+		n.WarnOfAll(key, nil, []Notice{{reason, long}, {"Same", reason}})
+		most = max(most, remembered(n))
+	}
+	if most > 3*mostReasons {
+		t.Errorf("%d entries are remembered", most)
+	}
+	var all []Notice
+	for i := range 10_000 {
+		all = append(all, Notice{fmt.Sprintf("Reason%d", i), long})
+	}
+	n.WarnOfAll(key, nil, all)
+	if got := remembered(n); got > mostNotices+3*mostReasons {
+		t.Errorf("%d entries are remembered of one report", got)
+	}
+	n.Forget(key)
+	if got := remembered(n); got != 0 {
+		t.Errorf("%d entries are remembered of what is gone", got)
+	}
+}
