@@ -38,7 +38,7 @@ const (
 // prefixRule is the rule of the cluster east: another registry, caps, a label, and namespaces with a prefix.
 func prefixRule(prefix, registry string) string {
 	return "namespacePrefix: " + prefix + "\nimageRegistry: " + registry +
-		"\nresourceLimits: {cpu: 500m, memory: 1Gi}\nlabels: {region: east}\n"
+		"\nresourceLimits: {cpu: 500m, memory: 1Gi}\nlabels: {region: east}\nnamespaceLabels: [pod-security.kubernetes.io/*]\n"
 }
 
 const isolatedRule = "namespaceMode: Isolated\nannotations: {example.com/operator: west}\n"
@@ -142,8 +142,11 @@ func (app *application) comesUp(t *testing.T) {
 	app.kcp.eventually(t, "statefulset/db", "{.status.availableReplicas}", "2")
 
 	atEast, atWest := app.atEast("eu-"), app.atWest(t)
+	// The rule of one lets the level of the user's namespace go down, that of the other does not.
+	const level = `{.metadata.labels.tmc\.kcp\.io/managed-by} {.metadata.labels.pod-security\.kubernetes\.io/enforce}`
+	atEast.eventually(t, "namespace/"+atEast.namespace, level, "tmc-syncer privileged")
+	atWest.eventually(t, "namespace/"+atWest.namespace, level, "tmc-syncer")
 	for _, on := range []side{atEast, atWest} {
-		on.eventually(t, "namespace/"+on.namespace, `{.metadata.labels.pod-security\.kubernetes\.io/enforce}`, "privileged")
 		on.eventually(t, "pvc/data-db-0", "{.status.phase}", "Bound")
 		on.eventually(t, "secret/credentials", "{.data.password}", "c2VjcmV0")
 		on.eventually(t, "service/db", "{.spec.clusterIP}", "None")

@@ -194,9 +194,8 @@ func TestANamespaceThatTmcMadeGoesWhenNothingIsLeftInIt(t *testing.T) {
 	}
 	u.rollOut(t, "web", east, west)
 	atEast.in(theirs).eventuallyThere(t, "deployment/web")
-	atEast.eventually(t, "namespace/"+u.namespace, `{.metadata.labels.pod-security\.kubernetes\.io/enforce} {.metadata.annotations.team}`, "baseline shop")
-	kcp.kubectl(t, "label", "--overwrite", "namespace", u.namespace, "pod-security.kubernetes.io/enforce=privileged")
-	atEast.eventually(t, "namespace/"+u.namespace, `{.metadata.labels.pod-security\.kubernetes\.io/enforce}`, "privileged")
+	// By default nothing of what the user wrote on his namespace goes down: it would grant rights there.
+	atEast.eventually(t, "namespace/"+u.namespace, `{.metadata.labels.tmc\.kcp\.io/workspace}|{.metadata.labels.pod-security\.kubernetes\.io/enforce}|{.metadata.annotations.team}`, u.logicalCluster+"||")
 
 	atWest.kubectl(t, "create", "configmap", "guest", "--from-literal=a=b")
 	for _, at := range []side{kcp, kcp.in(theirs)} {

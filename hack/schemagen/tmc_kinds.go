@@ -72,7 +72,8 @@ properties:
             additionalProperties: {maxLength: 63, pattern: "^(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?$"}
   status:
     properties:
-      allocatable: {additionalProperties: *quantity}
-      requested: {additionalProperties: *quantity}
+      clusterUID: {maxLength: 64}
+      allocatable: {maxProperties: 16, additionalProperties: *quantity}
+      requested: {maxProperties: 16, additionalProperties: *quantity}
 `,
 }

@@ -2,6 +2,7 @@ package transform
 
 import (
 	"regexp"
+	"slices"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -59,10 +60,10 @@ func cut(name, identity string) string {
 // DesiredNamespace returns the namespace that the cluster is to have for an upstream
 // one, as the body of a server-side apply. The origin names the upstream namespace as
 // an object: it has no Namespace. upstreamNamespace is nil when all that is known of
-// it is its name. The user's labels and annotations go down as those of any object
-// do, less those that say what a cluster has made of its own namespace; the rule's
-// are added. Overrides are not applied: what a namespace may do (its pod security
-// level) is the operator's word.
+// it is its name. Of the user's labels and annotations those go down that the rule names
+// (NamespaceLabels, NamespaceAnnotations), less those that say what a cluster has made of its
+// own namespace; the rule's own are added, and win. Overrides are not applied: what a
+// namespace may do (its pod security level) is the operator's word.
 func DesiredNamespace(upstreamNamespace *unstructured.Unstructured, origin Origin, rule v1alpha1.TransformRule) (*unstructured.Unstructured, error) {
 	desired := BareNamespace(Namespace(rule, origin.Workspace, origin.Name))
 	if upstreamNamespace != nil {
@@ -74,10 +75,14 @@ func DesiredNamespace(upstreamNamespace *unstructured.Unstructured, origin Origi
 		if err != nil {
 			return nil, err
 		}
-		add(desired, namespacesOwn(labels), namespacesOwn(annotations))
+		add(desired, allowed(namespacesOwn(labels), rule.NamespaceLabels), allowed(namespacesOwn(annotations), rule.NamespaceAnnotations))
 	}
 	add(desired, rule.Labels, rule.Annotations)
-	add(desired, map[string]string{v1alpha1.ManagedByLabel: v1alpha1.ManagedByValue}, ownersOf(origin))
+	ours := map[string]string{v1alpha1.ManagedByLabel: v1alpha1.ManagedByValue}
+	if rule.SeparatesWorkspaces() {
+		ours[v1alpha1.WorkspaceLabel] = workspaceValue(origin.Workspace)
+	}
+	add(desired, ours, ownersOf(origin))
 	if err := seal(desired); err != nil {
 		return nil, err
 	}
@@ -89,7 +94,10 @@ func DesiredNamespace(upstreamNamespace *unstructured.Unstructured, origin Origi
 // namespace as in DesiredNamespace. Nothing else of it is touched.
 func NotedNamespace(name string, origin Origin) (*unstructured.Unstructured, error) {
 	noted := BareNamespace(name)
-	add(noted, map[string]string{v1alpha1.ManagedByLabel: v1alpha1.ManagedByOthersValue}, ownersOf(origin))
+	add(noted, map[string]string{
+		v1alpha1.ManagedByLabel: v1alpha1.ManagedByOthersValue,
+		v1alpha1.WorkspaceLabel: workspaceValue(origin.Workspace),
+	}, ownersOf(origin))
 	if err := seal(noted); err != nil {
 		return nil, err
 	}
@@ -139,6 +147,34 @@ func namespacesOwn(all map[string]string) map[string]string {
 		}
 	}
 	return own
+}
+
+// allowed returns the entries whose keys one of the patterns names: a key, a domain and
+// "/*", or "*".
+func allowed(all map[string]string, patterns []string) map[string]string {
+	kept := map[string]string{}
+	for key, value := range all {
+		if slices.ContainsFunc(patterns, func(pattern string) bool { return matchesKey(pattern, key) }) {
+			kept[key] = value
+		}
+	}
+	return kept
+}
+
+func matchesKey(pattern, key string) bool {
+	if prefix, isPrefix := strings.CutSuffix(pattern, "*"); isPrefix {
+		return strings.HasPrefix(key, prefix)
+	}
+	return pattern == key
+}
+
+// workspaceValue is what stands for a workspace in WorkspaceLabel: the name of its logical
+// cluster, which only kcp's own workspaces have one of that is no label's value.
+func workspaceValue(workspace string) string {
+	if len(validation.IsValidLabelValue(workspace)) == 0 {
+		return workspace
+	}
+	return hash([]byte(workspace))
 }
 
 func isNamespace(obj *unstructured.Unstructured) bool {

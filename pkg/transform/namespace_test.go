@@ -1,11 +1,13 @@
 package transform
 
 import (
+	"maps"
 	"regexp"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/util/validation"
 
@@ -112,7 +114,7 @@ spec: {finalizers: [kubernetes]}
 status: {phase: Active}
 `)
 	origin := Origin{Workspace: "ws", Name: "team", Cluster: "east"}
-	rule := ruleOf(t, "namespacePrefix: p-\nlabels: {zone: operators}\nannotations: {owner: us}")
+	rule := ruleOf(t, "namespacePrefix: p-\nlabels: {zone: operators}\nannotations: {owner: us}\nnamespaceLabels: ['*']\nnamespaceAnnotations: [note, openshift.io/*]")
 	got, err := DesiredNamespace(upstreamNamespace, origin, rule)
 	if err != nil {
 		t.Fatal(err)
@@ -122,7 +124,7 @@ apiVersion: v1
 kind: Namespace
 metadata:
   name: p-team
-  labels: {team: a, zone: operators, tmc.kcp.io/managed-by: tmc-syncer}
+  labels: {team: a, zone: operators, tmc.kcp.io/managed-by: tmc-syncer, tmc.kcp.io/workspace: ws}
   annotations:
     note: hi
     openshift.io/display-name: Team A
@@ -153,7 +155,7 @@ func TestANamespaceOfWhichOnlyTheNameIsKnownIsMarkedToo(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	wantLabels := map[string]string{"zone": "operators", v1alpha1.ManagedByLabel: v1alpha1.ManagedByValue}
+	wantLabels := map[string]string{"zone": "operators", v1alpha1.ManagedByLabel: v1alpha1.ManagedByValue, v1alpha1.WorkspaceLabel: "ws"}
 	if diff := cmp.Diff(wantLabels, byName.GetLabels()); diff != "" {
 		t.Errorf("labels where only the name is known (-want +got):\n%s", diff)
 	}
@@ -182,7 +184,7 @@ func TestWhatIsAppliedToNamespacesThatAreNotMade(t *testing.T) {
 		owner  bool
 		keys   []string
 	}{
-		"AnOperatorsIsOnlyNoted":  {noted, map[string]string{v1alpha1.ManagedByLabel: "others"}, true, []string{"source-cluster", "source-name", "target-cluster", "applied-hash"}},
+		"AnOperatorsIsOnlyNoted":  {noted, map[string]string{v1alpha1.ManagedByLabel: "others", v1alpha1.WorkspaceLabel: "ws"}, true, []string{"source-cluster", "source-name", "target-cluster", "applied-hash"}},
 		"AFreeOneKeepsTheRule":    {free, map[string]string{v1alpha1.ManagedByLabel: v1alpha1.ManagedByValue, "zone": "operators"}, false, []string{"target-cluster", "applied-hash"}},
 		"OfABareOneNothingIsSaid": {BareNamespace("default"), nil, false, nil},
 	}
@@ -230,7 +232,8 @@ spec:
         - {key: team, operator: In, values: [back]}
     ports: [{port: 53}]
 `)
-	for _, text := range []string{"", "namespacePrefix: p-", "namespaceMode: Isolated"} {
+	// Without confinement, which has tests of its own.
+	for _, text := range []string{"namespaceMode: Shared", "namespacePrefix: p-\nnamespaceMode: Shared"} {
 		t.Run(text, func(t *testing.T) {
 			rule := ruleOf(t, text)
 			front, back := Namespace(rule, "ws", "front"), Namespace(rule, "ws", "back")
@@ -260,4 +263,55 @@ egress:
 			}
 		})
 	}
+}
+
+func TestOfANamespacesLabelsThoseGoDownThatTheOperatorNames(t *testing.T) {
+	const granting = "pod-security.kubernetes.io/enforce"
+	labels := map[string]string{
+		granting: "privileged", "pod-security.kubernetes.io/warn": "baseline", "admission.gatekeeper.sh/ignore": "true", "istio-injection": "disabled", "team": "a",
+		"example.com/tier": "web", "kubernetes.io/metadata.name": "x", "tmc.kcp.io/workspace": "victim", "tmc.kcp.io/managed-by": "forged",
+	}
+	ours := map[string]string{"tmc.kcp.io/managed-by": "tmc-syncer", "tmc.kcp.io/workspace": "ws"}
+	cases := map[string]struct {
+		reason, rule string
+		want         map[string]string
+	}{
+		"Nothing":      {"by default no right on the cluster is the tenant's to grant", ``, nil},
+		"AKey":         {"and not those that begin alike", `namespaceLabels: [team, pod-security.kubernetes.io/warn, istio]`, map[string]string{"team": "a", "pod-security.kubernetes.io/warn": "baseline"}},
+		"ADomain":      {"with all its keys", `namespaceLabels: [example.com/*]`, map[string]string{"example.com/tier": "web"}},
+		"AnotherWins":  {"the operator's own level holds", "namespaceLabels: [pod-security.kubernetes.io/*]\nlabels: {" + granting + ": restricted}", map[string]string{granting: "restricted", "pod-security.kubernetes.io/warn": "baseline"}},
+		"All":          {"but for what is tmc's and the cluster's", `namespaceLabels: ['*']`, map[string]string{granting: "privileged", "pod-security.kubernetes.io/warn": "baseline", "admission.gatekeeper.sh/ignore": "true", "istio-injection": "disabled", "team": "a", "example.com/tier": "web"}},
+		"OursAreForUs": {"nobody forges whose a namespace is", `namespaceLabels: [tmc.kcp.io/*, tmc.kcp.io/workspace]`, nil},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			for field, read := range map[string]func(*unstructured.Unstructured) map[string]string{"labels": (*unstructured.Unstructured).GetLabels, "annotations": (*unstructured.Unstructured).GetAnnotations} {
+				upstream := BareNamespace("team")
+				upstream.Object["metadata"].(map[string]any)[field] = asAny(labels)
+				rule := strings.NewReplacer("namespaceLabels", "namespace"+strings.ToUpper(field[:1])+field[1:], "\nlabels:", "\n"+field+":").Replace(tc.rule)
+				got, err := DesiredNamespace(upstream, Origin{Workspace: "ws", Name: "team", Cluster: "east"}, ruleOf(t, rule))
+				if err != nil {
+					t.Fatal(err)
+				}
+				want := map[string]string{}
+				maps.Copy(want, tc.want)
+				if field == "labels" {
+					maps.Copy(want, ours)
+				}
+				have := read(got)
+				maps.DeleteFunc(have, func(key, _ string) bool { return field == "annotations" && strings.HasPrefix(key, "tmc.kcp.io/") })
+				if diff := cmp.Diff(want, have, cmpopts.EquateEmpty()); diff != "" {
+					t.Errorf("%s: %s (-want +got):\n%s", tc.reason, field, diff)
+				}
+			}
+		})
+	}
+}
+
+func asAny(texts map[string]string) map[string]any {
+	all := map[string]any{}
+	for key, text := range texts {
+		all[key] = text
+	}
+	return all
 }

@@ -3,6 +3,7 @@ package transform
 import (
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -97,6 +98,8 @@ func ValidateRule(rule v1alpha1.TransformRule) error {
 	if rule.NamespaceMode != "" && !slices.Contains(modes, rule.NamespaceMode) {
 		problems = append(problems, field.NotSupported(field.NewPath("namespaceMode"), rule.NamespaceMode, modes))
 	}
+	problems = append(problems, validatePatterns(rule.NamespaceLabels, field.NewPath("namespaceLabels"))...)
+	problems = append(problems, validatePatterns(rule.NamespaceAnnotations, field.NewPath("namespaceAnnotations"))...)
 	if rule.ImageRegistry != "" {
 		if err := checkRegistry(rule.ImageRegistry); err != nil {
 			problems = append(problems, field.Invalid(field.NewPath("imageRegistry"), rule.ImageRegistry, err.Error()))
@@ -110,6 +113,20 @@ func ValidateRule(rule v1alpha1.TransformRule) error {
 	problems = append(problems, validateKeys(rule.Annotations, annotations)...)
 	slices.SortStableFunc(problems, func(a, b *field.Error) int { return strings.Compare(a.Field, b.Field) })
 	return problems.ToAggregate()
+}
+
+// keyPattern is what matchesKey knows; the schema has it as well.
+var keyPattern = regexp.MustCompile(`^([*]|[a-z0-9]([-a-z0-9.]*[a-z0-9])?/[*]|([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)$`)
+
+func validatePatterns(patterns []string, path *field.Path) field.ErrorList {
+	var problems field.ErrorList
+	for i, pattern := range patterns {
+		if !keyPattern.MatchString(pattern) {
+			problems = append(problems, field.Invalid(path.Index(i), shortened(pattern),
+				"must be a key, for instance example.com/team, a domain with all its keys, for instance example.com/*, or *"))
+		}
+	}
+	return problems
 }
 
 // validatePrefix checks that a prefix begins namespaces, and none of Kubernetes' own:

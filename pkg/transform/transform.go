@@ -35,8 +35,9 @@ type Input struct {
 // to kcp or to tmc is left out; then what only a cluster can own; the cluster's rule
 // is applied; spec.replicas becomes the cluster's share where they are divided, or is
 // left out if asked for; the user's override for the cluster is applied; marks of tmc go
-// out of the templates within, whoever put them there; and the copy is stamped with its
-// origin. All other fields are kept as they are, unknown ones
+// out of the templates within, whoever put them there; what crosses namespaces is confined
+// to those of the workspace; and the copy is stamped with its origin. All other fields are
+// kept as they are, unknown ones
 // included. The copy shares no memory with the input.
 //
 // It fails when labels or annotations are none, when the share is no number, when the
@@ -64,6 +65,7 @@ func Desired(in Input) (*unstructured.Unstructured, error) {
 	if err := checkSynced(desired, in); err != nil {
 		return nil, err
 	}
+	confine(desired, in.Rule, in.Origin.Workspace)
 	if err := stamp(desired, in); err != nil {
 		return nil, err
 	}

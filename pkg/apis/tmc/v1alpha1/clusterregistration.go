@@ -258,8 +258,6 @@ const (
 type ClusterRegistrationStatus struct {
 	// ClusterUID is the UID of the cluster's kube-system namespace: by it, a second
 	// cluster that comes under the same name is found out.
-	//
-	// +kubebuilder:validation:MaxLength=64
 	ClusterUID types.UID `json:"clusterUID,omitempty"`
 	// KubernetesVersion is the version of the cluster's API server.
 	//
@@ -271,13 +269,9 @@ type ClusterRegistrationStatus struct {
 	Nodes int32 `json:"nodes,omitempty"`
 	// Allocatable is the sum of what schedulable, ready nodes can give to pods: cpu,
 	// memory and pods.
-	//
-	// +kubebuilder:validation:MaxProperties=16
 	Allocatable corev1.ResourceList `json:"allocatable,omitempty"`
 	// Requested is how much of that is requested by pods that are bound and not done,
 	// whoever made them.
-	//
-	// +kubebuilder:validation:MaxProperties=16
 	Requested corev1.ResourceList `json:"requested,omitempty"`
 	// Resources are the resources that the cluster serves, of those that kcp does, as
 	// "resource.group/version".

@@ -154,6 +154,11 @@ const (
 	// ManagedByOthersValue marks a namespace that no syncer made and that a workspace
 	// uses: nothing but this label and the annotations that say whose it is are ours.
 	ManagedByOthersValue = "others"
+	// WorkspaceLabel is on the cluster's namespaces that a workspace has, where the cluster's
+	// rule separates workspaces, and says which: what crosses namespaces on the cluster
+	// (NetworkPolicies, pod affinities) selects by it. Its value is the name of the logical
+	// cluster, as in SourceClusterAnnotation.
+	WorkspaceLabel = GroupName + "/workspace"
 	// SourceHashLabel is a hash of the upstream identity, for look-ups.
 	SourceHashLabel = GroupName + "/source-hash"
 

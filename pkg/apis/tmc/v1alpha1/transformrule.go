@@ -45,6 +45,22 @@ const (
 // +kubebuilder:validation:XValidation:rule="!has(self.annotations) || self.annotations.all(key, !format.qualifiedName().validate(key.lowerAscii()).hasValue())",fieldPath=".annotations",message="expected keys that are qualified names, for instance example.com/site"
 // +kubebuilder:validation:XValidation:rule="!has(self.annotations) || self.annotations.all(key, !(key.startsWith('kcp.io/') || key.contains('.kcp.io/') || key.startsWith('deployment.kubernetes.io/') || key in ['kubectl.kubernetes.io/last-applied-configuration', 'kubernetes.io/metadata.name']))",fieldPath=".annotations",message="expected keys that tmc, kcp or the cluster do not write themselves"
 type TransformRule struct {
+	// NamespaceLabels and NamespaceAnnotations are the keys of labels and annotations that go
+	// down from a tenant's namespaces to the cluster's: a whole key, a domain and "/*" for
+	// all keys of that domain, or "*" for all. Not given, none do. Labels of namespaces grant
+	// rights on a cluster: a level of pod security, an exemption from a policy, what a
+	// NetworkPolicy or a webhook selects by them. Those in Labels and Annotations win.
+	//
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:items:MaxLength=317
+	// +kubebuilder:validation:items:XValidation:rule="self.matches('^([*]|[a-z0-9]([-a-z0-9.]*[a-z0-9])?/[*]|([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)$')",message="expected a key, for instance example.com/team, a domain with all its keys, for instance example.com/*, or *"
+	NamespaceLabels []string `json:"namespaceLabels,omitempty"`
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:items:MaxLength=317
+	// +kubebuilder:validation:items:XValidation:rule="self.matches('^([*]|[a-z0-9]([-a-z0-9.]*[a-z0-9])?/[*]|([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)$')",message="expected a key, for instance example.com/team, a domain with all its keys, for instance example.com/*, or *"
+	NamespaceAnnotations []string `json:"namespaceAnnotations,omitempty"`
 	// NamespacePrefix goes before the name of every namespace.
 	//
 	// +kubebuilder:validation:MaxLength=32
