@@ -193,7 +193,7 @@ func (e *emptying) left(cluster string) string {
 	fmt.Fprintf(&text, "%d still there:", len(placed))
 	for _, obj := range placed[:min(len(placed), mostLeft)] {
 		remain := remainOf(obj, cluster, nil)
-		fmt.Fprintf(&text, "\n  workspace %s: %s: %s", remain.In(), remain, view.WhyThere(obj, cluster))
+		fmt.Fprintf(&text, "\n  workspace %s: %s: %s", remain.In(), remain, view.Line(view.WhyThere(obj, cluster)))
 	}
 	if more := len(placed) - mostLeft; more > 0 {
 		fmt.Fprintf(&text, "\n  and %d more", more)

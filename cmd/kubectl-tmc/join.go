@@ -206,7 +206,7 @@ func (o *joinOptions) joinOptions() (install.JoinOptions, error) {
 // write writes the manifest to where the flags say. It holds a credential.
 func (o *joinOptions) write(manifest []byte) error {
 	if o.outputFile == "" {
-		_, err := o.out.Write(manifest)
+		_, err := forPrograms(o.out).Write(manifest)
 		return err
 	}
 	return writeSecret(o.outputFile, manifest)

@@ -18,7 +18,7 @@ func main() {
 	err := newCommand().ExecuteContext(ctx)
 	stop()
 	if err != nil {
-		fmt.Fprintln(os.Stderr, "error:", err)
+		fmt.Fprintln(&terminal{Writer: os.Stderr}, "error:", err)
 		os.Exit(1)
 	}
 }

@@ -57,7 +57,7 @@ func newClientOptions(command *cobra.Command, scope scope) *clientOptions {
 
 // complete fills in what is known when the command runs.
 func (o *clientOptions) complete(command *cobra.Command) {
-	o.out, o.progress = command.OutOrStdout(), command.ErrOrStderr()
+	o.out, o.progress = &terminal{Writer: command.OutOrStdout()}, &terminal{Writer: command.ErrOrStderr()}
 }
 
 // loader reads the kubeconfig that the flags choose.

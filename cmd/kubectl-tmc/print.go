@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"strings"
+	"unicode"
 
 	"github.com/spf13/cobra"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -44,7 +46,7 @@ func (o *output) write(out io.Writer, value any, people func() error) error {
 	case forPeople:
 		return people()
 	case asYAML:
-		data, err = yaml.Marshal(value)
+		data, err = toYAML(value)
 	default:
 		data, err = json.MarshalIndent(value, "", "  ")
 		data = append(data, '\n')
@@ -52,8 +54,26 @@ func (o *output) write(out io.Writer, value any, people func() error) error {
 	if err != nil {
 		return fmt.Errorf("printing as %s: %w", *o, err)
 	}
-	_, err = out.Write(data)
+	_, err = forPrograms(out).Write(data)
 	return err
+}
+
+// toYAML encodes a value. YAML takes no control characters, of which JSON writes some as they
+// are: in a text of somebody else there may be any.
+func toYAML(value any) ([]byte, error) {
+	data, err := json.Marshal(value)
+	if err != nil {
+		return nil, err
+	}
+	var safe strings.Builder
+	for _, r := range string(data) { // what is not ASCII is inside of texts
+		if unicode.IsControl(r) || r == '\ufffe' || r == '\uffff' {
+			fmt.Fprintf(&safe, `\u%04x`, r)
+			continue
+		}
+		safe.WriteRune(r)
+	}
+	return yaml.JSONToYAML([]byte(safe.String()))
 }
 
 // printTable prints a table as kubectl does.

@@ -68,7 +68,7 @@ exactly what is applied; manifests lack what kcp fills in (defaults, UID, genera
 
 // complete fills in what is known when the command runs.
 func (o *renderOptions) complete(command *cobra.Command) {
-	o.in, o.out, o.notes = command.InOrStdin(), command.OutOrStdout(), command.ErrOrStderr()
+	o.in, o.out, o.notes = command.InOrStdin(), command.OutOrStdout(), &terminal{Writer: command.ErrOrStderr()}
 }
 
 // validate checks the flags.

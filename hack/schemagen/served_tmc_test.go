@@ -228,8 +228,8 @@ var transformSpecs = map[string]refusal{
 	"a cap below nothing, in words":   {"resourceLimits: {memory: -1Gi}", "resourceLimits", "expected quantities of more than 0"},
 	"a cap that takes hours to add":   {"resourceLimits: {memory: 1e2000000000}", "resourceLimits.memory", "should match"},
 	"labels of namespaces":            {patch: "namespaceLabels: [team, example.com/tier, pod-security.kubernetes.io/*, '*']"},
-	"half a key of a namespace":       {"namespaceLabels: [istio-*]", "namespaceLabels", "expected a key"},
-	"no key of a namespace":           {"namespaceAnnotations: ['a b']", "namespaceAnnotations", "expected a key"},
+	"half a key of a namespace":       {"namespaceLabels: [istio-*]", "namespaceLabels[0]", "expected a key"},
+	"no key of a namespace":           {"namespaceAnnotations: ['a b']", "namespaceAnnotations[0]", "expected a key"},
 	"a cap that is no quantity":       {"resourceLimits: {memory: lots}", "resourceLimits.memory", "should match"},
 	"half a device":                   {"resourceLimits: {example.com/gpu: 500m}", "resourceLimits", "expected whole numbers but for cpu, memory and ephemeral-storage"},
 	"a cap on what is unknown":        {"resourceLimits: {mem: 1Gi}", "resourceLimits", "expected cpu, memory, ephemeral-storage, hugepages-SIZE or names with a domain"},
@@ -353,5 +353,23 @@ func TestARegistrationThatSaysNothingDeniesTheClustersOwnNamespaces(t *testing.T
 	denied, _, err := unstructured.NestedStringSlice(object, "spec", "deniedNamespaces")
 	if err != nil || !slices.Contains(denied, "kube-*") {
 		t.Errorf("denies %q (%v), want the default", denied, err)
+	}
+}
+
+// A stolen credential writes the status of its cluster's registration; the hub reads it.
+func TestARegistrationsStatusHasQuantitiesWithinBounds(t *testing.T) {
+	server, manifest := serverOf(t, "clusterregistrations"), tmcSpecs["clusterregistrations"].manifest
+	for patch, isFine := range map[string]bool{
+		"status: {allocatable: {cpu: 250m, memory: 1.5Gi, pods: 110}, requested: {cpu: 1e3}}":                                           true,
+		"status: {allocatable: {cpu: '1e20000000'}}":                                                                                    false,
+		"status: {requested: {cpu: '1E-999999999'}}":                                                                                    false,
+		"status: {allocatable: {cpu: '" + strings.Repeat("9", 65) + "'}}":                                                               false,
+		"status: {allocatable: {a: 1, b: 1, c: 1, d: 1, e: 1, f: 1, g: 1, h: 1, i: 1, j: 1, k: 1, l: 1, m: 1, n: 1, o: 1, p: 1, q: 1}}": false,
+		"status: {nodes: -1}": false,
+		"status: {kubernetesVersion: " + strings.Repeat("v", 129) + "}": false,
+	} {
+		if _, errs := server.admit(patched(t, manifest, patch), nil); (len(errs) == 0) != isFine {
+			t.Errorf("%.80s: got %v, want it taken: %t", patch, errs, isFine)
+		}
 	}
 }

@@ -25,9 +25,9 @@ const mostEvents = 10
 type page struct{ strings.Builder }
 
 func (p *page) linef(level int, format string, args ...any) {
-	text := strings.TrimRight(fmt.Sprintf(format, args...), " ")
-	// Messages may have lines of their own.
-	_, _ = p.WriteString(strings.Repeat("  ", level) + strings.ReplaceAll(text, "\n", "\n"+strings.Repeat("  ", level+1)) + "\n")
+	// Messages may have lines of their own, which are not ours.
+	text := Line(strings.TrimRight(fmt.Sprintf(format, args...), " "))
+	_, _ = p.WriteString(strings.Repeat("  ", level) + text + "\n")
 }
 
 // field writes a name and its value; nothing when the value is empty.

@@ -288,8 +288,7 @@ Conditions:
   Synced=False Missing: ConfigMap shop/settings does not exist; east: quota exceeded
 Events:
   2m ago  Normal  Placed  tmc-controller: on east
-  30s ago (x3)  Warning  Forbidden  tmc-syncer: quota
-    exceeded
+  30s ago (x3)  Warning  Forbidden  tmc-syncer: quota\nexceeded
 What is wrong:
   placement: 3 clusters are asked for, 2 come into question
   Missing: ConfigMap shop/settings does not exist; east: quota exceeded

@@ -1,0 +1,52 @@
+package view
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
+)
+
+func TestWhatATerminalWouldObeyIsWrittenOut(t *testing.T) {
+	cases := map[string]struct{ text, escaped, line string }{
+		"Plain":      {"3/3 … ä 日本 €", "3/3 … ä 日本 €", "3/3 … ä 日本 €"},
+		"Colours":    {"\x1b[31mred\x1b[0m", `\x1b[31mred\x1b[0m`, `\x1b[31mred\x1b[0m`},
+		"Title":      {"\x1b]0;owned\x07", `\x1b]0;owned\x07`, `\x1b]0;owned\x07`},
+		"C1":         {"\u009b31m", `\x9b31m`, `\x9b31m`},
+		"RawC1":      {"a\x9b31m", `a\x9b31m`, `a\x9b31m`},
+		"Rewriting":  {"bad\rgood", `bad\rgood`, `bad\rgood`},
+		"Backspaces": {"bad\b\b\bgood", `bad\x08\x08\x08good`, `bad\x08\x08\x08good`},
+		"Lines":      {"a\n\tb", "a\n\tb", `a\n\tb`},
+		"Directions": {"admin\u202etxt.exe\u2066", `admin\u202etxt.exe\u2066`, `admin\u202etxt.exe\u2066`},
+		"Invisible":  {"a\u200bb\ufeff\U000e0041", `a\u200bb\ufeff\U000e0041`, `a\u200bb\ufeff\U000e0041`},
+		"Separators": {"a\u2028b\u2029", `a\u2028b\u2029`, `a\u2028b\u2029`},
+		"Null":       {"a\x00b\x7f", `a\x00b\x7f`, `a\x00b\x7f`},
+		"Broken":     {"\xef\xbf a\xff\ufffd", `\xef\xbf a\xff` + "\ufffd", `\xef\xbf a\xff` + "\ufffd"},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			if got := Escape(tc.text); got != tc.escaped {
+				t.Errorf("got %q, want %q", got, tc.escaped)
+			}
+			if got := Line(tc.text); got != tc.line {
+				t.Errorf("in its line: got %q, want %q", got, tc.line)
+			}
+		})
+	}
+}
+
+// TestAReportForgesNoLineOfADescription: whoever has a cluster's credential writes what is described.
+func TestAReportForgesNoLineOfADescription(t *testing.T) {
+	const hostile = "fine\nWhat is wrong:   nothing\n\x1b[2J\u202e"
+	obj := deployment(reported("east", 1, func(r *v1alpha1.Report) {
+		r.Problems = []v1alpha1.Problem{{Reason: "Forbidden", Message: hostile}}
+		r.Conditions = []v1alpha1.ReportCondition{{Type: "Available", Status: "False", Reason: "No", Message: hostile}}
+	}), isFalse("Synced", "Forbidden", hostile))
+	text := Describe(Of(obj, nil), []Event{{Type: "Warning", Reason: hostile, From: hostile, Message: hostile, Last: now, Count: 1}}, tenantType, now.Add(time.Minute))
+	for _, line := range strings.Split(text, "\n") {
+		if strings.HasPrefix(strings.TrimSpace(line), "What is wrong:   nothing") || line != Line(line) {
+			t.Errorf("there is the line %q", line)
+		}
+	}
+}
