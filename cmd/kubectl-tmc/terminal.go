@@ -2,6 +2,7 @@ package main
 
 import (
 	"io"
+	"slices"
 	"unicode/utf8"
 
 	"github.com/kcp-tmc/tmc/pkg/view"
@@ -19,7 +20,7 @@ type terminal struct {
 
 // Write implements io.Writer.
 func (t *terminal) Write(data []byte) (int, error) {
-	text := append(t.begun, data...)
+	text := slices.Concat(t.begun, data)
 	end := len(text)
 	for back := 1; back < utf8.UTFMax && back <= len(text); back++ {
 		if start := len(text) - back; utf8.RuneStart(text[start]) {
@@ -29,7 +30,7 @@ func (t *terminal) Write(data []byte) (int, error) {
 			break
 		}
 	}
-	t.begun = append([]byte(nil), text[end:]...)
+	t.begun = slices.Clone(text[end:])
 	if _, err := io.WriteString(t.Writer, view.Escape(string(text[:end]))); err != nil {
 		return 0, err
 	}

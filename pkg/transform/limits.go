@@ -30,7 +30,7 @@ func isForAnyContainer(name corev1.ResourceName) bool {
 // well unless that is stated, the sum of requests may be: either makes the pod
 // invalid (validatePodResourceConsistency in k8s.io/kubernetes). Lowering does not.
 func isOfPod(podSpec map[string]any, name corev1.ResourceName) bool {
-	for _, part := range []string{"limits", "requests"} {
+	for _, part := range []string{limitsField, requestsField} {
 		if _, stated := child(podSpec, "resources", part)[string(name)]; stated {
 			return true
 		}
@@ -39,7 +39,7 @@ func isOfPod(podSpec map[string]any, name corev1.ResourceName) bool {
 }
 
 func capContainer(container map[string]any, name string, ceiling resource.Quantity, mayAdd bool) {
-	limit, stated := child(container, "resources", "limits")[name]
+	limit, stated := child(container, "resources", limitsField)[name]
 	if !stated {
 		if !mayAdd || !setLimit(container, name, ceiling) {
 			return
@@ -53,7 +53,7 @@ func capContainer(container map[string]any, name string, ceiling resource.Quanti
 	if value.Cmp(ceiling) > 0 && setLimit(container, name, ceiling) {
 		limit, value = ceiling.String(), ceiling
 	}
-	requests := child(container, "resources", "requests")
+	requests := child(container, "resources", requestsField)
 	if request, ok := quantity.ParseClamped(requests[name]); ok && request.Cmp(value) > 0 {
 		requests[name] = limit
 	}
@@ -62,7 +62,7 @@ func capContainer(container map[string]any, name string, ceiling resource.Quanti
 // setLimit sets a container's limit, unless that has no place because something else
 // is there.
 func setLimit(container map[string]any, name string, limit resource.Quantity) bool {
-	for _, field := range []string{"resources", "limits"} {
+	for _, field := range []string{"resources", limitsField} {
 		if _, present := container[field]; !present {
 			container[field] = map[string]any{}
 		}

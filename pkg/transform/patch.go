@@ -322,33 +322,43 @@ func (p *patcher) equal(a, b any) (bool, error) {
 	switch a := a.(type) {
 	case map[string]any:
 		b, isMap := b.(map[string]any)
-		if !isMap || len(a) != len(b) {
-			return false, nil
-		}
-		for key, entry := range a {
-			other, there := b[key]
-			same, err := p.equal(entry, other)
-			if err != nil || !same || !there {
-				return false, err
-			}
-		}
-		return true, nil
+		return p.equalObjects(a, b, isMap)
 	case []any:
 		b, isList := b.([]any)
-		if !isList || len(a) != len(b) {
-			return false, nil
-		}
-		for i, entry := range a {
-			if same, err := p.equal(entry, b[i]); err != nil || !same {
-				return false, err
-			}
-		}
-		return true, nil
+		return p.equalLists(a, b, isList)
 	case string:
 		return a == b, p.charge(len(a) / textPerUnit)
 	default:
 		return sameScalar(a, b), nil
 	}
+}
+
+func (p *patcher) equalObjects(a, b map[string]any, isObject bool) (bool, error) {
+	if !isObject || len(a) != len(b) {
+		return false, nil
+	}
+	for key, entry := range a {
+		other, there := b[key]
+		if !there {
+			return false, nil
+		}
+		if same, err := p.equal(entry, other); err != nil || !same {
+			return false, err
+		}
+	}
+	return true, nil
+}
+
+func (p *patcher) equalLists(a, b []any, isList bool) (bool, error) {
+	if !isList || len(a) != len(b) {
+		return false, nil
+	}
+	for i, entry := range a {
+		if same, err := p.equal(entry, b[i]); err != nil || !same {
+			return false, err
+		}
+	}
+	return true, nil
 }
 
 // sameScalar compares what is neither a text, an object nor a list.

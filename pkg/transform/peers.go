@@ -98,9 +98,9 @@ func confinePeers(policyRule map[string]any, field, workspace string) {
 			confined = append(confined, peer)
 			continue
 		}
-		for _, requirement := range []map[string]any{ofWorkspace(workspace), ofNobody()} {
+		for _, more := range []map[string]any{ofWorkspace(workspace), ofNobody()} {
 			one := maps.Clone(fields)
-			one["namespaceSelector"] = narrowed(selector, requirement)
+			one["namespaceSelector"] = narrowed(selector, more)
 			confined = append(confined, runtime.DeepCopyJSONValue(one))
 		}
 	}
@@ -126,7 +126,7 @@ func confineTerm(term map[string]any, rule v1alpha1.TransformRule, workspace, ow
 	}
 	delete(term, "namespaces")
 	if !selects {
-		named := map[string]any{"key": corev1.LabelMetadataName, "operator": string(metav1.LabelSelectorOpIn), "values": renamed}
+		named := requirement(corev1.LabelMetadataName, metav1.LabelSelectorOpIn, renamed...)
 		term["namespaceSelector"] = narrowed(narrowed(nil, named), ofWorkspace(workspace))
 		return
 	}
@@ -144,23 +144,32 @@ func confineTerm(term map[string]any, rule v1alpha1.TransformRule, workspace, ow
 
 // ofWorkspace selects the namespaces of a workspace.
 func ofWorkspace(workspace string) map[string]any {
-	return map[string]any{"key": v1alpha1.WorkspaceLabel, "operator": string(metav1.LabelSelectorOpIn), "values": []any{workspaceValue(workspace)}}
+	return requirement(v1alpha1.WorkspaceLabel, metav1.LabelSelectorOpIn, workspaceValue(workspace))
 }
 
 // ofNobody selects the namespaces that no syncer has made or noted. It goes by the older of
 // the labels: what a syncer of an earlier version has marked is a workspace's as well.
 func ofNobody() map[string]any {
-	return map[string]any{"key": v1alpha1.ManagedByLabel, "operator": string(metav1.LabelSelectorOpDoesNotExist)}
+	return requirement(v1alpha1.ManagedByLabel, metav1.LabelSelectorOpDoesNotExist)
+}
+
+// requirement is one of a label selector's matchExpressions.
+func requirement(key string, operator metav1.LabelSelectorOperator, values ...any) map[string]any {
+	one := map[string]any{"key": key, "operator": string(operator)}
+	if len(values) > 0 {
+		one["values"] = values
+	}
+	return one
 }
 
 // narrowed returns the selector with one more requirement.
-func narrowed(selector map[string]any, requirement map[string]any) map[string]any {
+func narrowed(selector, more map[string]any) map[string]any {
 	narrow := maps.Clone(selector)
 	if narrow == nil {
 		narrow = map[string]any{}
 	}
 	requirements, _ := narrow["matchExpressions"].([]any)
-	narrow["matchExpressions"] = append(slices.Clip(requirements), requirement)
+	narrow["matchExpressions"] = append(slices.Clip(requirements), more)
 	return narrow
 }
 

@@ -11,7 +11,13 @@ import (
 
 // quantityLists are the fields of Kubernetes' own types that hold quantities by the name
 // of a resource, wherever they are: those of containers, pods and claims.
-var quantityLists = []string{"limits", "requests", "overhead", "capacity"}
+var quantityLists = []string{limitsField, requestsField, "overhead", "capacity"}
+
+// What a container, or a pod, may use and wants to have.
+const (
+	limitsField   = "limits"
+	requestsField = "requests"
+)
 
 // quantityFields are the fields that hold one quantity. That of a target is an
 // autoscaler's.
@@ -71,16 +77,7 @@ func findOutOfBounds(name string, value any) *outOfBounds {
 	}
 	switch value := value.(type) {
 	case map[string]any:
-		var found []*outOfBounds
-		isList := slices.Contains(quantityLists, name)
-		for key, entry := range value {
-			if (isList || name == targetField && key == "value") && quantity.IsOutOfBounds(entry) {
-				found = append(found, (&outOfBounds{value: entry}).below(key))
-			} else if below := findOutOfBounds(key, entry); below != nil {
-				found = append(found, below.below(key))
-			}
-		}
-		return firstOf(found)
+		return findInObject(name, value)
 	case []any:
 		for i, element := range value {
 			if below := findOutOfBounds("", element); below != nil {
@@ -89,4 +86,20 @@ func findOutOfBounds(name string, value any) *outOfBounds {
 		}
 	}
 	return nil
+}
+
+func findInObject(name string, object map[string]any) *outOfBounds {
+	var found []*outOfBounds
+	isList := slices.Contains(quantityLists, name)
+	for key, entry := range object {
+		isQuantity := isList || name == targetField && key == "value"
+		if isQuantity && quantity.IsOutOfBounds(entry) {
+			found = append(found, (&outOfBounds{value: entry}).below(key))
+			continue
+		}
+		if below := findOutOfBounds(key, entry); below != nil {
+			found = append(found, below.below(key))
+		}
+	}
+	return firstOf(found)
 }

@@ -115,11 +115,9 @@ func Of(name corev1.ResourceName, amount int64) resource.Quantity {
 // Clamp returns the quantity as it is if its amount is within an int64, else the largest or
 // smallest such. What it returns can be added and compared in no time.
 func Clamp(name corev1.ResourceName, quantity resource.Quantity) resource.Quantity {
-	switch amount := Amount(name, quantity); {
-	case amount == math.MaxInt64, amount == math.MinInt64:
+	switch amount := Amount(name, quantity); amount {
+	case math.MaxInt64, math.MinInt64, 0: // 0e20000000 has an exponent, too
 		return Of(name, amount)
-	case amount == 0:
-		return Of(name, 0) // 0e20000000 has an exponent, too
 	default:
 		return quantity
 	}

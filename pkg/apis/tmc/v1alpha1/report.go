@@ -228,7 +228,7 @@ func isShort(text string, most int, pattern *regexp.Regexp) bool {
 }
 
 // isPossible tells whether a condition has a type and a status.
-func (c ReportCondition) isPossible() bool {
+func (c *ReportCondition) isPossible() bool {
 	isStatus := c.Status == metav1.ConditionTrue || c.Status == metav1.ConditionFalse || c.Status == metav1.ConditionUnknown
 	return isStatus && isShort(c.Type, maxType, conditionType)
 }
