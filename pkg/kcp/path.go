@@ -29,9 +29,17 @@ func (u *Upstream) ToldPath(ctx context.Context, workspace logicalcluster.Name) 
 		return "", fmt.Errorf("asking kcp for the path of workspace %s: %w", workspace, err)
 	}
 	for i := range bindings.Items {
-		if path := bindings.Items[i].GetAnnotations()[pathAnnotation]; path != "" {
+		if path := bindings.Items[i].GetAnnotations()[pathAnnotation]; isPath(path) {
 			return path, nil
 		}
 	}
 	return "", nil
+}
+
+// longestPath is more than any path of workspaces that people use takes.
+const longestPath = 256
+
+// isPath tells whether a text may be the path of a workspace: tenants write any.
+func isPath(text string) bool {
+	return text != "" && len(text) <= longestPath && logicalcluster.NewPath(text).IsValid()
 }
