@@ -1,9 +1,13 @@
 package view
 
 import (
+	"math"
 	"strings"
 	"testing"
 	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
 
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
 )
@@ -48,5 +52,25 @@ func TestAReportForgesNoLineOfADescription(t *testing.T) {
 		if strings.HasPrefix(strings.TrimSpace(line), "What is wrong:   nothing") || line != Line(line) {
 			t.Errorf("there is the line %q", line)
 		}
+	}
+}
+
+func TestNumbersOfAClusterHaveBounds(t *testing.T) {
+	huge := resource.MustParse("1e20000000")
+	registration := &v1alpha1.ClusterRegistration{}
+	registration.Status.Allocatable = corev1.ResourceList{"cpu": huge, "memory": huge, "pods": huge}
+	registration.Status.Requested = registration.Status.Allocatable
+	shortest := time.Hour
+	for range 5 {
+		start := time.Now()
+		ClusterTable([]Cluster{ClusterOf(registration, Known{})}, now)
+		shortest = min(shortest, time.Since(start))
+	}
+	if shortest > 10*time.Millisecond {
+		t.Errorf("a table of clusters takes %s", shortest)
+	}
+	most := int64(math.MaxInt64)
+	if got := sum(&most, &most); *got != most {
+		t.Errorf("the sum of the largest is %d", *got)
 	}
 }
