@@ -40,8 +40,12 @@ func TestNoHostileQuantityHoldsUpTheSyncer(t *testing.T) {
 			hasMoved(sum.allocatable, large.Status.Allocatable, large.Status.Allocatable)
 			shortest = min(shortest, time.Since(start))
 		}
-		if shortest > 10*time.Millisecond {
+		if shortest > mostTime {
 			t.Errorf("%s takes %s", text, shortest)
 		}
 	}
 }
+
+// mostTime is what a hostile value may take on a busy machine, with the race detector: what it is for takes seconds to
+// hours. Alone, all of them are below 10 ms.
+const mostTime = 250 * time.Millisecond

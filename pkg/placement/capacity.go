@@ -63,7 +63,7 @@ func requestOf(pod map[string]any, name corev1.ResourceName) int64 {
 
 // mostContainers is how many containers of a list count: decisions are taken one after the
 // other, and a pod with more than that is not what they are about.
-const mostContainers = 1000
+const mostContainers = 100
 
 func containers(pod map[string]any, list string) []map[string]any {
 	entries, _ := pod[list].([]any)

@@ -41,7 +41,7 @@ func TestNoHostileQuantityHoldsUpADecision(t *testing.T) {
 					t.Errorf("%s: it is placed nowhere", text)
 				}
 			}
-			if shortest > 10*time.Millisecond {
+			if shortest > mostTime {
 				t.Errorf("%s: a decision by %s%s takes %s", text, spec.DivideBy, spec.Strategy, shortest)
 			}
 		}
@@ -68,8 +68,12 @@ func TestNoHostileRequestHoldsUpADecision(t *testing.T) {
 			}
 			shortest = min(shortest, time.Since(start))
 		}
-		if shortest > 10*time.Millisecond {
+		if shortest > mostTime {
 			t.Errorf("%s takes %s", name, shortest)
 		}
 	}
 }
+
+// mostTime is what a hostile value may take on a busy machine, with the race detector: what it is for takes seconds to
+// hours. Alone, all of them are below 10 ms.
+const mostTime = 250 * time.Millisecond

@@ -66,7 +66,7 @@ func TestNumbersOfAClusterHaveBounds(t *testing.T) {
 		ClusterTable([]Cluster{ClusterOf(registration, Known{})}, now)
 		shortest = min(shortest, time.Since(start))
 	}
-	if shortest > 10*time.Millisecond {
+	if shortest > mostTime {
 		t.Errorf("a table of clusters takes %s", shortest)
 	}
 	most := int64(math.MaxInt64)
@@ -74,3 +74,7 @@ func TestNumbersOfAClusterHaveBounds(t *testing.T) {
 		t.Errorf("the sum of the largest is %d", *got)
 	}
 }
+
+// mostTime is what a hostile value may take on a busy machine, with the race detector: what it is for takes seconds to
+// hours. Alone, all of them are below 10 ms.
+const mostTime = 250 * time.Millisecond

@@ -38,7 +38,7 @@ func TestNoHostileQuantityTakesLong(t *testing.T) {
 			}
 			shortest = min(shortest, time.Since(start))
 		}
-		if shortest > 10*time.Millisecond {
+		if shortest > mostTime {
 			t.Errorf("%s takes %s", name, shortest)
 		}
 	}
@@ -97,3 +97,7 @@ func TestSumsEndAtTheLargest(t *testing.T) {
 		}
 	}
 }
+
+// mostTime is what a hostile value may take on a busy machine, with the race detector: what it is for takes seconds to
+// hours. Alone, all of them are below 10 ms.
+const mostTime = 250 * time.Millisecond

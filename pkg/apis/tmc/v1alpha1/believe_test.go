@@ -38,7 +38,11 @@ func TestOfARegistrationsStatusOnlyWhatIsWithinBoundsIsBelieved(t *testing.T) {
 			t.Error("the object was changed")
 		}
 	}
-	if shortest > 10*time.Millisecond {
+	if shortest > mostTime {
 		t.Errorf("it takes %s", shortest)
 	}
 }
+
+// mostTime is what a hostile value may take on a busy machine, with the race detector: what it is for takes seconds to
+// hours. Alone, all of them are below 10 ms.
+const mostTime = 250 * time.Millisecond
