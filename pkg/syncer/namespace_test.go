@@ -29,6 +29,11 @@ func TestEveryStateOfANamespaceHasOneAction(t *testing.T) {
 	}})
 	leaving := standing.DeepCopy()
 	deleting(leaving)
+	older := standing.DeepCopy()
+	older.SetLabels(map[string]string{v1alpha1.ManagedByLabel: v1alpha1.ManagedByValue})
+	annotations := older.GetAnnotations()
+	annotations[v1alpha1.AppliedHashAnnotation] = "of an earlier version"
+	older.SetAnnotations(annotations)
 	heir := &transform.Origin{Workspace: "other", Name: "app", Cluster: "east"}
 	cases := map[string]struct {
 		reason string
@@ -42,6 +47,7 @@ func TestEveryStateOfANamespaceHasOneAction(t *testing.T) {
 		"Unused":               {"if nothing else is in it", namespaceState{downstreamObj: standing, desired: desired, owner: owner}, namespaceGoes},
 		"Used":                 {"as it should be", namespaceState{downstreamObj: standing, desired: desired, owner: owner, isUsed: true}, namespaceStays},
 		"UsedAndOther":         {"the user has changed theirs, or somebody ours", namespaceState{downstreamObj: desired, desired: desired, owner: owner, isUsed: true}, namespaceUpdates},
+		"UsedAndOlder":         {"it does not bear its workspace as a label yet", namespaceState{downstreamObj: older, desired: desired, owner: owner, isUsed: true}, namespaceUpdates},
 		"UsedElsewhere":        {"the rule has changed, and copies are on their way", namespaceState{downstreamObj: standing, owner: owner, isUsed: true}, namespaceStays},
 		"AnOperatorsUnused":    {"it is not tmc's to remove", namespaceState{downstreamObj: noted, desired: noted, owner: owner}, namespaceFrees},
 		"AnOperatorsUsed":      {"its note was changed", namespaceState{downstreamObj: noted, desired: noted, owner: owner, isUsed: true}, namespaceUpdates},
