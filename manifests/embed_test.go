@@ -53,10 +53,13 @@ func TestExportClaimsNoMoreThanNeeded(t *testing.T) {
 		"events": {"create", "patch"},
 		// It says which isolated clusters are bound.
 		"apibindings.apis.kcp.io": {"get", "list", "watch"},
-		"configmaps":              follow,
-		"secrets":                 follow,
-		"serviceaccounts":         follow,
-		"namespaces":              follow,
+		// The hub keeps them. A syncer has patch in the same virtual workspace: it must not have it on these.
+		"validatingadmissionpolicies.admissionregistration.k8s.io":       {"get", "list", "watch", "create", "update"},
+		"validatingadmissionpolicybindings.admissionregistration.k8s.io": {"get", "list", "watch", "create", "update"},
+		"configmaps":      follow,
+		"secrets":         follow,
+		"serviceaccounts": follow,
+		"namespaces":      follow,
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("consumers have to accept each claim: a new one needs a reason (-want +got)\n%s", diff)

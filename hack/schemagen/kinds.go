@@ -82,6 +82,11 @@ var ageColumn = apiextensionsv1.CustomResourceColumnDefinition{
 // finalizers and their reports, which are annotations. Nobody makes or deletes it.
 var follow = []string{"get", "list", "watch", "patch"}
 
+// keep are the verbs on the policies by which kcp guards what is tmc's in a consumer's workspace: the hub puts them in and
+// puts them back. Syncers have patch through the same virtual workspace, and RBAC knows no resources there: so nobody
+// patches them, nor deletes them.
+var keep = []string{"get", "list", "watch", "create", "update"}
+
 // permissionClaims are what tmc asks consumers for beyond the kinds it serves. Each
 // consumer has to accept each claim. Kinds that are built into every workspace can only
 // be claimed, not served.
@@ -98,4 +103,7 @@ var permissionClaims = []apisv1alpha2.PermissionClaim{
 	{GroupResource: apisv1alpha2.GroupResource{Resource: "namespaces"}, Verbs: follow},
 	// Which isolated clusters are bound, and so may be placed on.
 	{GroupResource: apisv1alpha2.GroupResource{Group: "apis.kcp.io", Resource: "apibindings"}, Verbs: []string{"get", "list", "watch"}},
+	// Who may write what is tmc's, kcp itself checks by these.
+	{GroupResource: apisv1alpha2.GroupResource{Group: "admissionregistration.k8s.io", Resource: "validatingadmissionpolicies"}, Verbs: keep},
+	{GroupResource: apisv1alpha2.GroupResource{Group: "admissionregistration.k8s.io", Resource: "validatingadmissionpolicybindings"}, Verbs: keep},
 }

@@ -14,12 +14,25 @@ var NamespacesResource = schema.GroupVersionResource{Version: "v1", Resource: "n
 // clusters may see anything of them.
 var APIBindingsResource = schema.GroupVersionResource{Group: "apis.kcp.io", Version: "v1alpha2", Resource: "apibindings"}
 
+// PoliciesResource and PolicyBindingsResource are those by which kcp itself checks who writes what is tmc's. The
+// APIExport's claims let the hub keep tmc's in every workspace.
+var (
+	PoliciesResource       = schema.GroupVersionResource{Group: "admissionregistration.k8s.io", Version: "v1", Resource: "validatingadmissionpolicies"}
+	PolicyBindingsResource = PoliciesResource.GroupVersion().WithResource("validatingadmissionpolicybindings")
+)
+
+// IsPolicy tells whether a resource is one of those by which kcp checks who writes what.
+func IsPolicy(resource schema.GroupResource) bool {
+	return resource == PoliciesResource.GroupResource() || resource == PolicyBindingsResource.GroupResource()
+}
+
 // IsSynced tells whether the objects of a resource that the APIExport serves are
 // synced: what is namespaced, but not the events, which tmc writes itself, nor what
 // tells tmc or kcp itself what to do. There is no list: a kind that the export serves is
 // synced.
 func IsSynced(resource schema.GroupResource, namespaced bool) bool {
-	return namespaced && resource.Resource != "events" && resource.Group != GroupName && resource.Group != APIBindingsResource.Group
+	return namespaced && resource.Resource != "events" && resource.Group != GroupName && resource.Group != APIBindingsResource.Group &&
+		resource.Group != PoliciesResource.Group
 }
 
 // IsWatched tells whether hub and agents look at the objects of a resource: those
@@ -42,9 +55,11 @@ func ReportedResource(resource schema.GroupVersionResource) string {
 }
 
 // IsWatchedByHub tells whether the hub looks at the objects of a resource: besides what
-// IsWatched, where things are to go, what workspaces are called, and what they have bound.
+// IsWatched, where things are to go, what workspaces are called, what they have bound, and
+// what kcp checks there.
 func IsWatchedByHub(resource schema.GroupResource, namespaced bool) bool {
 	return IsWatched(resource, namespaced) ||
 		resource == WorkloadPlacementsResource.GroupResource() ||
-		resource == APIBindingsResource.GroupResource()
+		resource == APIBindingsResource.GroupResource() ||
+		IsPolicy(resource)
 }
