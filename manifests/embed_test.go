@@ -144,11 +144,12 @@ func TestRBACIsAsNarrowAsCanBe(t *testing.T) {
 		"ClusterRole tmc-syncer-register": {"clusterregistrations": {"create"}},
 		"ClusterRole tmc-controller": {
 			"apiexportendpointslices":     {"get", "list", "watch"},
-			"apiexports/content":          {"get", "list", "watch", "create", "patch"},
+			"apiexports/content":          {"get", "list", "watch", "create", "update", "patch"},
 			"clusterregistrations":        {"get", "list", "watch", "update", "patch"},
 			"clusterregistrations/status": {"get", "list", "watch", "update", "patch"},
 			// Its own alone, as the next test has it.
 			"mutatingwebhookconfigurations": {"get", "list", "watch", "patch"},
+			"workspacetypes":                {"get", "list", "watch", "patch", "initialize"},
 		},
 		"Role default/tmc-controller":        {"leases": {"get", "create", "update"}, "secrets": {"get", "list", "watch", "update"}},
 		"Role tmc-heartbeats/tmc-controller": {"leases": {"get", "list", "watch", "delete"}},
@@ -198,6 +199,25 @@ func TestTheHubHasNoSecretOrWebhookButThatOfTheRepair(t *testing.T) {
 	}
 	if found != 2 {
 		t.Errorf("%d rules are about them, expected one each", found)
+	}
+}
+
+func TestNoSyncerCanTouchPolicies(t *testing.T) {
+	export, err := Export()
+	if err != nil {
+		t.Fatal(err)
+	}
+	// What a syncer's role has in the virtual workspace: see the test above, and that of pkg/install of the accounts that join
+	// makes.
+	may := []string{"get", "list", "watch", "patch"}
+	for _, claim := range export.Spec.PermissionClaims {
+		if claim.Group != v1alpha1.PoliciesResource.Group {
+			continue
+		}
+		both := slices.DeleteFunc(slices.Clone(claim.Verbs), func(verb string) bool { return !slices.Contains(may, verb) })
+		if diff := cmp.Diff([]string{"get", "list", "watch"}, both); diff != "" {
+			t.Errorf("on %s a syncer has (-want +got)\n%s", claim.Resource, diff)
+		}
 	}
 }
 

@@ -16,6 +16,7 @@ import (
 	"github.com/kcp-tmc/tmc/pkg/aggregator"
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
 	"github.com/kcp-tmc/tmc/pkg/dependency"
+	"github.com/kcp-tmc/tmc/pkg/guard"
 	"github.com/kcp-tmc/tmc/pkg/inventory"
 	"github.com/kcp-tmc/tmc/pkg/kcp"
 	"github.com/kcp-tmc/tmc/pkg/registry"
@@ -34,8 +35,13 @@ type hub struct {
 	relations  *inventory.Inventory
 	paths      *inventory.Paths
 	bindings   *inventory.Bindings
+	guard      *guard.Guard
 	scheduler  *scheduler.Scheduler
 	aggregator *aggregator.Aggregator
+	// initializing shows the workspaces of the tenants' type that kcp initializes, and
+	// initializer works on them.
+	initializing *kcp.Upstream
+	initializer  *guard.Initializer
 	// repair is nil when patches are not repaired.
 	repair *repairing
 }
@@ -69,6 +75,10 @@ func newHub(config hubConfig) (*hub, error) {
 	}
 	h.paths = inventory.NewPaths(config.kcp, func(workspace logicalcluster.Name) { h.scheduler.OnWorkspace(workspace) })
 	h.bindings = inventory.NewBindings(upstream, h.onBindings)
+	h.guard = guard.New(upstream, h.bindings, h.onPolicies)
+	if err := h.initialize(); err != nil {
+		return nil, err
+	}
 	tenantType := config.providerWorkspace.Join(v1alpha1.TenantWorkspaceType).String()
 	h.scheduler = scheduler.New(scheduler.Config{
 		Upstream:      upstream,
@@ -76,7 +86,7 @@ func newHub(config hubConfig) (*hub, error) {
 		Notices:       notices,
 		Registry:      h.registry,
 		Paths:         h.paths,
-		Bindings:      h.bindings,
+		Bindings:      h.guard,
 		TenantType:    tenantType,
 		Default:       config.defaultPlacement,
 		FailoverAfter: config.failoverAfter,
@@ -85,7 +95,7 @@ func newHub(config hubConfig) (*hub, error) {
 		Upstream:   upstream,
 		Inventory:  h.relations,
 		Registry:   h.registry,
-		Bindings:   h.bindings,
+		Bindings:   h.guard,
 		Notices:    notices,
 		TenantType: tenantType,
 	})
@@ -96,6 +106,7 @@ func newHub(config hubConfig) (*hub, error) {
 	}
 	upstream.Handle(h.paths.OnUpstream)
 	upstream.Handle(h.bindings.OnUpstream) // before those who ask it
+	upstream.Handle(h.guard.OnUpstream)    // likewise
 	upstream.Handle(h.scheduler.OnUpstream)
 	upstream.Handle(h.aggregator.OnUpstream)
 	return h, nil
@@ -113,6 +124,33 @@ func (h *hub) onCluster(cluster string) {
 func (h *hub) onBindings(workspace logicalcluster.Name) {
 	h.scheduler.OnWorkspace(workspace)
 	h.aggregator.OnWorkspace(workspace)
+}
+
+// onPolicies hands on that policies have come to stand in a workspace, or stand no more.
+func (h *hub) onPolicies(workspace logicalcluster.Name) {
+	h.scheduler.OnWorkspace(workspace)
+	h.initializer.OnStanding(workspace)
+}
+
+// initialize makes what initializes workspaces of the tenants' type.
+func (h *hub) initialize() error {
+	var err error
+	h.initializing, err = kcp.New(kcp.Options{
+		Config:            h.config.kcp,
+		ProviderWorkspace: h.config.providerWorkspace,
+		WorkspaceType:     v1alpha1.TenantWorkspaceType,
+		Want:              func(kcp.Resource) bool { return true },
+		Transform:         strip,
+		FieldManager:      v1alpha1.ControllerFieldManager,
+	})
+	if err != nil {
+		return err
+	}
+	if h.initializer, err = guard.NewInitializer(h.initializing, h.config.kcp, h.config.providerWorkspace, h.guard); err != nil {
+		return err
+	}
+	h.initializing.Handle(h.initializer.OnUpstream)
+	return nil
 }
 
 // placed is what the registry needs to know of what is on clusters.
@@ -141,6 +179,7 @@ func (h *hub) run(ctx context.Context) error {
 	}
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return h.upstream.Run(ctx) })
+	group.Go(func() error { return h.initializing.Run(ctx) })
 	group.Go(func() error {
 		h.registry.Run(ctx)
 		return nil
@@ -169,6 +208,8 @@ func (h *hub) work(ctx context.Context) {
 	var running sync.WaitGroup
 	running.Go(func() { h.paths.Run(ctx) })
 	running.Go(func() { h.bindings.Run(ctx) })
+	running.Go(func() { h.guard.Run(ctx) })
+	running.Go(func() { h.initializer.Run(ctx) })
 	running.Go(func() { h.registry.Work(ctx) })
 	running.Go(func() { h.scheduler.Run(ctx, h.config.workers) })
 	running.Go(func() { h.aggregator.Run(ctx, h.config.workers) })
@@ -197,6 +238,7 @@ func strip(obj any) (any, error) {
 		upstreamObj.SetManagedFields(nil)
 		dependency.Slim(upstreamObj)
 		inventory.SlimBinding(upstreamObj)
+		guard.Slim(upstreamObj)
 	}
 	return obj, nil
 }

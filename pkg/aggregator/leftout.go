@@ -31,7 +31,7 @@ func (a *Aggregator) unseen(key kcp.ObjectKey, upstreamObj *unstructured.Unstruc
 	leftOut := map[string]v1alpha1.LeftOut{}
 	placed := v1alpha1.PlacedClusters(upstreamObj.GetLabels())
 	for _, cluster := range placed {
-		if why := a.leftOut(key, cluster); why != "" {
+		if why := a.leftOut(key, cluster); why.HidesWhatIsThere() {
 			leftOut[cluster] = why
 		}
 	}

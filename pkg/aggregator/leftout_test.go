@@ -75,6 +75,9 @@ func TestSyncedSaysWhichSyncersDoNotSeeAnObject(t *testing.T) {
 		"OnNone":           {"it goes nowhere", nil, `{"leftOut":{"east":"NotBound","west":"NotBound"}}`, nil, []v1alpha1.Problem{{Reason: "NotBound", Message: "east, west are" + hint}}},
 		"TheKindIsNotOurs": {"its copy is changed no more", map[string]string{"cluster.tmc.kcp.io/few": "sync"}, "", nil, []v1alpha1.Problem{{Reason: "KindNotServed", Message: "few does not take Deployment.apps"}}},
 		"NotRegistered":    {"that is said elsewhere", map[string]string{"cluster.tmc.kcp.io/nope": "sync"}, "", map[string]v1alpha1.LeftOut{"": v1alpha1.LeftOutNotBound}, nil},
+		"NoPoliciesThere":  {"what runs is seen as before", map[string]string{"cluster.tmc.kcp.io/east": "sync"}, "", map[string]v1alpha1.LeftOut{"cluster-east": v1alpha1.LeftOutPoliciesMissing}, nil},
+		"NoPolicies":       {"nothing enters", nil, `{"leftOut":{"east":"PoliciesMissing"}}`, nil, []v1alpha1.Problem{{Reason: "PoliciesMissing", Message: "nothing new enters east from here until the workspace has tmc's ValidatingAdmissionPolicies as they were made: tmc-controller puts them in"}}},
+		"NotAccepted":      {"his binding is of before the upgrade", nil, `{"leftOut":{"east":"PoliciesNotAccepted"}}`, nil, []v1alpha1.Problem{{Reason: "PoliciesNotAccepted", Message: "nothing new enters east from here, for the workspace's APIBinding tmc.kcp.io does not accept the claims on ValidatingAdmissionPolicies: kubectl tmc bind"}}},
 		"Tampered":         {"it is written again", nil, `{"leftOut":7`, nil, nil},
 	}
 	for name, tc := range cases {

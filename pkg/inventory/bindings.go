@@ -38,13 +38,15 @@ func bindingsValues(upstreamObj *unstructured.Unstructured) []string {
 type bound struct {
 	// isShown is whether it lets the hub see all its APIBindings.
 	isShown bool
+	// letsKeep is whether it lets the hub keep the policies that guard it.
+	letsKeep bool
 	// kinds are, for each APIExport of a cluster or a group that is bound, the resources of
 	// which its virtual workspace shows what is placed there.
 	kinds map[string]sets.Set[schema.GroupResource]
 }
 
 func (b *bound) equal(other bound) bool {
-	return b.isShown == other.isShown && maps.EqualFunc(b.kinds, other.kinds, sets.Set[schema.GroupResource].Equal)
+	return b.isShown == other.isShown && b.letsKeep == other.letsKeep && maps.EqualFunc(b.kinds, other.kinds, sets.Set[schema.GroupResource].Equal)
 }
 
 // bindingCaches is what Bindings need of kcp's caches.
@@ -96,7 +98,7 @@ func (b *Bindings) sync(_ context.Context, workspace logicalcluster.Name) (time.
 	b.mu.Lock()
 	now := b.of(workspace)
 	before, told := b.told[workspace]
-	if b.told[workspace] = now; !now.isShown && len(now.kinds) == 0 {
+	if b.told[workspace] = now; !now.isShown && !now.letsKeep && len(now.kinds) == 0 {
 		delete(b.told, workspace) // it may be gone for good
 		delete(b.known, workspace)
 	}
@@ -130,6 +132,14 @@ func (b *Bindings) LeftOut(workspace logicalcluster.Name, export string, resourc
 	}
 }
 
+// LetsKeepPolicies tells whether a workspace lets the hub keep the policies that guard it: its
+// APIBinding of tmc accepts the claims on them.
+func (b *Bindings) LetsKeepPolicies(workspace logicalcluster.Name) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.of(workspace).letsKeep
+}
+
 // of returns what a workspace has bound. The caller holds mu.
 func (b *Bindings) of(workspace logicalcluster.Name) bound {
 	if now, known := b.known[workspace]; known {
@@ -158,6 +168,7 @@ func (b *bound) add(binding *apisv1alpha2.APIBinding, provider logicalcluster.Na
 	}
 	if reference.Name == v1alpha1.APIExportName {
 		b.isShown = b.isShown || slices.ContainsFunc(status.AppliedPermissionClaims, showsBindings)
+		b.letsKeep = b.letsKeep || letsKeepPolicies(status.AppliedPermissionClaims)
 		return
 	}
 	// kcp binds first, and then has all claims come into force at once.
@@ -183,6 +194,20 @@ func shownBy(export string, claims []apisv1alpha2.ScopedPermissionClaim) sets.Se
 func showsBindings(claim apisv1alpha2.ScopedPermissionClaim) bool {
 	resource := v1alpha1.APIBindingsResource
 	return claim.Group == resource.Group && claim.Resource == resource.Resource && claim.Selector.MatchAll
+}
+
+// letsKeepPolicies tells of claims that are in force whether they let the hub see, make and
+// change all policies and their bindings.
+func letsKeepPolicies(claims []apisv1alpha2.ScopedPermissionClaim) bool {
+	for _, resource := range []schema.GroupVersionResource{v1alpha1.PoliciesResource, v1alpha1.PolicyBindingsResource} {
+		if !slices.ContainsFunc(claims, func(claim apisv1alpha2.ScopedPermissionClaim) bool {
+			return claim.Group == resource.Group && claim.Resource == resource.Resource && claim.Selector.MatchAll &&
+				(slices.Contains(claim.Verbs, "*") || slices.Contains(claim.Verbs, "create") && slices.Contains(claim.Verbs, "update"))
+		}) {
+			return false
+		}
+	}
+	return true
 }
 
 // selectedBy returns the label that the views of an APIExport are made of.

@@ -175,3 +175,47 @@ func TestOfABindingThePartIsKeptThatSomebodyLooksAt(t *testing.T) {
 		t.Error("another kind's conditions are gone")
 	}
 }
+
+func TestAWorkspaceLetsTheHubKeepPoliciesWhenAllOfThemAreClaimed(t *testing.T) {
+	claims := func(list string) string {
+		return `{spec: {reference: {export: {name: tmc.kcp.io}}}, status: {apiExportClusterName: provider, phase: Bound, appliedPermissionClaims: [` + list + `]}}`
+	}
+	const (
+		policies     = `{group: admissionregistration.k8s.io, resource: validatingadmissionpolicies, verbs: [get, list, watch, create, update], selector: {matchAll: true}}`
+		bindings     = `{group: admissionregistration.k8s.io, resource: validatingadmissionpolicybindings, verbs: [get, list, watch, create, update], selector: {matchAll: true}}`
+		readBindings = `{group: admissionregistration.k8s.io, resource: validatingadmissionpolicybindings, verbs: [get, list, watch], selector: {matchAll: true}}`
+		someBindings = `{group: admissionregistration.k8s.io, resource: validatingadmissionpolicybindings, verbs: ["*"], selector: {matchLabels: {a: b}}}`
+	)
+	cases := map[string]struct {
+		reason, binding string
+		want            bool
+	}{
+		"Both":     {"all of them", claims(policies + ", " + bindings), true},
+		"Upgraded": {"the binding is of before the claims", shows, false},
+		"One":      {"a policy without its binding does nothing", claims(policies), false},
+		"ToRead":   {"they could not be put back", claims(policies + ", " + readBindings), false},
+		"Some":     {"what there is would not be seen", claims(policies + ", " + someBindings), false},
+		"None":     {"nothing is bound", "", false},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			c := &caches{provider: "provider", objects: map[string]*unstructured.Unstructured{}}
+			told := 0
+			b := NewBindings(c, func(logicalcluster.Name) { told++ })
+			c.set(t, b, "tmc", tc.binding)
+			if _, err := b.sync(t.Context(), "ws"); err != nil {
+				t.Fatal(err)
+			}
+			if got := b.LetsKeepPolicies("ws"); got != tc.want {
+				t.Errorf("%s: %t", tc.reason, got)
+			}
+			c.set(t, b, "tmc", claims(policies+", "+bindings))
+			if _, err := b.sync(t.Context(), "ws"); err != nil {
+				t.Fatal(err)
+			}
+			if want := map[bool]int{true: 1, false: 2}[tc.want]; told != want {
+				t.Errorf("%s: told %d times, want %d", tc.reason, told, want)
+			}
+		})
+	}
+}

@@ -14,6 +14,37 @@ import (
 	kcpclientset "github.com/kcp-dev/sdk/client/clientset/versioned"
 )
 
+// endpointList watches the one object that lists the URLs of virtual workspaces.
+type endpointList struct {
+	cache.SharedIndexInformer
+
+	// name is that of the object.
+	name string
+	// urls returns the URLs that the object lists.
+	urls func(obj any) []string
+	// missing is what to say when there is no such object, empty when it lists nothing.
+	missing, empty string
+}
+
+// newSliceList returns the list of the export's virtual workspaces: the APIExportEndpointSlice
+// of its name.
+func newSliceList(options Options) (*endpointList, error) {
+	informer, err := newSliceInformer(options)
+	return &endpointList{
+		SharedIndexInformer: informer,
+		name:                options.Export,
+		urls: func(obj any) []string {
+			var urls []string
+			for _, endpoint := range obj.(*apisv1alpha1.APIExportEndpointSlice).Status.APIExportEndpoints {
+				urls = append(urls, endpoint.URL)
+			}
+			return urls
+		},
+		missing: "The provider workspace has no such APIExportEndpointSlice yet: run `kubectl tmc init`; waiting for it",
+		empty:   "No workspace has bound the APIExport yet: run `kubectl tmc bind` in one; waiting for it",
+	}, err
+}
+
 // newSliceInformer returns an informer for the one APIExportEndpointSlice that
 // lists where the export's virtual workspaces are. kcp keeps a slice of the
 // export's own name and adds a URL for each shard with consumers.

@@ -19,7 +19,6 @@ import (
 
 	kcpcache "github.com/kcp-dev/apimachinery/v2/pkg/cache"
 	"github.com/kcp-dev/logicalcluster/v3"
-	apisv1alpha1 "github.com/kcp-dev/sdk/apis/apis/v1alpha1"
 )
 
 // ErrUnknownWorkspace is returned when no source is known to hold a workspace:
@@ -42,6 +41,10 @@ type Options struct {
 	// lists its virtual workspaces.
 	ProviderWorkspace logicalcluster.Path
 	Export            string
+	// WorkspaceType, if set, is watched instead of an APIExport: Upstream is then about the
+	// LogicalClusters of the workspaces that kcp initializes for the WorkspaceType of that
+	// name in ProviderWorkspace. Handlers are told of the WorkspaceType itself, too.
+	WorkspaceType string
 	// Want tells which of the resources that kcp serves there are watched. What it
 	// begins to serve later is watched from then on.
 	Want func(Resource) bool
@@ -62,8 +65,8 @@ type Options struct {
 type Upstream struct {
 	options  Options
 	handlers []Handler
-	// slices watches the endpoint slice; nil with SingleWorkspace.
-	slices cache.SharedIndexInformer
+	// list is what says where to watch; nil with SingleWorkspace.
+	list *endpointList
 
 	mu      sync.RWMutex
 	running map[string]*runningSource
@@ -91,12 +94,13 @@ func New(options Options) (*Upstream, error) {
 	if options.SingleWorkspace {
 		return u, nil
 	}
-	informer, err := newSliceInformer(options)
-	if err != nil {
-		return nil, err
+	newList := newSliceList
+	if options.WorkspaceType != "" {
+		newList = newTypeList
 	}
-	u.slices = informer
-	return u, nil
+	var err error
+	u.list, err = newList(options)
+	return u, err
 }
 
 // Handle has handler told of all changes. It is called before Run.
@@ -115,18 +119,23 @@ func (u *Upstream) Run(ctx context.Context) error {
 		default: // one notice is enough: the whole list is read
 		}
 	}
-	_, err := u.slices.AddEventHandler(cache.ResourceEventHandlerFuncs{
+	_, err := u.list.AddEventHandler(cache.ResourceEventHandlerFuncs{
 		AddFunc:    func(any) { notify() },
 		UpdateFunc: func(any, any) { notify() },
 		DeleteFunc: func(any) { notify() },
 	})
 	if err != nil {
-		return fmt.Errorf("watching the endpoint slice %s: %w", u.options.Export, err)
+		return fmt.Errorf("watching %s: %w", u.list.name, err)
+	}
+	if u.options.WorkspaceType != "" {
+		if _, err := u.list.AddEventHandler(eventHandler(WorkspaceTypesResource, u.handle)); err != nil {
+			return fmt.Errorf("watching %s: %w", u.list.name, err)
+		}
 	}
 	var running sync.WaitGroup
 	defer running.Wait()
-	running.Go(func() { u.slices.RunWithContext(ctx) })
-	if !cache.WaitForCacheSync(ctx.Done(), u.slices.HasSynced) {
+	running.Go(func() { u.list.RunWithContext(ctx) })
+	if !cache.WaitForCacheSync(ctx.Done(), u.list.HasSynced) {
 		return nil // ended before kcp answered
 	}
 	notify()
@@ -169,7 +178,7 @@ func (u *Upstream) followSlice(ctx context.Context) error {
 		if slices.Contains(present, url) {
 			continue
 		}
-		s, err := newShardSource(u.options, url, u.handleFrom(url))
+		s, err := u.newSource(url)
 		if err != nil {
 			return err
 		}
@@ -179,32 +188,42 @@ func (u *Upstream) followSlice(ctx context.Context) error {
 	return nil
 }
 
-// endpoints returns the URLs of the slice, without duplicates.
+// newSource returns the source of one URL of the list.
+func (u *Upstream) newSource(url string) (*source, error) {
+	if u.options.WorkspaceType != "" {
+		return newInitializingSource(u.options, url, u.handleFrom(url))
+	}
+	return newShardSource(u.options, url, u.handleFrom(url))
+}
+
+// endpoints returns the URLs of the list, sorted, without duplicates.
 func (u *Upstream) endpoints(ctx context.Context) []string {
-	logger := klog.FromContext(ctx).WithValues("workspace", u.options.ProviderWorkspace, "endpointSlice", u.options.Export)
-	obj, exists, err := u.slices.GetStore().GetByKey(u.options.Export)
+	logger := klog.FromContext(ctx).WithValues("workspace", u.options.ProviderWorkspace, "name", u.list.name)
+	obj, exists, err := u.list.GetStore().GetByKey(u.list.name)
 	if err != nil || !exists {
-		logger.Info("The provider workspace has no such APIExportEndpointSlice yet: run `kubectl tmc init`; waiting for it")
+		logger.Info(u.list.missing)
 		return nil
 	}
-	var urls []string
-	for _, endpoint := range obj.(*apisv1alpha1.APIExportEndpointSlice).Status.APIExportEndpoints {
-		urls = append(urls, endpoint.URL)
-	}
+	urls := u.list.urls(obj)
 	if len(urls) == 0 {
-		logger.Info("No workspace has bound the APIExport yet: run `kubectl tmc bind` in one; waiting for it")
+		logger.Info(u.list.empty)
 	}
 	slices.Sort(urls)
 	return slices.Compact(urls)
+}
+
+// handle hands a change on.
+func (u *Upstream) handle(key ObjectKey, oldObj, newObj *unstructured.Unstructured) {
+	for _, handler := range u.handlers {
+		handler(key, oldObj, newObj)
+	}
 }
 
 // handleFrom returns what hands the changes of the source at url on.
 func (u *Upstream) handleFrom(url string) Handler {
 	return func(key ObjectKey, oldObj, newObj *unstructured.Unstructured) {
 		u.remember(key.Workspace, url)
-		for _, handler := range u.handlers {
-			handler(key, oldObj, newObj)
-		}
+		u.handle(key, oldObj, newObj)
 	}
 }
 
@@ -326,14 +345,14 @@ func (u *Upstream) EachInWorkspace(workspace logicalcluster.Name, visit func(Obj
 // Provider returns the name of the logical cluster that holds the APIExport, empty while
 // that has not been read.
 func (u *Upstream) Provider() logicalcluster.Name {
-	if u.slices == nil {
+	if u.list == nil {
 		return ""
 	}
-	obj, exists, err := u.slices.GetStore().GetByKey(u.options.Export)
+	obj, exists, err := u.list.GetStore().GetByKey(u.list.name)
 	if err != nil || !exists {
 		return "" // GetByKey of a thread-safe store returns no error
 	}
-	return logicalcluster.From(obj.(*apisv1alpha1.APIExportEndpointSlice))
+	return logicalcluster.From(obj.(metav1.Object))
 }
 
 // EachBy calls visit for every cached object that one of Options.Indexers has
@@ -405,6 +424,21 @@ func (u *Upstream) Create(ctx context.Context, key ObjectKey, obj *unstructured.
 		return nil, fmt.Errorf("creating %s in kcp: %w", key, err)
 	}
 	return created, nil
+}
+
+// Update replaces an object of a workspace, which has to be as its resource version says. It
+// is for what nobody may patch: everything else takes Patch.
+func (u *Upstream) Update(ctx context.Context, key ObjectKey, obj *unstructured.Unstructured) (*unstructured.Unstructured, error) {
+	s, err := u.sourceOf(key.Workspace)
+	if err != nil {
+		return nil, err
+	}
+	updated, err := s.in(key.Workspace).Resource(key.Resource).Namespace(key.Namespace).
+		Update(ctx, obj, metav1.UpdateOptions{FieldManager: u.options.FieldManager})
+	if err != nil {
+		return nil, fmt.Errorf("updating %s in kcp: %w", key, err)
+	}
+	return updated, nil
 }
 
 // Live asks kcp for one object; nil, without an error, says that kcp has

@@ -37,6 +37,11 @@ func SayLeftOut(clusters []string, why v1alpha1.LeftOut, kind schema.GroupKind, 
 		return fmt.Sprintf("%s %s bound here without %s: kubectl tmc bind", names, is, kind)
 	case v1alpha1.LeftOutKindNotServed:
 		return fmt.Sprintf("%s %s not take %s", names, does, kind)
+	case v1alpha1.LeftOutPoliciesNotAccepted:
+		return fmt.Sprintf("nothing new enters %s from here, for the workspace's APIBinding %s does not accept the claims on ValidatingAdmissionPolicies: kubectl tmc bind",
+			names, v1alpha1.APIExportName)
+	case v1alpha1.LeftOutPoliciesMissing:
+		return fmt.Sprintf("nothing new enters %s from here until the workspace has tmc's ValidatingAdmissionPolicies as they were made: tmc-controller puts them in", names)
 	default:
 		return fmt.Sprintf("%s: %s", names, why)
 	}

@@ -23,10 +23,12 @@ const none = "-"
 
 // leftOutCells are the cells of clusters that an object cannot enter.
 var leftOutCells = map[v1alpha1.LeftOut]string{
-	v1alpha1.LeftOutNotBound:        "not bound",
-	v1alpha1.LeftOutBindingsHidden:  "bound?",
-	v1alpha1.LeftOutKindNotAccepted: "not taken",
-	v1alpha1.LeftOutKindNotServed:   "not taken",
+	v1alpha1.LeftOutNotBound:            "not bound",
+	v1alpha1.LeftOutBindingsHidden:      "bound?",
+	v1alpha1.LeftOutKindNotAccepted:     "not taken",
+	v1alpha1.LeftOutKindNotServed:       "not taken",
+	v1alpha1.LeftOutPoliciesNotAccepted: "no policies",
+	v1alpha1.LeftOutPoliciesMissing:     "no policies",
 }
 
 // TableOptions say which columns a table of workloads has.

@@ -277,7 +277,7 @@ type ClusterDecision struct {
 }
 
 // LeftOut says why an object cannot enter a cluster that it would else go to: the
-// cluster's syncer would not see it.
+// cluster's syncer would not see it, or kcp would not check who writes what is tmc's.
 type LeftOut string
 
 const (
@@ -293,7 +293,19 @@ const (
 	// LeftOutKindNotServed is that the cluster does not serve the object's kind, or its
 	// syncer is not to take it (--kinds).
 	LeftOutKindNotServed LeftOut = "KindNotServed"
+	// LeftOutPoliciesNotAccepted is that the workspace's own APIBinding of tmc does not accept
+	// the claims by which the hub keeps tmc's policies there.
+	LeftOutPoliciesNotAccepted LeftOut = "PoliciesNotAccepted"
+	// LeftOutPoliciesMissing is that a policy of tmc's is not in the workspace, or not, or not
+	// yet again, as tmc has it.
+	LeftOutPoliciesMissing LeftOut = "PoliciesMissing"
 )
+
+// HidesWhatIsThere tells whether syncers do not see what is on their clusters already,
+// either. What policies keep out stays where it is, and is kept up to date.
+func (l LeftOut) HidesWhatIsThere() bool {
+	return l != "" && l != LeftOutPoliciesNotAccepted && l != LeftOutPoliciesMissing
+}
 
 // MaxLeftOut is how many clusters a PlacementReason names as left out: it has to stay
 // small where a workspace has bound a few clusters of hundreds.
