@@ -42,8 +42,8 @@ type BindOptions struct {
 // binds the APIExport of the provider workspace, and those of isolated clusters and of
 // isolation groups, accepts exactly the permission claims of those exports, for what is
 // placed there, adds the policies by which kcp guards what is tmc's on the objects, and
-// waits until all can be used. Without the permission to make policies, it goes on
-// and says so. It fails when the configuration points at no workspace
+// waits until all can be used. Without the permission to make policies, it leaves
+// that to tmc-controller. It fails when the configuration points at no workspace
 // or at no kcp, when an export is missing or may not be bound, when the workspace has one
 // of the kinds from elsewhere, and when the timeout is over. A binding that was made stays,
 // also then.

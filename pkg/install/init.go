@@ -38,8 +38,9 @@ var (
 
 // Init installs the kcp side in the provider workspace of the options, which it makes
 // if only the last element of its path is missing, and waits until kcp has accepted it.
-// What is in order already is not written. The APIExports of clusters and of isolation
-// groups come to claim what is served then. It fails when the server is no kcp or one
+// What is in order already is not written. Workspaces of the tenants' type accept what is
+// claimed then, and the APIExports of clusters and of isolation
+// groups come to claim what is served. It fails when the server is no kcp or one
 // that is too old, the parent workspace is missing, the caller may not do it, or the
 // timeout is over.
 func Init(ctx context.Context, options Options) error {
@@ -97,6 +98,9 @@ func (s *server) updateViews(ctx context.Context, provider string) error {
 		return err
 	}
 	if err := s.applyAll(ctx, provider, steps); err != nil {
+		return err
+	}
+	if err := s.acceptClaims(ctx); err != nil {
 		return err
 	}
 	if views, err := s.viewExports(ctx); err != nil || len(views) == 0 {

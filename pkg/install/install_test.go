@@ -392,11 +392,49 @@ func TestBindWithoutPermissionToMakePolicies(t *testing.T) {
 			if err := Bind(context.Background(), BindOptions{Options: got.options(config)}); err != nil {
 				t.Fatalf("the workspace can be used without: %v", err)
 			}
-			if len(got.warnings) != 1 || !strings.Contains(got.warnings[0], "root:team-a") || !strings.Contains(got.warnings[0], "kubectl tmc bind") {
-				t.Errorf("got the warnings %q, want one that says what to do", got.warnings)
+			if len(got.warnings) > 0 {
+				t.Errorf("the hub does it, and yet it says %q", got.warnings)
 			}
 			acceptsAll(t, fake)
+			dropPolicyClaims(fake, "root:tmc", "apiexports", "tmc.kcp.io")
+			if err := Bind(context.Background(), BindOptions{Options: got.options(config)}); err != nil {
+				t.Fatal(err)
+			}
+			if len(got.warnings) != 1 || !strings.Contains(got.warnings[0], "root:team-a") || !strings.Contains(got.warnings[0], "kubectl tmc init") {
+				t.Errorf("with an APIExport of before, it says %q, want what to do", got.warnings)
+			}
 		})
+	}
+}
+
+// dropPolicyClaims makes an export, or a binding, one of before policies were claimed.
+func dropPolicyClaims(fake *fakeKCP, workspace, resource, name string) {
+	fake.change(workspace, resource, name, func(fields map[string]any) {
+		spec := fields["spec"].(map[string]any)
+		spec["permissionClaims"] = slices.DeleteFunc(spec["permissionClaims"].([]any), func(claim any) bool {
+			return claim.(map[string]any)["group"] == "admissionregistration.k8s.io"
+		})
+	})
+}
+
+func TestInitHasTenantsAcceptNewClaims(t *testing.T) {
+	fake, config := withTenants(t)
+	bound := (&recorder{}).options(config)
+	bound.Config = &rest.Config{Host: fake.url + clustersPath + "root:team-a"}
+	if err := Bind(context.Background(), BindOptions{Options: bound}); err != nil {
+		t.Fatal(err)
+	}
+	fake.takeWrites()
+	dropPolicyClaims(fake, "root:typed", "apibindings", "tmc.kcp.io-x7k2p")
+	dropPolicyClaims(fake, "root:barred", "apibindings", "tmc.kcp.io-x7k2p")
+	dropPolicyClaims(fake, "root:team-a", "apibindings", "tmc.kcp.io")
+	fake.forbidden["update root:barred/apibindings"] = true
+	var told recorder
+	if writes := initWith(t, fake, told.options(config), nil); !slices.Equal(writes, []string{"update root:typed apibindings/tmc.kcp.io-x7k2p"}) {
+		t.Errorf("init wrote %v", writes)
+	}
+	if len(told.warnings) != 2 || !strings.Contains(told.warnings[0], "root:barred") || !strings.HasSuffix(told.warnings[1], "root:team-a") {
+		t.Errorf("it says %q", told.warnings)
 	}
 }
 

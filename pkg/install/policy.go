@@ -3,9 +3,11 @@ package install
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/kcp-dev/logicalcluster/v3"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	apisv1alpha2 "github.com/kcp-dev/sdk/apis/apis/v1alpha2"
 
@@ -28,19 +30,25 @@ func (s *server) applyProviderPolicies(ctx context.Context, workspace string) er
 }
 
 // applyConsumerPolicies puts the policies about kcp's own kinds into the consumer's workspace. Who may bind may
-// not be allowed to make policies: the workspace can be used without them, and the caller is told.
+// not be allowed to make policies: then tmc-controller puts them in, as it does where they are taken away, unless the
+// APIExport is one of before that, about which the caller is told.
 func (s *server) applyConsumerPolicies(ctx context.Context, binding *apisv1alpha2.APIBinding) error {
 	policies, err := manifests.ConsumerPolicies(logicalcluster.Name(binding.Status.APIExportClusterName))
 	if err != nil {
 		return err
 	}
 	err = s.applyPolicies(ctx, s.workspace, policies)
-	if isDenied(err) {
-		s.notice(fmt.Sprintf("you may not make ValidatingAdmissionPolicies in workspace %s, so that kcp does not check there who writes tmc's own labels, "+
-			"annotations and finalizers: have an administrator of the workspace run `kubectl tmc bind` again", s.workspace))
-		return nil
+	if !isDenied(err) {
+		return err
 	}
-	return err
+	isClaimed := slices.ContainsFunc(binding.Status.AppliedPermissionClaims, func(claim apisv1alpha2.ScopedPermissionClaim) bool {
+		return v1alpha1.IsPolicy(schema.GroupResource{Group: claim.Group, Resource: claim.Resource})
+	})
+	if !isClaimed {
+		s.notice(fmt.Sprintf("you may not make ValidatingAdmissionPolicies in workspace %s, and the APIExport does not let tmc-controller make them: "+
+			"nothing is placed from here until `kubectl tmc init` has run with this version, and then `kubectl tmc bind` again", s.workspace))
+	}
+	return nil
 }
 
 // applyPolicies puts policies and their bindings into a workspace.

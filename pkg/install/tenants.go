@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 
 	"golang.org/x/sync/errgroup"
 
@@ -14,6 +15,7 @@ import (
 
 	apisv1alpha2 "github.com/kcp-dev/sdk/apis/apis/v1alpha2"
 
+	"github.com/kcp-tmc/tmc/manifests"
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
 )
 
@@ -60,6 +62,49 @@ func (s *server) bindTenants(ctx context.Context, views []unstructured.Unstructu
 		if err := s.bindView(ctx, view, export.Spec.PermissionClaims, tenants, present); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// acceptClaims has workspaces of the tenants' type accept what the APIExport that brings tmc's
+// kinds claims now, as kcp does for new ones, and tells in which others somebody has to run
+// bind: the claims are theirs to accept. With nothing to do, it looks into none of them.
+func (s *server) acceptClaims(ctx context.Context) error {
+	bindings, err := s.bindingsOf(ctx, v1alpha1.APIExportName)
+	if err != nil {
+		s.notice(fmt.Sprintf("which workspaces have to accept new claims cannot be told (%v): run `kubectl tmc bind` in all that are bound", err))
+		return nil
+	}
+	export, err := manifests.Export()
+	if err != nil {
+		return err
+	}
+	var others []string
+	for _, binding := range bindings {
+		desired, err := toUnstructured(newBinding(binding.name, s.options.ProviderWorkspace, workloads(), export.Spec.PermissionClaims))
+		if err != nil {
+			return err
+		}
+		if isAccepted(binding.claims, desired) {
+			continue
+		}
+		isTenant := false
+		if binding.name != v1alpha1.APIExportName { // see tenants
+			if isTenant, err = s.isTenant(ctx, binding); err != nil {
+				return err
+			}
+		}
+		if !isTenant {
+			others = append(others, binding.path)
+			continue
+		}
+		if err := s.bindTenant(ctx, binding, desired); err != nil {
+			return err
+		}
+	}
+	if len(others) > 0 {
+		s.notice(fmt.Sprintf("nothing new is placed from these workspaces until somebody who administers them has run `kubectl tmc bind`, for they have not accepted all claims of APIExport %s: %s",
+			v1alpha1.APIExportName, strings.Join(others, ", ")))
 	}
 	return nil
 }
