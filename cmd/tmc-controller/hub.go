@@ -104,12 +104,17 @@ func newHub(config hubConfig) (*hub, error) {
 			return nil, err
 		}
 	}
-	upstream.Handle(h.paths.OnUpstream)
-	upstream.Handle(h.bindings.OnUpstream) // before those who ask it
-	upstream.Handle(h.guard.OnUpstream)    // likewise
-	upstream.Handle(h.scheduler.OnUpstream)
-	upstream.Handle(h.aggregator.OnUpstream)
+	h.listen()
 	return h, nil
+}
+
+// listen has all be told of what changes in kcp: first those whom the others ask.
+func (h *hub) listen() {
+	for _, handler := range []kcp.Handler{
+		h.paths.OnUpstream, h.bindings.OnUpstream, h.guard.OnUpstream, h.scheduler.OnUpstream, h.aggregator.OnUpstream,
+	} {
+		h.upstream.Handle(handler)
+	}
 }
 
 func (h *hub) hasSynced() bool { return h.upstream.HasSynced() && h.registry.HasSynced() }

@@ -10,7 +10,7 @@ import (
 // then. Somebody who goes on taking them away, or another version of tmc that has others, must
 // not cost more.
 const (
-	burst  = 10
+	burst  = 20
 	refill = 30 * time.Second
 )
 
