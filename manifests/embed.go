@@ -120,6 +120,18 @@ func ConsumerPolicies(provider logicalcluster.Name) ([]*unstructured.Unstructure
 	return policies, nil
 }
 
+// ConsumerRBAC returns what lets the hub see, in a consumer's workspace, whether that is at
+// the path that it says: provider is as with Policies. It fails when the name is empty, and
+// when an embedded file is broken.
+func ConsumerRBAC(provider logicalcluster.Name) ([]*unstructured.Unstructured, error) {
+	if provider.Empty() {
+		return nil, errors.New("the logical cluster of the provider workspace has no name")
+	}
+	return readWith("kcp/consumers", func(data []byte) []byte {
+		return bytes.ReplaceAll(data, []byte(providerPlaceholder), []byte(provider))
+	})
+}
+
 // narrow has a policy be about resources of the core group alone. It leaves its binding
 // as it is.
 func narrow(policy *unstructured.Unstructured, resources []any) error {

@@ -151,7 +151,11 @@ func TestRBACIsAsNarrowAsCanBe(t *testing.T) {
 			"mutatingwebhookconfigurations": {"get", "list", "watch", "patch"},
 			"workspacetypes":                {"get", "list", "watch", "patch", "initialize"},
 		},
-		"Role default/tmc-controller":        {"leases": {"get", "create", "update"}, "secrets": {"get", "list", "watch", "update"}},
+		"Role default/tmc-controller": {
+			"leases": {"get", "create", "update"}, "secrets": {"get", "list", "watch", "update"},
+			// Of the path reader alone, as the next test has it.
+			"serviceaccounts/token": {"create"},
+		},
 		"Role tmc-heartbeats/tmc-controller": {"leases": {"get", "list", "watch", "delete"}},
 		"ClusterRole tmc-bind":               {"apiexports": {"bind"}},
 		"ClusterRole tmc-consumers":          consumersMay(t),

@@ -144,11 +144,11 @@ func TestRemoveByForce(t *testing.T) {
 	}
 	want := `cluster east removed by force
 what may still run there, 4 in all:
-workspace root:team-a:
+workspace ws-a (root:team-a):
   shop/configmap/old, there k-shop/configmap/old
   shop/configmap/settings, there k-shop/configmap/settings
   shop/deployment/api, there k-shop/deployment/api
-workspace root:team-b:
+workspace ws-b (root:team-b):
   shop/deployment/web, there k-shop/deployment/web
 `
 	if diff := cmp.Diff(want, out); diff != "" {

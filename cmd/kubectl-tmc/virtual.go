@@ -188,13 +188,22 @@ func (v *virtualWorkspaces) held(ctx context.Context, kinds []view.Kind, cluster
 	return found, nil
 }
 
-// pathsByBindings returns the paths of workspaces by their names, as kcp tells them on the
-// APIBindings.
+// saidPath returns the path that an object says its workspace has, empty when that is none.
+// A tenant may write it: it is for people to read beside the workspace's name.
+func saidPath(obj metav1.Object) string {
+	if said := obj.GetAnnotations()[pathAnnotation]; said != "*" && logicalcluster.NewPath(said).IsValid() {
+		return said
+	}
+	return ""
+}
+
+// pathsByBindings returns the paths of workspaces by their names, as their APIBindings say
+// them.
 func (v *virtualWorkspaces) pathsByBindings(ctx context.Context) map[string]string {
 	paths := map[string]string{}
 	// Names will do where paths cannot be had.
 	_ = v.each(ctx, apiBindingsResource, "", func(binding *metav1.PartialObjectMetadata) {
-		if path := binding.Annotations[pathAnnotation]; path != "" {
+		if path := saidPath(binding); path != "" {
 			paths[logicalcluster.From(binding).String()] = path
 		}
 	})
@@ -216,7 +225,7 @@ func (p *provider) addPaths(ctx context.Context, paths map[string]string, worksp
 	}
 }
 
-// pathOf asks a workspace for its path.
+// pathOf asks a workspace for the path that it says it has.
 func (p *provider) pathOf(ctx context.Context, workspace string) (string, error) {
 	client, err := kcp.NewClient(p.config, logicalcluster.NewPath(workspace), metadata.NewForConfig)
 	if err != nil {
@@ -226,5 +235,5 @@ func (p *provider) pathOf(ctx context.Context, workspace string) (string, error)
 	if err != nil {
 		return "", err
 	}
-	return self.Annotations[pathAnnotation], nil
+	return saidPath(self), nil
 }

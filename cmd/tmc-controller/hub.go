@@ -73,7 +73,7 @@ func newHub(config hubConfig) (*hub, error) {
 	if err != nil {
 		return nil, err
 	}
-	h.paths = inventory.NewPaths(config.kcp, func(workspace logicalcluster.Name) { h.scheduler.OnWorkspace(workspace) })
+	h.paths = inventory.NewPaths(config.kcp, config.providerWorkspace, func(workspace logicalcluster.Name) { h.scheduler.OnWorkspace(workspace) })
 	h.bindings = inventory.NewBindings(upstream, h.onBindings)
 	h.guard = guard.New(upstream, h.bindings, h.onPolicies)
 	if err := h.initialize(); err != nil {

@@ -41,9 +41,10 @@ type BindOptions struct {
 // Bind makes the workspace that the options' configuration points at a consumer: it
 // binds the APIExport of the provider workspace, and those of isolated clusters and of
 // isolation groups, accepts exactly the permission claims of those exports, for what is
-// placed there, adds the policies by which kcp guards what is tmc's on the objects, and
-// waits until all can be used. Without the permission to make policies, it leaves
-// that to tmc-controller. It fails when the configuration points at no workspace
+// placed there, adds the policies by which kcp guards what is tmc's on the objects, lets the
+// hub see whether the workspace is at its path, and waits until all can be used. Without the
+// permission to make policies, it leaves that to tmc-controller; without that to make roles,
+// it says so. It fails when the configuration points at no workspace
 // or at no kcp, when an export is missing or may not be bound, when the workspace has one
 // of the kinds from elsewhere, and when the timeout is over. A binding that was made stays,
 // also then.
@@ -125,6 +126,9 @@ func (b *binder) bind(ctx context.Context, wanted []consumed) error {
 		return err
 	}
 	// The first is the one that brings the kinds.
+	if err := b.applyConsumerRBAC(ctx, &ready[0]); err != nil {
+		return err
+	}
 	if err := b.applyConsumerPolicies(ctx, &ready[0]); err != nil {
 		return err
 	}

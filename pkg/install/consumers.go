@@ -19,8 +19,9 @@ import (
 
 // consumerBinding is the APIBinding of a workspace that has an APIExport bound.
 type consumerBinding struct {
-	// workspace is the name of the logical cluster; path is what people call it, as far as
-	// the binding says. A tenant may write that, so that nothing is decided by it.
+	// workspace is the name of the logical cluster; path is what the binding says that people
+	// call it, for messages. A tenant may write that: nothing is decided by it, and no command
+	// that somebody is told to run has it.
 	workspace, path string
 	name            string
 	uid             types.UID
@@ -72,8 +73,16 @@ func (s *server) bindingsAt(ctx context.Context, url string) ([]consumerBinding,
 		// An error means that the field is no list: the API server sees to that.
 		claims, _, _ := unstructured.NestedSlice(item.Object, "spec", "permissionClaims")
 		workspace := logicalcluster.From(item).String()
-		path := cmp.Or(item.GetAnnotations()[pathAnnotation], workspace)
+		path := cmp.Or(saidPath(item), workspace)
 		found = append(found, consumerBinding{workspace, path, item.GetName(), item.GetUID(), claims})
 	}
 	return found, nil
+}
+
+// saidPath returns the path that a binding says, empty when that is none.
+func saidPath(binding metav1.Object) string {
+	if said := binding.GetAnnotations()[pathAnnotation]; said != "*" && logicalcluster.NewPath(said).IsValid() {
+		return said
+	}
+	return ""
 }

@@ -20,6 +20,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"github.com/kcp-tmc/tmc/manifests"
+	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
 )
 
 // recorder keeps what is reported.
@@ -332,7 +333,7 @@ func TestBindMakesTheBinding(t *testing.T) {
 	if err := Bind(context.Background(), BindOptions{Options: got.options(config)}); err != nil {
 		t.Fatal(err)
 	}
-	want := append([]string{"create root:team-a apibindings/tmc.kcp.io"}, policyWrites("root:team-a")...)
+	want := append([]string{"create root:team-a apibindings/tmc.kcp.io"}, consumerWrites("root:team-a")...)
 	if diff := cmp.Diff(want, fake.takeWrites()); diff != "" {
 		t.Errorf("writes (-want +got)\n%s", diff)
 	}
@@ -345,9 +346,9 @@ func TestBindMakesTheBinding(t *testing.T) {
 	}
 }
 
-// policyWrites are the writes that make the policies of a workspace.
-func policyWrites(workspace string) []string {
-	var writes []string
+// consumerWrites are the writes that make what guards a consumer's workspace: what lets the hub see its path, and the policies.
+func consumerWrites(workspace string) []string {
+	writes := []string{"create " + workspace + " clusterroles/tmc-paths", "create " + workspace + " clusterrolebindings/tmc-paths"}
 	for _, name := range []string{"tmc-consumers", "tmc-syncers"} {
 		writes = append(writes,
 			"create "+workspace+" validatingadmissionpolicies/"+name,
@@ -445,6 +446,46 @@ func TestInitWithoutPermissionToMakePolicies(t *testing.T) {
 	wantError(t, err, apierrors.IsForbidden, "ValidatingAdmissionPolicy tmc-consumers", "root:tmc")
 }
 
+func TestBindWithoutPermissionToMakeRoles(t *testing.T) {
+	fake, config := initialized(t, "root:team-a")
+	fake.forbidden["* root:team-a/clusterroles"] = true
+	var got recorder
+	if err := Bind(context.Background(), BindOptions{Options: got.options(config)}); err != nil {
+		t.Fatalf("the workspace can be used without: %v", err)
+	}
+	if len(got.warnings) != 1 || !strings.Contains(got.warnings[0], "ClusterRoles in workspace root:team-a") || !strings.Contains(got.warnings[0], "kubectl tmc bind") {
+		t.Errorf("got the warnings %q, want one that says what to do", got.warnings)
+	}
+	acceptsAll(t, fake)
+}
+
+func TestTheHubsPathReaderMaySeeTheWorkspaceAndNothingElse(t *testing.T) {
+	fake, config := initialized(t, "root:team-a")
+	if err := Bind(context.Background(), BindOptions{Options: (&recorder{}).options(config)}); err != nil {
+		t.Fatal(err)
+	}
+	fake.change("root:team-a", "clusterrolebindings", "tmc-paths", func(fields map[string]any) {
+		subjects, _, _ := unstructured.NestedSlice(fields, "subjects")
+		want := []any{map[string]any{
+			"apiGroup": "rbac.authorization.k8s.io", "kind": "User",
+			"name": "system:kcp:serviceaccount:" + logicalName("root:tmc") + ":default:" + v1alpha1.PathReader,
+		}}
+		if diff := cmp.Diff(want, subjects); diff != "" {
+			t.Errorf("subjects (-want +got)\n%s", diff)
+		}
+	})
+	fake.change("root:team-a", "clusterroles", "tmc-paths", func(fields map[string]any) {
+		rules, _, _ := unstructured.NestedSlice(fields, "rules")
+		want := []any{
+			map[string]any{"nonResourceURLs": []any{"/"}, "verbs": []any{"access"}},
+			map[string]any{"apiGroups": []any{"core.kcp.io"}, "resources": []any{"logicalclusters"}, "resourceNames": []any{"cluster"}, "verbs": []any{"get"}},
+		}
+		if diff := cmp.Diff(want, rules); diff != "" {
+			t.Errorf("rules (-want +got)\n%s", diff)
+		}
+	})
+}
+
 // acceptsAll checks that the binding of root:team-a accepts just what the export claims.
 func acceptsAll(t *testing.T, fake *fakeKCP) {
 	t.Helper()
@@ -471,7 +512,7 @@ func TestBindWithoutAccessToTheProvider(t *testing.T) {
 	if err := Bind(context.Background(), BindOptions{Options: (&recorder{}).options(config)}); err != nil {
 		t.Fatal(err)
 	}
-	want := append([]string{"create root:team-a apibindings/tmc.kcp.io", "update root:team-a apibindings/tmc.kcp.io"}, policyWrites("root:team-a")...)
+	want := append([]string{"create root:team-a apibindings/tmc.kcp.io", "update root:team-a apibindings/tmc.kcp.io"}, consumerWrites("root:team-a")...)
 	if diff := cmp.Diff(want, fake.takeWrites()); diff != "" {
 		t.Errorf("the claims are taken from the binding's status then (-want +got)\n%s", diff)
 	}

@@ -554,7 +554,7 @@ func TestBindShowsIsolatedClustersWhatIsPlacedThere(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	want := slices.Concat([]string{"create root:team-a apibindings/cluster-east", "create root:team-a apibindings/tmc.kcp.io"}, policyWrites("root:team-a"))
+	want := slices.Concat([]string{"create root:team-a apibindings/cluster-east", "create root:team-a apibindings/tmc.kcp.io"}, consumerWrites("root:team-a"))
 	writes := fake.takeWrites()
 	slices.Sort(writes[:2]) // they are made side by side
 	if diff := cmp.Diff(want, writes); diff != "" {

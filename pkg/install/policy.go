@@ -51,6 +51,22 @@ func (s *server) applyConsumerPolicies(ctx context.Context, binding *apisv1alpha
 	return nil
 }
 
+// applyConsumerRBAC lets the hub see whether the consumer's workspace is at the path that it says. Who may bind may not be
+// allowed to make roles: the workspace can be used without, and the caller is told.
+func (s *server) applyConsumerRBAC(ctx context.Context, binding *apisv1alpha2.APIBinding) error {
+	objects, err := manifests.ConsumerRBAC(logicalcluster.Name(binding.Status.APIExportClusterName))
+	if err != nil {
+		return err
+	}
+	err = s.applyAll(ctx, s.workspace, stepsOf(objects, overlayObject))
+	if isDenied(err) {
+		s.notice(fmt.Sprintf("you may not make ClusterRoles in workspace %s, so that clusters which are for workspaces by their paths may not be for this one: "+
+			"have an administrator of the workspace run `kubectl tmc bind` again", s.workspace))
+		return nil
+	}
+	return err
+}
+
 // applyPolicies puts policies and their bindings into a workspace.
 func (s *server) applyPolicies(ctx context.Context, workspace string, policies []*unstructured.Unstructured) error {
 	return s.applyAll(ctx, workspace, stepsOf(policies, mergePolicy))

@@ -243,7 +243,7 @@ func (s *server) removeBinding(ctx context.Context, binding consumerBinding) err
 		return nil
 	case isDenied(err):
 		s.notice(fmt.Sprintf("APIBinding %s of workspace %s leads nowhere now, and you may not delete it; whoever may: kubectl --server %s delete apibinding %s",
-			binding.name, binding.path, s.base+clustersPath+binding.path, binding.name))
+			binding.name, binding.path, s.base+clustersPath+binding.workspace, binding.name))
 		return nil
 	case err != nil:
 		return s.explain(binding.path, fmt.Errorf("APIBinding %s: %w", binding.name, err))

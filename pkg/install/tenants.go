@@ -144,7 +144,7 @@ func (s *server) bindTenant(ctx context.Context, tenant consumerBinding, desired
 	_, err := s.apply(ctx, tenant.workspace, desired, mergeBinding)
 	if isDenied(err) {
 		s.notice(fmt.Sprintf("you may not bind APIExport %s in workspace %s: have somebody run `kubectl tmc bind --server %s` who may",
-			desired.GetName(), tenant.path, s.base+clustersPath+tenant.path))
+			desired.GetName(), tenant.path, s.base+clustersPath+tenant.workspace))
 		return nil
 	}
 	return err
@@ -190,7 +190,7 @@ func (s *server) isTenant(ctx context.Context, binding consumerBinding) (bool, e
 	switch {
 	case isDenied(err):
 		s.notice(fmt.Sprintf("you may not look whether workspace %s is of the type %s:%s: if it is, have somebody run `kubectl tmc bind --server %s` who may",
-			binding.path, s.options.ProviderWorkspace, v1alpha1.TenantWorkspaceType, s.base+clustersPath+binding.path))
+			binding.path, s.options.ProviderWorkspace, v1alpha1.TenantWorkspaceType, s.base+clustersPath+binding.workspace))
 		return false, nil
 	case isMissing(err):
 		return false, nil

@@ -3,11 +3,15 @@ package inventory
 import (
 	"context"
 	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
 	"testing"
+	"time"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/rest"
 
 	"github.com/kcp-dev/logicalcluster/v3"
 
@@ -15,37 +19,209 @@ import (
 	"github.com/kcp-tmc/tmc/pkg/kcp"
 )
 
-func TestThePathOfAWorkspaceIsWhatItsBindingOrKCPSays(t *testing.T) {
-	group := schema.GroupResource{Group: "core.kcp.io", Resource: "logicalclusters"}
+// pathsFixture is Paths with a kcp that has answers by path, and a clock.
+type pathsFixture struct {
+	*Paths
+
+	t       *testing.T
+	answers map[string]Answer
+	err     error
+	asked   []string
+	told    int
+	clock   time.Time
+}
+
+func newPathsFixture(t *testing.T) *pathsFixture {
+	t.Helper()
+	f := &pathsFixture{t: t, answers: map[string]Answer{}, clock: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)}
+	f.Paths = newPaths(func(_ context.Context, _ logicalcluster.Name, path logicalcluster.Path) (Answer, error) {
+		f.asked = append(f.asked, path.String())
+		return f.answers[path.String()], f.err
+	}, func(logicalcluster.Name) { f.told++ })
+	f.now = func() time.Time { return f.clock }
+	return f
+}
+
+// says has a binding of the workspace say a path.
+func (f *pathsFixture) says(claim string) {
+	binding := &unstructured.Unstructured{}
+	binding.SetAnnotations(map[string]string{pathAnnotation: claim})
+	f.OnUpstream(kcp.ObjectKey{Workspace: "ws", Resource: v1alpha1.APIBindingsResource, Name: "tmc.kcp.io"}, nil, binding)
+}
+
+// later syncs after some time, and returns when it is to be synced again.
+func (f *pathsFixture) later(after time.Duration) time.Duration {
+	f.t.Helper()
+	f.clock = f.clock.Add(after)
+	again, err := f.sync(f.t.Context(), "ws")
+	if (err != nil) != (f.err != nil) {
+		f.t.Errorf("error %v, kcp says %v", err, f.err)
+	}
+	return again
+}
+
+func (f *pathsFixture) wantPath(want string) {
+	f.t.Helper()
+	if path, known := f.Path("ws"); path != want || known != (want != "") {
+		f.t.Errorf("path %q (known: %t), want %q", path, known, want)
+	}
+}
+
+func TestAPathIsBelievedWhenKCPHasTheWorkspaceThere(t *testing.T) {
 	cases := map[string]struct {
 		reason string
-		noted  string
-		answer string
+		claim  string
+		answer Answer
 		err    error
 		// want is empty while the path is not known.
-		want string
+		want  string
+		again time.Duration
 	}{
-		"TheBindingSays":     {"nobody is asked", "root:a", "", errors.New("asked"), "root:a"},
-		"KCPSays":            {"its LogicalCluster has it", "", "root:b", nil, "root:b"},
-		"KCPRefuses":         {"its name has to do", "", "", apierrors.NewForbidden(group, "cluster", nil), "ws"},
-		"KCPSaysNothing":     {"likewise", "", "", nil, "ws"},
-		"KCPFails":           {"it is asked again", "", "", errors.New("not reachable"), ""},
-		"TheWorkspaceIsGone": {"there is nobody to ask", "", "", apierrors.NewNotFound(group, "cluster"), ""},
+		"ItIsThere":         {"kcp has found it there", "root:a", AnswerIsThere, nil, "root:a", checkInterval},
+		"ItIsNotThere":      {"whoever administers a workspace may say any path", "root:a", AnswerIsNotThere, nil, "ws", 0},
+		"KCPDoesNotTell":    {"what is not confirmed does not count, and somebody may grant it", "root:a", AnswerDenied, nil, "ws", 2 * claimInterval},
+		"KCPFails":          {"it is asked again", "root:a", "", errors.New("not reachable"), "", 0},
+		"NothingIsSaid":     {"there is nothing to ask about", "", AnswerIsThere, nil, "ws", 0},
+		"ItIsNoPath":        {"it would be part of a URL", "root:a/../b", AnswerIsThere, nil, "ws", 0},
+		"ItIsNotBelowRoot":  {"paths may begin at any logical cluster, and those that are allowed do not", "1a2b:a", AnswerIsThere, nil, "ws", 0},
+		"ItIsRootItself":    {"nobody but kcp's administrators is there", "root", AnswerIsThere, nil, "ws", 0},
+		"ItIsEverything":    {"it is no place", "*", AnswerIsThere, nil, "ws", 0},
+		"ItIsVeryLong":      {"no list of allowed paths has it", "root:" + strings.Repeat("a", 300), AnswerIsThere, nil, "ws", 0},
+		"ItHasAnEmptyPlace": {"it leads nowhere", "root::a", AnswerIsThere, nil, "ws", 0},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
-			var told []logicalcluster.Name
-			p := newPaths(func(context.Context, logicalcluster.Name) (string, error) { return tc.answer, tc.err },
-				func(workspace logicalcluster.Name) { told = append(told, workspace) })
-			binding := &unstructured.Unstructured{}
-			binding.SetAnnotations(map[string]string{pathAnnotation: tc.noted})
-			p.OnUpstream(kcp.ObjectKey{Workspace: "ws", Resource: v1alpha1.APIBindingsResource, Name: "tmc.kcp.io"}, nil, binding)
-			if _, err := p.sync(t.Context(), "ws"); (err != nil) != (name == "KCPFails") {
-				t.Errorf("%s: error %v", tc.reason, err)
+			f := newPathsFixture(t)
+			f.err, f.answers = tc.err, map[string]Answer{tc.claim: tc.answer}
+			f.says(tc.claim)
+			again := f.later(0)
+			f.wantPath(tc.want)
+			if again != tc.again || f.told != map[bool]int{true: 1}[tc.want != ""] {
+				t.Errorf("%s: again after %s, told %d times; want %s", tc.reason, again, f.told, tc.again)
 			}
-			path, known := p.Path("ws")
-			if path != tc.want || known != (tc.want != "") || len(told) != map[bool]int{true: 1}[known] {
-				t.Errorf("%s: path %q (known: %t), told of %v; want %q", tc.reason, path, known, told, tc.want)
+		})
+	}
+}
+
+func TestAWorkspaceThatSaysAnotherPathKeepsItsOwn(t *testing.T) {
+	f := newPathsFixture(t)
+	f.answers = map[string]Answer{"root:a": AnswerIsThere, "root:b": AnswerIsNotThere}
+	f.says("root:a")
+	f.later(0)
+	f.says("root:b")
+	f.later(claimInterval)
+	f.wantPath("root:a")
+}
+
+func TestAPathThatIsConfirmedIsGivenUpWhenKCPSaysSoTwice(t *testing.T) {
+	f := newPathsFixture(t)
+	f.answers["root:a"] = AnswerIsThere
+	f.says("root:a")
+	f.later(0)
+
+	f.answers["root:a"] = AnswerDenied
+	f.later(checkInterval)
+	f.wantPath("root:a") // that nobody tells any more says nothing
+
+	f.answers["root:a"] = AnswerIsNotThere
+	if again := f.later(checkInterval); again != doubtInterval {
+		t.Errorf("asked again after %s, want %s", again, doubtInterval)
+	}
+	f.wantPath("root:a") // a shard that starts says so of everything
+	f.later(doubtInterval)
+	f.wantPath("ws")
+	if f.told != 2 {
+		t.Errorf("told %d times, want twice: when it was known, and when it was given up", f.told)
+	}
+}
+
+func TestAClaimIsLookedIntoNoOftenerThanItMayBe(t *testing.T) {
+	f := newPathsFixture(t)
+	f.answers["root:a"] = AnswerIsNotThere
+	f.says("root:a")
+	f.later(0)
+	for i := range 100 {
+		f.says(fmt.Sprintf("root:a%d", i))
+		f.later(time.Millisecond)
+	}
+	if len(f.asked) != 1 {
+		t.Errorf("kcp was asked %d times within %s, want once", len(f.asked), claimInterval)
+	}
+	f.later(claimInterval)
+	if last := f.asked[len(f.asked)-1]; last != "root:a99" {
+		t.Errorf("asked for %s, want what is said last", last)
+	}
+}
+
+// pathServer is a kcp with the workspaces root:prod (lc-prod), root:prod:payments (lc-pay), and in root:prod a mount and
+// one whose cluster is no name.
+func pathServer(t *testing.T, mayWalk bool) (server *httptest.Server, requests *[]string) {
+	t.Helper()
+	const (
+		forbidden = `{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"Forbidden","code":403}`
+		missing   = `{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"NotFound","code":404,"details":{"name":"x"}}`
+	)
+	workspaces := map[string]string{
+		"/clusters/root/apis/tenancy.kcp.io/v1alpha1/workspaces/prod":        `{"cluster":"lc-prod"}`,
+		"/clusters/lc-prod/apis/tenancy.kcp.io/v1alpha1/workspaces/payments": `{"cluster":"lc-pay","URL":"https://elsewhere"}`,
+		"/clusters/lc-prod/apis/tenancy.kcp.io/v1alpha1/workspaces/mount":    `{"cluster":"lc-evil","mount":{"ref":{"kind":"ConfigMap"}}}`,
+		"/clusters/lc-prod/apis/tenancy.kcp.io/v1alpha1/workspaces/new":      `{}`,
+		"/clusters/lc-prod/apis/tenancy.kcp.io/v1alpha1/workspaces/odd":      `{"cluster":"lc/../evil"}`,
+	}
+	there := map[string]string{"/clusters/root:prod:payments/apis/core.kcp.io/v1alpha1/logicalclusters/cluster": "lc-pay"}
+	requests = new([]string)
+	server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		*requests = append(*requests, r.Header.Get("Authorization")+" "+r.URL.Path)
+		w.Header().Set("Content-Type", "application/json")
+		switch spec, at := workspaces[r.URL.Path], there[r.URL.Path]; {
+		case strings.HasSuffix(r.URL.Path, "/clusters/root:tmc/api/v1/namespaces/default/serviceaccounts/tmc-path-reader/token"):
+			fmt.Fprint(w, `{"kind":"TokenRequest","apiVersion":"authentication.k8s.io/v1","status":{"token":"reader"}}`)
+		case strings.Contains(r.URL.Path, "/tenancy.kcp.io/") && !mayWalk:
+			w.WriteHeader(http.StatusForbidden)
+			fmt.Fprint(w, forbidden)
+		case spec != "":
+			fmt.Fprintf(w, `{"kind":"Workspace","apiVersion":"tenancy.kcp.io/v1alpha1","spec":%s}`, spec)
+		case at != "":
+			fmt.Fprintf(w, `{"kind":"LogicalCluster","apiVersion":"core.kcp.io/v1alpha1","metadata":{"annotations":{"kcp.io/cluster":%q}}}`, at)
+		default:
+			w.WriteHeader(http.StatusNotFound)
+			fmt.Fprint(w, missing)
+		}
+	}))
+	t.Cleanup(server.Close)
+	return server, requests
+}
+
+func TestKCPIsAskedForWhatIsAtAPath(t *testing.T) {
+	cases := map[string]struct {
+		mayWalk   bool
+		workspace logicalcluster.Name
+		path      string
+		want      Answer
+	}{
+		"ItIsThere":                 {true, "lc-pay", "root:prod:payments", AnswerIsThere},
+		"AnotherIsThere":            {true, "lc-evil", "root:prod:payments", AnswerIsNotThere},
+		"NoneIsThere":               {true, "lc-evil", "root:prod:none", AnswerIsNotThere},
+		"AMountIsThere":             {true, "lc-evil", "root:prod:mount", AnswerIsNotThere},
+		"ItIsNotMadeYet":            {true, "lc-evil", "root:prod:new", AnswerIsNotThere},
+		"ItsClusterIsNoName":        {true, "lc-evil", "root:prod:odd:payments", AnswerIsNotThere},
+		"TheReaderFindsIt":          {false, "lc-pay", "root:prod:payments", AnswerIsThere},
+		"TheReaderFindsAnother":     {false, "lc-evil", "root:prod:payments", AnswerIsNotThere},
+		"TheReaderFindsNothing":     {false, "lc-evil", "root:prod:none", AnswerIsNotThere},
+		"TheRootIsNobodysWorkspace": {true, "root", "root", AnswerIsNotThere},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			server, requests := pathServer(t, tc.mayWalk)
+			f := newFinder(&rest.Config{Host: server.URL + "/clusters/root:tmc", BearerToken: "hub"}, logicalcluster.NewPath("root:tmc"))
+			got, err := f.isAt(t.Context(), tc.workspace, logicalcluster.NewPath(tc.path))
+			if err != nil || got != tc.want {
+				t.Errorf("got %q (%v), want %q", got, err, tc.want)
+			}
+			for _, request := range *requests {
+				if strings.HasPrefix(request, "Bearer hub /clusters/root:prod") {
+					t.Errorf("the hub's own credentials went to a path that a tenant has named: %s", request)
+				}
 			}
 		})
 	}

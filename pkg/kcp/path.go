@@ -41,5 +41,6 @@ const longestPath = 256
 
 // isPath tells whether a text may be the path of a workspace: tenants write any.
 func isPath(text string) bool {
-	return text != "" && len(text) <= longestPath && logicalcluster.NewPath(text).IsValid()
+	path := logicalcluster.NewPath(text)
+	return text != "" && len(text) <= longestPath && path != logicalcluster.Wildcard && path.IsValid()
 }

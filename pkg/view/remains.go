@@ -15,8 +15,8 @@ import (
 
 // Remain is an object that is on a cluster, or may still be there.
 type Remain struct {
-	// Workspace is the name of its logical cluster, WorkspacePath its path where that is
-	// known.
+	// Workspace is the name of its logical cluster, WorkspacePath the path that the workspace
+	// says it has. Whoever administers the workspace may have it say another one.
 	Workspace     string `json:"workspace"`
 	WorkspacePath string `json:"workspacePath,omitempty"`
 	Kind          string `json:"kind"`
@@ -45,8 +45,14 @@ func (r Remain) Copy() string {
 	return path(r.ClusterNamespace, strings.ToLower(r.Kind), r.ClusterName)
 }
 
-// In is the workspace by its path, or its name where that is all that is known.
-func (r Remain) In() string { return cmp.Or(r.WorkspacePath, r.Workspace) }
+// In is the workspace by the name of its logical cluster, and in parentheses the path that it
+// says it has.
+func (r Remain) In() string {
+	if r.WorkspacePath == "" || r.WorkspacePath == r.Workspace {
+		return r.Workspace
+	}
+	return r.Workspace + " (" + r.WorkspacePath + ")"
+}
 
 func path(elements ...string) string {
 	return strings.Join(slices.DeleteFunc(elements, func(e string) bool { return e == "" }), "/")

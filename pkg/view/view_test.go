@@ -459,12 +459,13 @@ func TestRemainsNameTheCopies(t *testing.T) {
 		remains = append(remains, remain)
 	}
 	SortRemains(remains)
-	want := "workspace root:team:\n  shop/deployment/b, there eu-shop/deployment/b\n  shop/deployment/c, there eu-shop/deployment/c\n" +
-		"workspace ws-a:\n  shop/deployment/a, there eu-shop/deployment/a\n"
+	want := "workspace ws-a:\n  shop/deployment/a, there eu-shop/deployment/a\n" +
+		"workspace ws-b (root:team):\n  shop/deployment/b, there eu-shop/deployment/b\n" +
+		"workspace ws-c (root:team):\n  shop/deployment/c, there eu-shop/deployment/c\n" // who says another's path is not taken for it
 	if diff := cmp.Diff(want, RemainsText(remains, 3)); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
-	if got := RemainsText(remains, 1); !strings.HasSuffix(got, "shop/deployment/b\nand 2 more; -o json lists all\n") {
+	if got := RemainsText(remains, 1); !strings.HasSuffix(got, "shop/deployment/a\nand 2 more; -o json lists all\n") {
 		t.Errorf("one of three gives\n%s", got)
 	}
 	same := RemainOf(&metav1.ObjectMeta{Namespace: "shop", Name: "a"}, "Job", "ws", "east", v1alpha1.TransformRule{})

@@ -189,6 +189,11 @@ const (
 // either side.
 const FieldManager = "tmc-syncer"
 
+// PathReader is the ServiceAccount, in the namespace default of the provider workspace, as
+// which the hub asks what is at the path that a workspace says is its own. It may read the
+// LogicalClusters of workspaces that let it, and nothing else.
+const PathReader = "tmc-path-reader"
+
 // ControllerFieldManager is the field manager of tmc-controller's writes.
 const ControllerFieldManager = "tmc-controller"
 
