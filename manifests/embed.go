@@ -8,6 +8,8 @@ import (
 	"io"
 	"io/fs"
 	"slices"
+	"strconv"
+	"strings"
 
 	"github.com/kcp-dev/logicalcluster/v3"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
@@ -85,6 +87,28 @@ func Policies(provider logicalcluster.Name) ([]*unstructured.Unstructured, error
 	}
 	return readWith("kcp/policies", func(data []byte) []byte {
 		return bytes.ReplaceAll(data, []byte(providerPlaceholder), []byte(provider))
+	})
+}
+
+// audiencesPlaceholder stands in the policy about syncers' accounts for the audiences of kcp.
+const audiencesPlaceholder = "<audiences>"
+
+// AccountPolicies returns the ValidatingAdmissionPolicy, and its binding, about what syncers may
+// do in the provider workspace itself. provider is as with Policies; audiences are those that
+// kcp gives a token for which none are asked. It fails when the name is empty, and when an
+// embedded file is broken.
+func AccountPolicies(provider logicalcluster.Name, audiences []string) ([]*unstructured.Unstructured, error) {
+	if provider.Empty() {
+		return nil, errors.New("the logical cluster of the provider workspace has no name")
+	}
+	quoted := make([]string, 0, len(audiences))
+	for _, audience := range audiences {
+		quoted = append(quoted, strconv.Quote(audience))
+	}
+	list := "[" + strings.Join(quoted, ", ") + "]"
+	return readWith("kcp/accounts", func(data []byte) []byte {
+		data = bytes.ReplaceAll(data, []byte(providerPlaceholder), []byte(provider))
+		return bytes.ReplaceAll(data, []byte(audiencesPlaceholder), []byte(list))
 	})
 }
 

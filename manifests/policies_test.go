@@ -104,6 +104,11 @@ func policyOf(t *testing.T, name string) *admissionregistrationv1.ValidatingAdmi
 	if err != nil {
 		t.Fatal(err)
 	}
+	accounts, err := AccountPolicies(provider, []string{audience})
+	if err != nil {
+		t.Fatal(err)
+	}
+	objects = append(objects, accounts...)
 	var policy *admissionregistrationv1.ValidatingAdmissionPolicy
 	bound := false
 	for _, object := range objects {

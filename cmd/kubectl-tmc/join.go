@@ -33,6 +33,9 @@ const joinExample = `  # Let the cluster east take part
   # Write the manifest anew, for instance after an upgrade, and leave the token as it is
   kubectl tmc join east --no-token --image registry.example.com/kcp-tmc/tmc:v1.2.4 -o east.yaml
 
+  # End all tokens that east has had, for one was stolen, or east was built anew
+  kubectl tmc join east --revoke --image registry.example.com/kcp-tmc/tmc:v1.2.3 -o east.yaml
+
   # See what that would be, and make nothing
   kubectl tmc join east --image registry.example.com/kcp-tmc/tmc:v1.2.3 --dry-run`
 
@@ -81,7 +84,10 @@ after the cluster's syncer has begun to run with the new manifest.
 
 Run it again at any time: it makes a new token and changes nothing else that is as the
 flags say. What the manifest says of the cluster is what the flags say: give the same
-ones. The token before stays valid until it ends; 'kubectl tmc unjoin' ends all of them.`,
+ones. The token before stays valid until it ends, a day at most. With --revoke, all tokens
+end at once, and what was said with them of whose the name is and what is used is forgotten:
+when a credential may have been stolen, and when the cluster was built anew under its name.
+'kubectl tmc unjoin' ends all of them, too.`,
 		Example: joinExample,
 		Args:    needOneCluster("joined"),
 	}
@@ -115,6 +121,7 @@ func (o *joinOptions) addFlags(command *cobra.Command) {
 	flags.BoolVar(&o.join.Shared, "shared", false, "Let the cluster see all that bound workspaces have, every Secret included, wherever it is placed. For fleets that trust each other")
 	flags.StringVar(&o.join.Group, "group", "", "Isolation group of the cluster, a DNS label of at most 50 characters: its clusters share one view, of what is placed on any of them")
 	flags.BoolVar(&o.join.NoToken, "no-token", false, "Make no token, and print the manifest without the Secret that holds it: the syncer goes on with the one that it has")
+	flags.BoolVar(&o.join.Revoke, "revoke", false, "End all tokens that the cluster has had, at once: its syncer works again when the new manifest is applied")
 	flags.StringVar(&o.caFile, "ca-file", "", "File with the certificates, in PEM, by which the cluster knows kcp (default: those of the kubeconfig)")
 	flags.StringVar(&o.join.Server, "kcp-server", "", "URL of kcp as the cluster reaches it (default: that of the kubeconfig)")
 	flags.DurationVar(&o.join.TokenLifetime, "token-lifetime", install.DefaultTokenLifetime, "How long the token is valid unless it is renewed")
@@ -249,11 +256,22 @@ func (o *joinOptions) sayJoined(joined install.Joined) {
 		validity = "its syncer keeps the token that it has"
 	}
 	fmt.Fprintf(o.progress, "cluster %s is joined; %s: apply the manifest with `kubectl --context %s apply -f %s`\n", o.cluster, validity, o.cluster, file)
+	if joined.IsAgain && !o.join.NoToken {
+		fmt.Fprintln(o.progress, o.earlier())
+	}
 	fmt.Fprintln(o.progress, o.sees(joined))
 	if len(joined.Former) > 0 {
 		fmt.Fprintf(o.progress, "its syncer runs with APIExport %s yet, and its account may use that as well: once it runs with this manifest, take that away with `kubectl tmc init`\n",
 			strings.Join(joined.Former, " and "))
 	}
+}
+
+// earlier says what has become of the tokens that the cluster had before.
+func (o *joinOptions) earlier() string {
+	if o.join.Revoke {
+		return "its earlier tokens are refused from now on: its syncer touches nothing until the manifest is applied"
+	}
+	return fmt.Sprintf("its earlier tokens stay valid until they end, and whoever has one may renew it: if one may have been stolen, end all of them with `kubectl tmc join %s --revoke`", o.cluster)
 }
 
 // sees says what the cluster can see, and what follows from that.

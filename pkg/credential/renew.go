@@ -188,7 +188,7 @@ func (k *Keeper) request(ctx context.Context) (token, error) {
 		return token{}, fmt.Errorf("the token's subject %q is no ServiceAccount: %w", subject, err)
 	}
 	answer, err := k.clients.upstream.CoreV1().ServiceAccounts(namespace).CreateToken(ctx, name, &authenticationv1.TokenRequest{
-		Spec: authenticationv1.TokenRequestSpec{ExpirationSeconds: new(int64(max(k.life, shortestLife).Seconds()))},
+		Spec: authenticationv1.TokenRequestSpec{ExpirationSeconds: new(int64(min(max(k.life, shortestLife), v1alpha1.MaxTokenLifetime).Seconds()))},
 	}, metav1.CreateOptions{})
 	if err != nil {
 		return token{}, fmt.Errorf("asking kcp for a token of ServiceAccount %s/%s: %w", namespace, name, err)
@@ -203,7 +203,7 @@ func (k *Keeper) request(ctx context.Context) (token, error) {
 
 // renewAfter is how old the token in use gets: never as old as it could.
 func (k *Keeper) renewAfter() time.Duration {
-	half := max(k.life/2, refusedInterval)
+	half := max(min(k.life, v1alpha1.MaxTokenLifetime)/2, refusedInterval)
 	if k.config.RenewAfter == 0 {
 		return half
 	}
@@ -224,7 +224,9 @@ func (k *Keeper) hold(t token, received time.Time) {
 	}
 	k.life, k.due = t.life(now), time.Time{}
 	if !t.expires.IsZero() {
-		k.due = begin.Add(wait.Jitter(k.renewAfter(), renewalJitter))
+		// Before the last day of a longer one, no token that is given would outlast it.
+		beforehand := max(k.life-v1alpha1.MaxTokenLifetime, 0)
+		k.due = begin.Add(beforehand + wait.Jitter(k.renewAfter(), renewalJitter))
 	}
 	k.use(t)
 }

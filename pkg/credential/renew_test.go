@@ -5,6 +5,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
 )
 
 func TestATokenIsRenewedWhenHalfOfItsLifeIsOver(t *testing.T) {
@@ -44,6 +46,20 @@ func TestAShortLifeIsNotAskedFor(t *testing.T) {
 		if len(w.counts().lives) != 1 || w.counts().lives[0] != 10*time.Minute {
 			t.Errorf("asked for %v, want once for the ten minutes that are the least", w.counts().lives)
 		}
+	})
+}
+
+func TestATokenThatLastsLongerThanAnyThatIsGivenIsRenewedInItsLastDay(t *testing.T) {
+	inAWorld(t, func() string { return lasting(7 * life) }, func(w *world) {
+		k := w.running()
+		w.passes(6*life + life/2 - time.Second)
+		w.wants("tokens asked for before", len(w.counts().lives), 0)
+		w.passes(life / 9)
+		w.inUse(k, w.stored())
+		if asked := w.counts().lives; len(asked) != 1 || asked[0] != v1alpha1.MaxTokenLifetime {
+			t.Errorf("asked for %v, want once for the longest that is given", asked)
+		}
+		w.wants("failures told of", w.said("Cannot renew"), 0)
 	})
 }
 

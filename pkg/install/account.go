@@ -1,6 +1,8 @@
 package install
 
 import (
+	"context"
+	"fmt"
 	"reflect"
 	"slices"
 	"time"
@@ -11,11 +13,14 @@ import (
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
 
 	apisv1alpha2 "github.com/kcp-dev/sdk/apis/apis/v1alpha2"
 
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
 )
+
+var serviceAccountResource = corev1.SchemeGroupVersion.WithResource("serviceaccounts")
 
 // account is whom the syncer of a cluster is to kcp.
 type account struct {
@@ -136,11 +141,25 @@ func stepsFor(objects []any, merge merger) ([]step, error) {
 	return typedSteps(func() ([]any, error) { return objects, nil }, merge)
 }
 
-// tokenRequest asks for a token of a cluster's account that kcp takes.
-func tokenRequest(cluster string, lifetime time.Duration) *authenticationv1.TokenRequest {
-	return &authenticationv1.TokenRequest{
-		TypeMeta:   metav1.TypeMeta{APIVersion: authenticationv1.SchemeGroupVersion.String(), Kind: "TokenRequest"},
-		ObjectMeta: metav1.ObjectMeta{Name: cluster},
-		Spec:       authenticationv1.TokenRequestSpec{ExpirationSeconds: new(int64(lifetime / time.Second))},
+// requestToken asks for a token of an account of the provider workspace that kcp takes.
+func (s *server) requestToken(ctx context.Context, namespace, name string, lifetime time.Duration) (authenticationv1.TokenRequest, error) {
+	var answer authenticationv1.TokenRequest
+	objects, err := s.objects(s.options.ProviderWorkspace)
+	if err != nil {
+		return answer, err
 	}
+	asked, err := toUnstructured(&authenticationv1.TokenRequest{
+		TypeMeta:   metav1.TypeMeta{APIVersion: authenticationv1.SchemeGroupVersion.String(), Kind: "TokenRequest"},
+		ObjectMeta: metav1.ObjectMeta{Name: name},
+		Spec:       authenticationv1.TokenRequestSpec{ExpirationSeconds: new(int64(lifetime / time.Second))},
+	})
+	if err != nil {
+		return answer, err
+	}
+	given, err := objects.Resource(serviceAccountResource).Namespace(namespace).Create(ctx, asked, metav1.CreateOptions{}, "token")
+	if err != nil {
+		return answer, s.explain(s.options.ProviderWorkspace, fmt.Errorf("token for ServiceAccount %s/%s: %w", namespace, name, err))
+	}
+	err = runtime.DefaultUnstructuredConverter.FromUnstructured(given.Object, &answer)
+	return answer, err
 }

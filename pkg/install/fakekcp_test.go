@@ -20,7 +20,10 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
+
+	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
 )
 
 // fakeKCP serves what the package asks a kcp for: objects by workspace, discovery of
@@ -44,6 +47,8 @@ type fakeKCP struct {
 	writes  []string
 	version int
 	tokens  int
+	// owners are the UIDs of the accounts that tokens are for.
+	owners map[string]types.UID
 }
 
 // newFakeKCP starts a fake with the workspaces root and root:team-a, and returns it with
@@ -55,6 +60,7 @@ func newFakeKCP(t *testing.T, workspace string) (*fakeKCP, *rest.Config) {
 		forbidden:  map[string]bool{},
 		workspaces: map[string]bool{"root": true, "root:team-a": true},
 		objects:    map[string]*unstructured.Unstructured{},
+		owners:     map[string]types.UID{},
 		react:      func(string, *unstructured.Unstructured) {},
 		gitVersion: "v1.35.1+kcp-v0.31.0",
 	}
@@ -145,6 +151,10 @@ func (f *fakeKCP) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case rest == "api":
 		answer(w, 200, map[string]any{"kind": "APIVersions", "versions": []string{"v1"}})
+	case rest == "version" && f.isRevoked(r):
+		answer(w, http.StatusUnauthorized, metav1.Status{
+			TypeMeta: metav1.TypeMeta{Kind: "Status", APIVersion: "v1"}, Status: metav1.StatusFailure, Reason: metav1.StatusReasonUnauthorized, Code: http.StatusUnauthorized,
+		})
 	case rest == "version":
 		answer(w, 200, map[string]any{"major": "1", "minor": "35", "gitVersion": f.gitVersion})
 	case rest == "apis":
@@ -222,10 +232,29 @@ func (f *fakeKCP) token(w http.ResponseWriter, req request, body []byte) {
 		status(w, http.StatusNotFound, metav1.StatusReasonNotFound, req)
 		return
 	}
+	if len(asked.Spec.Audiences) == 0 {
+		asked.Spec.Audiences = []string{"https://kcp.example.com"}
+	}
+	if req.name == v1alpha1.PathReader {
+		answer(w, http.StatusCreated, asked)
+		return
+	}
 	f.tokens++
+	f.owners[fmt.Sprintf("token-%d", f.tokens)] = f.objects[req.key()].GetUID()
 	asked.Status.Token = fmt.Sprintf("token-%d", f.tokens)
 	asked.Status.ExpirationTimestamp = metav1.NewTime(tokenEpoch.Add(time.Duration(*asked.Spec.ExpirationSeconds) * time.Second))
 	answer(w, http.StatusCreated, asked)
+}
+
+// isRevoked tells whether a request bears a token of an account that is gone.
+func (f *fakeKCP) isRevoked(r *http.Request) bool {
+	uid, isToken := f.owners[strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer ")]
+	for _, object := range f.objects {
+		if object.GetUID() == uid {
+			return false
+		}
+	}
+	return isToken
 }
 
 // tokenEpoch is when tokens are given.
@@ -313,6 +342,9 @@ func (f *fakeKCP) write(w http.ResponseWriter, req request, body []byte) {
 	}
 	f.version++
 	object.SetResourceVersion(strconv.Itoa(f.version))
+	if req.resource == "serviceaccounts" && !exists {
+		object.SetUID(types.UID(fmt.Sprintf("uid-%d", f.version)))
+	}
 	f.objects[req.key()] = object
 	f.wrote(req, "")
 	f.reconcile(req.workspace, object)

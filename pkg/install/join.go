@@ -8,13 +8,9 @@ import (
 	"time"
 
 	"github.com/kcp-dev/logicalcluster/v3"
-	authenticationv1 "k8s.io/api/authentication/v1"
-	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	metavalidation "k8s.io/apimachinery/pkg/apis/meta/v1/validation"
-	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/validation"
 
@@ -28,7 +24,7 @@ import (
 
 const (
 	// DefaultTokenLifetime is how long a token is valid if the options do not say.
-	DefaultTokenLifetime = 24 * time.Hour
+	DefaultTokenLifetime = v1alpha1.MaxTokenLifetime
 	// MinTokenLifetime is the shortest that Kubernetes' TokenRequest API takes
 	// (pkg/apis/authentication/validation in Kubernetes).
 	MinTokenLifetime = 10 * time.Minute
@@ -64,6 +60,10 @@ type JoinOptions struct {
 	Group string
 	// NoToken has no token made: the cluster's syncer goes on with the one that it has.
 	NoToken bool
+	// Revoke ends all tokens that the cluster has had: its account is made anew. Whatever has
+	// its credential says whose the name is and which APIExport is used, from then on. Not with
+	// NoToken.
+	Revoke bool
 	// TokenLifetime is how long the token is valid. Zero means DefaultTokenLifetime.
 	TokenLifetime time.Duration
 	// Server is the https URL of kcp as the cluster reaches it. Empty means that of
@@ -90,6 +90,9 @@ type Joined struct {
 	// Its account may use them until its syncer runs with a manifest for Export, and Join
 	// or Init has run again.
 	Former []string
+	// IsAgain is set when the cluster had an account before: its earlier tokens are valid until
+	// they end, unless they were revoked.
+	IsAgain bool
 }
 
 // Join registers a cluster in the provider workspace and gives its syncer an account
@@ -117,10 +120,19 @@ func Join(ctx context.Context, options JoinOptions) (Joined, error) {
 	if err := j.look(ctx); err != nil {
 		return Joined{}, err
 	}
+	var was revocation
+	if options.Revoke {
+		if was, err = j.revoke(ctx); err != nil {
+			return Joined{}, err
+		}
+	}
 	if err := j.make(ctx); err != nil {
 		return Joined{}, err
 	}
-	joined := Joined{Access: access, Export: j.export, Kinds: resourcesOf(j.kinds), Former: j.exports[1:]}
+	if err := j.finishRevocation(ctx, was); err != nil {
+		return Joined{}, err
+	}
+	joined := Joined{Access: access, Export: j.export, Kinds: resourcesOf(j.kinds), Former: j.exports[1:], IsAgain: j.hadAccount}
 	if !options.NoToken {
 		if joined.Token, joined.Expires, err = j.token(ctx); err != nil {
 			return Joined{}, err
@@ -159,8 +171,11 @@ func (o *JoinOptions) validate() error {
 	if o.TokenLifetime == 0 {
 		o.TokenLifetime = DefaultTokenLifetime
 	}
-	if o.TokenLifetime < MinTokenLifetime {
-		errs = append(errs, fmt.Errorf("the token's lifetime is %s, expected at least %s", o.TokenLifetime, MinTokenLifetime))
+	if o.TokenLifetime < MinTokenLifetime || o.TokenLifetime > v1alpha1.MaxTokenLifetime {
+		errs = append(errs, fmt.Errorf("the token's lifetime is %s, expected %s to %s, which its syncer renews it for", o.TokenLifetime, MinTokenLifetime, v1alpha1.MaxTokenLifetime))
+	}
+	if o.Revoke && o.NoToken {
+		errs = append(errs, errors.New("--revoke ends the cluster's tokens, and --no-token makes no other one: give one of the two"))
 	}
 	return errors.Join(errs...)
 }
@@ -192,6 +207,8 @@ type joining struct {
 	exports []string
 	// served are the kinds that there are, kinds those that are synced.
 	served, kinds []servedKind
+	// hadAccount is whether the cluster had an account before.
+	hadAccount bool
 }
 
 // look finds out what the cluster is to sync, and whether it can be done.
@@ -232,10 +249,17 @@ func (j *joining) lookAtFormer(ctx context.Context) ([]string, error) {
 	registration.Spec = j.options.spec()
 	role := &rbacv1.ClusterRole{}
 	err = j.get(ctx, j.options.ProviderWorkspace, clusterRoleResource, accountName(j.options.Cluster), role)
-	if isMissing(err) {
+	switch {
+	case isMissing(err):
 		return exportsFor(registration, nil), nil
+	case err != nil:
+		return nil, err
 	}
-	return exportsFor(registration, role), err
+	j.hadAccount = true
+	if j.options.Revoke {
+		return exportsFor(registration, nil), nil // no syncer works with an earlier manifest any more
+	}
+	return exportsFor(registration, role), nil
 }
 
 // readExport returns the APIExport that consumers bind.
@@ -319,21 +343,6 @@ func (j *joining) token(ctx context.Context) (string, time.Time, error) {
 	if j.dryRun {
 		return PlaceholderToken, time.Time{}, nil
 	}
-	objects, err := j.objects(j.options.ProviderWorkspace)
-	if err != nil {
-		return "", time.Time{}, err
-	}
-	asked, err := toUnstructured(tokenRequest(j.options.Cluster, j.options.TokenLifetime))
-	if err != nil {
-		return "", time.Time{}, err
-	}
-	given, err := objects.Resource(corev1.SchemeGroupVersion.WithResource("serviceaccounts")).Namespace(v1alpha1.SyncersNamespace).
-		Create(ctx, asked, metav1.CreateOptions{}, "token")
-	if err != nil {
-		err = fmt.Errorf("token for ServiceAccount %s/%s: %w", v1alpha1.SyncersNamespace, j.options.Cluster, err)
-		return "", time.Time{}, j.explain(j.options.ProviderWorkspace, err)
-	}
-	var request authenticationv1.TokenRequest
-	err = runtime.DefaultUnstructuredConverter.FromUnstructured(given.Object, &request)
+	request, err := j.requestToken(ctx, v1alpha1.SyncersNamespace, j.options.Cluster, j.options.TokenLifetime)
 	return request.Status.Token, request.Status.ExpirationTimestamp.Time, err
 }

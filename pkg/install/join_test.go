@@ -145,7 +145,10 @@ func TestJoiningAgainGivesATokenAndWritesNothing(t *testing.T) {
 			if first.Token == second.Token {
 				t.Error("the token is the old one")
 			}
-			first.Token = second.Token
+			if first.IsAgain || !second.IsAgain {
+				t.Errorf("had an account before: %t the first time, %t the second", first.IsAgain, second.IsAgain)
+			}
+			first.Token, first.IsAgain = second.Token, true
 			if diff := cmp.Diff(first, second); diff != "" {
 				t.Errorf("(-first +second)\n%s", diff)
 			}
@@ -281,6 +284,8 @@ func TestJoinFails(t *testing.T) {
 		"with a bad former name":           {change: func(_ *fakeKCP, o *JoinOptions) { o.FormerNames = []string{"-"} }, message: []string{"former name", `"-"`}},
 		"with a bad label":                 {change: func(_ *fakeKCP, o *JoinOptions) { o.Labels = map[string]string{"a b": ""} }, message: []string{"labels", "a b"}},
 		"with a long location":             {change: func(_ *fakeKCP, o *JoinOptions) { o.Location = strings.Repeat("x", 64) }, message: []string{"location", "63"}},
+		"with a token for two days":        {change: func(_ *fakeKCP, o *JoinOptions) { o.TokenLifetime = 48 * time.Hour }, message: []string{"48h0m0s", "24h0m0s"}},
+		"that revokes and makes no token":  {change: func(_ *fakeKCP, o *JoinOptions) { o.Revoke, o.NoToken = true, true }, message: []string{"--revoke", "--no-token"}},
 		"with a token for no time":         {change: func(_ *fakeKCP, o *JoinOptions) { o.TokenLifetime = time.Minute }, message: []string{"1m0s", "10m0s"}},
 		"with what is no path":             {change: func(_ *fakeKCP, o *JoinOptions) { o.ProviderWorkspace = "A b" }, message: []string{`"A b"`, "root:tmc"}},
 		"without TLS":                      {change: func(_ *fakeKCP, o *JoinOptions) { o.Server = "" }, message: []string{"http://127.0.0.1", "https"}},

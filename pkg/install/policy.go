@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/kcp-dev/logicalcluster/v3"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
@@ -26,7 +27,21 @@ func (s *server) applyProviderPolicies(ctx context.Context, workspace string) er
 	if err != nil {
 		return err
 	}
-	return s.applyPolicies(ctx, workspace, policies)
+	accounts, err := s.accountPolicies(ctx, logicalcluster.From(&export))
+	if err != nil {
+		return err
+	}
+	return s.applyPolicies(ctx, workspace, append(policies, accounts...))
+}
+
+// accountPolicies returns the policy about syncers' accounts, which names the audiences that kcp gives a token for which
+// none are asked: a token of an account that can do nothing tells.
+func (s *server) accountPolicies(ctx context.Context, provider logicalcluster.Name) ([]*unstructured.Unstructured, error) {
+	request, err := s.requestToken(ctx, metav1.NamespaceDefault, v1alpha1.PathReader, MinTokenLifetime)
+	if err != nil {
+		return nil, fmt.Errorf("asking which audiences kcp's tokens have: %w", err)
+	}
+	return manifests.AccountPolicies(provider, request.Spec.Audiences)
 }
 
 // applyConsumerPolicies puts the policies about kcp's own kinds into the consumer's workspace. Who may bind may

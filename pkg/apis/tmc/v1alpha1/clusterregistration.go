@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -20,6 +21,10 @@ var ClusterRegistrationsResource = SchemeGroupVersion.WithResource("clusterregis
 // for each cluster, by the cluster's name. The cluster's syncer renews it, the hub
 // watches it; as kubelets do in kube-node-lease.
 const HeartbeatNamespace = "tmc-heartbeats"
+
+// MaxTokenLifetime is how long a token of a syncer's account is valid at most. The policy
+// tmc-accounts of the provider workspace has no syncer get a better one.
+const MaxTokenLifetime = 24 * time.Hour
 
 // SyncersNamespace is the namespace of the provider workspace that holds a
 // ServiceAccount for each cluster that was joined, by the cluster's name: the cluster's

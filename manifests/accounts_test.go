@@ -1,0 +1,108 @@
+package manifests
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/kcp-dev/logicalcluster/v3"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apiserver/pkg/authentication/user"
+
+	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
+)
+
+// audience is that of kcp in all specs: it puts it into what asks for none.
+const audience = "https://kcp.example.com"
+
+var (
+	accountsResource      = schema.GroupVersionResource{Version: "v1", Resource: "serviceaccounts"}
+	registrationsResource = v1alpha1.ClusterRegistrationsResource
+)
+
+// day is the longest that a token may be valid, in seconds.
+var day = fmt.Sprint(int(v1alpha1.MaxTokenLifetime.Seconds()))
+
+func TestASyncerGetsNoBetterTokenThanItHas(t *testing.T) {
+	east := serviceAccount(provider, "tmc-syncers", "east")
+	const own = "{namespace: tmc-syncers, name: east}"
+	cases := map[string]struct {
+		who            user.Info
+		metadata, spec string
+		// want is in the refusal, empty when it is not refused.
+		want string
+	}{
+		"ItsOwn":              {east, own, "{expirationSeconds: " + day + ", audiences: ['" + audience + "']}", ""},
+		"NothingIsSaid":       {east, own, "{}", ""},
+		"ForTenYears":         {east, own, "{expirationSeconds: 315360000, audiences: ['" + audience + "']}", "valid for a day"},
+		"ForASecondTooLong":   {east, own, "{expirationSeconds: 86401}", "valid for a day"},
+		"ForAnotherAudience":  {east, own, "{expirationSeconds: 600, audiences: [vault]}", "for no other audience"},
+		"ForTwoAudiences":     {east, own, "{expirationSeconds: 600, audiences: ['" + audience + "', vault]}", "for no other audience"},
+		"BoundToSomething":    {east, own, "{expirationSeconds: 600, boundObjectRef: {kind: Secret, apiVersion: v1, name: x}}", "bound to another object"},
+		"AnothersAccount":     {east, "{namespace: tmc-syncers, name: west}", "{expirationSeconds: 600}", "its own account"},
+		"OfAnotherNamespace":  {east, "{namespace: default, name: east}", "{expirationSeconds: 600}", "its own account"},
+		"AnAdministratorMay":  {&user.DefaultInfo{Name: "admin", Groups: []string{"system:kcp:admin"}}, own, "{expirationSeconds: 315360000}", ""},
+		"AConsumersEastIsHis": {serviceAccount("elsewhere", "tmc-syncers", "east"), own, "{expirationSeconds: 315360000}", ""},
+	}
+	policy := newJudge(t, "tmc-accounts")
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			asked := object(t, "{apiVersion: authentication.k8s.io/v1, kind: TokenRequest, metadata: "+tc.metadata+", spec: "+tc.spec+"}")
+			denied := policy.judge(t, request{user: tc.who, resource: accountsResource, subresource: "token", after: asked})
+			if (denied == "") != (tc.want == "") || !strings.Contains(denied, tc.want) {
+				t.Errorf("denied: %q, want the words %q", denied, tc.want)
+			}
+		})
+	}
+}
+
+func TestASyncerSaysOnceWhoseTheNameIs(t *testing.T) {
+	east := serviceAccount(provider, "tmc-syncers", "east")
+	const isolated, group, shared = "{isolation: Cluster}", "{isolation: Group, isolationGroup: eu}", "{isolation: Shared}"
+	cases := map[string]struct {
+		who                  user.Info
+		spec, before, status string
+		want                 string
+	}{
+		"TheFirst":                 {east, isolated, "{}", "{clusterUID: a, export: cluster-east}", ""},
+		"AReport":                  {east, isolated, "{clusterUID: a, export: cluster-east, nodes: 1}", "{nodes: 2, kubernetesVersion: v1.35.0}", ""},
+		"AnothersName":             {east, isolated, "{clusterUID: a}", "{clusterUID: b}", "whose cluster it is"},
+		"NobodysName":              {east, isolated, "{clusterUID: a}", "{clusterUID: null}", "whose cluster it is"},
+		"AnEmptyName":              {east, isolated, "{clusterUID: a}", "{clusterUID: ''}", "whose cluster it is"},
+		"TheViewThatItIsToUse":     {east, isolated, "{export: tmc.kcp.io}", "{export: cluster-east}", ""},
+		"TheViewOfItsGroup":        {east, group, "{export: cluster-east}", "{export: group-eu}", ""},
+		"TheViewOfAll":             {east, shared, "{export: cluster-east}", "{export: tmc.kcp.io}", ""},
+		"TheViewThatItHadBefore":   {east, isolated, "{export: cluster-east}", "{export: tmc.kcp.io}", "cluster-east, as its registration has it"},
+		"TheViewThatItHasYet":      {east, isolated, "{export: tmc.kcp.io, nodes: 1}", "{export: tmc.kcp.io, nodes: 2}", ""},
+		"AnothersView":             {east, isolated, "{}", "{export: cluster-west}", "cluster-east, as its registration has it"},
+		"ThatItIsReady":            {east, isolated, "{conditions: [{type: Ready, status: 'False'}]}", "{conditions: [{type: Ready, status: 'True'}]}", "the hub's to write"},
+		"AnAdministratorTakesIt":   {&user.DefaultInfo{Name: "admin", Groups: []string{"system:kcp:admin"}}, isolated, "{clusterUID: a}", "{clusterUID: null, export: null}", ""},
+		"TheHubSaysThatItIsReady":  {serviceAccount(provider, "default", "tmc-controller"), isolated, "{}", "{conditions: [{type: Ready, status: 'True'}]}", ""},
+		"OfNoIsolationItIsAllsOwn": {east, "{}", "{}", "{export: tmc.kcp.io}", ""},
+	}
+	policy := newJudge(t, "tmc-accounts")
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			before := object(t, "{apiVersion: tmc.kcp.io/v1alpha1, kind: ClusterRegistration, metadata: {name: east}, spec: "+tc.spec+", status: "+tc.before+"}")
+			r := request{user: tc.who, resource: registrationsResource, subresource: "status", before: before, after: patched(t, before, "{status: "+tc.status+"}")}
+			denied := policy.judge(t, r)
+			if (denied == "") != (tc.want == "") || !strings.Contains(denied, tc.want) {
+				t.Errorf("denied: %q, want the words %q", denied, tc.want)
+			}
+		})
+	}
+}
+
+func TestAudiencesArePutIntoThePolicyAsTheyAre(t *testing.T) {
+	for name, audiences := range map[string][]string{"none": nil, "one": {"a"}, "some, odd ones": {`a"b\c`, "d'e, f] || true"}} {
+		t.Run(name, func(t *testing.T) {
+			objects, err := AccountPolicies(provider, audiences)
+			if err != nil || len(objects) != 2 {
+				t.Errorf("got %d objects (%v), want a policy and its binding", len(objects), err)
+			}
+		})
+	}
+	if _, err := AccountPolicies(logicalcluster.Name(""), nil); err == nil {
+		t.Error("a policy about nobody is made")
+	}
+}
