@@ -33,6 +33,7 @@ func TestASyncerGetsNoBetterTokenThanItHas(t *testing.T) {
 		want string
 	}{
 		"ItsOwn":              {east, own, "{expirationSeconds: " + day + ", audiences: ['" + audience + "']}", ""},
+		"AsKCPHasIt":          {east, own, "{expirationSeconds: 3600, audiences: ['" + audience + "'], boundObjectRef: null}", ""},
 		"NothingIsSaid":       {east, own, "{}", ""},
 		"ForTenYears":         {east, own, "{expirationSeconds: 315360000, audiences: ['" + audience + "']}", "valid for a day"},
 		"ForASecondTooLong":   {east, own, "{expirationSeconds: 86401}", "valid for a day"},
