@@ -35,8 +35,10 @@ func newGetClustersCommand() *cobra.Command {
 		Long: `Show the clusters that are registered in the provider workspace: whether they are heard
 of, and may take workloads (READY, as kubectl shows nodes), when they were heard of last,
 what its syncer sees in kcp (ISOLATION: Cluster, what is placed there; Group/NAME, what is
-placed on any cluster of that group; Shared, everything in the bound workspaces), how many
-workloads are placed there, and how much of what their nodes have is requested.
+placed on any cluster of that group; Shared, everything in the bound workspaces), what
+becomes of namespaces that have one name in several workspaces (NAMESPACES, of the rule in
+the registration: Exclusive, Isolated, or Shared, which makes one tenant of all of them), how
+many workloads are placed there, and how much of what their nodes have is requested.
 
 A dash stands for what you may not see, and for what the cluster has not told.`,
 		Example: getClustersExample,
@@ -78,6 +80,9 @@ func runGetClusters(ctx context.Context, options *getClustersOptions) error {
 	return options.output.write(options.out, view.NewList("ClusterList", clusters), func() error {
 		if len(clusters) == 0 {
 			fmt.Fprintf(options.progress, "no clusters are registered in workspace %s\n", options.providerWorkspace)
+		}
+		if warning := view.SharedNamespaces(clusters); warning != "" {
+			fmt.Fprintln(options.progress, "warning:", warning)
 		}
 		return printTable(options.out, view.ClusterTable(clusters, options.now()))
 	})

@@ -22,17 +22,17 @@ func TestGetClusters(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := words(out)
-	got[1][4] = "0s" // the time passes
-	want := words(`NAME LOCATION READY ISOLATION HEARTBEAT VERSION NODES WORKLOADS CPU MEMORY PODS AGE
-east - True Shared 0s - 0 2 - - - <unknown>
-west eu Unknown,Cordoned Shared never - 0 1 - - - <unknown>
+	got[1][5] = "0s" // the time passes
+	want := words(`NAME LOCATION READY ISOLATION NAMESPACES HEARTBEAT VERSION NODES WORKLOADS CPU MEMORY PODS AGE
+east - True Shared Exclusive 0s - 0 2 - - - <unknown>
+west eu Unknown,Cordoned Shared - never - 0 1 - - - <unknown>
 `)
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 	kcp.forbidden = []string{virtualPath, leases, providerPath + "/apis/coordination.k8s.io"}
 	out, _, err = run(t, "get", "cluster", "west")
-	if err != nil || !strings.Contains(strings.Join(strings.Fields(out), " "), "west eu Unknown,Cordoned Shared - - 0 - - - -") || strings.Contains(out, "east") {
+	if err != nil || !strings.Contains(strings.Join(strings.Fields(out), " "), "west eu Unknown,Cordoned Shared - - - 0 - - - -") || strings.Contains(out, "east") {
 		t.Errorf("who may not see heartbeats and workloads gets %v\n%s", err, out)
 	}
 }

@@ -71,7 +71,35 @@ func Init(ctx context.Context, options Options) error {
 	if err := s.waitForProvider(ctx, provider.String()); err != nil {
 		return err
 	}
-	return s.updateViews(ctx, provider.String())
+	if err := s.updateViews(ctx, provider.String()); err != nil {
+		return err
+	}
+	return s.warnOfShared(ctx)
+}
+
+// warnOfShared tells of the clusters whose rules make one tenant of all workspaces.
+func (s *server) warnOfShared(ctx context.Context) error {
+	var registrations v1alpha1.ClusterRegistrationList
+	if err := s.list(ctx, v1alpha1.ClusterRegistrationsResource, "", &registrations); err != nil {
+		return err
+	}
+	var shared []string
+	for i := range registrations.Items {
+		if sharesNamespaces(&registrations.Items[i]) {
+			shared = append(shared, registrations.Items[i].Name)
+		}
+	}
+	if len(shared) > 0 {
+		slices.Sort(shared)
+		s.notice(v1alpha1.SharedWarning(shared...))
+	}
+	return nil
+}
+
+// sharesNamespaces tells whether the rule in a registration makes one tenant of all workspaces.
+func sharesNamespaces(registration *v1alpha1.ClusterRegistration) bool {
+	rule := registration.Spec.Transform
+	return rule != nil && !rule.SeparatesWorkspaces()
 }
 
 // applyProvider puts into the provider workspace what it is to have, whoever has joined: what

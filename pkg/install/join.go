@@ -246,6 +246,9 @@ func (j *joining) lookAtFormer(ctx context.Context) ([]string, error) {
 	case registration.DeletionTimestamp != nil:
 		return nil, fmt.Errorf("ClusterRegistration %s of workspace %s is being deleted: wait until it is gone", j.options.Cluster, j.options.ProviderWorkspace)
 	}
+	if sharesNamespaces(registration) {
+		j.notice(v1alpha1.SharedWarning(registration.Name))
+	}
 	registration.Spec = j.options.spec()
 	role := &rbacv1.ClusterRole{}
 	err = j.get(ctx, j.options.ProviderWorkspace, clusterRoleResource, accountName(j.options.Cluster), role)

@@ -32,6 +32,9 @@ type ClusterSummary struct {
 	// Isolation says what its syncer sees in kcp: Cluster, Shared, or Group/ and the name
 	// of the isolation group.
 	Isolation string `json:"isolation"`
+	// NamespaceMode is that of the rule in the registration, empty when there is none: a rule
+	// that the cluster's syncer has from a file is not known here.
+	NamespaceMode v1alpha1.NamespaceMode `json:"namespaceMode,omitempty"`
 	// LastHeartbeat is when the cluster was last heard of, nil when it never was, or the
 	// caller may not know.
 	LastHeartbeat *metav1.Time `json:"lastHeartbeat,omitempty"`
@@ -56,6 +59,9 @@ func ClusterOf(registration *v1alpha1.ClusterRegistration, known Known) Cluster 
 	c := Cluster{ClusterRegistration: *registration}
 	c.ManagedFields = nil
 	c.Summary = ClusterSummary{Ready: ReadyOf(registration), Scheduling: schedulingOf(registration), Isolation: isolationOf(registration.Spec), noHeartbeats: known.Heartbeats == nil}
+	if rule := registration.Spec.Transform; rule != nil {
+		c.Summary.NamespaceMode = cmp.Or(rule.NamespaceMode, v1alpha1.NamespaceModeExclusive)
+	}
 	if heartbeat, heard := known.Heartbeats[registration.Name]; heard {
 		c.Summary.LastHeartbeat = &metav1.Time{Time: heartbeat}
 	}
@@ -97,17 +103,31 @@ func isolationOf(spec v1alpha1.ClusterRegistrationSpec) string {
 
 // ClusterTable returns a row for each cluster, in their order.
 func ClusterTable(clusters []Cluster, now time.Time) *metav1.Table {
-	table := newTable("Name", "Location", "Ready", "Isolation", "Heartbeat", "Version", "Nodes", "Workloads", "CPU", "Memory", "Pods", "Age")
+	table := newTable("Name", "Location", "Ready", "Isolation", "Namespaces", "Heartbeat", "Version", "Nodes", "Workloads", "CPU", "Memory", "Pods", "Age")
 	for _, c := range clusters {
 		status := c.Status
 		table.Rows = append(table.Rows, metav1.TableRow{Cells: []any{
-			c.Name, orNone(c.Spec.Location), c.ready(), c.Summary.Isolation, c.heartbeat(now), orNone(status.KubernetesVersion),
+			c.Name, orNone(c.Spec.Location), c.ready(), c.Summary.Isolation, orNone(string(c.Summary.NamespaceMode)), c.heartbeat(now), orNone(status.KubernetesVersion),
 			strconv.Itoa(int(status.Nodes)), c.workloads(),
 			share(status, corev1.ResourceCPU, cores), share(status, corev1.ResourceMemory, bytes), share(status, corev1.ResourcePods, whole),
 			age(c.CreationTimestamp.Time, now),
 		}})
 	}
 	return table
+}
+
+// SharedNamespaces warns of the clusters whose namespaces all workspaces share, empty when there are none.
+func SharedNamespaces(clusters []Cluster) string {
+	var names []string
+	for _, c := range clusters {
+		if c.Summary.NamespaceMode == v1alpha1.NamespaceModeShared {
+			names = append(names, c.Name)
+		}
+	}
+	if len(names) == 0 {
+		return ""
+	}
+	return v1alpha1.SharedWarning(names...)
 }
 
 func orNone(text string) string {

@@ -415,6 +415,9 @@ func TestClusterTable(t *testing.T) {
 	grouped := func(r *v1alpha1.ClusterRegistration) {
 		r.Spec.Isolation, r.Spec.IsolationGroup = v1alpha1.IsolationGroup, "eu-prod"
 	}
+	ruled := func(mode v1alpha1.NamespaceMode) func(*v1alpha1.ClusterRegistration) {
+		return func(r *v1alpha1.ClusterRegistration) { r.Spec.Transform = &v1alpha1.TransformRule{NamespaceMode: mode} }
+	}
 	drained := func(r *v1alpha1.ClusterRegistration) { r.Spec.Unschedulable, r.Spec.Drain = true, true }
 	deleted := func(r *v1alpha1.ClusterRegistration) { r.DeletionTimestamp = &metav1.Time{Time: now} }
 	known := Known{
@@ -423,16 +426,22 @@ func TestClusterTable(t *testing.T) {
 	}
 	clusters := []Cluster{
 		ClusterOf(registration("east", "True", capacity), known),
-		ClusterOf(registration("west", "Unknown", cordoned), known),
-		ClusterOf(registration("north", "True", drained, isolated), known),
+		ClusterOf(registration("west", "Unknown", cordoned, ruled("")), known),
+		ClusterOf(registration("north", "True", drained, isolated, ruled(v1alpha1.NamespaceModeShared)), known),
 		ClusterOf(registration("south", "", drained, deleted, grouped), Known{}),
 	}
 	want := []string{
-		"Name|Location|Ready|Isolation|Heartbeat|Version|Nodes|Workloads|CPU|Memory|Pods|Age",
-		"east|eu|True|Shared|7s|v1.36.3|3|41|2.6/16 (15%)|12.5Gi/64Gi (19%)|33/330 (10%)|2d",
-		"west|-|Unknown,Cordoned|Shared|0s|-|0|0|-|-|-|2d",
-		"north|-|True,Draining|Cluster|never|-|0|0|-|-|-|2d",
-		"south|-|Unknown,Leaving|Group/eu-prod|-|-|0|-|-|-|-|2d",
+		"Name|Location|Ready|Isolation|Namespaces|Heartbeat|Version|Nodes|Workloads|CPU|Memory|Pods|Age",
+		"east|eu|True|Shared|-|7s|v1.36.3|3|41|2.6/16 (15%)|12.5Gi/64Gi (19%)|33/330 (10%)|2d",
+		"west|-|Unknown,Cordoned|Shared|Exclusive|0s|-|0|0|-|-|-|2d",
+		"north|-|True,Draining|Cluster|Shared|never|-|0|0|-|-|-|2d",
+		"south|-|Unknown,Leaving|Group/eu-prod|-|-|-|0|-|-|-|-|2d",
+	}
+	if warning := SharedNamespaces(clusters); !strings.Contains(warning, "use north: there") {
+		t.Errorf("got the warning %q, want one about north alone", warning)
+	}
+	if warning := SharedNamespaces(clusters[:2]); warning != "" {
+		t.Errorf("got the warning %q about clusters that keep workspaces apart", warning)
 	}
 	if diff := cmp.Diff(want, lines(ClusterTable(clusters, now))); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)

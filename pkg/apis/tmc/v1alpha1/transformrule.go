@@ -1,6 +1,10 @@
 package v1alpha1
 
-import corev1 "k8s.io/api/core/v1"
+import (
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+)
 
 // ReplaceAnnotation lets a syncer, where its value is "true", delete a copy and make
 // it anew when its cluster refuses a change of it as immutable. The user writes it
@@ -97,3 +101,9 @@ type TransformRule struct {
 // SeparatesWorkspaces tells whether the rule keeps what several workspaces have on the
 // cluster in different namespaces.
 func (r *TransformRule) SeparatesWorkspaces() bool { return r.NamespaceMode != NamespaceModeShared }
+
+// SharedWarning says what it means that the rules of clusters have the namespaceMode Shared.
+func SharedWarning(clusters ...string) string {
+	return "namespaceMode Shared makes one tenant of all workspaces that use " + strings.Join(clusters, ", ") +
+		": there, their pods can use each other's Secrets, and their Services take each other's pods; Exclusive and Isolated keep them apart"
+}
