@@ -34,17 +34,17 @@ func TestATenantCannotSayWhereItIs(t *testing.T) {
 	if got := attacker.kubectl(t, "get", "apibinding", "tmc.kcp.io", `--output=jsonpath={.metadata.annotations.kcp\.io/path}`); got != may.workspace {
 		t.Fatalf("the binding says the path %q, want it to lie for this test to say anything", got)
 	}
-	t.Run("as an administrator", func(t *testing.T) { entersNothing(t, in, may, mayNot, "one") })
+	t.Run("as an administrator", func(t *testing.T) { entersNothing(t, may, mayNot, "one") })
 
 	check(t, in.controller.stop(t.Context()))
 	in.controller.config.Args = append(in.controller.config.Args, "--kcp-kubeconfig="+in.hubsKubeconfig(t))
 	check(t, in.controller.startReady(t.Context()))
-	t.Run("as the hub's account", func(t *testing.T) { entersNothing(t, in, may, mayNot, "two") })
+	t.Run("as the hub's account", func(t *testing.T) { entersNothing(t, may, mayNot, "two") })
 	in.controller.eventuallyLogs(t, "says a path at which kcp has another workspace", mayNot.logicalCluster)
 }
 
 // entersNothing has both tenants create a Deployment that goes everywhere.
-func entersNothing(t *testing.T, in *installation, may, mayNot *tenant, name string) {
+func entersNothing(t *testing.T, may, mayNot *tenant, name string) {
 	t.Helper()
 	mayNot.apply(t, some(deployment(name)))
 	mayNot.rollOut(t, name, pathWest)

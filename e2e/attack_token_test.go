@@ -123,10 +123,10 @@ func revokesWhileItRuns(t *testing.T, in *installation, syncer *program, u *tena
 	before := get(t, u.copyOn(revokedEast, "web"))
 	joinedAgain, err := in.join(t.Context(), revokedEast, in.clusters[revokedEast], in.syncerNamespace(revokedEast), "--revoke")
 	check(t, err)
-	syncer.eventuallyAnswers(t, "/readyz", http.StatusServiceUnavailable)
+	syncer.eventuallyReadyz(t, http.StatusServiceUnavailable)
 	u.checkUntouched(t, revokedEast, before)
 	check(t, joinedAgain.start(t.Context()))
-	syncer.eventuallyAnswers(t, "/readyz", http.StatusOK)
+	syncer.eventuallyReadyz(t, http.StatusOK)
 	u.apply(t, some(deployment("web", on(revokedEast), withNewImage)))
 	u.rollOut(t, "web", revokedEast)
 	if after := get(t, u.copyOn(revokedEast, "web")); after.UID != before.UID {

@@ -63,7 +63,7 @@ func keepsItsTokenGood(t *testing.T, in *installation) {
 	// An account that is gone takes its tokens with it, as unjoin and an expiry do.
 	in.inProvider(t).in("tmc-syncers").kubectl(t, "delete", "serviceaccount", name)
 	syncer.eventuallyLogs(t, "kcp refuses the credentials", "kubectl tmc join "+name)
-	syncer.eventuallyAnswers(t, "/readyz", http.StatusServiceUnavailable)
+	syncer.eventuallyReadyz(t, http.StatusServiceUnavailable)
 	syncer.checkAnswers(t, "/healthz", http.StatusOK)
 	in.inProvider(t).kubectl(t, "wait", "--for=condition=Ready=Unknown", "clusterregistration/"+name, "--timeout=120s")
 	u.checkUntouched(t, name, before)
@@ -71,7 +71,7 @@ func keepsItsTokenGood(t *testing.T, in *installation) {
 	again, err := in.join(t.Context(), name, env.clusters[east], namespace)
 	check(t, err)
 	check(t, again.start(t.Context()))
-	syncer.eventuallyAnswers(t, "/readyz", http.StatusOK)
+	syncer.eventuallyReadyz(t, http.StatusOK)
 	u.apply(t, some(deployment("web", on(name), withNewImage, withReplicas(2))))
 	u.rollOut(t, "web", name)
 	if after := get(t, u.copyOn(name, "web")); after.UID != before.UID {
@@ -137,11 +137,11 @@ func joinsOnceMore(t *testing.T, in *installation, name string, before *joined) 
 	}
 }
 
-// eventuallyAnswers waits until a path answers with the code.
-func (p *program) eventuallyAnswers(t *testing.T, path string, want int) {
+// eventuallyReadyz waits until /readyz answers with the code.
+func (p *program) eventuallyReadyz(t *testing.T, want int) {
 	t.Helper()
-	eventually(t, p.config.Name+" to answer "+http.StatusText(want)+" on "+path, soon, func(ctx context.Context) (bool, string, error) {
-		status, err := p.status(ctx, path)
+	eventually(t, p.config.Name+" to answer "+http.StatusText(want)+" on /readyz", soon, func(ctx context.Context) (bool, string, error) {
+		status, err := p.status(ctx, "/readyz")
 		return status == want, http.StatusText(status), err
 	})
 }

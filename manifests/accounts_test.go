@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/kcp-dev/logicalcluster/v3"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apiserver/pkg/authentication/user"
 
@@ -22,6 +23,20 @@ var (
 
 // day is the longest that a token may be valid, in seconds.
 var day = fmt.Sprint(int(v1alpha1.MaxTokenLifetime.Seconds()))
+
+// allPolicies returns the policies of the provider workspace, and their bindings.
+func allPolicies(t *testing.T) []*unstructured.Unstructured {
+	t.Helper()
+	objects, err := Policies(provider)
+	if err != nil {
+		t.Fatal(err)
+	}
+	accounts, err := AccountPolicies(provider, []string{audience})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return append(objects, accounts...)
+}
 
 func TestASyncerGetsNoBetterTokenThanItHas(t *testing.T) {
 	east := serviceAccount(provider, "tmc-syncers", "east")

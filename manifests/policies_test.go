@@ -100,15 +100,7 @@ func newJudge(t *testing.T, name string) judge {
 // policyOf returns an embedded policy, and fails the test unless a binding enforces it everywhere.
 func policyOf(t *testing.T, name string) *admissionregistrationv1.ValidatingAdmissionPolicy {
 	t.Helper()
-	objects, err := Policies(provider)
-	if err != nil {
-		t.Fatal(err)
-	}
-	accounts, err := AccountPolicies(provider, []string{audience})
-	if err != nil {
-		t.Fatal(err)
-	}
-	objects = append(objects, accounts...)
+	objects := allPolicies(t)
 	var policy *admissionregistrationv1.ValidatingAdmissionPolicy
 	bound := false
 	for _, object := range objects {

@@ -120,16 +120,7 @@ func Join(ctx context.Context, options JoinOptions) (Joined, error) {
 	if err := j.look(ctx); err != nil {
 		return Joined{}, err
 	}
-	var was revocation
-	if options.Revoke {
-		if was, err = j.revoke(ctx); err != nil {
-			return Joined{}, err
-		}
-	}
-	if err := j.make(ctx); err != nil {
-		return Joined{}, err
-	}
-	if err := j.finishRevocation(ctx, was); err != nil {
+	if err := j.revokeAndMake(ctx); err != nil {
 		return Joined{}, err
 	}
 	joined := Joined{Access: access, Export: j.export, Kinds: resourcesOf(j.kinds), Former: j.exports[1:], IsAgain: j.hadAccount}
@@ -168,11 +159,17 @@ func (o *JoinOptions) validate() error {
 	if err := metavalidation.ValidateLabels(o.Labels, nil).ToAggregate(); err != nil {
 		errs = append(errs, fmt.Errorf("labels: %w", err))
 	}
+	return errors.Join(append(errs, o.validateToken())...)
+}
+
+// validateToken checks what is said about the cluster's tokens.
+func (o *JoinOptions) validateToken() error {
+	var errs []error
 	if o.TokenLifetime == 0 {
 		o.TokenLifetime = DefaultTokenLifetime
 	}
 	if o.TokenLifetime < MinTokenLifetime || o.TokenLifetime > v1alpha1.MaxTokenLifetime {
-		errs = append(errs, fmt.Errorf("the token's lifetime is %s, expected %s to %s, which its syncer renews it for", o.TokenLifetime, MinTokenLifetime, v1alpha1.MaxTokenLifetime))
+		errs = append(errs, fmt.Errorf("the token's lifetime is %s, expected %s to %s: its syncer may renew it for no longer", o.TokenLifetime, MinTokenLifetime, v1alpha1.MaxTokenLifetime))
 	}
 	if o.Revoke && o.NoToken {
 		errs = append(errs, errors.New("--revoke ends the cluster's tokens, and --no-token makes no other one: give one of the two"))

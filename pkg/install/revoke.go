@@ -22,6 +22,22 @@ type revocation struct {
 	probe string
 }
 
+// revokeAndMake makes what the cluster needs, and before that ends the tokens that it has had, if
+// that is wanted.
+func (j *joining) revokeAndMake(ctx context.Context) error {
+	if !j.options.Revoke {
+		return j.make(ctx)
+	}
+	was, err := j.revoke(ctx)
+	if err != nil {
+		return err
+	}
+	if err := j.make(ctx); err != nil {
+		return err
+	}
+	return j.finishRevocation(ctx, was)
+}
+
 // revoke deletes the account of the cluster, by which all its tokens end: a token names the
 // UID of its account, and kcp looks that up. Join makes another account of the same name.
 func (j *joining) revoke(ctx context.Context) (revocation, error) {
@@ -53,7 +69,7 @@ func (j *joining) revoke(ctx context.Context) (revocation, error) {
 // seconds whose a token is, and then has the cluster's syncer say anew whose the name is and
 // what it uses: somebody else may have said it.
 func (j *joining) finishRevocation(ctx context.Context, was revocation) error {
-	if !j.options.Revoke || j.dryRun {
+	if j.dryRun {
 		return nil
 	}
 	if was.probe != "" {
