@@ -44,6 +44,7 @@ func tokenFor(spec string) string {
 // cluster what would end its syncer.
 func TestAStolenTokenHasNoBetterOneMade(t *testing.T) {
 	t.Parallel()
+	newTenant(t, env.shared, "better") // who binds gives the view of the cluster a URL
 	s := newThief(t, env.shared, east)
 	provider := s.server + "/clusters/" + env.shared.provider
 	own := provider + "/api/v1/namespaces/tmc-syncers/serviceaccounts/east/token"
@@ -75,6 +76,7 @@ func TestARevokedCredentialIsWorthNothing(t *testing.T) {
 	in := newInstallation(t, "revoked", revokedEast)
 	syncer := in.syncers[revokedEast]
 	check(t, in.controller.start())
+	u := newTenant(t, in, "revoked")
 	s := newThief(t, in, revokedEast)
 	provider := s.server + "/clusters/" + in.provider
 	uid := func(ctx context.Context) (string, error) {
@@ -110,7 +112,6 @@ func TestARevokedCredentialIsWorthNothing(t *testing.T) {
 	check(t, joinedAgain.start(t.Context()))
 	check(t, syncer.waitReady(t.Context()))
 	check(t, in.waitClusters(t.Context(), revokedEast))
-	u := newTenant(t, in, "revoked")
 	u.apply(t, some(deployment("web", on(revokedEast))))
 	u.rollOut(t, "web", revokedEast)
 
