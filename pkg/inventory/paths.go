@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/util/sets"
 	"k8s.io/client-go/rest"
 	"k8s.io/klog/v2"
 
@@ -68,6 +69,8 @@ type Paths struct {
 	// claims are what the bindings of workspaces say.
 	claims map[logicalcluster.Name]string
 	known  map[logicalcluster.Name]standing
+	// wanted are those that somebody has asked for, and that are not known yet.
+	wanted sets.Set[logicalcluster.Name]
 }
 
 // standing is what is known of a workspace.
@@ -93,7 +96,7 @@ func NewPaths(config *rest.Config, provider logicalcluster.Path, onKnown func(wo
 }
 
 func newPaths(ask func(context.Context, logicalcluster.Name, logicalcluster.Path) (Answer, error), onKnown func(logicalcluster.Name)) *Paths {
-	p := &Paths{ask: ask, onKnown: onKnown, now: time.Now, claims: map[logicalcluster.Name]string{}, known: map[logicalcluster.Name]standing{}}
+	p := &Paths{ask: ask, onKnown: onKnown, now: time.Now, claims: map[logicalcluster.Name]string{}, known: map[logicalcluster.Name]standing{}, wanted: sets.New[logicalcluster.Name]()}
 	p.loop = controller.New("workspace", p.sync)
 	return p
 }
@@ -102,8 +105,12 @@ func newPaths(ask func(context.Context, logicalcluster.Name, logicalcluster.Path
 func (p *Paths) Run(ctx context.Context) { p.loop.Run(ctx, pathWorkers) }
 
 // OnUpstream takes note of bindings; it is a kcp.Handler.
-func (p *Paths) OnUpstream(key kcp.ObjectKey, _, newObj *unstructured.Unstructured) {
-	if newObj == nil || key.Resource.GroupResource() != v1alpha1.APIBindingsResource.GroupResource() {
+func (p *Paths) OnUpstream(key kcp.ObjectKey, oldObj, newObj *unstructured.Unstructured) {
+	if key.Resource.GroupResource() != v1alpha1.APIBindingsResource.GroupResource() {
+		return
+	}
+	if newObj == nil {
+		p.forget(key.Workspace, oldObj)
 		return
 	}
 	claim := newObj.GetAnnotations()[pathAnnotation]
@@ -120,6 +127,20 @@ func (p *Paths) OnUpstream(key kcp.ObjectKey, _, newObj *unstructured.Unstructur
 	}
 }
 
+// forget drops what is known of a workspace that is gone, or is a consumer no more: the binding
+// that brings tmc's kinds is.
+func (p *Paths) forget(workspace logicalcluster.Name, binding *unstructured.Unstructured) {
+	// An error means another type, which kcp does not serve.
+	if export, _, _ := unstructured.NestedString(binding.Object, "spec", "reference", "export", "name"); export != v1alpha1.APIExportName {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.claims, workspace)
+	delete(p.known, workspace)
+	p.wanted.Delete(workspace)
+}
+
 // isPlausible tells whether a claim is the path of a workspace below root.
 func isPlausible(claim string) bool {
 	return len(claim) <= longestPath && strings.HasPrefix(claim, rootWorkspace+":") && logicalcluster.NewPath(claim).IsValid()
@@ -127,7 +148,13 @@ func isPlausible(claim string) bool {
 
 // Ask has kcp asked about a workspace, unless its path is known. It does not wait.
 func (p *Paths) Ask(workspace logicalcluster.Name) {
-	if _, known := p.Path(workspace); !known {
+	p.mu.Lock()
+	_, known := p.known[workspace]
+	if !known {
+		p.wanted.Insert(workspace)
+	}
+	p.mu.Unlock()
+	if !known {
 		p.loop.Enqueue(workspace)
 	}
 }
@@ -156,8 +183,11 @@ func (p *Paths) pathOf(workspace logicalcluster.Name) (path string, known bool) 
 func (p *Paths) sync(ctx context.Context, workspace logicalcluster.Name) (time.Duration, error) {
 	p.mu.RLock()
 	was, known := p.known[workspace]
-	claim := p.claims[workspace]
+	claim, isWanted := p.claims[workspace], p.wanted.Has(workspace)
 	p.mu.RUnlock()
+	if !known && !isWanted {
+		return 0, nil // forgotten meanwhile
+	}
 	if wait := claimInterval - p.now().Sub(was.asked); known && wait > 0 {
 		return wait, nil
 	}
@@ -249,6 +279,7 @@ func (p *Paths) learn(workspace logicalcluster.Name, is standing) {
 	p.mu.Lock()
 	before, known := p.pathOf(workspace)
 	p.known[workspace] = is
+	p.wanted.Delete(workspace)
 	after, _ := p.pathOf(workspace)
 	p.mu.Unlock()
 	if !known || before != after {

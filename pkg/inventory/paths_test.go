@@ -39,6 +39,7 @@ func newPathsFixture(t *testing.T) *pathsFixture {
 		return f.answers[path.String()], f.err
 	}, func(logicalcluster.Name) { f.told++ })
 	f.now = func() time.Time { return f.clock }
+	f.Ask("ws")
 	return f
 }
 
@@ -132,6 +133,26 @@ func TestAPathThatIsConfirmedIsGivenUpWhenKCPSaysSoTwice(t *testing.T) {
 	f.wantPath("ws")
 	if f.told != 2 {
 		t.Errorf("told %d times, want twice: when it was known, and when it was given up", f.told)
+	}
+}
+
+func TestAWorkspaceThatIsBoundNoMoreIsForgotten(t *testing.T) {
+	f := newPathsFixture(t)
+	f.answers["root:a"] = AnswerIsThere
+	f.says("root:a")
+	f.later(0)
+	gone := func(export string) {
+		binding := &unstructured.Unstructured{Object: map[string]any{"spec": map[string]any{"reference": map[string]any{"export": map[string]any{"name": export}}}}}
+		f.OnUpstream(kcp.ObjectKey{Workspace: "ws", Resource: v1alpha1.APIBindingsResource, Name: "any"}, binding, nil)
+	}
+	gone("cluster-east")
+	f.wantPath("root:a") // the view of a cluster
+	gone(v1alpha1.APIExportName)
+	f.wantPath("")
+	f.later(checkInterval) // what was due does not bring it back
+	f.wantPath("")
+	if len(f.claims) > 0 {
+		t.Errorf("its claims are kept: %v", f.claims)
 	}
 }
 
