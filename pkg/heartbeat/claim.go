@@ -26,7 +26,8 @@ type ClaimedError struct {
 // Error implements error.
 func (e *ClaimedError) Error() string {
 	return fmt.Sprintf("the name %s belongs to another cluster: its registration says %s, this cluster is %s (the UID of kube-system); "+
-		"give this cluster another name, or, when the other is gone for good, run `kubectl tmc remove %s --force`", e.Cluster, e.Theirs, e.Ours, e.Cluster)
+		"give this cluster another name, or, when the other is gone for good, run `kubectl tmc remove %s --force`, or, when this cluster was built anew in its place, "+
+		"`kubectl tmc join %s --revoke`", e.Cluster, e.Theirs, e.Ours, e.Cluster, e.Cluster)
 }
 
 // action is what is to be done about a registration.
