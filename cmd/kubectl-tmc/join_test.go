@@ -95,6 +95,35 @@ func TestJoiningAgainRotatesTheTokenAndChangesNothingElse(t *testing.T) {
 	}
 }
 
+func TestJoiningAgainSaysThatEarlierTokensAreValid(t *testing.T) {
+	installed(t)
+	const warning = "its earlier tokens stay valid until they end"
+	for i, args := range [][]string{nil, nil, {"--no-token"}} {
+		_, progress, err := joinEast(t, args...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want := i == 1; strings.Contains(progress, warning) != want || want && !strings.Contains(progress, "kubectl tmc join east --revoke") {
+			t.Errorf("time %d: want it said: %t, got\n%s", i+1, want, progress)
+		}
+	}
+}
+
+func TestADryRunSaysWhatItWouldRevoke(t *testing.T) {
+	kcp := installed(t)
+	const deletes = "serviceaccount/east deleted (dry run)"
+	if _, progress, err := joinEast(t, "--revoke", "--dry-run"); err != nil || strings.Contains(progress, deletes) {
+		t.Errorf("there is no account (%v):\n%s", err, progress)
+	}
+	if _, _, err := joinEast(t); err != nil {
+		t.Fatal(err)
+	}
+	kcp.takeWrites()
+	if _, progress, err := joinEast(t, "--revoke", "--dry-run"); err != nil || !strings.Contains(progress, deletes) || len(kcp.takeWrites()) > 0 {
+		t.Errorf("there is one (%v):\n%s", err, progress)
+	}
+}
+
 func TestTheManifestIsReadableByItsOwnerAlone(t *testing.T) {
 	installed(t)
 	for name, prepare := range map[string]func(file string) error{

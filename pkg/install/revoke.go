@@ -45,6 +45,9 @@ func (j *joining) revoke(ctx context.Context) (revocation, error) {
 	account.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("ServiceAccount"))
 	account.SetNamespace(v1alpha1.SyncersNamespace)
 	account.SetName(j.options.Cluster)
+	if j.dryRun && !j.hadAccount {
+		return revocation{}, nil
+	}
 	if j.dryRun {
 		j.applied(j.options.ProviderWorkspace, account, Deleted)
 		return revocation{}, nil
