@@ -1,6 +1,7 @@
 package guard
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"strings"
@@ -10,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/kcp-dev/logicalcluster/v3"
 
@@ -239,5 +241,56 @@ func TestAWorkspaceIsGivenToItsUsersWhenThePoliciesStand(t *testing.T) {
 	}
 	if patch, err := withoutInitializer(self, "another:tmc-tenant"); patch != nil || err != nil {
 		t.Errorf("of one that it has not: %s, %v", patch, err)
+	}
+}
+
+// beginning is a kcp that initializes one workspace.
+type beginning struct {
+	self    *unstructured.Unstructured
+	patched []string
+}
+
+func (b *beginning) Provider() logicalcluster.Name { return provider }
+
+func (b *beginning) Cached(key kcp.ObjectKey) *unstructured.Unstructured {
+	if key.Workspace != workspace || key.Resource != kcp.LogicalClustersResource || key.Name != kcp.LogicalClusterName {
+		return nil
+	}
+	return b.self
+}
+
+func (b *beginning) Patch(_ context.Context, _ kcp.ObjectKey, _ types.PatchType, patch []byte, subresources ...string) (*unstructured.Unstructured, error) {
+	b.patched = append(b.patched, strings.Join(subresources, "/")+" "+string(patch))
+	return nil, nil
+}
+
+func TestAnInitializerWaitsForThePolicies(t *testing.T) {
+	b := &beginning{self: &unstructured.Unstructured{Object: map[string]any{"status": map[string]any{"initializers": []any{"provider:tmc-tenant"}}}}}
+	stand, turnedOn := false, ""
+	i := &Initializer{
+		upstream: b,
+		stand:    func(logicalcluster.Name) bool { return stand },
+		turnOn: func(_ context.Context, patch []byte) error {
+			turnedOn = string(patch)
+			return nil
+		},
+	}
+	self := kcp.ObjectKey{Workspace: workspace, Resource: kcp.LogicalClustersResource, Name: kcp.LogicalClusterName}
+	for _, stand = range []bool{false, true} {
+		if _, err := i.sync(t.Context(), self); err != nil {
+			t.Fatal(err)
+		}
+		if want := map[bool]int{true: 1}[stand]; len(b.patched) != want {
+			t.Errorf("the policies stand: %t; patched: %q", stand, b.patched)
+		}
+	}
+	if !strings.HasPrefix(b.patched[0], "status ") || !strings.Contains(b.patched[0], `"initializers":[]`) {
+		t.Errorf("patched: %q", b.patched)
+	}
+	if _, err := i.sync(t.Context(), kcp.ObjectKey{Workspace: "another", Resource: self.Resource, Name: self.Name}); err != nil || len(b.patched) > 1 {
+		t.Errorf("of one that is ready: error %v, patched: %q", err, b.patched)
+	}
+	if _, err := i.sync(t.Context(), kcp.ObjectKey{Workspace: provider, Resource: kcp.WorkspaceTypesResource, Name: v1alpha1.TenantWorkspaceType}); err != nil || turnedOn != `{"spec":{"initializer":true}}` {
+		t.Errorf("the type: error %v, patched with %s", err, turnedOn)
 	}
 }
