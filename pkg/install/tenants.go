@@ -95,7 +95,8 @@ func (s *server) acceptClaims(ctx context.Context) error {
 			}
 		}
 		if !isTenant {
-			others = append(others, binding.path)
+			// The path is what a tenant may have written.
+			others = append(others, fmt.Sprintf("%s (called %q)", binding.workspace, binding.path))
 			continue
 		}
 		if err := s.bindTenant(ctx, binding, desired); err != nil {
