@@ -21,6 +21,7 @@ func TestProgramsServeHealthAndMetrics(t *testing.T) {
 	for _, p := range env.shared.programs() {
 		p.checkAnswers(t, "/healthz", http.StatusOK)
 		p.checkAnswers(t, "/readyz", http.StatusOK)
+		p.checkAnswers(t, "/metrics", http.StatusNotFound) // everybody may ask for health
 		now, err := p.metrics(t.Context())
 		check(t, err)
 		if now.requests(http.MethodPatch) == 0 || now.sum("workqueue_adds_total") == 0 {

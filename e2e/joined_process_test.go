@@ -90,7 +90,7 @@ func asProcess(args []string, dir string) []string {
 		switch flag {
 		case "--kcp-kubeconfig", "--transform-config":
 			adapted = append(adapted, flag+"="+filepath.Join(dir, filepath.Base(value)))
-		case "--leader-elect", "--bind-address":
+		case "--leader-elect", "--bind-address", "--metrics-bind-address":
 		default:
 			adapted = append(adapted, arg)
 		}

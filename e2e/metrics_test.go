@@ -17,7 +17,7 @@ type samples map[string]float64
 
 // metrics reads a program's /metrics.
 func (p *program) metrics(ctx context.Context) (samples, error) {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, p.url("/metrics"), nil)
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+p.metricsAddress+"/metrics", nil)
 	if err != nil {
 		return nil, err
 	}

@@ -38,9 +38,9 @@ const (
 // program is one of tmc's programs as a process that can be stopped, killed and started again.
 type program struct {
 	config framework.ProcessConfig
-	// address is that of its /healthz, /readyz and /metrics.
-	address string
-	process *framework.Process
+	// address is that of its /healthz and /readyz, metricsAddress that of its /metrics.
+	address, metricsAddress string
+	process                 *framework.Process
 }
 
 // newProgram prepares a program, and does not start it. name is unique in the suite: the log is called so.
@@ -49,20 +49,24 @@ func newProgram(name, binary string, args ...string) (*program, error) {
 	if err != nil {
 		return nil, err
 	}
-	address := net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
+	metricsPort, err := env.stack.FreePort()
+	if err != nil {
+		return nil, err
+	}
+	address, metricsAddress := net.JoinHostPort("127.0.0.1", strconv.Itoa(port)), net.JoinHostPort("127.0.0.1", strconv.Itoa(metricsPort))
 	return &program{
-		address: address,
+		address: address, metricsAddress: metricsAddress,
 		config: framework.ProcessConfig{
 			Name:      name,
 			Path:      filepath.Join(env.binaries, binary),
-			Args:      append([]string{"--bind-address=" + address, "-v=2"}, args...),
+			Args:      append([]string{"--bind-address=" + address, "--metrics-bind-address=" + metricsAddress, "-v=2"}, args...),
 			StopGrace: endTimeout,
 		},
 	}, nil
 }
 
 // runWith has the next start use other arguments, besides those that the tests need.
-func (p *program) runWith(args []string) { p.config.Args = append(p.config.Args[:2:2], args...) }
+func (p *program) runWith(args []string) { p.config.Args = append(p.config.Args[:3:3], args...) }
 
 func (p *program) name() string { return p.config.Name }
 

@@ -58,7 +58,7 @@ func (s *stage) startProgram(ctx context.Context, p program) (waitReady func() e
 	process, err := s.stack.StartProcess(framework.ProcessConfig{
 		Name: p.name,
 		Path: s.options.binary(p.binary),
-		Args: append([]string{"--bind-address=" + address, "-v=2"}, p.args...),
+		Args: append([]string{"--bind-address=" + address, "--metrics-bind-address=", "-v=2"}, p.args...),
 	})
 	if err != nil {
 		return nil, err

@@ -146,7 +146,7 @@ func (s *stage) startController(ctx context.Context) error {
 			Path: filepath.Join(s.binDir, controllerBinary),
 			// A kcp that has all it can take answers a lease late.
 			Args: []string{
-				"--bind-address=" + address, "--kcp-kubeconfig=" + s.root, "-v=0",
+				"--bind-address=" + address, "--metrics-bind-address=", "--kcp-kubeconfig=" + s.root, "-v=0",
 				"--leader-elect-lease-duration=60s", "--leader-elect-renew-deadline=45s",
 			},
 		})

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	"k8s.io/component-base/metrics/legacyregistry"
 	_ "k8s.io/component-base/metrics/prometheus/restclient" // requests by host and code
 	_ "k8s.io/component-base/metrics/prometheus/workqueue"  // queue depth, latency, retries
@@ -19,26 +20,41 @@ const grace = 2 * time.Second
 
 // Config says what to serve.
 type Config struct {
-	// Address is host:port; port 0 takes a free one, which the log names.
+	// Address is the host:port of /healthz and /readyz; port 0 takes a free one, which the
+	// log names.
 	Address string
+	// MetricsAddress is that of /metrics, which is for whom it names and not for everybody
+	// who may ask for health: metrics tell of queues, of servers and how often they were
+	// asked. Empty: it is not served.
+	MetricsAddress string
 	// Ready tells whether the program does its work; false answers 503.
 	Ready func() bool
 }
 
-// Run serves /healthz, /readyz and /metrics until ctx ends. It fails when the
-// address cannot be listened on.
+// Run serves health, and metrics if it is to, until ctx ends. It fails when an address
+// cannot be listened on.
 func Run(ctx context.Context, config Config) error {
-	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", config.Address)
-	if err != nil {
-		return fmt.Errorf("serving health and metrics on %s: %w", config.Address, err)
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return serve(ctx, "health", config.Address, health(config.Ready)) })
+	if config.MetricsAddress != "" {
+		group.Go(func() error { return serve(ctx, "metrics", config.MetricsAddress, metrics()) })
 	}
-	klog.FromContext(ctx).Info("Serving /healthz, /readyz and /metrics", "address", listener.Addr())
-	server := &http.Server{Handler: handler(config.Ready), ReadHeaderTimeout: 10 * time.Second}
+	return group.Wait()
+}
+
+// serve answers at an address until ctx ends; what is for messages.
+func serve(ctx context.Context, what, address string, handler http.Handler) error {
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
+	if err != nil {
+		return fmt.Errorf("serving %s on %s: %w", what, address, err)
+	}
+	klog.FromContext(ctx).Info("Serving", "what", what, "address", listener.Addr())
+	server := &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second}
 	ended := make(chan error, 1)
 	go func() { ended <- server.Serve(listener) }()
 	select {
 	case err := <-ended:
-		return fmt.Errorf("serving health and metrics on %s: %w", config.Address, err)
+		return fmt.Errorf("serving %s on %s: %w", what, address, err)
 	case <-ctx.Done():
 	}
 	shutdown, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace)
@@ -54,10 +70,15 @@ func Run(ctx context.Context, config Config) error {
 	return err
 }
 
-func handler(ready func() bool) http.Handler {
+func health(ready func() bool) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/healthz", func(w http.ResponseWriter, _ *http.Request) { answer(w, true) })
 	mux.HandleFunc("/readyz", func(w http.ResponseWriter, _ *http.Request) { answer(w, ready()) })
+	return mux
+}
+
+func metrics() http.Handler {
+	mux := http.NewServeMux()
 	mux.Handle("/metrics", legacyregistry.Handler())
 	return mux
 }

@@ -24,8 +24,9 @@ type Options struct {
 	ProviderWorkspace string
 	// Workers is how many objects each loop works on at a time.
 	Workers int
-	// BindAddress is the host:port of health and metrics.
-	BindAddress string
+	// BindAddress is the host:port of health, MetricsBindAddress that of metrics; the latter
+	// is empty when they are not served.
+	BindAddress, MetricsBindAddress string
 
 	logs *logsapi.LoggingConfiguration
 }
@@ -35,8 +36,10 @@ func NewOptions() *Options {
 	return &Options{
 		ProviderWorkspace: v1alpha1.DefaultProviderWorkspace,
 		Workers:           10,
-		BindAddress:       ":8080",
-		logs:              logs.NewOptions(),
+		// A kubelet asks for health from its node. Metrics are for who is let in.
+		BindAddress:        ":8080",
+		MetricsBindAddress: "127.0.0.1:8081",
+		logs:               logs.NewOptions(),
 	}
 }
 
@@ -45,7 +48,8 @@ func (o *Options) AddFlags(flags *pflag.FlagSet) {
 	flags.StringVar(&o.KCPKubeconfig, "kcp-kubeconfig", o.KCPKubeconfig, "Kubeconfig file for kcp. Required.")
 	flags.StringVar(&o.ProviderWorkspace, "provider-workspace", o.ProviderWorkspace, "Workspace that holds the APIExport "+v1alpha1.APIExportName+".")
 	flags.IntVar(&o.Workers, "workers", o.Workers, "How many objects each loop works on at a time.")
-	flags.StringVar(&o.BindAddress, "bind-address", o.BindAddress, "Address, host:port, of /healthz, /readyz and /metrics.")
+	flags.StringVar(&o.BindAddress, "bind-address", o.BindAddress, "Address, host:port, of /healthz and /readyz.")
+	flags.StringVar(&o.MetricsBindAddress, "metrics-bind-address", o.MetricsBindAddress, "Address, host:port, of /metrics, for everybody who reaches it. Empty: they are not served.")
 	logsapi.AddFlags(o.logs, flags)
 }
 
@@ -63,6 +67,11 @@ func (o *Options) Validate() error {
 	}
 	if _, _, err := net.SplitHostPort(o.BindAddress); err != nil {
 		errs = append(errs, fmt.Errorf("--bind-address: %q is not host:port: %w", o.BindAddress, err))
+	}
+	if o.MetricsBindAddress != "" {
+		if _, _, err := net.SplitHostPort(o.MetricsBindAddress); err != nil {
+			errs = append(errs, fmt.Errorf("--metrics-bind-address: %q is not host:port: %w", o.MetricsBindAddress, err))
+		}
 	}
 	return errors.Join(errs...)
 }
