@@ -47,6 +47,7 @@ type joinOptions struct {
 	// What is about the syncer in its cluster.
 	image, pullPolicy, namespace string
 	replicas                     int32
+	metricsFrom                  []string
 	// What is about the cluster in kcp.
 	join install.JoinOptions
 	// allowNamespaces is for join, which knows whether it was given at all.
@@ -113,6 +114,7 @@ func (o *joinOptions) addFlags(command *cobra.Command) {
 	flags.StringVar(&o.pullPolicy, "image-pull-policy", "", "When the image is pulled: Always, IfNotPresent or Never (default: what the cluster does by itself)")
 	flags.StringVarP(&o.namespace, "namespace", "n", bootstrap.DefaultNamespace, "Namespace of the syncer in its cluster; nothing else belongs there")
 	flags.Int32Var(&o.replicas, "replicas", bootstrap.DefaultReplicas, "How many syncers run: one works, the others take over")
+	flags.StringSliceVar(&o.metricsFrom, "metrics-from", nil, "Namespaces of the cluster, by name, whose pods may read the syncer's metrics (default: none; metrics are for the syncer's own pod)")
 	flags.StringSliceVar(&o.join.Kinds, "kinds", nil, "Kinds to sync, such as deployments or deployments.apps (default: all that the APIExport serves)")
 	flags.StringToStringVar(&o.join.Labels, "labels", nil, "Labels, KEY=VALUE,…, that placements select the cluster by. Others that it has stay")
 	flags.StringVar(&o.join.Location, "location", "", "Where the cluster is: a region, a site. What is said already stays if this is not given")
@@ -154,6 +156,7 @@ func (o *joinOptions) bootstrapOptions(joined install.Joined) bootstrap.Options 
 	return bootstrap.Options{
 		Cluster: o.cluster, Namespace: o.namespace, Image: o.image, ImagePullPolicy: corev1.PullPolicy(o.pullPolicy), Replicas: o.replicas,
 		ProviderWorkspace: o.providerWorkspace, Export: joined.Export, Kinds: joined.Kinds,
+		MetricsFrom: o.metricsFrom,
 	}
 }
 

@@ -88,7 +88,7 @@ func TestFlagsThatCannotBeAreNamed(t *testing.T) {
 func TestTheManifestsArgumentsAreTheSyncers(t *testing.T) {
 	args := bootstrap.Arguments(bootstrap.Options{
 		Cluster: "east", Namespace: "sync", ProviderWorkspace: "root:org:tmc", Export: "cluster-east",
-		Kinds: []schema.GroupResource{{Group: "apps", Resource: "deployments"}, {Resource: "configmaps"}},
+		Kinds: []schema.GroupResource{{Group: "apps", Resource: "deployments"}, {Resource: "configmaps"}}, MetricsFrom: []string{"monitoring"},
 	})
 	o := newOptions()
 	flags := pflag.NewFlagSet("tmc-syncer", pflag.ContinueOnError)
@@ -103,8 +103,8 @@ func TestTheManifestsArgumentsAreTheSyncers(t *testing.T) {
 	if err := errors.Join(o.common.Validate(), o.validate()); err != nil {
 		t.Error(err)
 	}
-	got := []any{o.clusterName, o.namespace, o.kcpSecret, o.export, o.kinds, o.selfRegister, o.leaderElect, o.common.ProviderWorkspace, o.common.BindAddress}
-	want := []any{"east", "sync", bootstrap.SecretName, "cluster-east", []string{"configmaps", "deployments.apps"}, false, true, "root:org:tmc", ":8080"}
+	got := []any{o.clusterName, o.namespace, o.kcpSecret, o.export, o.kinds, o.selfRegister, o.leaderElect, o.common.ProviderWorkspace, o.common.BindAddress, o.common.MetricsBindAddress}
+	want := []any{"east", "sync", bootstrap.SecretName, "cluster-east", []string{"configmaps", "deployments.apps"}, false, true, "root:org:tmc", ":8080", ":8081"}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("what the flags say (-want +got):\n%s", diff)
 	}

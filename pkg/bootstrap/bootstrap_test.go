@@ -142,7 +142,6 @@ func TestWhatIsAppliedComesAfterWhatItNeeds(t *testing.T) {
 		"Deployment tmc-system/tmc-syncer",
 		"PodDisruptionBudget tmc-system/tmc-syncer",
 		"NetworkPolicy tmc-system/tmc-syncer",
-		"Service tmc-system/tmc-syncer-metrics",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("objects (-want +got)\n%s", diff)
@@ -311,7 +310,8 @@ func TestItsSecretAndItsLeaseAreItsOwn(t *testing.T) {
 }
 
 func TestEverythingSelectsThePods(t *testing.T) {
-	first, renamed := objectsOf(t, joining()), objectsOf(t, joining(func(o *Options) { o.Cluster, o.Kubeconfig = "west", nil }))
+	scraped := func(o *Options) { o.MetricsFrom = []string{"monitoring"} }
+	first, renamed := objectsOf(t, joining(scraped)), objectsOf(t, joining(scraped, func(o *Options) { o.Cluster, o.Kubeconfig = "west", nil }))
 	selectors := func(objects []runtime.Object) map[string]map[string]string {
 		spread := the[*appsv1.Deployment](t, objects).Spec.Template.Spec.TopologySpreadConstraints
 		return map[string]map[string]string{
@@ -435,12 +435,53 @@ func TestThePolicyLeadsToKCP(t *testing.T) {
 				t.Errorf("%s (-want +got)\n%s", c.reason, diff)
 			}
 			if len(spec.Ingress) != 1 || len(spec.Ingress[0].Ports) != 1 || spec.Ingress[0].Ports[0].Port.IntVal != 8080 {
-				t.Errorf("ingress %v, want 8080 alone", spec.Ingress)
+				t.Errorf("ingress %v, want 8080 alone, which is health", spec.Ingress)
 			}
 			if len(spec.PolicyTypes) != 2 {
 				t.Errorf("it is about %v, want both ways", spec.PolicyTypes)
 			}
 		})
+	}
+}
+
+func TestMetricsAreOpenToWhoIsNamedAlone(t *testing.T) {
+	const flag = "--metrics-bind-address"
+	closed := joining()
+	for _, object := range objectsOf(t, closed) {
+		if _, isService := object.(*corev1.Service); isService {
+			t.Error("there is a Service for metrics that nobody may read")
+		}
+	}
+	if args := strings.Join(Arguments(closed), " "); strings.Contains(args, flag) {
+		t.Errorf("%s, want the daemon's default, which is its own pod", args)
+	}
+
+	objects := objectsOf(t, joining(func(o *Options) { o.MetricsFrom = []string{"prometheus", "monitoring", "prometheus"} }))
+	container := the[*appsv1.Deployment](t, objects).Spec.Template.Spec.Containers[0]
+	if !slices.Contains(container.Args, flag+"=:8081") {
+		t.Errorf("arguments %q, want metrics for others at 8081", container.Args)
+	}
+	service := the[*corev1.Service](t, objects).Spec.Ports[0]
+	port := slices.IndexFunc(container.Ports, func(p corev1.ContainerPort) bool { return p.Name == service.TargetPort.StrVal })
+	if port < 0 || container.Ports[port].ContainerPort != 8081 || service.Port != 8081 {
+		t.Errorf("the Service leads to port %s, the pod has %v, want 8081", service.TargetPort.String(), container.Ports)
+	}
+	got := the[*networkingv1.NetworkPolicy](t, objects).Spec.Ingress
+	want := []networkingv1.NetworkPolicyIngressRule{
+		{Ports: ports(corev1.ProtocolTCP, 8080)},
+		{Ports: ports(corev1.ProtocolTCP, 8081), From: []networkingv1.NetworkPolicyPeer{{NamespaceSelector: &metav1.LabelSelector{
+			MatchExpressions: []metav1.LabelSelectorRequirement{{
+				Key: "kubernetes.io/metadata.name", Operator: metav1.LabelSelectorOpIn, Values: []string{"monitoring", "prometheus"},
+			}},
+		}}}},
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("who is let in (-want +got)\n%s", diff)
+	}
+	for _, probe := range []*corev1.Probe{container.LivenessProbe, container.ReadinessProbe} {
+		if probe.HTTPGet.Port.StrVal != container.Ports[0].Name || container.Ports[0].ContainerPort != 8080 {
+			t.Errorf("the kubelet asks at %s, want where health is", probe.HTTPGet.Port.String())
+		}
 	}
 }
 
@@ -534,10 +575,14 @@ func TestOptionsThatCannotBeAreNamed(t *testing.T) {
 			"anybody could be kcp", kubeconfig("{current-context: a, contexts: [{name: a, context: {cluster: a}}], clusters: [{name: a, cluster: {server: 'https://a', insecure-skip-tls-verify: true}}]}"),
 			[]string{"kubeconfig", "insecure-skip-tls-verify"},
 		},
-		"NoTLS":      {"anybody could read the token", func(o *Options) { o.Kubeconfig = kubeconfigOf("http://confidential") }, []string{"kubeconfig", "https://"}},
-		"NoHost":     {"it leads nowhere", func(o *Options) { o.Kubeconfig = kubeconfigOf("https:///clusters/root:tmc") }, []string{"kubeconfig", "https://"}},
-		"NoPort":     {"there is none of that number", func(o *Options) { o.Kubeconfig = kubeconfigOf("https://confidential:0") }, []string{"kubeconfig", "https://"}},
-		"TooBigPort": {"there is none of that number", func(o *Options) { o.Kubeconfig = kubeconfigOf("https://confidential:70000") }, []string{"kubeconfig", "https://"}},
+		"NoTLS":       {"anybody could read the token", func(o *Options) { o.Kubeconfig = kubeconfigOf("http://confidential") }, []string{"kubeconfig", "https://"}},
+		"NoHost":      {"it leads nowhere", func(o *Options) { o.Kubeconfig = kubeconfigOf("https:///clusters/root:tmc") }, []string{"kubeconfig", "https://"}},
+		"NoPort":      {"there is none of that number", func(o *Options) { o.Kubeconfig = kubeconfigOf("https://confidential:0") }, []string{"kubeconfig", "https://"}},
+		"TooBigPort":  {"there is none of that number", func(o *Options) { o.Kubeconfig = kubeconfigOf("https://confidential:70000") }, []string{"kubeconfig", "https://"}},
+		"MetricsFrom": {"it scrapes", func(o *Options) { o.MetricsFrom = []string{"monitoring"} }, nil},
+		"MetricsFromLabels": {
+			"tenants may choose those of their namespaces", func(o *Options) { o.MetricsFrom = []string{"monitoring", "team=obs"} }, []string{"metricsFrom[1]", "team=obs", "name of a namespace"},
+		},
 		"AllOfThem": {
 			"one look is enough", func(o *Options) { *o = Options{Rule: v1alpha1.TransformRule{NamespaceMode: "None"}} },
 			[]string{"cluster", "namespace", "image", "replicas", "providerWorkspace", "export", "kinds", "namespaceMode"},

@@ -90,7 +90,7 @@ func container(o Options) corev1.Container {
 		ImagePullPolicy: o.ImagePullPolicy,
 		Command:         []string{command}, // the image has three programs
 		Args:            Arguments(o),
-		Ports:           []corev1.ContainerPort{{Name: metricsName, ContainerPort: metricsPort, Protocol: corev1.ProtocolTCP}},
+		Ports:           containerPorts(o),
 		// There is no limit for CPU: who is throttled while it reads thousands of objects
 		// misses its heartbeats, and its cluster is taken for lost.
 		Resources: corev1.ResourceRequirements{
@@ -114,10 +114,18 @@ func container(o Options) corev1.Container {
 	}
 }
 
+func containerPorts(o Options) []corev1.ContainerPort {
+	open := []corev1.ContainerPort{{Name: healthName, ContainerPort: healthPort, Protocol: corev1.ProtocolTCP}}
+	if o.opensMetrics() {
+		open = append(open, corev1.ContainerPort{Name: metricsName, ContainerPort: metricsPort, Protocol: corev1.ProtocolTCP})
+	}
+	return open
+}
+
 // probe asks every period seconds, and gives up after so many failures in a row.
 func probe(path string, period, failures int32) *corev1.Probe {
 	return &corev1.Probe{
-		ProbeHandler:     corev1.ProbeHandler{HTTPGet: &corev1.HTTPGetAction{Path: path, Port: intstr.FromString(metricsName)}},
+		ProbeHandler:     corev1.ProbeHandler{HTTPGet: &corev1.HTTPGetAction{Path: path, Port: intstr.FromString(healthName)}},
 		PeriodSeconds:    period,
 		TimeoutSeconds:   5,
 		FailureThreshold: failures,

@@ -6,6 +6,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
 )
 
@@ -19,10 +20,10 @@ const (
 	apiServerPort int32 = 6443
 )
 
-// networkPolicy lets in who asks for health and metrics, and out to DNS, kcp and the
-// API server. It names ports alone: there is no telling the addresses of an API server,
-// kubelets that probe, or who collects metrics. It fails when the kubeconfig does not
-// say where kcp is.
+// networkPolicy lets in who asks for health, and from the namespaces that may who reads
+// metrics, and out to DNS, kcp and the API server. Beside that it names ports alone: there
+// is no telling the addresses of an API server, or of kubelets that probe. It fails when the
+// kubeconfig does not say where kcp is.
 func networkPolicy(o Options) (*networkingv1.NetworkPolicy, error) {
 	servers := []int32{httpsPort, apiServerPort}
 	if o.Kubeconfig != nil {
@@ -39,13 +40,31 @@ func networkPolicy(o Options) (*networkingv1.NetworkPolicy, error) {
 		Spec: networkingv1.NetworkPolicySpec{
 			PodSelector: *selector(),
 			PolicyTypes: []networkingv1.PolicyType{networkingv1.PolicyTypeIngress, networkingv1.PolicyTypeEgress},
-			Ingress:     []networkingv1.NetworkPolicyIngressRule{{Ports: ports(corev1.ProtocolTCP, metricsPort)}},
+			Ingress:     ingress(o),
 			Egress: []networkingv1.NetworkPolicyEgressRule{
 				{Ports: append(ports(corev1.ProtocolUDP, dnsPort), ports(corev1.ProtocolTCP, dnsPort)...)},
 				{Ports: ports(corev1.ProtocolTCP, slices.Compact(servers)...)},
 			},
 		},
 	}, nil
+}
+
+func ingress(o Options) []networkingv1.NetworkPolicyIngressRule {
+	rules := []networkingv1.NetworkPolicyIngressRule{{Ports: ports(corev1.ProtocolTCP, healthPort)}}
+	if !o.opensMetrics() {
+		return rules
+	}
+	named := slices.Clone(o.MetricsFrom)
+	slices.Sort(named)
+	return append(rules, networkingv1.NetworkPolicyIngressRule{
+		Ports: ports(corev1.ProtocolTCP, metricsPort),
+		From: []networkingv1.NetworkPolicyPeer{{NamespaceSelector: &metav1.LabelSelector{
+			// The API server sets the label, and lets nobody change it.
+			MatchExpressions: []metav1.LabelSelectorRequirement{{
+				Key: corev1.LabelMetadataName, Operator: metav1.LabelSelectorOpIn, Values: slices.Compact(named),
+			}},
+		}}},
+	})
 }
 
 func ports(protocol corev1.Protocol, numbers ...int32) []networkingv1.NetworkPolicyPort {

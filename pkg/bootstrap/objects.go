@@ -32,7 +32,9 @@ const (
 	command        = "/usr/local/bin/tmc-syncer"
 	kubeconfigDir  = "/etc/tmc/kcp"
 	ruleDir        = "/etc/tmc/config"
-	metricsPort    = 8080
+	healthPort     = 8080
+	healthName     = "health"
+	metricsPort    = 8081
 	metricsName    = "metrics"
 	kubeconfigName = "kcp"
 	ruleName       = "config"
@@ -58,12 +60,16 @@ func Objects(o Options) ([]runtime.Object, error) {
 	if o.Kubeconfig != nil {
 		objects = append(objects, kcpSecret(o))
 	}
-	return append(objects, configMap(o, string(rule)), deployment(o), disruptionBudget(o), policy, metricsService(o)), nil
+	objects = append(objects, configMap(o, string(rule)), deployment(o), disruptionBudget(o), policy)
+	if o.opensMetrics() {
+		objects = append(objects, metricsService(o))
+	}
+	return objects, nil
 }
 
 // Arguments returns the syncer's command line, without the command.
 func Arguments(o Options) []string {
-	return []string{
+	args := []string{
 		"--cluster-name=" + o.Cluster,
 		"--kcp-kubeconfig=" + kubeconfigDir + "/" + KubeconfigKey,
 		"--kcp-secret=" + SecretName,
@@ -74,9 +80,16 @@ func Arguments(o Options) []string {
 		"--self-register=false", // join has registered it: a syncer may not
 		"--leader-elect",
 		"--transform-config=" + ruleDir + "/" + RuleKey,
-		fmt.Sprintf("--bind-address=:%d", metricsPort),
+		fmt.Sprintf("--bind-address=:%d", healthPort),
 	}
+	if o.opensMetrics() { // or they are for the pod itself
+		args = append(args, fmt.Sprintf("--metrics-bind-address=:%d", metricsPort))
+	}
+	return args
 }
+
+// opensMetrics tells whether somebody may read metrics from outside of the pod.
+func (o Options) opensMetrics() bool { return len(o.MetricsFrom) > 0 }
 
 // sortedNames returns the kinds as flags have them: deployments.apps, and of the core
 // group the resource alone.

@@ -33,7 +33,8 @@ const (
 	KubeconfigKey = "kubeconfig"
 	// RuleKey is the one key of the ConfigMap, which holds a TransformRule in YAML.
 	RuleKey = "rule.yaml"
-	// MetricsServiceName is the name of the Service before /metrics.
+	// MetricsServiceName is the name of the Service before /metrics, where somebody may
+	// scrape it.
 	MetricsServiceName = "tmc-syncer-metrics"
 )
 
@@ -68,6 +69,10 @@ type Options struct {
 	Kinds []schema.GroupResource
 	// Rule says how copies are adapted to the cluster.
 	Rule v1alpha1.TransformRule
+	// MetricsFrom names the namespaces of the cluster whose pods may read the syncer's
+	// metrics; without any, nobody does. They are names and not labels, which tenants may
+	// choose for the namespaces that come from kcp.
+	MetricsFrom []string
 	// Kubeconfig is for kcp, with the credentials inline; nil leaves the Secret out, for
 	// somebody else to make.
 	Kubeconfig []byte
@@ -80,6 +85,7 @@ func (o Options) Validate() error {
 	problems = append(problems, o.validateNames()...)
 	problems = append(problems, o.validatePods()...)
 	problems = append(problems, validateKinds(o.Kinds, field.NewPath("kinds"))...)
+	problems = append(problems, validateNames(o.MetricsFrom, field.NewPath("metricsFrom"))...)
 	if o.Kubeconfig != nil {
 		if _, err := kcpPort(o.Kubeconfig); err != nil {
 			problems = append(problems, field.Invalid(field.NewPath("kubeconfig"), field.OmitValueType{}, err.Error()))
@@ -137,6 +143,17 @@ func (o Options) validatePods() field.ErrorList {
 	}
 	if o.Replicas < 1 || o.Replicas > mostReplicas {
 		problems = append(problems, field.Invalid(field.NewPath("replicas"), o.Replicas, fmt.Sprintf("expected 1 to %d", mostReplicas)))
+	}
+	return problems
+}
+
+// validateNames checks that they can name namespaces.
+func validateNames(names []string, path *field.Path) field.ErrorList {
+	var problems field.ErrorList
+	for i, name := range names {
+		if messages := validation.IsDNS1123Label(name); len(messages) > 0 {
+			problems = append(problems, field.Invalid(path.Index(i), name, "expected the name of a namespace: "+strings.Join(messages, "; ")))
+		}
 	}
 	return problems
 }
