@@ -33,6 +33,9 @@ type installation struct {
 	// byHand has syncers register their clusters themselves, with an administrator's credentials on both sides,
 	// instead of with what joining gives them.
 	byHand bool
+	// policyNamespaces are those, of the namespaces that tmc has not made, that the clusters' own policies let copies
+	// into: all, unless a case says otherwise. What kcp says of that is then what counts.
+	policyNamespaces string
 }
 
 // part is one of an installation's programs, wherever it runs.

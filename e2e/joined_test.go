@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -29,11 +30,15 @@ type joined struct {
 // listedNamespaces are those of every cluster that tenants come into although tmc does not make them.
 const listedNamespaces = "default,listed-*"
 
+// laterListed are those that a case has a registration list while a syncer runs. The policies of the clusters list them
+// from the beginning.
+const laterListed = "monitoring-*"
+
 // join lets a cluster into an installation, and prepares its syncer, without starting it.
 func (in *installation) join(ctx context.Context, clusterName string, on *cluster, namespace string, args ...string) (*joined, error) {
 	manifest, err := runPlugin(ctx, "root", append([]string{"join", clusterName,
 		"--provider-workspace=" + in.provider, "--namespace=" + namespace, "--image=" + env.image, "--image-pull-policy=Never",
-		"--allow-namespaces=" + listedNamespaces}, args...)...)
+		"--allow-namespaces=" + listedNamespaces, "--policy-namespaces=" + cmp.Or(in.policyNamespaces, listedNamespaces+","+laterListed)}, args...)...)
 	return &joined{logName: in.logName("syncer-" + clusterName), on: on, namespace: namespace, manifest: manifest}, err
 }
 

@@ -48,6 +48,8 @@ type joinOptions struct {
 	image, pullPolicy, namespace string
 	replicas                     int32
 	metricsFrom                  []string
+	admissionPolicy              bool
+	policyNamespaces             []string
 	// What is about the cluster in kcp.
 	join install.JoinOptions
 	// allowNamespaces is for join, which knows whether it was given at all.
@@ -78,6 +80,11 @@ wherever it is placed: that is for fleets that trust each other.
 
 Workloads come into namespaces that tmc makes on the cluster, and into no other, not even
 into default, unless --allow-namespaces lists it.
+
+The cluster has a say of its own: a ValidatingAdmissionPolicy in the manifest holds the
+syncer's account to objects and namespaces that bear tmc's marks, and lets it into no other
+namespaces than those that --policy-namespaces lists. Kubernetes has such policies since
+1.30: for a cluster that is older, --admission-policy=false leaves it out.
 
 Join again with other flags to change that. Nothing restarts in the cluster. What was there
 for the isolation before is taken away by the next 'kubectl tmc join' or 'kubectl tmc init'
@@ -115,6 +122,8 @@ func (o *joinOptions) addFlags(command *cobra.Command) {
 	flags.StringVarP(&o.namespace, "namespace", "n", bootstrap.DefaultNamespace, "Namespace of the syncer in its cluster; nothing else belongs there")
 	flags.Int32Var(&o.replicas, "replicas", bootstrap.DefaultReplicas, "How many syncers run: one works, the others take over")
 	flags.StringSliceVar(&o.metricsFrom, "metrics-from", nil, "Namespaces of the cluster, by name, whose pods may read the syncer's metrics (default: none; metrics are for the syncer's own pod)")
+	flags.BoolVar(&o.admissionPolicy, "admission-policy", true, "Have the cluster itself hold the syncer's account to what is tmc's, by a ValidatingAdmissionPolicy. A cluster older than Kubernetes 1.30 has none: =false leaves it out")
+	flags.StringSliceVar(&o.policyNamespaces, "policy-namespaces", nil, "Namespaces of the cluster, of those that tmc has not made, that the policy lets copies into; * stands for any characters (default: none)")
 	flags.StringSliceVar(&o.join.Kinds, "kinds", nil, "Kinds to sync, such as deployments or deployments.apps (default: all that the APIExport serves)")
 	flags.StringToStringVar(&o.join.Labels, "labels", nil, "Labels, KEY=VALUE,…, that placements select the cluster by. Others that it has stay")
 	flags.StringVar(&o.join.Location, "location", "", "Where the cluster is: a region, a site. What is said already stays if this is not given")
@@ -156,7 +165,8 @@ func (o *joinOptions) bootstrapOptions(joined install.Joined) bootstrap.Options 
 	return bootstrap.Options{
 		Cluster: o.cluster, Namespace: o.namespace, Image: o.image, ImagePullPolicy: corev1.PullPolicy(o.pullPolicy), Replicas: o.replicas,
 		ProviderWorkspace: o.providerWorkspace, Export: joined.Export, Kinds: joined.Kinds,
-		MetricsFrom: o.metricsFrom,
+		MetricsFrom:     o.metricsFrom,
+		AdmissionPolicy: o.admissionPolicy, PolicyNamespaces: o.policyNamespaces, FormerNames: o.join.FormerNames,
 	}
 }
 

@@ -97,8 +97,9 @@ func unjoin(ctx context.Context, options *removeOptions, name string) ([]install
 
 // sayUnjoined says what remains to be done elsewhere.
 func sayUnjoined(out io.Writer, name string) {
-	fmt.Fprintf(out, `cluster %s has been taken out. What runs its syncer is still in the cluster: delete it with the manifest that join has
-printed, `+"`kubectl --context %s delete -f FILE`"+`, or by name:
-kubectl --context %s delete namespace/%s clusterrole/%s clusterrolebinding/%s
-`, name, name, name, bootstrap.DefaultNamespace, bootstrap.Name, bootstrap.Name)
+	fmt.Fprintf(out, `cluster %[1]s has been taken out. What runs its syncer is still in the cluster: delete it with the manifest that join has
+printed, `+"`kubectl --context %[1]s delete -f FILE`"+`, or by name:
+kubectl --context %[1]s delete namespace/%[2]s clusterrole/%[3]s clusterrolebinding/%[3]s
+kubectl --context %[1]s delete validatingadmissionpolicy/%[3]s validatingadmissionpolicybinding/%[3]s
+`, name, bootstrap.DefaultNamespace, bootstrap.Name)
 }

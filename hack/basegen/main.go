@@ -59,6 +59,7 @@ func options() (bootstrap.Options, error) {
 	return bootstrap.Options{
 		Cluster: placeholderCluster, Namespace: bootstrap.DefaultNamespace, Image: placeholderImage, Replicas: bootstrap.DefaultReplicas,
 		ProviderWorkspace: v1alpha1.DefaultProviderWorkspace, Export: v1alpha1.ClusterExport(placeholderCluster), Kinds: kinds,
+		AdmissionPolicy: true,
 	}, err
 }
 

@@ -63,7 +63,8 @@ func joining(changes ...func(*Options)) Options {
 			{Group: "policy", Resource: "poddisruptionbudgets"}, {Group: "autoscaling", Resource: "horizontalpodautoscalers"},
 			{Resource: "configmaps"}, {Resource: "secrets"}, {Resource: "serviceaccounts"},
 		},
-		Kubeconfig: kubeconfigOf("https://kcp.example.com:8443/clusters/root:tmc"),
+		AdmissionPolicy: true,
+		Kubeconfig:      kubeconfigOf("https://kcp.example.com:8443/clusters/root:tmc"),
 	}
 	for _, change := range changes {
 		change(&o)
@@ -133,6 +134,8 @@ func TestWhatIsAppliedComesAfterWhatItNeeds(t *testing.T) {
 	want := []string{
 		"Namespace /tmc-system",
 		"ServiceAccount tmc-system/tmc-syncer",
+		"ValidatingAdmissionPolicy /tmc-syncer",
+		"ValidatingAdmissionPolicyBinding /tmc-syncer",
 		"ClusterRole /tmc-syncer",
 		"ClusterRoleBinding /tmc-syncer",
 		"Role tmc-system/tmc-syncer",
@@ -485,6 +488,14 @@ func TestMetricsAreOpenToWhoIsNamedAlone(t *testing.T) {
 	}
 }
 
+func TestAClusterThatIsTooOldForPoliciesCanGoWithout(t *testing.T) {
+	for _, object := range objectsOf(t, joining(func(o *Options) { o.AdmissionPolicy = false })) {
+		if kind := object.GetObjectKind().GroupVersionKind().Kind; strings.HasPrefix(kind, "ValidatingAdmissionPolicy") {
+			t.Errorf("there is a %s", kind)
+		}
+	}
+}
+
 func TestWithoutAKubeconfigThereIsNoSecret(t *testing.T) {
 	o := joining(func(o *Options) { o.Kubeconfig = nil })
 	for _, object := range objectsOf(t, o) {
@@ -500,7 +511,7 @@ func TestWithoutAKubeconfigThereIsNoSecret(t *testing.T) {
 
 func TestTheManifestHasNoNoise(t *testing.T) {
 	manifest := manifestOf(t, joining())
-	for _, noise := range []string{"creationTimestamp", "status:", "null", ": {}\n"} {
+	for _, noise := range []string{"creationTimestamp", "status:", ": null", "- null", ": {}\n"} {
 		for line := range strings.Lines(manifest) {
 			if strings.Contains(line, noise) && !strings.Contains(line, "|") && line != "    {}\n" {
 				t.Errorf("%q: %q", noise, line)

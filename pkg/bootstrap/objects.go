@@ -55,6 +55,9 @@ func Objects(o Options) ([]runtime.Object, error) {
 		return nil, err
 	}
 	objects := []runtime.Object{namespace(o), serviceAccount(o)}
+	if o.AdmissionPolicy { // before the account may do anything
+		objects = append(objects, admissionPolicy(o)...)
+	}
 	objects = append(objects, clusterAccess(o)...)
 	objects = append(objects, ownAccess(o)...)
 	if o.Kubeconfig != nil {

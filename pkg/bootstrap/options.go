@@ -3,6 +3,7 @@ package bootstrap
 import (
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -73,6 +74,16 @@ type Options struct {
 	// metrics; without any, nobody does. They are names and not labels, which tenants may
 	// choose for the namespaces that come from kcp.
 	MetricsFrom []string
+	// AdmissionPolicy has the cluster itself hold the syncer's account to what is tmc's, by a
+	// ValidatingAdmissionPolicy, which Kubernetes has since 1.30.
+	AdmissionPolicy bool
+	// PolicyNamespaces are the namespaces, of those that tmc has not made, that the policy lets
+	// copies into; "*" in them stands for any characters. A policy lists none by default, and
+	// never those that the cluster lives by.
+	PolicyNamespaces []string
+	// FormerNames are those that the cluster had before: what was made under them, the syncer
+	// may clean up.
+	FormerNames []string
 	// Kubeconfig is for kcp, with the credentials inline; nil leaves the Secret out, for
 	// somebody else to make.
 	Kubeconfig []byte
@@ -86,6 +97,7 @@ func (o Options) Validate() error {
 	problems = append(problems, o.validatePods()...)
 	problems = append(problems, validateKinds(o.Kinds, field.NewPath("kinds"))...)
 	problems = append(problems, validateNames(o.MetricsFrom, field.NewPath("metricsFrom"))...)
+	problems = append(problems, o.validatePolicy()...)
 	if o.Kubeconfig != nil {
 		if _, err := kcpPort(o.Kubeconfig); err != nil {
 			problems = append(problems, field.Invalid(field.NewPath("kubeconfig"), field.OmitValueType{}, err.Error()))
@@ -153,6 +165,29 @@ func validateNames(names []string, path *field.Path) field.ErrorList {
 	for i, name := range names {
 		if messages := validation.IsDNS1123Label(name); len(messages) > 0 {
 			problems = append(problems, field.Invalid(path.Index(i), name, "expected the name of a namespace: "+strings.Join(messages, "; ")))
+		}
+	}
+	return problems
+}
+
+// namePattern is what a name of a namespace is made of, with asterisks.
+var namePattern = regexp.MustCompile(`^[-a-z0-9*]{1,63}$`)
+
+// validatePolicy checks what becomes part of the expressions of the policy.
+func (o Options) validatePolicy() field.ErrorList {
+	var problems field.ErrorList
+	for i, pattern := range o.PolicyNamespaces {
+		if !namePattern.MatchString(pattern) {
+			problems = append(problems, field.Invalid(field.NewPath("policyNamespaces").Index(i), pattern,
+				"expected the name of a namespace, in which * stands for any characters, for instance shop-*"))
+		}
+	}
+	if len(o.PolicyNamespaces) > 0 && !o.AdmissionPolicy {
+		problems = append(problems, field.Invalid(field.NewPath("policyNamespaces"), o.PolicyNamespaces, "expected none without the admission policy, which would list them"))
+	}
+	for i, name := range o.FormerNames {
+		if err := v1alpha1.ValidateClusterName(name); err != nil {
+			problems = append(problems, field.Invalid(field.NewPath("formerNames").Index(i), name, err.Error()))
 		}
 	}
 	return problems

@@ -1,0 +1,458 @@
+package bootstrap
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/cel-go/cel"
+	celtypes "github.com/google/cel-go/common/types"
+	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/version"
+	"k8s.io/apiserver/pkg/admission"
+	admissioncel "k8s.io/apiserver/pkg/admission/plugin/cel"
+	"k8s.io/apiserver/pkg/admission/plugin/webhook/matchconditions"
+	"k8s.io/apiserver/pkg/admission/plugin/webhook/predicates/rules"
+	celconfig "k8s.io/apiserver/pkg/apis/cel"
+	"k8s.io/apiserver/pkg/authentication/user"
+	"k8s.io/apiserver/pkg/cel/environment"
+	"sigs.k8s.io/yaml"
+
+	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
+	"github.com/kcp-tmc/tmc/pkg/transform"
+)
+
+// The specs of this file have the policy judge requests with the API server's own packages, in the way of its own plugin
+// (k8s.io/apiserver, pkg/admission/plugin/policy/validating).
+
+// oldestCEL is the oldest Kubernetes that has the policies.
+var oldestCEL = version.MajorMinor(1, 30)
+
+// reserved are words that the compiler takes and the validation of policies does not (celReservedSymbols in Kubernetes'
+// pkg/apis/admissionregistration/validation).
+var reserved = []string{
+	"true", "false", "null", "in", "as", "break", "const", "continue", "else", "for", "function", "if", "import", "let", "loop",
+	"package", "namespace", "return", "var", "void", "while",
+}
+
+// judge is the policy as an API server has it.
+type judge struct {
+	policy      *admissionregistrationv1.ValidatingAdmissionPolicy
+	conditions  matchconditions.Matcher
+	validations admissioncel.ConditionEvaluator
+}
+
+// expression is a CEL expression, with its name where it is a variable, and the type that it has to have.
+type expression struct {
+	name, text string
+	celType    *cel.Type
+}
+
+func (e *expression) GetName() string          { return e.name }
+func (e *expression) GetExpression() string    { return e.text }
+func (e *expression) ReturnTypes() []*cel.Type { return []*cel.Type{e.celType} }
+
+// newJudge returns the policy of the options. It fails the test when an API server would not take it, or when nothing
+// binds it.
+func newJudge(t testing.TB, o Options) judge {
+	t.Helper()
+	objects := admissionPolicy(o)
+	policy, binding := objects[0].(*admissionregistrationv1.ValidatingAdmissionPolicy), objects[1].(*admissionregistrationv1.ValidatingAdmissionPolicyBinding)
+	if binding.Spec.PolicyName != policy.Name || binding.Spec.MatchResources != nil || !slices.Contains(binding.Spec.ValidationActions, admissionregistrationv1.Deny) {
+		t.Fatalf("the binding does not have policy %s deny: %v", policy.Name, binding.Spec)
+	}
+	compiler, err := admissioncel.NewCompositedCompiler(environment.MustBaseEnvSet(oldestCEL))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var none admissioncel.OptionalVariableDeclarations
+	for _, variable := range policy.Spec.Variables {
+		if slices.Contains(reserved, variable.Name) {
+			t.Fatalf("variable %s: the word is reserved", variable.Name)
+		}
+		compiled := compiler.CompileAndStoreVariable(&expression{variable.Name, variable.Expression, cel.AnyType}, none, environment.NewExpressions)
+		if compiled.Error != nil {
+			t.Fatalf("variable %s: %v", variable.Name, compiled.Error)
+		}
+	}
+	compile := func(expressions []admissioncel.ExpressionAccessor) admissioncel.ConditionEvaluator {
+		evaluator := compiler.CompileCondition(expressions, none, environment.NewExpressions)
+		for _, err := range evaluator.CompilationErrors() {
+			t.Fatal(err)
+		}
+		return evaluator
+	}
+	var conditions, validations []admissioncel.ExpressionAccessor
+	for i := range policy.Spec.MatchConditions {
+		conditions = append(conditions, (*matchconditions.MatchCondition)(&policy.Spec.MatchConditions[i]))
+	}
+	for _, validation := range policy.Spec.Validations {
+		validations = append(validations, &expression{text: validation.Expression, celType: cel.BoolType})
+	}
+	return judge{policy, matchconditions.NewMatcher(compile(conditions), policy.Spec.FailurePolicy, "policy", "validate", policy.Name), compile(validations)}
+}
+
+// write is a request that the policy judges. Where before is nil, it creates; where after is nil, it deletes.
+type write struct {
+	resource, subresource string
+	before, after         *unstructured.Unstructured
+	// into is the namespace that it is in, nil for that of objects that lie in none.
+	into *unstructured.Unstructured
+	// as makes the request, nil for the syncer's account.
+	as user.Info
+}
+
+var syncersAccount = &user.DefaultInfo{Name: "system:serviceaccount:tmc-system:tmc-syncer", Groups: []string{"system:serviceaccounts", "system:authenticated"}}
+
+func (w write) attributes() *admission.VersionedAttributes {
+	operation, object, old, some := admission.Update, runtime.Object(w.after), runtime.Object(w.before), w.after
+	switch {
+	case w.before == nil:
+		operation, old = admission.Create, nil
+	case w.after == nil:
+		operation, object, some = admission.Delete, nil, w.before
+	}
+	if w.as == nil {
+		w.as = syncersAccount
+	}
+	kind := some.GroupVersionKind()
+	group := schema.ParseGroupResource(w.resource)
+	namespace := some.GetNamespace()
+	if kind.Kind == "Namespace" {
+		namespace = some.GetName()
+	}
+	return &admission.VersionedAttributes{
+		Attributes: admission.NewAttributesRecord(object, old, kind, namespace, some.GetName(),
+			group.WithVersion("v1"), w.subresource, operation, nil, false, w.as),
+		VersionedObject: object, VersionedOldObject: old, VersionedKind: kind,
+	}
+}
+
+// concerns tells whether the policy is asked about a request at all.
+func (j judge) concerns(attributes admission.Attributes) bool {
+	matches := func(all []admissionregistrationv1.NamedRuleWithOperations) bool {
+		return slices.ContainsFunc(all, func(rule admissionregistrationv1.NamedRuleWithOperations) bool {
+			rule.Scope = new(admissionregistrationv1.AllScopes)
+			return (&rules.Matcher{Rule: rule.RuleWithOperations, Attr: attributes}).Matches()
+		})
+	}
+	constraints := j.policy.Spec.MatchConstraints
+	return matches(constraints.ResourceRules) && !matches(constraints.ExcludeResourceRules)
+}
+
+// judge returns why a request is denied; nothing when it is not. An expression that fails denies, too, and fails the
+// test: nobody could make sense of what it says.
+func (j judge) judge(t testing.TB, w write) string {
+	t.Helper()
+	attributes := w.attributes()
+	if !j.concerns(attributes) {
+		return ""
+	}
+	ctx := context.Background()
+	if match := j.conditions.Match(ctx, attributes, nil, nil); match.Error != nil {
+		t.Fatal(match.Error)
+	} else if !match.Matches {
+		return ""
+	}
+	var into *corev1.Namespace
+	if w.into != nil {
+		into = &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: w.into.GetName(), Labels: w.into.GetLabels(), Annotations: w.into.GetAnnotations()}}
+	}
+	request := admissioncel.CreateAdmissionRequest(attributes, metav1.GroupVersionResource(attributes.GetResource()), metav1.GroupVersionKind(attributes.VersionedKind))
+	results, _, err := j.validations.ForInput(ctx, attributes, request, admissioncel.OptionalVariableBindings{}, into, celconfig.RuntimeCELCostBudget)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, result := range results {
+		if result.Error != nil {
+			t.Fatalf("%s: %v", j.policy.Spec.Validations[i].Expression, result.Error)
+		}
+		if result.EvalResult != celtypes.True {
+			return j.policy.Spec.Validations[i].Message
+		}
+	}
+	return ""
+}
+
+// object reads an object from YAML.
+func object(t testing.TB, text string) *unstructured.Unstructured {
+	t.Helper()
+	data, err := yaml.YAMLToJSON([]byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	result := &unstructured.Unstructured{}
+	if err := result.UnmarshalJSON(data); err != nil {
+		t.Fatal(err)
+	}
+	return result
+}
+
+// with returns the object with labels and annotations more, or less where a value is empty.
+func with(obj *unstructured.Unstructured, labels, annotations map[string]string) *unstructured.Unstructured {
+	changed := obj.DeepCopy()
+	merge := func(all, changes map[string]string) map[string]string {
+		if all == nil {
+			all = map[string]string{}
+		}
+		for key, value := range changes {
+			all[key] = value
+			if value == "" {
+				delete(all, key)
+			}
+		}
+		return all
+	}
+	changed.SetLabels(merge(changed.GetLabels(), labels))
+	changed.SetAnnotations(merge(changed.GetAnnotations(), annotations))
+	return changed
+}
+
+// copyOf is what the syncer of a cluster applies for an object of a workspace.
+func copyOf(t testing.TB, cluster, text string) *unstructured.Unstructured {
+	t.Helper()
+	upstreamObj := object(t, text)
+	desired, err := transform.Desired(transform.Input{
+		Object: upstreamObj, Origin: transform.Origin{Workspace: "w1", Namespace: upstreamObj.GetNamespace(), Name: upstreamObj.GetName(), Cluster: cluster},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return desired
+}
+
+// made and noted are what the syncer of a cluster applies to a namespace that it makes, and to one that it does not.
+func made(t testing.TB, cluster, name string) *unstructured.Unstructured {
+	t.Helper()
+	desired, err := transform.DesiredNamespace(object(t, "{apiVersion: v1, kind: Namespace, metadata: {name: "+name+", labels: {team: blue}}}"),
+		transform.Origin{Workspace: "w1", Name: name, Cluster: cluster}, v1alpha1.TransformRule{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return desired
+}
+
+func noted(t testing.TB, cluster, workspace string, on *unstructured.Unstructured) *unstructured.Unstructured {
+	t.Helper()
+	note, err := transform.NotedNamespace(on.GetName(), transform.Origin{Workspace: workspace, Name: "upstream", Cluster: cluster})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return with(on, note.GetLabels(), note.GetAnnotations())
+}
+
+const (
+	web       = "{apiVersion: apps/v1, kind: Deployment, metadata: {name: web, namespace: shop, uid: u1, generation: 2, labels: {app: web}}, spec: {replicas: 2}}"
+	settings  = "{apiVersion: v1, kind: Secret, metadata: {name: settings, namespace: shop, uid: u2}, type: Opaque, data: {a: Yg==}}"
+	operators = "{apiVersion: v1, kind: Namespace, metadata: {name: monitoring, labels: {team: ops}, annotations: {note: theirs}}, spec: {finalizers: [kubernetes]}}"
+	listed    = "{apiVersion: v1, kind: Namespace, metadata: {name: listed-1, labels: {team: ops}, annotations: {note: theirs}}, spec: {finalizers: [kubernetes]}}"
+	theirs    = "{apiVersion: apps/v1, kind: Deployment, metadata: {name: prometheus, namespace: monitoring, uid: u3}, spec: {replicas: 1}}"
+
+	deployments = "deployments.apps"
+)
+
+// lost takes marks off an object, as somebody may.
+func lost(obj *unstructured.Unstructured, keys ...string) *unstructured.Unstructured {
+	none := map[string]string{}
+	for _, key := range keys {
+		none[key] = ""
+	}
+	return with(obj, none, none)
+}
+
+// guarded are the options of a cluster with a policy.
+func guarded(changes ...func(*Options)) Options {
+	return joining(append(changes, func(o *Options) {
+		o.AdmissionPolicy, o.PolicyNamespaces, o.FormerNames = true, []string{"listed-*", "kube-system", "kube-public"}, []string{"east-1"}
+	})...)
+}
+
+func TestThePolicyLetsASyncerDoWhatItDoes(t *testing.T) {
+	shop, ops, lists := made(t, "east", "shop"), object(t, operators), object(t, listed)
+	copied, secret := copyOf(t, "east", web), copyOf(t, "east", settings)
+	changed := with(copied, nil, map[string]string{v1alpha1.SourceGenerationAnnotation: "3"})
+	inListed := copied.DeepCopy()
+	inListed.SetNamespace(lists.GetName())
+	free, err := transform.FreeNamespace("shop", "east", v1alpha1.TransformRule{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	cases := map[string]struct {
+		reason string
+		write  write
+	}{
+		"MakeACopy":              {"in a namespace that tmc has made", write{resource: deployments, after: copied, into: shop}},
+		"MakeASecret":            {"it is a kind like others", write{resource: "secrets", after: secret, into: shop}},
+		"MakeOneInANotedOne":     {"whose it is stands there", write{resource: deployments, after: copied, into: noted(t, "east", "w1", ops)}},
+		"MakeOneInAListedOne":    {"where workspaces share it, nothing is noted; and an API server sees a note a moment late", write{resource: deployments, after: inListed, into: lists}},
+		"MakeOneWhereAMarkIsOff": {"somebody has taken the label off", write{resource: deployments, after: copied, into: lost(shop, v1alpha1.ManagedByLabel)}},
+		"ChangeACopy":            {"the object has changed", write{resource: deployments, before: copied, after: changed, into: shop}},
+		"ChangeOneFromBefore":    {"what was there before namespaces had to be listed is kept up", write{resource: deployments, before: copied, after: changed, into: ops}},
+		"MendAllLabels":          {"the annotations tell", write{resource: deployments, before: lost(copied, v1alpha1.ManagedByLabel, v1alpha1.SourceHashLabel, "app"), after: copied, into: shop}},
+		"MendAllAnnotations": {"the hash tells", write{
+			resource: deployments, before: lost(copied, v1alpha1.SourceClusterAnnotation, v1alpha1.SourceNameAnnotation, v1alpha1.SourceNamespaceAnnotation, v1alpha1.TargetClusterAnnotation),
+			after: copied, into: shop,
+		}},
+		"RemoveACopy":         {"its object is gone", write{resource: deployments, before: copied, into: shop}},
+		"RemoveOneFromBefore": {"wherever it is", write{resource: deployments, before: copied, into: ops}},
+		"RemoveAFormerNames":  {"it was abandoned", write{resource: deployments, before: copyOf(t, "east-1", web), into: shop}},
+		"MakeANamespace":      {"with what the user chose for it", write{resource: "namespaces", after: shop}},
+		"ChangeANamespace":    {"the user chose something else", write{resource: "namespaces", before: shop, after: with(shop, map[string]string{"team": "", "other": "a"}, map[string]string{"x": "y"})}},
+		"FreeANamespace":      {"it is kept for what is in it", write{resource: "namespaces", before: shop, after: free}},
+		"FreeAFormerNames":    {"it was abandoned", write{resource: "namespaces", before: made(t, "east-1", "shop"), after: free}},
+		"RemoveANamespace":    {"it is empty", write{resource: "namespaces", before: shop}},
+		"NoteWhoseItIs":       {"it is listed", write{resource: "namespaces", before: lists, after: noted(t, "east", "w1", lists)}},
+		"NoteAnother":         {"its workspace has left", write{resource: "namespaces", before: noted(t, "east", "w1", ops), after: noted(t, "east", "w2", ops)}},
+		"GiveItAway":          {"nothing of it is left there", write{resource: "namespaces", before: noted(t, "east", "w1", ops), after: ops}},
+		"MendANote":           {"somebody has taken the label off", write{resource: "namespaces", before: lost(noted(t, "east", "w1", ops), v1alpha1.ManagedByLabel), after: noted(t, "east", "w1", ops)}},
+		"MakeItsLease":        {"one of its replicas leads", write{resource: "leases.coordination.k8s.io", after: object(t, "{apiVersion: coordination.k8s.io/v1, kind: Lease, metadata: {name: tmc-syncer, namespace: tmc-system}}")}},
+		"RenewItsToken":       {"into its own Secret", write{resource: "secrets", before: object(t, "{apiVersion: v1, kind: Secret, metadata: {name: tmc-syncer-kcp, namespace: tmc-system}, data: {kubeconfig: YQ==}}"), after: object(t, "{apiVersion: v1, kind: Secret, metadata: {name: tmc-syncer-kcp, namespace: tmc-system}, data: {kubeconfig: Yg==}}")}},
+		"AskWhatItMay":        {"that writes nothing", write{resource: "selfsubjectaccessreviews.authorization.k8s.io", after: object(t, "{apiVersion: authorization.k8s.io/v1, kind: SelfSubjectAccessReview, metadata: {}}")}},
+	}
+	policy := newJudge(t, guarded())
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			if denied := policy.judge(t, c.write); denied != "" {
+				t.Errorf("%s: denied, %s", c.reason, denied)
+			}
+		})
+	}
+}
+
+func TestThePolicyDeniesTheRest(t *testing.T) {
+	shop, ops, lists := made(t, "east", "shop"), object(t, operators), object(t, listed)
+	copied, foreign := copyOf(t, "east", web), object(t, theirs)
+	// As copies are, but there.
+	at := func(namespace string) *unstructured.Unstructured {
+		moved := copied.DeepCopy()
+		moved.SetNamespace(namespace)
+		return moved
+	}
+	named := func(name string, labels map[string]string) *unstructured.Unstructured {
+		return with(object(t, "{apiVersion: v1, kind: Namespace, metadata: {name: "+name+"}}"), labels, nil)
+	}
+	token := copyOf(t, "east", settings)
+	token.Object["type"] = "kubernetes.io/service-account-token"
+	finalized := noted(t, "east", "w1", lists)
+	finalized.Object["spec"] = map[string]any{}
+	owned := with(shop, nil, map[string]string{"x": "y"})
+	owned.SetOwnerReferences([]metav1.OwnerReference{{APIVersion: "v1", Kind: "ConfigMap", Name: "x", UID: "x"}})
+	role := copyOf(t, "east", "{apiVersion: rbac.authorization.k8s.io/v1, kind: Role, metadata: {name: all, namespace: shop, uid: u4}, rules: []}")
+	clusterRole := object(t, "{apiVersion: rbac.authorization.k8s.io/v1, kind: ClusterRoleBinding, metadata: {name: evil}}")
+	theirSecret := object(t, "{apiVersion: v1, kind: Secret, metadata: {name: tokens, namespace: tmc-system}, type: Opaque}")
+	anotherSyncers := named("tmc-other", map[string]string{"app.kubernetes.io/name": "tmc-syncer"})
+	cases := map[string]struct {
+		write write
+		says  string
+	}{
+		"AForeignDeployment":           {write{resource: deployments, before: foreign, after: with(foreign, map[string]string{"a": "b"}, nil), into: ops}, "somebody else's"},
+		"AForeignDeploymentMadeOurs":   {write{resource: deployments, before: foreign, after: with(foreign, copied.GetLabels(), copied.GetAnnotations()), into: ops}, "somebody else's"},
+		"AForeignOneInOurNamespace":    {write{resource: deployments, before: foreign, after: with(foreign, copied.GetLabels(), copied.GetAnnotations()), into: shop}, "somebody else's"},
+		"AForeignDeploymentsEnd":       {write{resource: deployments, before: foreign, into: ops}, "somebody else's"},
+		"AForeignSecret":               {write{resource: "secrets", before: theirSecret, after: theirSecret, into: named("tmc-system", nil)}, "its own nothing but"},
+		"HalfAMark":                    {write{resource: deployments, before: with(foreign, map[string]string{v1alpha1.ManagedByLabel: "tmc-syncer"}, map[string]string{v1alpha1.SourceNameAnnotation: "web"}), into: ops}, "somebody else's"},
+		"AnotherClustersCopy":          {write{resource: deployments, before: copyOf(t, "west", web), after: copied, into: shop}, "under its cluster's name"},
+		"AFormerNamesCopy":             {write{resource: deployments, before: copyOf(t, "east-1", web), after: copied, into: shop}, "under its cluster's name"},
+		"AnotherClustersCopysEnd":      {write{resource: deployments, before: copyOf(t, "west", web), into: shop}, "or a former one"},
+		"WithoutMarks":                 {write{resource: deployments, after: object(t, web), into: shop}, "bear tmc's marks"},
+		"WithoutTheLabel":              {write{resource: deployments, after: lost(copied, v1alpha1.ManagedByLabel), into: shop}, "bear tmc's marks"},
+		"WithoutTheHash":               {write{resource: deployments, after: lost(copied, v1alpha1.SourceHashLabel), into: shop}, "bear tmc's marks"},
+		"WithoutItsWorkspace":          {write{resource: deployments, after: lost(copied, v1alpha1.SourceClusterAnnotation), into: shop}, "bear tmc's marks"},
+		"ForAnotherCluster":            {write{resource: deployments, after: copyOf(t, "west", web), into: shop}, "bear tmc's marks"},
+		"MarksTakenOff":                {write{resource: deployments, before: copied, after: lost(copied, v1alpha1.ManagedByLabel), into: shop}, "bear tmc's marks"},
+		"InAForeignNamespace":          {write{resource: deployments, after: at("monitoring"), into: ops}, "or that the policy lists"},
+		"InANamespaceOfThatPrefix":     {write{resource: deployments, after: at("not-listed-1"), into: named("not-listed-1", nil)}, "or that the policy lists"},
+		"InKubeSystem":                 {write{resource: deployments, after: at("kube-system"), into: named("kube-system", nil)}, "the cluster lives by"},
+		"InAMarkedKubeSystem":          {write{resource: deployments, after: at("kube-system"), into: noted(t, "east", "w1", named("kube-system", nil))}, "the cluster lives by"},
+		"InKubePublic":                 {write{resource: deployments, after: at("kube-public"), into: named("kube-public", nil)}, "the cluster lives by"},
+		"InKubeNodeLease":              {write{resource: deployments, after: at("kube-node-lease"), into: named("kube-node-lease", nil)}, "the cluster lives by"},
+		"InItsOwnNamespace":            {write{resource: deployments, after: at("tmc-system"), into: named("tmc-system", nil)}, "its own nothing but"},
+		"InAnotherSyncersNamespace":    {write{resource: deployments, after: at("tmc-other"), into: anotherSyncers}, "the cluster lives by"},
+		"ItsSecretsEnd":                {write{resource: "secrets", before: object(t, "{apiVersion: v1, kind: Secret, metadata: {name: tmc-syncer-kcp, namespace: tmc-system}}"), into: named("tmc-system", nil)}, "its own nothing but"},
+		"AnotherLease":                 {write{resource: "leases.coordination.k8s.io", after: object(t, "{apiVersion: coordination.k8s.io/v1, kind: Lease, metadata: {name: other, namespace: tmc-system}}"), into: named("tmc-system", nil)}, "its own nothing but"},
+		"ALeaseElsewhere":              {write{resource: "leases.coordination.k8s.io", after: object(t, "{apiVersion: coordination.k8s.io/v1, kind: Lease, metadata: {name: tmc-syncer, namespace: shop}}"), into: shop}, "kinds that the cluster was joined with"},
+		"ATokenOfAnAccount":            {write{resource: "secrets", after: token, into: shop}, "tokens of ServiceAccounts"},
+		"AskForAToken":                 {write{resource: "serviceaccounts", subresource: "token", after: object(t, "{apiVersion: authentication.k8s.io/v1, kind: TokenRequest, metadata: {name: prometheus, namespace: shop}}"), into: shop}, "no subresources"},
+		"AStatus":                      {write{resource: deployments, subresource: "status", before: copied, after: copied, into: shop}, "no subresources"},
+		"Rights":                       {write{resource: "roles.rbac.authorization.k8s.io", after: role, into: shop}, "kinds that the cluster was joined with"},
+		"RightsOnTheCluster":           {write{resource: "clusterrolebindings.rbac.authorization.k8s.io", after: clusterRole}, "kinds that the cluster was joined with"},
+		"ItsOwnPolicysEnd":             {write{resource: "validatingadmissionpolicies.admissionregistration.k8s.io", before: object(t, "{apiVersion: admissionregistration.k8s.io/v1, kind: ValidatingAdmissionPolicy, metadata: {name: tmc-syncer}}")}, "kinds that the cluster was joined with"},
+		"APod":                         {write{resource: "pods", after: copyOf(t, "east", "{apiVersion: v1, kind: Pod, metadata: {name: p, namespace: shop, uid: u5}}"), into: shop}, "kinds that the cluster was joined with"},
+		"AForeignNamespacesEnd":        {write{resource: "namespaces", before: ops}, "that tmc has made"},
+		"ANotedNamespacesEnd":          {write{resource: "namespaces", before: noted(t, "east", "w1", ops)}, "that tmc has made"},
+		"AnotherSyncersNamespacesEnd":  {write{resource: "namespaces", before: made(t, "west", "shop")}, "or a former one"},
+		"KubeSystemsEnd":               {write{resource: "namespaces", before: named("kube-system", nil)}, "the cluster lives by"},
+		"ANamespaceWithoutMarks":       {write{resource: "namespaces", after: named("free", nil)}, "bear tmc's mark"},
+		"ANamespaceForAnotherCluster":  {write{resource: "namespaces", after: made(t, "west", "shop")}, "bear tmc's mark"},
+		"ANoteThatIsNotListed":         {write{resource: "namespaces", before: ops, after: noted(t, "east", "w1", ops)}, "or that the policy lists"},
+		"ANoteOnKubeSystem":            {write{resource: "namespaces", before: named("kube-system", nil), after: noted(t, "east", "w1", named("kube-system", nil))}, "the cluster lives by"},
+		"ANoteOnItsOwn":                {write{resource: "namespaces", before: named("tmc-system", nil), after: noted(t, "east", "w1", named("tmc-system", nil))}, "the cluster lives by"},
+		"ANoteOverAnothers":            {write{resource: "namespaces", before: noted(t, "west", "w1", lists), after: noted(t, "east", "w1", lists)}, "or a former one"},
+		"ANoteForAnotherCluster":       {write{resource: "namespaces", before: lists, after: noted(t, "west", "w1", lists)}, "under its cluster's name, and no other"},
+		"ANoteAndMore":                 {write{resource: "namespaces", before: lists, after: with(noted(t, "east", "w1", lists), map[string]string{"pod-security.kubernetes.io/enforce": "privileged"}, nil)}, "nothing but tmc's own"},
+		"ANoteAndLess":                 {write{resource: "namespaces", before: lists, after: with(noted(t, "east", "w1", lists), map[string]string{"team": ""}, nil)}, "nothing but tmc's own"},
+		"ANoteAndAnAnnotation":         {write{resource: "namespaces", before: lists, after: with(noted(t, "east", "w1", lists), nil, map[string]string{"note": "mine"})}, "nothing but tmc's own"},
+		"ANoteThatItWasMade":           {write{resource: "namespaces", before: lists, after: with(noted(t, "east", "w1", lists), map[string]string{v1alpha1.ManagedByLabel: v1alpha1.ManagedByValue}, nil)}, "nothing else gets it"},
+		"ANotedOneThatWasMade":         {write{resource: "namespaces", before: noted(t, "east", "w1", ops), after: with(noted(t, "east", "w1", ops), map[string]string{v1alpha1.ManagedByLabel: v1alpha1.ManagedByValue}, nil)}, "nothing else gets it"},
+		"ANoteAndItsFinalizer":         {write{resource: "namespaces", before: lists, after: finalized}, "neither owners nor finalizers"},
+		"AnOwnerOfANamespace":          {write{resource: "namespaces", before: shop, after: owned}, "neither owners nor finalizers"},
+		"AFinalizedNamespace":          {write{resource: "namespaces", subresource: "finalize", before: shop, after: shop}, "no subresources"},
+		"AMadeOnesMarkIsTakenOff":      {write{resource: "namespaces", before: shop, after: lost(shop, v1alpha1.ManagedByLabel)}, "keeps the mark"},
+		"AMadeOneBecomesAnothers":      {write{resource: "namespaces", before: shop, after: with(shop, nil, map[string]string{v1alpha1.TargetClusterAnnotation: "west"})}, "under its cluster's name, and no other"},
+		"AMadeOneOfAnotherNameIsTaken": {write{resource: "namespaces", before: made(t, "west", "shop"), after: shop}, "or a former one"},
+	}
+	policy := newJudge(t, guarded())
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			if denied := policy.judge(t, c.write); !strings.Contains(denied, c.says) || denied == "" {
+				t.Errorf("got %q, want it denied with %q", denied, c.says)
+			}
+			for _, other := range []string{"system:serviceaccount:tmc-other:tmc-syncer", "system:serviceaccount:tmc-system:default", "alice"} {
+				c.write.as = &user.DefaultInfo{Name: other}
+				if denied := policy.judge(t, c.write); denied != "" {
+					t.Errorf("%s is taken for the syncer: %s", other, denied)
+				}
+			}
+		})
+	}
+}
+
+func TestThePolicyListsNothingByItself(t *testing.T) {
+	policy := newJudge(t, joining(func(o *Options) { o.AdmissionPolicy = true }))
+	ops := object(t, operators)
+	if denied := policy.judge(t, write{resource: "namespaces", before: ops, after: noted(t, "east", "w1", ops)}); denied == "" {
+		t.Error("a namespace that tmc has not made can be entered though nobody lists it")
+	}
+	everywhere := newJudge(t, joining(func(o *Options) { o.AdmissionPolicy, o.PolicyNamespaces = true, []string{"*"} }))
+	if denied := everywhere.judge(t, write{resource: "namespaces", before: ops, after: noted(t, "east", "w1", ops)}); denied != "" {
+		t.Errorf("with all of them listed: %s", denied)
+	}
+	system := object(t, "{apiVersion: v1, kind: Namespace, metadata: {name: kube-system}}")
+	if denied := everywhere.judge(t, write{resource: "namespaces", before: system, after: noted(t, "east", "w1", system)}); denied == "" {
+		t.Error("with all of them listed, so is kube-system")
+	}
+}
+
+// BenchmarkThePolicy is what the policy adds to a write: of a copy, and of somebody else.
+func BenchmarkThePolicy(b *testing.B) {
+	policy := newJudge(b, guarded())
+	shop, copied := made(b, "east", "shop"), copyOf(b, "east", web)
+	for name, w := range map[string]write{
+		"Copy":   {resource: deployments, before: copied, after: with(copied, nil, map[string]string{v1alpha1.SourceGenerationAnnotation: "3"}), into: shop},
+		"Others": {resource: deployments, before: copied, after: copied, into: shop, as: &user.DefaultInfo{Name: "alice"}},
+	} {
+		b.Run(name, func(b *testing.B) {
+			for b.Loop() {
+				if denied := policy.judge(b, w); denied != "" {
+					b.Fatal(denied)
+				}
+			}
+		})
+	}
+}
