@@ -17,6 +17,7 @@ comma := ,
 IMAGE_DIRS := $(patsubst %,dist/%,$(subst /,-,$(subst $(comma), ,$(PLATFORM))))
 GOLANGCI_LINT := bin/tools/golangci-lint
 CONTROLLER_GEN := bin/tools/controller-gen
+GOVULNCHECK := bin/tools/govulncheck
 CYCLONEDX := bin/tools/cyclonedx-gomod
 KIND := bin/tools/kind
 HELM := bin/tools/helm
@@ -57,7 +58,7 @@ e2e-kind: tools $(if $(KIND_BIN),,$(KIND)) ## Run e2e tests on two kind clusters
 	TMC_E2E_PROVIDER=kind TMC_E2E_IMAGE=$(E2E_IMAGE) TMC_BIN_DIR=$(CURDIR)/bin/race go test -race -v -count=1 -timeout 30m ./e2e
 
 .PHONY: verify
-verify: ## Check that generated files, modules, formatting and lint are as they should be
+verify: ## Check generated files, modules, formatting, lint and known vulnerabilities
 	hack/verify.sh
 
 .PHONY: lint
@@ -65,10 +66,20 @@ lint: $(GOLANGCI_LINT) ## Run golangci-lint and shellcheck
 	$(GOLANGCI_LINT) run ./...
 	$(SHELLCHECK) hack/*.sh .ci/run
 
+.PHONY: vuln
+vuln: $(GOVULNCHECK) ## Look for known vulnerabilities that the programs call; content where their database cannot be reached
+	go run ./hack/vulncheck -tool $(GOVULNCHECK)
+
 $(GOLANGCI_LINT): hack/lint/go.mod hack/lint/go.sum
 	@echo "building golangci-lint: about 80 seconds the first time"
 	@mkdir -p bin/tools
 	CGO_ENABLED=0 go -C hack/lint build -trimpath -ldflags "-s -w" -o $(CURDIR)/bin/tools/ tool
+	@touch $@
+
+$(GOVULNCHECK): hack/vuln/go.mod hack/vuln/go.sum
+	@echo "building govulncheck: about 10 seconds the first time"
+	@mkdir -p bin/tools
+	CGO_ENABLED=0 go -C hack/vuln build -trimpath -ldflags "-s -w" -o $(CURDIR)/bin/tools/ tool
 	@touch $@
 
 $(CONTROLLER_GEN): hack/codegen/go.mod hack/codegen/go.sum

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Checks that the tree is what generating, tidying and formatting would make of it, and that the linters have
-# nothing to say. It leaves the tree as it would have to be, and fails when that differs from what it found.
+# Checks that the tree is what generating, tidying and formatting would make of it, that the linters have nothing to
+# say, and that no known vulnerability is called. It leaves the tree as it would have to be, and fails when that differs
+# from what it found.
 set -euo pipefail
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -26,7 +27,7 @@ unchanged() {
 
 unchanged make generate
 unchanged go mod tidy
-for module in hack/kcp hack/cluster hack/lint hack/codegen hack/kind hack/sbom hack/helm; do
+for module in hack/kcp hack/cluster hack/lint hack/codegen hack/kind hack/sbom hack/helm hack/vuln; do
 	echo "verify: modules of $module"
 	go -C "$module" mod verify >/dev/null
 done
@@ -35,4 +36,6 @@ echo "verify: go vet"
 go vet ./...
 echo "verify: lint"
 make lint
+echo "verify: known vulnerabilities"
+make vuln
 echo "verify: all is as it should be"
