@@ -4,7 +4,10 @@
 # From scratch the image has no certificates of public authorities. The programs then trust a server only by the
 # certificate-authority-data of its kubeconfig, which what `kubectl tmc join --ca-file` makes has, and which a cluster
 # gives its pods for itself. For a kcp behind a publicly signed certificate take the default, which has them.
-ARG BASE=gcr.io/distroless/static:nonroot
+#
+# The base is named by the digest of its index, for all platforms: the tag moves, and a build would not say what it
+# stands on. This is what the tag was in October 2026. docs/development.md says how to move it.
+ARG BASE=gcr.io/distroless/static:nonroot@sha256:e2e927ec666bae08560abb3c55d0659eceabb657f56b6782ab500a9fc7f555e3
 FROM ${BASE}
 # BuildKit sets it for each platform of the build; `make image` sets it for builders that do not.
 ARG TARGETARCH
