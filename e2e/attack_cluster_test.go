@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/client-go/rest"
@@ -16,13 +17,17 @@ import (
 	"github.com/kcp-tmc/tmc/pkg/transform"
 )
 
-// guardedNorth is the cluster whose policy lists what this file's cases say, and nothing else.
-const guardedNorth = "guarded-" + north
+// The clusters whose policies list what this file's cases say, and nothing else: each case has a syncer, an account and a
+// policy of its own.
+const (
+	guardedNorth = "guarded-" + north
+	listingNorth = "listing-" + north
+)
 
-// newGuarded installs tmc with that cluster. Whatever its policy has to hold, kcp would allow.
-func newGuarded(t *testing.T, policyNamespaces string) *installation {
+// newPoliced installs tmc with such a cluster. Whatever its policy has to hold, kcp would allow.
+func newPoliced(t *testing.T, clusterName, policyNamespaces string) *installation {
 	t.Helper()
-	clusters := map[string]*cluster{guardedNorth: env.clusters[north]}
+	clusters := map[string]*cluster{clusterName: env.clusters[north]}
 	in, err := (&installation{provider: "root:" + unique("guarded"), clusters: clusters, policyNamespaces: policyNamespaces}).install(t.Context())
 	check(t, err)
 	t.Cleanup(func() {
@@ -30,7 +35,7 @@ func newGuarded(t *testing.T, policyNamespaces string) *installation {
 			t.Error(err)
 		}
 	})
-	in.inProvider(t).kubectl(t, "patch", "cr", guardedNorth, "--type=merge", `--patch={"spec":{"allowedNamespaces":["*"]}}`)
+	in.inProvider(t).kubectl(t, "patch", "cr", clusterName, "--type=merge", `--patch={"spec":{"allowedNamespaces":["*"]}}`)
 	check(t, in.start(t.Context()))
 	return in
 }
@@ -88,7 +93,7 @@ func forgedNote(t *testing.T, clusterName, namespace string) string {
 func TestAnAccountThatIsStolenOnAClusterReachesWhatIsTmcsAlone(t *testing.T) {
 	t.Parallel()
 	listed, operators := unique("listed"), unique("operators")
-	in := newGuarded(t, listed)
+	in := newPoliced(t, guardedNorth, listed)
 	on := env.clusters[north]
 	for _, namespace := range []string{listed, operators} {
 		check(t, on.kubectl(t, "create", "namespace", namespace))
@@ -113,7 +118,13 @@ func TestAnAccountThatIsStolenOnAClusterReachesWhatIsTmcsAlone(t *testing.T) {
 	copied := &unstructured.Unstructured{}
 	check(t, json.Unmarshal([]byte(evil(operators)), &copied.Object))
 	marks := encoded(t, map[string]any{"metadata": map[string]any{"labels": copied.GetLabels(), "annotations": copied.GetAnnotations()}})
-	token := forged(t, guardedNorth, u.namespace, `{"apiVersion":"v1","kind":"Secret","metadata":{"name":"evil","uid":"u","annotations":{"kubernetes.io/service-account.name":"default"}},"type":"kubernetes.io/service-account-token"}`)
+	minted := &unstructured.Unstructured{}
+	check(t, json.Unmarshal([]byte(forged(t, guardedNorth, u.namespace, `{"apiVersion":"v1","kind":"Secret","metadata":{"name":"evil","uid":"u"}}`)), &minted.Object))
+	// No syncer would make it.
+	minted.Object["type"] = string(corev1.SecretTypeServiceAccountToken)
+	annotations := minted.GetAnnotations()
+	annotations[corev1.ServiceAccountNameKey] = metav1.NamespaceDefault
+	minted.SetAnnotations(annotations)
 	isForbidden := func(status int) bool { return status == http.StatusForbidden }
 	s.tryAll(t, "403", isForbidden, map[string]attempt{
 		"AForeignDeployment":        {patch, deployments(operators) + "/theirs", `{"spec":{"replicas":9}}`, "somebody else's"},
@@ -126,7 +137,7 @@ func TestAnAccountThatIsStolenOnAClusterReachesWhatIsTmcsAlone(t *testing.T) {
 		"AWorkloadInKubeSystem":     {post, deployments(metav1.NamespaceSystem), evil(metav1.NamespaceSystem), "the cluster lives by"},
 		"AWorkloadInItsOwn":         {post, deployments(own), evil(own), "its own nothing but"},
 		"ASecretInItsOwn":           {post, secrets(own), forged(t, guardedNorth, own, `{"apiVersion":"v1","kind":"Secret","metadata":{"name":"evil","uid":"u"}}`), "its own nothing but"},
-		"ATokenOfAnAccount":         {post, secrets(u.namespace), token, "tokens of ServiceAccounts"},
+		"ATokenOfAnAccount":         {post, secrets(u.namespace), encoded(t, minted), "tokens of ServiceAccounts"},
 		"ANoteWhereItMayNot":        {patch, namespaces + "/" + operators, forgedNote(t, guardedNorth, operators), "or that the policy lists"},
 		"ANoteOnKubeSystem":         {patch, namespaces + "/" + metav1.NamespaceSystem, forgedNote(t, guardedNorth, metav1.NamespaceSystem), "the cluster lives by"},
 		"ANamespaceWithoutMarks":    {post, namespaces, `{"apiVersion":"v1","kind":"Namespace","metadata":{"name":"evil"}}`, "bear tmc's mark"},
@@ -163,31 +174,31 @@ func TestAnAccountThatIsStolenOnAClusterReachesWhatIsTmcsAlone(t *testing.T) {
 func TestAClusterLetsNothingIntoNamespacesThatItDoesNotList(t *testing.T) {
 	t.Parallel()
 	listed, operators := unique("listed"), unique("operators")
-	in := newGuarded(t, "listed-*")
+	in := newPoliced(t, listingNorth, "listed-*")
 	for _, namespace := range []string{listed, operators} {
 		check(t, env.clusters[north].kubectl(t, "create", "namespace", namespace))
 	}
 	u := newTenantIn(t, in, unique("guarded"), operators)
 	u.apply(t, some(deployment("web")))
-	u.eventuallyRefused(t, "web", "Forbidden", guardedNorth, "ValidatingAdmissionPolicy", "--policy-namespaces")
-	isGone(t, "what was refused", u.copyOn(guardedNorth, "web"))
-	if marks := u.onCluster(guardedNorth).marks(t); marks != "" {
+	u.eventuallyRefused(t, "web", "Forbidden", listingNorth, "ValidatingAdmissionPolicy", "or that the policy lists")
+	isGone(t, "what was refused", u.copyOn(listingNorth, "web"))
+	if marks := u.onCluster(listingNorth).marks(t); marks != "" {
 		t.Errorf("the namespace says %q, want nothing", marks)
 	}
 
 	other := newTenantIn(t, in, unique("guarded"), listed)
 	other.apply(t, some(deployment("web")))
-	other.rollOut(t, "web", guardedNorth)
-	other.onCluster(guardedNorth).isMarkedFor(t, other)
+	other.rollOut(t, "web", listingNorth)
+	other.onCluster(listingNorth).isMarkedFor(t, other)
 	other.eventuallySynced(t, "web")
 
 	// A change behind its back is mended, also of the marks.
-	at := other.onCluster(guardedNorth)
+	at := other.onCluster(listingNorth)
 	at.kubectl(t, "label", "deployment", "web", v1alpha1.ManagedByLabel+"-", v1alpha1.SourceHashLabel+"-")
 	at.kubectl(t, "scale", "deployment", "web", "--replicas=0")
 	other.apply(t, some(deployment("web", withNewImage)))
-	other.rollOut(t, "web", guardedNorth)
-	eventuallyIs(t, "the marks to be back", other.copyOn(guardedNorth, "web"), func(d *appsv1.Deployment) bool {
+	other.rollOut(t, "web", listingNorth)
+	eventuallyIs(t, "the marks to be back", other.copyOn(listingNorth, "web"), func(d *appsv1.Deployment) bool {
 		return d.Labels[v1alpha1.ManagedByLabel] == v1alpha1.ManagedByValue && d.Labels[v1alpha1.SourceHashLabel] != ""
 	})
 	other.kubectl(t, "delete", "deployment", "web", "--timeout=120s")

@@ -34,7 +34,7 @@ type installation struct {
 	// instead of with what joining gives them.
 	byHand bool
 	// policyNamespaces are those, of the namespaces that tmc has not made, that the clusters' own policies let copies
-	// into: all, unless a case says otherwise. What kcp says of that is then what counts.
+	// into, if not those that any case has kcp allow.
 	policyNamespaces string
 }
 

@@ -82,9 +82,9 @@ Workloads come into namespaces that tmc makes on the cluster, and into no other,
 into default, unless --allow-namespaces lists it.
 
 The cluster has a say of its own: a ValidatingAdmissionPolicy in the manifest holds the
-syncer's account to objects and namespaces that bear tmc's marks, and lets it into no other
-namespaces than those that --policy-namespaces lists. Kubernetes has such policies since
-1.30: for a cluster that is older, --admission-policy=false leaves it out.
+syncer's account to objects and namespaces that bear tmc's marks, and to those namespaces. Who
+allows others in kcp later joins again, and applies the manifest. Kubernetes has such policies
+since 1.30: for a cluster that is older, --admission-policy=false leaves it out.
 
 Join again with other flags to change that. Nothing restarts in the cluster. What was there
 for the isolation before is taken away by the next 'kubectl tmc join' or 'kubectl tmc init'
@@ -123,7 +123,7 @@ func (o *joinOptions) addFlags(command *cobra.Command) {
 	flags.Int32Var(&o.replicas, "replicas", bootstrap.DefaultReplicas, "How many syncers run: one works, the others take over")
 	flags.StringSliceVar(&o.metricsFrom, "metrics-from", nil, "Namespaces of the cluster, by name, whose pods may read the syncer's metrics (default: none; metrics are for the syncer's own pod)")
 	flags.BoolVar(&o.admissionPolicy, "admission-policy", true, "Have the cluster itself hold the syncer's account to what is tmc's, by a ValidatingAdmissionPolicy. A cluster older than Kubernetes 1.30 has none: =false leaves it out")
-	flags.StringSliceVar(&o.policyNamespaces, "policy-namespaces", nil, "Namespaces of the cluster, of those that tmc has not made, that the policy lets copies into; * stands for any characters (default: none)")
+	flags.StringSliceVar(&o.policyNamespaces, "policy-namespaces", nil, "Namespaces that tmc has not made and that the policy lets copies into; * stands for any characters (default: those of --allow-namespaces, or that the ClusterRegistration allows already)")
 	flags.StringSliceVar(&o.join.Kinds, "kinds", nil, "Kinds to sync, such as deployments or deployments.apps (default: all that the APIExport serves)")
 	flags.StringToStringVar(&o.join.Labels, "labels", nil, "Labels, KEY=VALUE,…, that placements select the cluster by. Others that it has stay")
 	flags.StringVar(&o.join.Location, "location", "", "Where the cluster is: a region, a site. What is said already stays if this is not given")
@@ -166,8 +166,17 @@ func (o *joinOptions) bootstrapOptions(joined install.Joined) bootstrap.Options 
 		Cluster: o.cluster, Namespace: o.namespace, Image: o.image, ImagePullPolicy: corev1.PullPolicy(o.pullPolicy), Replicas: o.replicas,
 		ProviderWorkspace: o.providerWorkspace, Export: joined.Export, Kinds: joined.Kinds,
 		MetricsFrom:     o.metricsFrom,
-		AdmissionPolicy: o.admissionPolicy, PolicyNamespaces: o.policyNamespaces, FormerNames: o.join.FormerNames,
+		AdmissionPolicy: o.admissionPolicy, PolicyNamespaces: o.listed(joined), FormerNames: o.join.FormerNames,
 	}
+}
+
+// listed are the namespaces that the cluster's policy lets copies into: those that kcp does, unless
+// the flags say otherwise.
+func (o *joinOptions) listed(joined install.Joined) []string {
+	if !o.admissionPolicy || o.policyNamespaces != nil {
+		return o.policyNamespaces
+	}
+	return joined.AllowedNamespaces
 }
 
 // runJoin joins, and prints the manifest.

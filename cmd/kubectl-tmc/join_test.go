@@ -386,3 +386,34 @@ func TestErrorsOfUnjoin(t *testing.T) {
 		})
 	}
 }
+
+func TestTheClustersPolicyListsTheNamespacesThatKCPAllows(t *testing.T) {
+	installed(t)
+	const policy = "kind: ValidatingAdmissionPolicy\n"
+	steps := []struct {
+		reason string
+		args   []string
+		want   string // what is listed, "" for no policy
+	}{
+		{"nothing but what tmc has made", nil, `"^$"`},
+		{"what kcp is told now", []string{"--allow-namespaces", "shop-*,default"}, `"^(default|shop-.*)$"`},
+		{"what kcp was told then", nil, `"^(default|shop-.*)$"`},
+		{"the cluster has its own view of that", []string{"--policy-namespaces", "default"}, `"^(default)$"`},
+		{"it is too old", []string{"--admission-policy=false"}, ""},
+	}
+	for _, step := range steps {
+		out, _, err := joinEast(t, step.args...)
+		if err != nil {
+			t.Fatalf("%s: %v", step.reason, err)
+		}
+		if has := strings.Contains(out, policy); has != (step.want != "") {
+			t.Errorf("%s: the manifest has a policy: %t", step.reason, has)
+		}
+		if line := "  - expression: '" + step.want + "'\n    name: listed\n"; step.want != "" && !strings.Contains(out, line) {
+			t.Errorf("%s: the manifest does not say %q", step.reason, line)
+		}
+	}
+	if _, _, err := joinEast(t, "--admission-policy=false", "--policy-namespaces=default"); err == nil || !strings.Contains(err.Error(), "policyNamespaces") {
+		t.Errorf("got %v, want it refused: nobody would look at what is listed", err)
+	}
+}

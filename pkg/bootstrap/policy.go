@@ -151,7 +151,7 @@ func validationsOfCopies() []admissionregistrationv1.Validation {
 		of(isMade+" || "+isChanged, "the syncer makes and changes objects so that they bear tmc's marks, for its cluster",
 			hasValue("labels", managedBy, byUs)+" && "+hash+" in variables.labels && "+workspace+" in variables.annotations && "+name+" in variables.annotations && "+
 				hasValue("annotations", madeFor, "variables.cluster")),
-		of(isMade, "the syncer makes objects in namespaces that bear tmc's mark, or that the policy lists: join the cluster again with --policy-namespaces to list this one",
+		of(isMade, "the syncer makes objects in namespaces that bear tmc's mark, or that the policy lists: kubectl tmc join --allow-namespaces lists this one, in a manifest to apply",
 			"variables.isTmcs || variables.isListed"),
 		of(isMade+" || "+isChanged, "the syncer makes no Secrets with tokens of ServiceAccounts",
 			`variables.resource != "secrets" || !has(object.type) || object.type != `+quote(string(corev1.SecretTypeServiceAccountToken))),
@@ -173,7 +173,7 @@ func validationsOfNamespaces() []admissionregistrationv1.Validation {
 		of(isDeleted, "the syncer deletes namespaces that tmc has made, and no others", "variables.isMade"),
 		of(isChanged+" || "+isDeleted, "the syncer changes and deletes namespaces that were made or noted under its cluster's name, or a former one, and no others",
 			unlessNot("oldAnnotations", madeFor, isOfItsNames)),
-		of(isChanged, "the syncer changes namespaces that bear tmc's mark, or that the policy lists: join the cluster again with --policy-namespaces to list this one",
+		of(isChanged, "the syncer changes namespaces that bear tmc's mark, or that the policy lists: kubectl tmc join --allow-namespaces lists this one, in a manifest to apply",
 			"variables.isTmcs || variables.isListed"),
 		of(isChanged, "the syncer makes or notes namespaces under its cluster's name, and no other", unlessNot("annotations", madeFor, "variables.annotations["+madeFor+"] == variables.cluster")),
 		of(isChanged, "what tmc has made keeps the mark of that, and nothing else gets it", "variables.isMade == ("+isMadeAfter+")"),

@@ -86,6 +86,9 @@ type Joined struct {
 	Kinds []schema.GroupResource
 	// Expires is when the token ends.
 	Expires time.Time
+	// AllowedNamespaces are the cluster's namespaces, of those that tmc has not made, that
+	// copies may come into: what the registration says after the join.
+	AllowedNamespaces []string
 	// Former are the APIExports through which the cluster was isolated before, or was not.
 	// Its account may use them until its syncer runs with a manifest for Export, and Join
 	// or Init has run again.
@@ -116,14 +119,17 @@ func Join(ctx context.Context, options JoinOptions) (Joined, error) {
 		return Joined{}, err
 	}
 	spec := options.spec()
-	j := &joining{server: s, options: options, export: spec.ExportFor(options.Cluster)}
+	j := &joining{server: s, options: options, export: spec.ExportFor(options.Cluster), allowed: options.AllowedNamespaces}
 	if err := j.look(ctx); err != nil {
 		return Joined{}, err
 	}
 	if err := j.revokeAndMake(ctx); err != nil {
 		return Joined{}, err
 	}
-	joined := Joined{Access: access, Export: j.export, Kinds: resourcesOf(j.kinds), Former: j.exports[1:], IsAgain: j.hadAccount}
+	joined := Joined{
+		Access: access, Export: j.export, Kinds: resourcesOf(j.kinds), AllowedNamespaces: j.allowed,
+		Former: j.exports[1:], IsAgain: j.hadAccount,
+	}
 	if !options.NoToken {
 		if joined.Token, joined.Expires, err = j.token(ctx); err != nil {
 			return Joined{}, err
@@ -202,6 +208,8 @@ type joining struct {
 	// exports are the APIExports that the cluster's account may use: export, and those that
 	// its syncer may still need.
 	exports []string
+	// allowed are the namespaces that the registration lists, or is to.
+	allowed []string
 	// served are the kinds that there are, kinds those that are synced.
 	served, kinds []servedKind
 	// hadAccount is whether the cluster had an account before.
@@ -245,6 +253,9 @@ func (j *joining) lookAtFormer(ctx context.Context) ([]string, error) {
 	}
 	if sharesNamespaces(registration) {
 		j.notice(v1alpha1.SharedWarning(registration.Name))
+	}
+	if j.options.AllowedNamespaces == nil {
+		j.allowed = registration.Spec.AllowedNamespaces
 	}
 	registration.Spec = j.options.spec()
 	role := &rbacv1.ClusterRole{}
