@@ -101,7 +101,7 @@ func (s *Syncer) syncNamespace(ctx context.Context, name string) (time.Duration,
 	}
 	switch verdict {
 	case namespaceNotes:
-		return 0, s.noteHeir(ctx, name, *st.heir)
+		return unlessRefused(ctx, name, s.noteHeir(ctx, name, *st.heir))
 	case namespaceHandsOver:
 		return 0, s.handOver(ctx, st)
 	case namespaceUpdates:
@@ -115,6 +115,17 @@ func (s *Syncer) syncNamespace(ctx context.Context, name string) (time.Duration,
 	default:
 		return 0, nil
 	}
+}
+
+// unlessRefused is the result of a turn in which a cluster may have refused the note on a
+// namespace, which it does by its own policy (pkg/bootstrap) where it does not list it. The
+// copies there are kept up all the same. To try again soon would be a loop.
+func unlessRefused(ctx context.Context, name string, err error) (time.Duration, error) {
+	if err == nil || !isRefusal(err) {
+		return 0, err
+	}
+	klog.FromContext(ctx).Info("The cluster refuses the note whose a namespace is", "namespace", name, "reason", err.Error(), "again", longestRecheck)
+	return longestRecheck, nil
 }
 
 // gatherNamespace reads what is known of a namespace: nothing of one that is not ours to
