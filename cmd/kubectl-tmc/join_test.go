@@ -417,3 +417,24 @@ func TestTheClustersPolicyListsTheNamespacesThatKCPAllows(t *testing.T) {
 		t.Errorf("got %v, want it refused: nobody would look at what is listed", err)
 	}
 }
+
+func TestMetricsAreOpenedToTheNamespacesThatAreNamed(t *testing.T) {
+	installed(t)
+	for _, c := range []struct {
+		args []string
+		open bool
+	}{{nil, false}, {[]string{"--metrics-from", "monitoring"}, true}} {
+		out, _, err := joinEast(t, c.args...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, want := range []string{"- --metrics-bind-address=:8081\n", "name: tmc-syncer-metrics\n", "          - monitoring\n"} {
+			if strings.Contains(out, want) != c.open {
+				t.Errorf("with %q the manifest says %q: %t, want %t", c.args, want, !c.open, c.open)
+			}
+		}
+	}
+	if _, _, err := joinEast(t, "--metrics-from", "team=obs"); err == nil || !strings.Contains(err.Error(), "metricsFrom") {
+		t.Errorf("got %v, want labels refused: tenants choose those of their namespaces", err)
+	}
+}
