@@ -62,7 +62,7 @@ func run(ctx context.Context, o options, stdout, stderr io.Writer) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, o.timeout)
 	defer cancel()
-	command := exec.CommandContext(ctx, o.tool, append([]string{"-db", o.database}, o.packages...)...) //nolint:gosec // the caller names it
+	command := exec.CommandContext(ctx, o.tool, append([]string{"-db", o.database}, o.packages...)...)
 	command.Stdout, command.Stderr = stdout, stderr
 	err = command.Run()
 	switch {

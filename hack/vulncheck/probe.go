@@ -37,19 +37,24 @@ func probe(ctx context.Context, client *http.Client, database string) (unreachab
 	if isAway(response.StatusCode) {
 		return "it answers " + response.Status, nil
 	}
+	return "", checkIndex(where, response)
+}
+
+// checkIndex fails when an answer is not the index of a vulnerability database.
+func checkIndex(where string, response *http.Response) error {
 	if response.StatusCode != http.StatusOK {
-		return "", fmt.Errorf("GET %s answers %s, expected the index of a vulnerability database", where, response.Status)
+		return fmt.Errorf("GET %s answers %s, expected the index of a vulnerability database", where, response.Status)
 	}
 	var index struct {
 		Modified time.Time `json:"modified"`
 	}
 	if err := json.NewDecoder(response.Body).Decode(&index); err != nil {
-		return "", fmt.Errorf("GET %s: field modified, expected when the vulnerability database was changed: %w", where, err)
+		return fmt.Errorf("GET %s: field modified, expected when the vulnerability database was changed: %w", where, err)
 	}
 	if index.Modified.IsZero() {
-		return "", fmt.Errorf("GET %s: no field modified, expected when the vulnerability database was changed", where)
+		return fmt.Errorf("GET %s: no field modified, expected when the vulnerability database was changed", where)
 	}
-	return "", nil
+	return nil
 }
 
 // isAway tells of a status whether it says that a server, or a proxy before it, is not to be

@@ -447,21 +447,25 @@ func TestThePolicyLeadsToKCP(t *testing.T) {
 	}
 }
 
-func TestMetricsAreOpenToWhoIsNamedAlone(t *testing.T) {
-	const flag = "--metrics-bind-address"
+// metricsFlag says where metrics are served.
+const metricsFlag = "--metrics-bind-address"
+
+func TestMetricsAreForTheSyncersPodByDefault(t *testing.T) {
 	closed := joining()
 	for _, object := range objectsOf(t, closed) {
 		if _, isService := object.(*corev1.Service); isService {
 			t.Error("there is a Service for metrics that nobody may read")
 		}
 	}
-	if args := strings.Join(Arguments(closed), " "); strings.Contains(args, flag) {
+	if args := strings.Join(Arguments(closed), " "); strings.Contains(args, metricsFlag) {
 		t.Errorf("%s, want the daemon's default, which is its own pod", args)
 	}
+}
 
+func TestMetricsAreOpenToWhoIsNamedAlone(t *testing.T) {
 	objects := objectsOf(t, joining(func(o *Options) { o.MetricsFrom = []string{"prometheus", "monitoring", "prometheus"} }))
 	container := the[*appsv1.Deployment](t, objects).Spec.Template.Spec.Containers[0]
-	if !slices.Contains(container.Args, flag+"=:8081") {
+	if !slices.Contains(container.Args, metricsFlag+"=:8081") {
 		t.Errorf("arguments %q, want metrics for others at 8081", container.Args)
 	}
 	service := the[*corev1.Service](t, objects).Spec.Ports[0]
@@ -481,10 +485,18 @@ func TestMetricsAreOpenToWhoIsNamedAlone(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("who is let in (-want +got)\n%s", diff)
 	}
-	for _, probe := range []*corev1.Probe{container.LivenessProbe, container.ReadinessProbe} {
-		if probe.HTTPGet.Port.StrVal != container.Ports[0].Name || container.Ports[0].ContainerPort != 8080 {
-			t.Errorf("the kubelet asks at %s, want where health is", probe.HTTPGet.Port.String())
-		}
+}
+
+func TestTheKubeletAsksWhereHealthIs(t *testing.T) {
+	for name, from := range map[string][]string{"Closed": nil, "Open": {"monitoring"}} {
+		t.Run(name, func(t *testing.T) {
+			container := the[*appsv1.Deployment](t, objectsOf(t, joining(func(o *Options) { o.MetricsFrom = from }))).Spec.Template.Spec.Containers[0]
+			for _, probe := range []*corev1.Probe{container.LivenessProbe, container.ReadinessProbe} {
+				if probe.HTTPGet.Port.StrVal != container.Ports[0].Name || container.Ports[0].ContainerPort != 8080 {
+					t.Errorf("the kubelet asks at %s, want where health is", probe.HTTPGet.Port.String())
+				}
+			}
+		})
 	}
 }
 

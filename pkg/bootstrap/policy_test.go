@@ -60,31 +60,31 @@ func (e *expression) ReturnTypes() []*cel.Type { return []*cel.Type{e.celType} }
 
 // newJudge returns the policy of the options. It fails the test when an API server would not take it, or when nothing
 // binds it.
-func newJudge(t testing.TB, o Options) judge {
-	t.Helper()
+func newJudge(tb testing.TB, o Options) judge {
+	tb.Helper()
 	objects := admissionPolicy(o)
 	policy, binding := objects[0].(*admissionregistrationv1.ValidatingAdmissionPolicy), objects[1].(*admissionregistrationv1.ValidatingAdmissionPolicyBinding)
 	if binding.Spec.PolicyName != policy.Name || binding.Spec.MatchResources != nil || !slices.Contains(binding.Spec.ValidationActions, admissionregistrationv1.Deny) {
-		t.Fatalf("the binding does not have policy %s deny: %v", policy.Name, binding.Spec)
+		tb.Fatalf("the binding does not have policy %s deny: %v", policy.Name, binding.Spec)
 	}
 	compiler, err := admissioncel.NewCompositedCompiler(environment.MustBaseEnvSet(oldestCEL))
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	var none admissioncel.OptionalVariableDeclarations
 	for _, variable := range policy.Spec.Variables {
 		if slices.Contains(reserved, variable.Name) {
-			t.Fatalf("variable %s: the word is reserved", variable.Name)
+			tb.Fatalf("variable %s: the word is reserved", variable.Name)
 		}
 		compiled := compiler.CompileAndStoreVariable(&expression{variable.Name, variable.Expression, cel.AnyType}, none, environment.NewExpressions)
 		if compiled.Error != nil {
-			t.Fatalf("variable %s: %v", variable.Name, compiled.Error)
+			tb.Fatalf("variable %s: %v", variable.Name, compiled.Error)
 		}
 	}
 	compile := func(expressions []admissioncel.ExpressionAccessor) admissioncel.ConditionEvaluator {
 		evaluator := compiler.CompileCondition(expressions, none, environment.NewExpressions)
 		for _, err := range evaluator.CompilationErrors() {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 		return evaluator
 	}
@@ -148,15 +148,15 @@ func (j judge) concerns(attributes admission.Attributes) bool {
 
 // judge returns why a request is denied; nothing when it is not. An expression that fails denies, too, and fails the
 // test: nobody could make sense of what it says.
-func (j judge) judge(t testing.TB, w write) string {
-	t.Helper()
+func (j judge) judge(tb testing.TB, w write) string {
+	tb.Helper()
 	attributes := w.attributes()
 	if !j.concerns(attributes) {
 		return ""
 	}
 	ctx := context.Background()
 	if match := j.conditions.Match(ctx, attributes, nil, nil); match.Error != nil {
-		t.Fatal(match.Error)
+		tb.Fatal(match.Error)
 	} else if !match.Matches {
 		return ""
 	}
@@ -167,11 +167,11 @@ func (j judge) judge(t testing.TB, w write) string {
 	request := admissioncel.CreateAdmissionRequest(attributes, metav1.GroupVersionResource(attributes.GetResource()), metav1.GroupVersionKind(attributes.VersionedKind))
 	results, _, err := j.validations.ForInput(ctx, attributes, request, admissioncel.OptionalVariableBindings{}, into, celconfig.RuntimeCELCostBudget)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	for i, result := range results {
 		if result.Error != nil {
-			t.Fatalf("%s: %v", j.policy.Spec.Validations[i].Expression, result.Error)
+			tb.Fatalf("%s: %v", j.policy.Spec.Validations[i].Expression, result.Error)
 		}
 		if result.EvalResult != celtypes.True {
 			return j.policy.Spec.Validations[i].Message
@@ -181,15 +181,15 @@ func (j judge) judge(t testing.TB, w write) string {
 }
 
 // object reads an object from YAML.
-func object(t testing.TB, text string) *unstructured.Unstructured {
-	t.Helper()
+func object(tb testing.TB, text string) *unstructured.Unstructured {
+	tb.Helper()
 	data, err := yaml.YAMLToJSON([]byte(text))
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	result := &unstructured.Unstructured{}
 	if err := result.UnmarshalJSON(data); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return result
 }
@@ -215,34 +215,34 @@ func with(obj *unstructured.Unstructured, labels, annotations map[string]string)
 }
 
 // copyOf is what the syncer of a cluster applies for an object of a workspace.
-func copyOf(t testing.TB, cluster, text string) *unstructured.Unstructured {
-	t.Helper()
-	upstreamObj := object(t, text)
+func copyOf(tb testing.TB, cluster, text string) *unstructured.Unstructured {
+	tb.Helper()
+	upstreamObj := object(tb, text)
 	desired, err := transform.Desired(transform.Input{
 		Object: upstreamObj, Origin: transform.Origin{Workspace: "w1", Namespace: upstreamObj.GetNamespace(), Name: upstreamObj.GetName(), Cluster: cluster},
 	})
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return desired
 }
 
-// made and noted are what the syncer of a cluster applies to a namespace that it makes, and to one that it does not.
-func made(t testing.TB, cluster, name string) *unstructured.Unstructured {
-	t.Helper()
-	desired, err := transform.DesiredNamespace(object(t, "{apiVersion: v1, kind: Namespace, metadata: {name: "+name+", labels: {team: blue}}}"),
-		transform.Origin{Workspace: "w1", Name: name, Cluster: cluster}, v1alpha1.TransformRule{})
+// made and noted are what the syncer of a cluster applies to the namespace shop, which it makes, and to one that it does not.
+func made(tb testing.TB, cluster string) *unstructured.Unstructured {
+	tb.Helper()
+	desired, err := transform.DesiredNamespace(object(tb, "{apiVersion: v1, kind: Namespace, metadata: {name: shop, labels: {team: blue}}}"),
+		transform.Origin{Workspace: "w1", Name: "shop", Cluster: cluster}, v1alpha1.TransformRule{})
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return desired
 }
 
-func noted(t testing.TB, cluster, workspace string, on *unstructured.Unstructured) *unstructured.Unstructured {
-	t.Helper()
+func noted(tb testing.TB, cluster, workspace string, on *unstructured.Unstructured) *unstructured.Unstructured {
+	tb.Helper()
 	note, err := transform.NotedNamespace(on.GetName(), transform.Origin{Workspace: workspace, Name: "upstream", Cluster: cluster})
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return with(on, note.GetLabels(), note.GetAnnotations())
 }
@@ -274,7 +274,7 @@ func guarded(changes ...func(*Options)) Options {
 }
 
 func TestThePolicyLetsASyncerDoWhatItDoes(t *testing.T) {
-	shop, ops, lists := made(t, "east", "shop"), object(t, operators), object(t, listed)
+	shop, ops, lists := made(t, "east"), object(t, operators), object(t, listed)
 	copied, secret := copyOf(t, "east", web), copyOf(t, "east", settings)
 	changed := with(copied, nil, map[string]string{v1alpha1.SourceGenerationAnnotation: "3"})
 	inListed := copied.DeepCopy()
@@ -305,7 +305,7 @@ func TestThePolicyLetsASyncerDoWhatItDoes(t *testing.T) {
 		"MakeANamespace":      {"with what the user chose for it", write{resource: "namespaces", after: shop}},
 		"ChangeANamespace":    {"the user chose something else", write{resource: "namespaces", before: shop, after: with(shop, map[string]string{"team": "", "other": "a"}, map[string]string{"x": "y"})}},
 		"FreeANamespace":      {"it is kept for what is in it", write{resource: "namespaces", before: shop, after: free}},
-		"FreeAFormerNames":    {"it was abandoned", write{resource: "namespaces", before: made(t, "east-1", "shop"), after: free}},
+		"FreeAFormerNames":    {"it was abandoned", write{resource: "namespaces", before: made(t, "east-1"), after: free}},
 		"RemoveANamespace":    {"it is empty", write{resource: "namespaces", before: shop}},
 		"NoteWhoseItIs":       {"it is listed", write{resource: "namespaces", before: lists, after: noted(t, "east", "w1", lists)}},
 		"NoteAnother":         {"its workspace has left", write{resource: "namespaces", before: noted(t, "east", "w1", ops), after: noted(t, "east", "w2", ops)}},
@@ -326,7 +326,7 @@ func TestThePolicyLetsASyncerDoWhatItDoes(t *testing.T) {
 }
 
 func TestThePolicyDeniesTheRest(t *testing.T) {
-	shop, ops, lists := made(t, "east", "shop"), object(t, operators), object(t, listed)
+	shop, ops, lists := made(t, "east"), object(t, operators), object(t, listed)
 	copied, foreign := copyOf(t, "east", web), object(t, theirs)
 	// As copies are, but there.
 	at := func(namespace string) *unstructured.Unstructured {
@@ -386,10 +386,10 @@ func TestThePolicyDeniesTheRest(t *testing.T) {
 		"APod":                         {write{resource: "pods", after: copyOf(t, "east", "{apiVersion: v1, kind: Pod, metadata: {name: p, namespace: shop, uid: u5}}"), into: shop}, "kinds that the cluster was joined with"},
 		"AForeignNamespacesEnd":        {write{resource: "namespaces", before: ops}, "that tmc has made"},
 		"ANotedNamespacesEnd":          {write{resource: "namespaces", before: noted(t, "east", "w1", ops)}, "that tmc has made"},
-		"AnotherSyncersNamespacesEnd":  {write{resource: "namespaces", before: made(t, "west", "shop")}, "or a former one"},
+		"AnotherSyncersNamespacesEnd":  {write{resource: "namespaces", before: made(t, "west")}, "or a former one"},
 		"KubeSystemsEnd":               {write{resource: "namespaces", before: named("kube-system", nil)}, "the cluster lives by"},
 		"ANamespaceWithoutMarks":       {write{resource: "namespaces", after: named("free", nil)}, "bear tmc's mark"},
-		"ANamespaceForAnotherCluster":  {write{resource: "namespaces", after: made(t, "west", "shop")}, "bear tmc's mark"},
+		"ANamespaceForAnotherCluster":  {write{resource: "namespaces", after: made(t, "west")}, "bear tmc's mark"},
 		"ANoteThatIsNotListed":         {write{resource: "namespaces", before: ops, after: noted(t, "east", "w1", ops)}, "or that the policy lists"},
 		"ANoteOnKubeSystem":            {write{resource: "namespaces", before: named("kube-system", nil), after: noted(t, "east", "w1", named("kube-system", nil))}, "the cluster lives by"},
 		"ANoteOnItsOwn":                {write{resource: "namespaces", before: named("tmc-system", nil), after: noted(t, "east", "w1", named("tmc-system", nil))}, "the cluster lives by"},
@@ -405,7 +405,7 @@ func TestThePolicyDeniesTheRest(t *testing.T) {
 		"AFinalizedNamespace":          {write{resource: "namespaces", subresource: "finalize", before: shop, after: shop}, "no subresources"},
 		"AMadeOnesMarkIsTakenOff":      {write{resource: "namespaces", before: shop, after: lost(shop, v1alpha1.ManagedByLabel)}, "keeps the mark"},
 		"AMadeOneBecomesAnothers":      {write{resource: "namespaces", before: shop, after: with(shop, nil, map[string]string{v1alpha1.TargetClusterAnnotation: "west"})}, "under its cluster's name, and no other"},
-		"AMadeOneOfAnotherNameIsTaken": {write{resource: "namespaces", before: made(t, "west", "shop"), after: shop}, "or a former one"},
+		"AMadeOneOfAnotherNameIsTaken": {write{resource: "namespaces", before: made(t, "west"), after: shop}, "or a former one"},
 	}
 	policy := newJudge(t, guarded())
 	for name, c := range cases {
@@ -442,7 +442,7 @@ func TestThePolicyListsNothingByItself(t *testing.T) {
 // BenchmarkThePolicy is what the policy adds to a write: of a copy, and of somebody else.
 func BenchmarkThePolicy(b *testing.B) {
 	policy := newJudge(b, guarded())
-	shop, copied := made(b, "east", "shop"), copyOf(b, "east", web)
+	shop, copied := made(b, "east"), copyOf(b, "east", web)
 	for name, w := range map[string]write{
 		"Copy":   {resource: deployments, before: copied, after: with(copied, nil, map[string]string{v1alpha1.SourceGenerationAnnotation: "3"}), into: shop},
 		"Others": {resource: deployments, before: copied, after: copied, into: shop, as: &user.DefaultInfo{Name: "alice"}},
