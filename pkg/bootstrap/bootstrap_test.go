@@ -501,6 +501,13 @@ func TestTheKubeletAsksWhereHealthIs(t *testing.T) {
 }
 
 func TestAClusterThatIsTooOldForPoliciesCanGoWithout(t *testing.T) {
+	const words = "--admission-policy=false"
+	if with := manifestOf(t, joining()); !strings.Contains(with, words) {
+		t.Errorf("the manifest does not say what an older cluster needs: %.400s", with)
+	}
+	if without := manifestOf(t, joining(func(o *Options) { o.AdmissionPolicy = false })); strings.Contains(without, words) {
+		t.Errorf("the manifest tells of a policy that it does not have: %.400s", without)
+	}
 	for _, object := range objectsOf(t, joining(func(o *Options) { o.AdmissionPolicy = false })) {
 		if kind := object.GetObjectKind().GroupVersionKind().Kind; strings.HasPrefix(kind, "ValidatingAdmissionPolicy") {
 			t.Errorf("there is a %s", kind)

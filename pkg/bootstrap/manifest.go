@@ -32,6 +32,9 @@ func header(o Options) []byte {
 	} else {
 		fmt.Fprintf(&text, "# It runs once there is a Secret %s with a kubeconfig for kcp.\n", SecretName)
 	}
+	if o.AdmissionPolicy {
+		fmt.Fprintln(&text, "# Its ValidatingAdmissionPolicy needs Kubernetes 1.30: kubectl tmc join --admission-policy=false leaves it out.")
+	}
 	return text.Bytes()
 }
 
