@@ -66,8 +66,8 @@ func TestAPlacementLabelThatIsTakenAwayComesBack(t *testing.T) {
 	uid := get(t, u.copyOn(east, "web")).UID
 
 	u.kubectl(t, "label", "deployment", "web", v1alpha1.PlacementLabel(east)+"-")
-	u.eventuallyPlaced(t, "web", east, west)
-	// The change goes the way that a deletion would have gone, after it.
+	eventuallyIs(t, "kcp to have it on both again", u.upstream("web"), func(d *appsv1.Deployment) bool { return tracesOf(d, east, west) == "" })
+	// The change goes the way that a deletion would have gone, after it. The status may say one cluster for a moment.
 	u.kubectl(t, "scale", "deployment", "web", "--replicas=2")
 	u.rollOut(t, "web", east, west)
 	if now := get(t, u.copyOn(east, "web")).UID; now != uid {
