@@ -59,6 +59,7 @@ func (w *world) Cached(key kcp.ObjectKey) *unstructured.Unstructured {
 	}
 	slim := live.DeepCopy()
 	Slim(slim)
+	Slim(slim) // informers hand over twice what they list
 	return slim
 }
 

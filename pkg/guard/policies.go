@@ -148,11 +148,20 @@ var names = func() sets.Set[string] {
 	return names
 }()
 
+// digestField holds, of a policy that Slim has slimmed, the digest of its spec. No API server
+// gives a policy such a field.
+const digestField = "digest"
+
 // Slim has a policy of a consumer's workspace, in place, say no more than which it is and,
 // where its name is one of tmc's, the digest of its spec: consumers may have any number of
-// their own. Other objects it leaves alone.
+// their own. Other objects it leaves alone, and what it has slimmed already: an informer hands
+// it what it lists twice (WatchList in client-go's reflector, which transforms for its own
+// store, and the informer's queue).
 func Slim(obj *unstructured.Unstructured) {
 	if _, isPolicy := resources[obj.GetKind()]; !isPolicy || obj.GroupVersionKind().Group != v1alpha1.PoliciesResource.Group {
+		return
+	}
+	if _, isSlim := obj.Object[digestField]; isSlim {
 		return
 	}
 	slim := &unstructured.Unstructured{Object: map[string]any{}}
@@ -164,13 +173,13 @@ func Slim(obj *unstructured.Unstructured) {
 	slim.SetDeletionTimestamp(obj.GetDeletionTimestamp())
 	slim.SetAnnotations(map[string]string{logicalcluster.AnnotationKey: logicalcluster.From(obj).String()})
 	if names.Has(obj.GetName()) {
-		slim.Object["digest"] = digestOf(obj)
+		slim.Object[digestField] = digestOf(obj)
 	}
 	obj.Object = slim.Object
 }
 
 // cachedDigest returns the digest of a policy that Slim has slimmed.
 func cachedDigest(slim *unstructured.Unstructured) string {
-	digest, _, _ := unstructured.NestedString(slim.Object, "digest")
+	digest, _, _ := unstructured.NestedString(slim.Object, digestField)
 	return digest
 }
