@@ -104,36 +104,45 @@ func newPaths(ask func(context.Context, logicalcluster.Name, logicalcluster.Path
 // Run asks until ctx ends.
 func (p *Paths) Run(ctx context.Context) { p.loop.Run(ctx, pathWorkers) }
 
-// OnUpstream takes note of bindings; it is a kcp.Handler.
+// OnUpstream takes note of bindings; it is a kcp.Handler. Of those of a workspace, which may
+// say different paths, that which brings tmc's kinds counts.
 func (p *Paths) OnUpstream(key kcp.ObjectKey, oldObj, newObj *unstructured.Unstructured) {
 	if key.Resource.GroupResource() != v1alpha1.APIBindingsResource.GroupResource() {
 		return
 	}
-	if newObj == nil {
-		p.forget(key.Workspace, oldObj)
-		return
-	}
-	claim := newObj.GetAnnotations()[pathAnnotation]
-	if !isPlausible(claim) {
-		claim = ""
-	}
-	p.mu.Lock()
-	isNews := p.claims[key.Workspace] != claim
-	p.claims[key.Workspace] = claim
-	_, wanted := p.known[key.Workspace]
-	p.mu.Unlock()
-	if isNews && wanted {
-		p.loop.Enqueue(key.Workspace)
+	switch {
+	case newObj != nil && bringsKinds(newObj):
+		p.claim(key.Workspace, newObj.GetAnnotations()[pathAnnotation])
+	case newObj == nil && bringsKinds(oldObj):
+		p.forget(key.Workspace)
 	}
 }
 
-// forget drops what is known of a workspace that is gone, or is a consumer no more: the binding
-// that brings tmc's kinds is.
-func (p *Paths) forget(workspace logicalcluster.Name, binding *unstructured.Unstructured) {
+// bringsKinds tells whether a binding is the one that brings tmc's kinds.
+func bringsKinds(binding *unstructured.Unstructured) bool {
 	// An error means another type, which kcp does not serve.
-	if export, _, _ := unstructured.NestedString(binding.Object, "spec", "reference", "export", "name"); export != v1alpha1.APIExportName {
-		return
+	export, _, _ := unstructured.NestedString(binding.Object, "spec", "reference", "export", "name")
+	return export == v1alpha1.APIExportName
+}
+
+// claim takes note of the path that a workspace says.
+func (p *Paths) claim(workspace logicalcluster.Name, path string) {
+	if !isPlausible(path) {
+		path = ""
 	}
+	p.mu.Lock()
+	isNews := p.claims[workspace] != path
+	p.claims[workspace] = path
+	_, known := p.known[workspace]
+	isAsked := known || p.wanted.Has(workspace) // by a turn that may not have seen the claim
+	p.mu.Unlock()
+	if isNews && isAsked {
+		p.loop.Enqueue(workspace)
+	}
+}
+
+// forget drops what is known of a workspace that is gone, or is a consumer no more.
+func (p *Paths) forget(workspace logicalcluster.Name) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	delete(p.claims, workspace)

@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -43,11 +44,17 @@ func newPathsFixture(t *testing.T) *pathsFixture {
 	return f
 }
 
-// says has a binding of the workspace say a path.
-func (f *pathsFixture) says(claim string) {
-	binding := &unstructured.Unstructured{}
+// says has the workspace say a path on its binding of tmc.
+func (f *pathsFixture) says(claim string) { f.saysOn(v1alpha1.APIExportName, claim) }
+
+func (f *pathsFixture) saysOn(export, claim string) {
+	binding := bindingOf(export)
 	binding.SetAnnotations(map[string]string{pathAnnotation: claim})
-	f.OnUpstream(kcp.ObjectKey{Workspace: "ws", Resource: v1alpha1.APIBindingsResource, Name: "tmc.kcp.io"}, nil, binding)
+	f.OnUpstream(kcp.ObjectKey{Workspace: "ws", Resource: v1alpha1.APIBindingsResource, Name: "any"}, nil, binding)
+}
+
+func bindingOf(export string) *unstructured.Unstructured {
+	return &unstructured.Unstructured{Object: map[string]any{"spec": map[string]any{"reference": map[string]any{"export": map[string]any{"name": export}}}}}
 }
 
 // later syncs after some time, and returns when it is to be synced again.
@@ -114,6 +121,36 @@ func TestAWorkspaceThatSaysAnotherPathKeepsItsOwn(t *testing.T) {
 	f.wantPath("root:a")
 }
 
+// TestOfAllThatBindingsSayOneCounts has the bindings of clusters' views say what nobody has changed there: with the last
+// word, it would be chance which path a workspace has.
+func TestOfAllThatBindingsSayOneCounts(t *testing.T) {
+	f := newPathsFixture(t)
+	f.answers = map[string]Answer{"root:a": AnswerIsThere, "root:b": AnswerIsNotThere}
+	f.says("root:b")
+	f.saysOn("cluster-east", "root:a")
+	f.later(0)
+	f.wantPath("ws")
+}
+
+// TestAClaimThatComesDuringATurnIsLookedInto has a binding come between what a turn reads and what it notes.
+func TestAClaimThatComesDuringATurnIsLookedInto(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newPathsFixture(t)
+		f.now = time.Now
+		f.answers = map[string]Answer{"root:a": AnswerIsNotThere, "root:b": AnswerIsThere}
+		f.says("root:a")
+		ask := f.ask
+		f.ask = func(ctx context.Context, workspace logicalcluster.Name, path logicalcluster.Path) (Answer, error) {
+			f.says("root:b")
+			return ask(ctx, workspace, path)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 2*claimInterval)
+		defer cancel()
+		f.Run(ctx)
+		f.wantPath("root:b")
+	})
+}
+
 func TestAPathThatIsConfirmedIsGivenUpWhenKCPSaysSoTwice(t *testing.T) {
 	f := newPathsFixture(t)
 	f.answers["root:a"] = AnswerIsThere
@@ -142,8 +179,7 @@ func TestAWorkspaceThatIsBoundNoMoreIsForgotten(t *testing.T) {
 	f.says("root:a")
 	f.later(0)
 	gone := func(export string) {
-		binding := &unstructured.Unstructured{Object: map[string]any{"spec": map[string]any{"reference": map[string]any{"export": map[string]any{"name": export}}}}}
-		f.OnUpstream(kcp.ObjectKey{Workspace: "ws", Resource: v1alpha1.APIBindingsResource, Name: "any"}, binding, nil)
+		f.OnUpstream(kcp.ObjectKey{Workspace: "ws", Resource: v1alpha1.APIBindingsResource, Name: "any"}, bindingOf(export), nil)
 	}
 	gone("cluster-east")
 	f.wantPath("root:a") // the view of a cluster
