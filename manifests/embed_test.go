@@ -51,8 +51,9 @@ func TestExportClaimsNoMoreThanNeeded(t *testing.T) {
 	follow := []string{"get", "list", "watch", "patch"}
 	want := map[string][]string{
 		"events": {"create", "patch"},
-		// It says which isolated clusters are bound.
-		"apibindings.apis.kcp.io": {"get", "list", "watch"},
+		// It says which isolated clusters are bound. The hub holds, by a finalizer, those that are used. A syncer has patch in
+		// the same virtual workspace: it must not have it on these.
+		"apibindings.apis.kcp.io": {"get", "list", "watch", "update"},
 		// The hub keeps them. A syncer has patch in the same virtual workspace: it must not have it on these.
 		"validatingadmissionpolicies.admissionregistration.k8s.io":       {"get", "list", "watch", "create", "update"},
 		"validatingadmissionpolicybindings.admissionregistration.k8s.io": {"get", "list", "watch", "create", "update"},

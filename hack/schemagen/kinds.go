@@ -101,8 +101,9 @@ var permissionClaims = []apisv1alpha2.PermissionClaim{
 	{GroupResource: apisv1alpha2.GroupResource{Resource: "serviceaccounts"}, Verbs: follow},
 	// What all of it lives in.
 	{GroupResource: apisv1alpha2.GroupResource{Resource: "namespaces"}, Verbs: follow},
-	// Which isolated clusters are bound, and so may be placed on.
-	{GroupResource: apisv1alpha2.GroupResource{Group: "apis.kcp.io", Resource: "apibindings"}, Verbs: []string{"get", "list", "watch"}},
+	// Which isolated clusters are bound, and so may be placed on. The hub holds those that are used, by a finalizer. A
+	// syncer has patch in the same virtual workspace, and no policy is asked there: it must not have it on these.
+	{GroupResource: apisv1alpha2.GroupResource{Group: "apis.kcp.io", Resource: "apibindings"}, Verbs: []string{"get", "list", "watch", "update"}},
 	// Who may write what is tmc's, kcp itself checks by these.
 	{GroupResource: apisv1alpha2.GroupResource{Group: "admissionregistration.k8s.io", Resource: "validatingadmissionpolicies"}, Verbs: keep},
 	{GroupResource: apisv1alpha2.GroupResource{Group: "admissionregistration.k8s.io", Resource: "validatingadmissionpolicybindings"}, Verbs: keep},
