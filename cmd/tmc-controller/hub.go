@@ -19,6 +19,7 @@ import (
 	"github.com/kcp-tmc/tmc/pkg/guard"
 	"github.com/kcp-tmc/tmc/pkg/inventory"
 	"github.com/kcp-tmc/tmc/pkg/kcp"
+	"github.com/kcp-tmc/tmc/pkg/protect"
 	"github.com/kcp-tmc/tmc/pkg/registry"
 	"github.com/kcp-tmc/tmc/pkg/scheduler"
 )
@@ -36,6 +37,7 @@ type hub struct {
 	paths      *inventory.Paths
 	bindings   *inventory.Bindings
 	guard      *guard.Guard
+	protector  *protect.Protector
 	scheduler  *scheduler.Scheduler
 	aggregator *aggregator.Aggregator
 	// initializing shows the workspaces of the tenants' type that kcp initializes, and
@@ -76,6 +78,7 @@ func newHub(config hubConfig) (*hub, error) {
 	h.paths = inventory.NewPaths(config.kcp, config.providerWorkspace, func(workspace logicalcluster.Name) { h.scheduler.OnWorkspace(workspace) })
 	h.bindings = inventory.NewBindings(upstream, h.onBindings)
 	h.guard = guard.New(upstream, h.bindings, h.onPolicies)
+	h.protector = protect.New(upstream, h.registry.ExportsOf)
 	if err := h.initialize(); err != nil {
 		return nil, err
 	}
@@ -111,7 +114,7 @@ func newHub(config hubConfig) (*hub, error) {
 // listen has all be told of what changes in kcp: first those whom the others ask.
 func (h *hub) listen() {
 	for _, handler := range []kcp.Handler{
-		h.paths.OnUpstream, h.bindings.OnUpstream, h.guard.OnUpstream, h.scheduler.OnUpstream, h.aggregator.OnUpstream,
+		h.paths.OnUpstream, h.bindings.OnUpstream, h.guard.OnUpstream, h.protector.OnUpstream, h.scheduler.OnUpstream, h.aggregator.OnUpstream,
 	} {
 		h.upstream.Handle(handler)
 	}
@@ -121,6 +124,7 @@ func (h *hub) hasSynced() bool { return h.upstream.HasSynced() && h.registry.Has
 
 // onCluster hands on that a cluster has changed.
 func (h *hub) onCluster(cluster string) {
+	h.protector.OnCluster(cluster)
 	h.scheduler.OnCluster(cluster)
 	h.aggregator.OnCluster(cluster)
 }
@@ -214,6 +218,7 @@ func (h *hub) work(ctx context.Context) {
 	running.Go(func() { h.paths.Run(ctx) })
 	running.Go(func() { h.bindings.Run(ctx) })
 	running.Go(func() { h.guard.Run(ctx) })
+	running.Go(func() { h.protector.Run(ctx) })
 	running.Go(func() { h.initializer.Run(ctx) })
 	running.Go(func() { h.registry.Work(ctx) })
 	running.Go(func() { h.scheduler.Run(ctx, h.config.workers) })

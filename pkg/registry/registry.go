@@ -212,6 +212,23 @@ func (r *Registry) Cluster(name string) placement.Cluster {
 	return placement.Cluster{}
 }
 
+// ExportsOf returns the APIExports through which the syncer of a cluster sees its objects: the
+// one that its registration names and, until it runs with the manifest for that, the one that
+// it says it uses. Of a cluster that is not registered there are none.
+func (r *Registry) ExportsOf(name string) []string {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	c := r.clusters[name]
+	if c == nil || c.registration == nil {
+		return nil
+	}
+	exports := []string{c.registration.Spec.ExportFor(name)}
+	if present := c.registration.Status.Export; present != "" && present != exports[0] {
+		exports = append(exports, present)
+	}
+	return exports
+}
+
 // Silent says, for people, that nothing is heard of a cluster, and since when; empty
 // of one that is heard of.
 func (r *Registry) Silent(name string) string {

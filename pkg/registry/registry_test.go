@@ -329,3 +329,32 @@ func TestPlacementIsToldHowAClusterIsIsolatedAndWhatItTakes(t *testing.T) {
 		t.Errorf("one that is not registered is %+v", got)
 	}
 }
+
+func TestExportsOf(t *testing.T) {
+	east := func(isolation v1alpha1.Isolation, present string) *v1alpha1.ClusterRegistration {
+		return &v1alpha1.ClusterRegistration{
+			Spec: v1alpha1.ClusterRegistrationSpec{Isolation: isolation}, Status: v1alpha1.ClusterRegistrationStatus{Export: present},
+		}
+	}
+	cases := map[string]struct {
+		reason       string
+		registration *v1alpha1.ClusterRegistration
+		want         []string
+	}{
+		"Runs":         {"its syncer runs as it joined", east(v1alpha1.IsolationCluster, "cluster-east"), []string{"cluster-east"}},
+		"NeverRan":     {"it is about to", east(v1alpha1.IsolationCluster, ""), []string{"cluster-east"}},
+		"JoinedAnew":   {"its syncer still sees through the former", east(v1alpha1.IsolationShared, "cluster-east"), []string{"tmc.kcp.io", "cluster-east"}},
+		"LeavesAGroup": {"likewise", east(v1alpha1.IsolationCluster, "group-eu"), []string{"cluster-east", "group-eu"}},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			f := newFixture(t, tc.registration)
+			if got := f.ExportsOf("east"); !slices.Equal(got, tc.want) {
+				t.Errorf("%s: %v, want %v", tc.reason, got, tc.want)
+			}
+			if got := f.ExportsOf("west"); len(got) > 0 {
+				t.Errorf("of one that is not registered: %v", got)
+			}
+		})
+	}
+}

@@ -212,6 +212,10 @@ func GroupLabel(group string) string { return GroupLabelPrefix + group }
 // to remove its copy.
 func DeletionAnnotation(cluster string) string { return DeletionAnnotationPrefix + cluster }
 
+// InUseFinalizer keeps an APIBinding of a consumer that is being deleted while a cluster
+// sees objects of the workspace through it. The hub writes it.
+const InUseFinalizer = GroupName + "/in-use"
+
 // Finalizer returns the finalizer of the cluster's syncer.
 func Finalizer(cluster string) string { return FinalizerPrefix + cluster }
 
