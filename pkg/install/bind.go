@@ -185,6 +185,11 @@ func (b *binder) ensureBinding(ctx context.Context, bound consumed) (string, err
 	if err != nil {
 		return "", fmt.Errorf("workspace %s: %w", b.workspace, err)
 	}
+	if bound.export != v1alpha1.APIExportName {
+		if err := b.freeBinding(ctx, name); err != nil {
+			return "", err
+		}
+	}
 	claims, known := b.claims[bound.export]
 	if !known {
 		if claims, known, err = b.exportClaims(ctx, bound.export); err != nil {
@@ -205,6 +210,41 @@ func (b *binder) ensureBinding(ctx context.Context, bound consumed) (string, err
 		return "", err
 	}
 	return name, b.applyBinding(ctx, name, bound, claims, mergeBinding)
+}
+
+// freeBinding lets a view's binding go that somebody has deleted, and that the hub keeps while
+// the view is used: it is about to be made anew, and what is on clusters stays for that long.
+// It waits until the binding is gone.
+func (b *binder) freeBinding(ctx context.Context, name string) error {
+	isKept := slices.ContainsFunc(b.present, func(binding apisv1alpha2.APIBinding) bool {
+		return binding.Name == name && binding.DeletionTimestamp != nil && slices.Contains(binding.Finalizers, v1alpha1.InUseFinalizer)
+	})
+	if !isKept || b.dryRun {
+		return nil
+	}
+	objects, err := b.objects(b.workspace)
+	if err != nil {
+		return err
+	}
+	client := objects.Resource(bindingResource)
+	b.notice(fmt.Sprintf("APIBinding %s of workspace %s was deleted, and is bound anew", name, b.workspace))
+	return b.waitFor(ctx, fmt.Sprintf("APIBinding %s in workspace %s to be gone", name, b.workspace), func(ctx context.Context) (progress, error) {
+		live, err := client.Get(ctx, name, metav1.GetOptions{})
+		switch {
+		case isMissing(err):
+			return progress{done: true}, nil
+		case err != nil:
+			return progress{}, err
+		case live.GetDeletionTimestamp() == nil:
+			return progress{done: true}, nil // somebody else was faster
+		}
+		live.SetFinalizers(slices.DeleteFunc(live.GetFinalizers(), func(finalizer string) bool { return finalizer == v1alpha1.InUseFinalizer }))
+		_, err = client.Update(ctx, live, metav1.UpdateOptions{FieldManager: fieldManager})
+		if isMissing(err) || apierrors.IsConflict(err) {
+			err = nil // it has changed meanwhile
+		}
+		return progress{state: fmt.Sprintf("its finalizers were %v", live.GetFinalizers())}, err
+	})
 }
 
 // bindings lists the bindings of the consumer workspace.

@@ -349,6 +349,9 @@ func (f *fakeKCP) write(w http.ResponseWriter, req request, body []byte) {
 	f.wrote(req, "")
 	f.reconcile(req.workspace, object)
 	f.react(req.workspace, object)
+	if object.GetDeletionTimestamp() != nil && len(object.GetFinalizers()) == 0 {
+		delete(f.objects, req.key())
+	}
 	answer(w, 200, object.Object)
 }
 

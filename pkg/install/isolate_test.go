@@ -11,6 +11,8 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/rest"
+
+	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
 )
 
 // fieldOf returns a text of an object.
@@ -455,5 +457,30 @@ func TestWorkspacesOfTheTenantsTypeAcceptWhatIsClaimedAnew(t *testing.T) {
 	slices.Sort(writes)
 	if err != nil || !slices.Equal(writes, []string{"update root:barred apibindings/cluster-east", "update root:typed apibindings/cluster-east"}) {
 		t.Errorf("got %v, and writes %v", err, writes)
+	}
+}
+
+func TestAViewThatIsBeingUnboundIsBoundAnew(t *testing.T) {
+	fake, config := initialized(t, "root:team-a")
+	mustJoin(t, fake, joinOptions(config, isolate))
+	bind := func() []string {
+		told := &recorder{}
+		if err := Bind(t.Context(), BindOptions{Options: told.options(config)}); err != nil {
+			t.Fatal(err)
+		}
+		return told.warnings
+	}
+	if warnings := bind(); len(warnings) > 0 {
+		t.Fatalf("nothing is going: %v", warnings)
+	}
+	fake.change("root:team-a", "apibindings", "cluster-east", func(fields map[string]any) {
+		metadata := fields["metadata"].(map[string]any)
+		metadata["deletionTimestamp"], metadata["finalizers"] = "2026-01-01T00:00:00Z", []any{v1alpha1.InUseFinalizer}
+	})
+	if warnings := bind(); len(warnings) != 1 || !strings.Contains(warnings[0], "APIBinding cluster-east of workspace root:team-a was deleted") {
+		t.Errorf("it says %v", warnings)
+	}
+	if binding := fake.stored("root:team-a", "apibindings", "cluster-east"); binding == nil || fieldOf(binding, "metadata", "deletionTimestamp") != "" {
+		t.Errorf("the binding is %v", binding)
 	}
 }
