@@ -80,8 +80,6 @@ func TestAPathIsThatOfTheWorkspaceThatIsThere(t *testing.T) {
 	first.apply(t, some(deployment("web")))
 	first.rollOut(t, "web", againEast)
 
-	// A workspace that goes takes the view of an isolated cluster with it, and what is on the cluster would wait for that.
-	first.kubectl(t, "delete", "deployment", "web", "--timeout=120s")
 	root := side{"kcp root", mustKubeconfig(t, "root"), ""}
 	_, name, _ := strings.Cut(first.workspace, ":")
 	root.kubectl(t, "delete", "workspace", name, "--timeout=120s")

@@ -112,7 +112,15 @@ func TestStolenCredentialsOpenNothingInAWorkspaceOfTheTenantsType(t *testing.T) 
 		"TheDataOfAnIsolatedOnesSecret":   {patch, secrets(isolated) + "ours", `{"data":{"password":"ZXZpbA=="}}`, "may not change anything outside of metadata"},
 		"AnotherClusterForAnIsolatedOnes": {patch, secrets(isolated) + "ours", `{"metadata":{"labels":{"cluster.tmc.kcp.io/guarded-west":"sync"}}}`, "may not change labels"},
 	})
+	name := u.kubectl(t, "get", "apibindings", `--output=jsonpath={.items[?(@.spec.reference.export.name=="tmc.kcp.io")].metadata.name}`)
+	bound := func(s thief) string {
+		return s.view + "/clusters/" + u.logicalCluster + "/apis/apis.kcp.io/v1alpha2/apibindings/" + name
+	}
 	shared.tryAll(t, "403", isForbidden, map[string]attempt{
+		"RefusingClaims":            {patch, bound(shared), `{"spec":{"permissionClaims":null}}`, ""},
+		"HoldingABinding":           {patch, bound(shared), `{"metadata":{"finalizers":["evil.example.com/for-ever"]}}`, ""},
+		"ReplacingABinding":         {put, bound(shared), `{"apiVersion":"apis.kcp.io/v1alpha2","kind":"APIBinding","metadata":{"name":"` + name + `"}}`, ""},
+		"DeletingABinding":          {remove, bound(shared), "", ""},
 		"ASecretThatIsNowhere":      {patch, secrets(shared) + "nobodys", `{"data":{"password":"ZXZpbA=="}}`, "may only update what is placed on its cluster"},
 		"PlacingASecret":            {patch, secrets(shared) + "nobodys", `{"metadata":{"labels":{"cluster.tmc.kcp.io/guarded-west":"sync"}}}`, "may only update what is placed on its cluster"},
 		"ASecretThatIsElsewhere":    {patch, secrets(shared) + "ours", `{"data":{"password":"ZXZpbA=="}}`, "may only update what is placed on its cluster"},
