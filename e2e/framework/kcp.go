@@ -24,6 +24,10 @@ const (
 	kcpStartTimeout  = 3 * time.Minute
 	workspaceTimeout = time.Minute
 
+	// kcpMemory is from when on kcp's garbage collector works harder. The whole e2e leaves some 200 workspaces in it, of
+	// which 7 GiB are in use: twice that, without a limit, is more than a small machine has to spare.
+	kcpMemory = "10GiB"
+
 	// kcpUser is the user of all kubeconfigs that KCP gives out. kcp's own admin gets a new token with each
 	// start, which would lock everybody out after a restart; this one's comes from a file and stays.
 	kcpUser  = "stack-admin"
@@ -104,7 +108,7 @@ func (k *KCP) Start(ctx context.Context) error {
 		Name:    kcpName,
 		Path:    k.config.binary,
 		Args:    k.args(),
-		Env:     mark(k.config.run, "kcp"),
+		Env:     append(mark(k.config.run, "kcp"), "GOMEMLIMIT="+kcpMemory),
 		Dir:     k.config.dir.path,
 		LogFile: k.LogFile(),
 	})
