@@ -10,6 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apiserver/pkg/authentication/user"
 
+	"github.com/kcp-tmc/tmc/manifests/policytest"
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
 )
 
@@ -64,7 +65,7 @@ func TestASyncerGetsNoBetterTokenThanItHas(t *testing.T) {
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
 			asked := object(t, "{apiVersion: authentication.k8s.io/v1, kind: TokenRequest, metadata: "+tc.metadata+", spec: "+tc.spec+"}")
-			denied := policy.judge(t, request{user: tc.who, resource: accountsResource, subresource: "token", after: asked})
+			denied := policy.Judge(t, policytest.Request{User: tc.who, Resource: accountsResource, Subresource: "token", After: asked}).Message()
 			if (denied == "") != (tc.want == "") || !strings.Contains(denied, tc.want) {
 				t.Errorf("denied: %q, want the words %q", denied, tc.want)
 			}
@@ -100,8 +101,8 @@ func TestASyncerSaysOnceWhoseTheNameIs(t *testing.T) {
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
 			before := object(t, "{apiVersion: tmc.kcp.io/v1alpha1, kind: ClusterRegistration, metadata: {name: east}, spec: "+tc.spec+", status: "+tc.before+"}")
-			r := request{user: tc.who, resource: registrationsResource, subresource: "status", before: before, after: patched(t, before, "{status: "+tc.status+"}")}
-			denied := policy.judge(t, r)
+			r := policytest.Request{User: tc.who, Resource: registrationsResource, Subresource: "status", Before: before, After: patched(t, before, "{status: "+tc.status+"}")}
+			denied := policy.Judge(t, r).Message()
 			if (denied == "") != (tc.want == "") || !strings.Contains(denied, tc.want) {
 				t.Errorf("denied: %q, want the words %q", denied, tc.want)
 			}

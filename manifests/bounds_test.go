@@ -1,37 +1,19 @@
 package manifests
 
 import (
-	"context"
 	"fmt"
 	"strings"
 	"testing"
 	"time"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
-	admissioncel "k8s.io/apiserver/pkg/admission/plugin/cel"
 	celconfig "k8s.io/apiserver/pkg/apis/cel"
 	"k8s.io/apiserver/pkg/authentication/user"
 
+	"github.com/kcp-tmc/tmc/manifests/policytest"
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
 )
-
-// cost returns what a request costs, in CEL's units: some 10 to 100 ns each.
-func (j judge) cost(t *testing.T, r request) int64 {
-	t.Helper()
-	attributes := r.attributes()
-	var cost int64
-	for _, evaluator := range []admissioncel.ConditionEvaluator{j.validations, j.messages} {
-		admissionRequest := admissioncel.CreateAdmissionRequest(attributes, metav1.GroupVersionResource(r.resource), metav1.GroupVersionKind(attributes.VersionedKind))
-		_, left, err := evaluator.ForInput(context.Background(), attributes, admissionRequest, admissioncel.OptionalVariableBindings{}, nil, celconfig.RuntimeCELCostBudget)
-		if err != nil {
-			t.Fatal(err)
-		}
-		cost += celconfig.RuntimeCELCostBudget - left
-	}
-	return cost
-}
 
 // crowded returns the object with so many annotations, labels and finalizers more.
 func crowded(before *unstructured.Unstructured, annotations, labels, finalizers int) *unstructured.Unstructured {
@@ -98,9 +80,9 @@ func TestAnObjectHasNoMoreThanAPolicyCanLookThrough(t *testing.T) {
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
-			r := request{user: alice, resource: schema.GroupVersionResource{Version: "v1", Resource: "configmaps"}, before: tc.before, after: tc.after}
+			r := policytest.Request{User: alice, Resource: schema.GroupVersionResource{Version: "v1", Resource: "configmaps"}, Before: tc.before, After: tc.after}
 			began := time.Now()
-			denied := policy.judge(t, r)
+			denied := policy.Judge(t, r).Message()
 			if took := time.Since(began); took > slow {
 				t.Errorf("%s: it took %s", tc.reason, took)
 			}
@@ -121,24 +103,25 @@ func TestASyncersWriteIsLookedThroughQuickly(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			after := patched(t, before, `metadata: {annotations: {status.tmc.kcp.io/east: "{}"}}`)
 			after.SetFinalizers(append(after.GetFinalizers(), v1alpha1.Finalizer("east")))
-			for what, r := range map[string]request{"taking it": {before: before, after: after}, "letting go": {before: after, after: before}} {
-				r.user, r.resource = east, deploymentsResource
+			for what, r := range map[string]policytest.Request{"taking it": {Before: before, After: after}, "letting go": {Before: after, After: before}} {
+				r.User, r.Resource = east, deploymentsResource
 				began := time.Now()
-				if denied := policy.judge(t, r); denied != "" {
-					t.Errorf("%s: denied: %s", what, denied)
+				verdict := policy.Judge(t, r)
+				if verdict.Denied() {
+					t.Errorf("%s: denied: %s", what, verdict.Message())
 				}
 				if took := time.Since(began); took > slow {
 					t.Errorf("%s took %s", what, took)
 				}
-				if cost := policy.cost(t, r); cost > celconfig.RuntimeCELCostBudget/10 {
-					t.Errorf("%s costs %d", what, cost)
+				if verdict.Cost > celconfig.RuntimeCELCostBudget/10 {
+					t.Errorf("%s costs %d", what, verdict.Cost)
 				}
 			}
 			shuffled := after.DeepCopy()
 			all := shuffled.GetFinalizers()
 			all[0], all[1] = all[1], all[0]
 			shuffled.SetFinalizers(all)
-			if denied := policy.judge(t, request{user: east, resource: deploymentsResource, before: before, after: shuffled}); !strings.Contains(denied, "no other finalizer") {
+			if denied := policy.Judge(t, policytest.Request{User: east, Resource: deploymentsResource, Before: before, After: shuffled}).Message(); !strings.Contains(denied, "no other finalizer") {
 				t.Errorf("another order: got %q", denied)
 			}
 		})

@@ -10,6 +10,8 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apiserver/pkg/authentication/user"
+
+	"github.com/kcp-tmc/tmc/manifests/policytest"
 )
 
 // managers of kubectl and of Helm 3, as kcp sees them.
@@ -73,7 +75,7 @@ type write struct {
 }
 
 // request makes the request of it. The manifests are in the annotations if it is an apply.
-func (w write) request(t *testing.T) request {
+func (w write) request(t *testing.T) policytest.Request {
 	t.Helper()
 	of := w.of
 	if of == "" {
@@ -91,7 +93,7 @@ func (w write) request(t *testing.T) request {
 		resource = schema.GroupVersionResource{Version: "v1", Resource: "services"}
 	}
 	alice := &user.DefaultInfo{Name: "alice", Groups: []string{"system:authenticated"}}
-	return request{user: alice, manager: w.manager, resource: resource, before: before, after: after}
+	return policytest.Request{User: alice, Manager: w.manager, Resource: resource, Before: before, After: after}
 }
 
 // lastApplied notes a manifest on an object, as kubectl does.
@@ -200,7 +202,7 @@ func TestAPatchThatLosesSomethingIsRefused(t *testing.T) {
 	policy := newJudge(t, "tmc-patches")
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
-			denied := policy.judge(t, tc.write.request(t))
+			denied := policy.Judge(t, tc.write.request(t)).Message()
 			for _, word := range tc.says {
 				if !strings.Contains(denied, word) {
 					t.Errorf("got %q, want it denied with %q", denied, word)
@@ -262,7 +264,7 @@ func TestAPatchThatDoesWhatItSaysIsLetPass(t *testing.T) {
 	policy := newJudge(t, "tmc-patches")
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
-			if denied := policy.judge(t, tc.request(t)); denied != "" {
+			if denied := policy.Judge(t, tc.request(t)).Message(); denied != "" {
 				t.Errorf("denied: %s", denied)
 			}
 		})
@@ -273,7 +275,7 @@ func TestAManifestThatIsTooDeepShowsNothing(t *testing.T) {
 	deep := `{a: {b: {c: {d: {e: {f: {g: {h: {i: {}}}}}}}}}}`
 	meant := pod(`containers: [` + containerA + `, {name: c, image: "c:1", future: ` + deep + `}]`)
 	w := write{manager: applier, meant: meant, after: pod(`containers: [` + containerA + `]`)}
-	if denied := newJudge(t, "tmc-patches").judge(t, w.request(t)); !strings.Contains(denied, "cannot be read in the manifest") {
+	if denied := newJudge(t, "tmc-patches").Judge(t, w.request(t)).Message(); !strings.Contains(denied, "cannot be read in the manifest") {
 		t.Errorf("got %q, want it denied", denied)
 	}
 }
@@ -283,10 +285,10 @@ func TestOtherWritersAreNotAskedWhatTheyMean(t *testing.T) {
 	for _, manager := range []string{"", "kubectl", "kubectl-replace", "kubectl-label", "kubectl-scale", "tmc-controller", "tmc-syncer", "kustomize-controller", "patch"} {
 		r := write{manager: manager, meant: "{}", after: pod(`containers: [{name: a, image: "web:2"}]`)}.request(t)
 		// They do not apply on their own side.
-		for _, object := range []*unstructured.Unstructured{r.before, r.after} {
+		for _, object := range []*unstructured.Unstructured{r.Before, r.After} {
 			object.SetAnnotations(map[string]string{corev1.LastAppliedConfigAnnotation: "{}"})
 		}
-		if denied := policy.judge(t, r); denied != "" {
+		if denied := policy.Judge(t, r).Message(); denied != "" {
 			t.Errorf("%q: denied: %s", manager, denied)
 		}
 	}
@@ -295,22 +297,22 @@ func TestOtherWritersAreNotAskedWhatTheyMean(t *testing.T) {
 func TestTheListsOfACronJobAreItsJobs(t *testing.T) {
 	before := object(t, `{apiVersion: batch/v1, kind: CronJob, metadata: {name: c, namespace: shop}, spec: {schedule: "* * * * *",
 		jobTemplate: {spec: {template: {spec: {containers: [{name: a, image: "a:1"}, {name: b, image: "b:1"}]}}}}}}`)
-	r := request{
-		user: &user.DefaultInfo{Name: "alice"}, manager: setter, resource: schema.GroupVersionResource{Group: "batch", Version: "v1", Resource: "cronjobs"},
-		before: before, after: patched(t, before, `spec: {jobTemplate: {spec: {template: {spec: {containers: [{name: a, image: "a:2"}]}}}}}`),
+	r := policytest.Request{
+		User: &user.DefaultInfo{Name: "alice"}, Manager: setter, Resource: schema.GroupVersionResource{Group: "batch", Version: "v1", Resource: "cronjobs"},
+		Before: before, After: patched(t, before, `spec: {jobTemplate: {spec: {template: {spec: {containers: [{name: a, image: "a:2"}]}}}}}`),
 	}
-	if denied := newJudge(t, "tmc-patches").judge(t, r); !strings.Contains(denied, `lose "b" in containers`) {
+	if denied := newJudge(t, "tmc-patches").Judge(t, r).Message(); !strings.Contains(denied, `lose "b" in containers`) {
 		t.Errorf("got %q, want it denied for b", denied)
 	}
 }
 
 func TestKindsWithoutKeyedListsKeepTheirFinalizers(t *testing.T) {
 	before := object(t, `{apiVersion: v1, kind: PersistentVolumeClaim, metadata: {name: c, finalizers: [example.com/mine]}, spec: {accessModes: [ReadWriteOnce]}}`)
-	r := request{
-		user: &user.DefaultInfo{Name: "alice"}, manager: patcher, resource: schema.GroupVersionResource{Version: "v1", Resource: "persistentvolumeclaims"},
-		before: before, after: patched(t, before, `{metadata: {finalizers: [example.com/other]}, spec: {accessModes: [ReadWriteMany]}}`),
+	r := policytest.Request{
+		User: &user.DefaultInfo{Name: "alice"}, Manager: patcher, Resource: schema.GroupVersionResource{Version: "v1", Resource: "persistentvolumeclaims"},
+		Before: before, After: patched(t, before, `{metadata: {finalizers: [example.com/other]}, spec: {accessModes: [ReadWriteMany]}}`),
 	}
-	if denied := newJudge(t, "tmc-patches").judge(t, r); !strings.Contains(denied, "lose finalizer example.com/mine,") {
+	if denied := newJudge(t, "tmc-patches").Judge(t, r).Message(); !strings.Contains(denied, "lose finalizer example.com/mine,") {
 		t.Errorf("got %q, want it denied for the finalizer, and nothing else", denied)
 	}
 }
@@ -330,16 +332,16 @@ func TestALargeManifestIsJudged(t *testing.T) {
 	few := pod("containers: [" + strings.Replace(all[0], "web:1", "web:2", 1) + "]")
 	w := write{manager: applier, live: large, meant: strings.ReplaceAll(large, "web:1", "web:2"), after: strings.ReplaceAll(large, "web:1", "web:2")}
 	r := w.request(t)
-	if size := len(r.after.GetAnnotations()[corev1.LastAppliedConfigAnnotation]); size < 30_000 {
+	if size := len(r.After.GetAnnotations()[corev1.LastAppliedConfigAnnotation]); size < 30_000 {
 		t.Fatalf("the manifest has %d bytes, and is meant to be large", size)
 	}
-	lastApplied(t, r.before, patched(t, object(t, shop), large))
+	lastApplied(t, r.Before, patched(t, object(t, shop), large))
 	policy := newJudge(t, "tmc-patches")
-	if denied := policy.judge(t, r); denied != "" {
+	if denied := policy.Judge(t, r).Message(); denied != "" {
 		t.Errorf("denied: %s", denied)
 	}
 	w.after = few
-	if denied := policy.judge(t, w.request(t)); !strings.Contains(denied, `"c1" in containers`) {
+	if denied := policy.Judge(t, w.request(t)).Message(); !strings.Contains(denied, `"c1" in containers`) {
 		t.Errorf("got %q, want it denied for c1", denied)
 	}
 }

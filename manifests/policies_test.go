@@ -1,35 +1,25 @@
 package manifests
 
 import (
-	"context"
 	"slices"
 	"strings"
 	"testing"
 
 	jsonpatch "github.com/evanphx/json-patch/v5"
-	"github.com/google/cel-go/cel"
-	celtypes "github.com/google/cel-go/common/types"
 	"github.com/kcp-dev/logicalcluster/v3"
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/version"
-	"k8s.io/apiserver/pkg/admission"
-	admissioncel "k8s.io/apiserver/pkg/admission/plugin/cel"
-	"k8s.io/apiserver/pkg/admission/plugin/webhook/matchconditions"
-	"k8s.io/apiserver/pkg/admission/plugin/webhook/predicates/rules"
-	celconfig "k8s.io/apiserver/pkg/apis/cel"
 	"k8s.io/apiserver/pkg/authentication/user"
-	"k8s.io/apiserver/pkg/cel/environment"
 	"sigs.k8s.io/yaml"
 
+	"github.com/kcp-tmc/tmc/manifests/policytest"
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
 )
-
-// The specs of this file have the policies judge requests with the API server's own packages, in the way of its own
-// plugin (k8s.io/apiserver, pkg/admission/plugin/policy/validating).
 
 // provider is the logical cluster of the provider workspace in all specs.
 const provider logicalcluster.Name = "provider"
@@ -37,64 +27,10 @@ const provider logicalcluster.Name = "provider"
 // oldestCEL is what kcp v0.31 takes of new policies: it is made from Kubernetes v1.35, and one version behind that.
 var oldestCEL = version.MajorMinor(1, 34)
 
-// judge is one policy as an API server has it.
-type judge struct {
-	policy      *admissionregistrationv1.ValidatingAdmissionPolicy
-	conditions  matchconditions.Matcher
-	validations admissioncel.ConditionEvaluator
-	messages    admissioncel.ConditionEvaluator
-}
-
-// expression is a CEL expression, with its name where it is a variable, and the type that it has to have.
-type expression struct {
-	name, text string
-	celType    *cel.Type
-}
-
-func (e *expression) GetName() string          { return e.name }
-func (e *expression) GetExpression() string    { return e.text }
-func (e *expression) ReturnTypes() []*cel.Type { return []*cel.Type{e.celType} }
-
 // newJudge returns the policy of a name. It fails the test when an API server would not take the policy.
-func newJudge(t *testing.T, name string) judge {
+func newJudge(t *testing.T, name string) *policytest.Policy {
 	t.Helper()
-	policy := policyOf(t, name)
-	compiler, err := admissioncel.NewCompositedCompiler(environment.MustBaseEnvSet(oldestCEL))
-	if err != nil {
-		t.Fatal(err)
-	}
-	var none admissioncel.OptionalVariableDeclarations
-	for _, variable := range policy.Spec.Variables {
-		compiled := compiler.CompileAndStoreVariable(&expression{variable.Name, variable.Expression, cel.AnyType}, none, environment.NewExpressions)
-		if compiled.Error != nil {
-			t.Fatalf("policy %s, variable %s: %v", name, variable.Name, compiled.Error)
-		}
-	}
-	compile := func(expressions []admissioncel.ExpressionAccessor) admissioncel.ConditionEvaluator {
-		evaluator := compiler.CompileCondition(expressions, none, environment.NewExpressions)
-		for _, err := range evaluator.CompilationErrors() {
-			t.Fatalf("policy %s: %v", name, err)
-		}
-		return evaluator
-	}
-	var conditions, validations, messages []admissioncel.ExpressionAccessor
-	for i := range policy.Spec.MatchConditions {
-		conditions = append(conditions, (*matchconditions.MatchCondition)(&policy.Spec.MatchConditions[i]))
-	}
-	for _, validation := range policy.Spec.Validations {
-		validations = append(validations, &expression{text: validation.Expression, celType: cel.BoolType})
-		if validation.MessageExpression == "" {
-			messages = append(messages, nil)
-			continue
-		}
-		messages = append(messages, &expression{text: validation.MessageExpression, celType: cel.StringType})
-	}
-	return judge{
-		policy:      policy,
-		conditions:  matchconditions.NewMatcher(compile(conditions), policy.Spec.FailurePolicy, "policy", "validate", name),
-		validations: compile(validations),
-		messages:    compile(messages),
-	}
+	return policytest.Compile(t, policyOf(t, name), oldestCEL)
 }
 
 // policyOf returns an embedded policy, and fails the test unless a binding enforces it everywhere.
@@ -128,89 +64,6 @@ func into[T any](t *testing.T, object *unstructured.Unstructured) *T {
 		t.Fatalf("%s %s: %v", object.GetKind(), object.GetName(), err)
 	}
 	return result
-}
-
-// request is a request that a policy judges. Where before is nil, it creates; where after is nil, it deletes.
-type request struct {
-	user          user.Info
-	resource      schema.GroupVersionResource
-	subresource   string
-	before, after *unstructured.Unstructured
-	// manager is the field manager of an update, empty for none.
-	manager string
-}
-
-func (r request) attributes() *admission.VersionedAttributes {
-	operation, object, old := admission.Update, runtime.Object(r.after), runtime.Object(r.before)
-	some := r.after
-	switch {
-	case r.before == nil:
-		operation, old = admission.Create, nil
-	case r.after == nil:
-		operation, object, some = admission.Delete, nil, r.before
-	}
-	var options runtime.Object
-	if r.manager != "" {
-		options = &metav1.UpdateOptions{TypeMeta: metav1.TypeMeta{APIVersion: "meta.k8s.io/v1", Kind: "UpdateOptions"}, FieldManager: r.manager}
-	}
-	kind := some.GroupVersionKind()
-	return &admission.VersionedAttributes{
-		Attributes: admission.NewAttributesRecord(object, old, kind, some.GetNamespace(), some.GetName(),
-			r.resource, r.subresource, operation, options, false, r.user),
-		VersionedObject: object, VersionedOldObject: old, VersionedKind: kind,
-	}
-}
-
-// concerns tells whether the policy is asked about a request at all.
-func (j judge) concerns(attributes admission.Attributes) bool {
-	matches := func(all []admissionregistrationv1.NamedRuleWithOperations) bool {
-		return slices.ContainsFunc(all, func(rule admissionregistrationv1.NamedRuleWithOperations) bool {
-			rule.Scope = new(admissionregistrationv1.AllScopes)
-			return (&rules.Matcher{Rule: rule.RuleWithOperations, Attr: attributes}).Matches()
-		})
-	}
-	constraints := j.policy.Spec.MatchConstraints
-	return matches(constraints.ResourceRules) && !matches(constraints.ExcludeResourceRules)
-}
-
-// judge returns why a request is denied; nothing when it is not. An expression that fails denies, too, and fails the
-// test: nobody could make sense of what it says.
-func (j judge) judge(t *testing.T, r request) string {
-	t.Helper()
-	attributes := r.attributes()
-	if !j.concerns(attributes) {
-		return ""
-	}
-	ctx := context.Background()
-	match := j.conditions.Match(ctx, attributes, nil, nil)
-	if match.Error != nil {
-		t.Fatal(match.Error)
-	}
-	if !match.Matches {
-		return ""
-	}
-	evaluate := func(evaluator admissioncel.ConditionEvaluator) []admissioncel.EvaluationResult {
-		admissionRequest := admissioncel.CreateAdmissionRequest(attributes, metav1.GroupVersionResource(r.resource), metav1.GroupVersionKind(attributes.VersionedKind))
-		results, _, err := evaluator.ForInput(ctx, attributes, admissionRequest, admissioncel.OptionalVariableBindings{}, nil, celconfig.RuntimeCELCostBudget)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return results
-	}
-	results, messages := evaluate(j.validations), evaluate(j.messages)
-	for i, result := range results {
-		if result.Error != nil {
-			t.Fatalf("%s: %v", j.policy.Spec.Validations[i].Expression, result.Error)
-		}
-		if result.EvalResult == celtypes.True {
-			continue
-		}
-		if message := messages[i]; message.Error == nil && message.EvalResult != nil {
-			return message.EvalResult.Value().(string)
-		}
-		return j.policy.Spec.Validations[i].Message
-	}
-	return ""
 }
 
 // By these, kcp says in which workspace a ServiceAccount is.
@@ -253,21 +106,10 @@ spec: {replicas: 3, template: {spec: {containers: [{name: app, image: web:1}]}}}
 status: {replicas: 3}
 `
 
-var deploymentsResource = schema.GroupVersionResource{Group: "apps", Version: "v1", Resource: "deployments"}
-
 // object reads an object from YAML.
-func object(t *testing.T, text string) *unstructured.Unstructured {
-	t.Helper()
-	data, err := yaml.YAMLToJSON([]byte(text))
-	if err != nil {
-		t.Fatal(err)
-	}
-	result := &unstructured.Unstructured{}
-	if err := result.UnmarshalJSON(data); err != nil {
-		t.Fatal(err)
-	}
-	return result
-}
+var object = policytest.Object
+
+var deploymentsResource = schema.GroupVersionResource{Group: "apps", Version: "v1", Resource: "deployments"}
 
 // patched returns the object with a merge patch, in YAML.
 func patched(t *testing.T, before *unstructured.Unstructured, patch string) *unstructured.Unstructured {
@@ -315,8 +157,8 @@ func TestASyncerMayWriteItsReportAndItsFinalizer(t *testing.T) {
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
 			before := patched(t, object(t, placed), tc.before)
-			r := request{user: east, resource: deploymentsResource, before: before, after: patched(t, before, tc.patch)}
-			if denied := policy.judge(t, r); denied != "" {
+			r := policytest.Request{User: east, Resource: deploymentsResource, Before: before, After: patched(t, before, tc.patch)}
+			if denied := policy.Judge(t, r).Message(); denied != "" {
 				t.Errorf("denied: %s; %s", denied, tc.reason)
 			}
 		})
@@ -354,18 +196,18 @@ func TestASyncerMayWriteNothingElse(t *testing.T) {
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
 			before := object(t, placed)
-			r := request{resource: deploymentsResource, before: before, after: patched(t, before, tc.patch)}
-			for _, r.user = range []user.Info{
+			r := policytest.Request{Resource: deploymentsResource, Before: before, After: patched(t, before, tc.patch)}
+			for _, r.User = range []user.Info{
 				serviceAccount(provider, "tmc-syncers", "east"),
 				impersonated(provider, "tmc-syncers", "east"),
 			} {
-				if denied := policy.judge(t, r); !strings.Contains(denied, tc.says) {
+				if denied := policy.Judge(t, r).Message(); !strings.Contains(denied, tc.says) {
 					t.Errorf("got %q, want it denied with %q", denied, tc.says)
 				}
 			}
 			for _, other := range others() {
-				r.user = other
-				if denied := policy.judge(t, r); denied != "" {
+				r.User = other
+				if denied := policy.Judge(t, r).Message(); denied != "" {
 					t.Errorf("%s of %v is taken for a syncer: %s", other.GetName(), other.GetExtra(), denied)
 				}
 			}
@@ -387,14 +229,14 @@ func others() []user.Info {
 func TestASyncerMayNotWriteElsewhere(t *testing.T) {
 	report := "metadata: {annotations: {status.tmc.kcp.io/east: '{}'}}"
 	on := func(text string) *unstructured.Unstructured { return object(t, text) }
-	update := func(before *unstructured.Unstructured) request {
-		return request{before: before, after: patched(t, before, report)}
+	update := func(before *unstructured.Unstructured) policytest.Request {
+		return policytest.Request{Before: before, After: patched(t, before, report)}
 	}
 	gvr := func(group, version, resource string) schema.GroupVersionResource {
 		return schema.GroupVersionResource{Group: group, Version: version, Resource: resource}
 	}
 	tests := map[string]struct {
-		request  request
+		request  policytest.Request
 		resource schema.GroupVersionResource
 		says     string
 	}{
@@ -402,30 +244,30 @@ func TestASyncerMayNotWriteElsewhere(t *testing.T) {
 		"where it was placed":    {update(patched(t, on(placed), "metadata: {labels: {cluster.tmc.kcp.io/east: gone}}")), deploymentsResource, "cluster.tmc.kcp.io/east"},
 		"without any label":      {update(patched(t, on(placed), "metadata: {labels: null}")), deploymentsResource, "cluster.tmc.kcp.io/east"},
 		"on a namespace":         {update(on("{apiVersion: v1, kind: Namespace, metadata: {name: shop, labels: {cluster.tmc.kcp.io/east: sync}}}")), gvr("", "v1", "namespaces"), "placed on its cluster"},
-		"something new":          {request{after: on(placed)}, deploymentsResource, "only update"},
-		"its end":                {request{before: on(placed)}, deploymentsResource, "only update"},
-		"an event":               {request{after: on("{apiVersion: v1, kind: Event, metadata: {name: e, namespace: shop}}")}, gvr("", "v1", "events"), "only update"},
-		"a status":               {request{subresource: "status", before: on(placed), after: on(placed)}, deploymentsResource, "not their status"},
-		"a scale":                {request{subresource: "scale", before: on(placed), after: on(placed)}, deploymentsResource, "not their status"},
+		"something new":          {policytest.Request{After: on(placed)}, deploymentsResource, "only update"},
+		"its end":                {policytest.Request{Before: on(placed)}, deploymentsResource, "only update"},
+		"an event":               {policytest.Request{After: on("{apiVersion: v1, kind: Event, metadata: {name: e, namespace: shop}}")}, gvr("", "v1", "events"), "only update"},
+		"a status":               {policytest.Request{Subresource: "status", Before: on(placed), After: on(placed)}, deploymentsResource, "not their status"},
+		"a scale":                {policytest.Request{Subresource: "scale", Before: on(placed), After: on(placed)}, deploymentsResource, "not their status"},
 		"an APIBinding":          {update(on("{apiVersion: apis.kcp.io/v1alpha2, kind: APIBinding, metadata: {name: tmc.kcp.io}}")), gvr("apis.kcp.io", "v1alpha2", "apibindings"), "placed on its cluster"},
 		"a Secret's data": {
-			request{before: on("{apiVersion: v1, kind: Secret, data: {a: eA==}, metadata: {name: s, labels: {cluster.tmc.kcp.io/east: sync}}}"), after: on("{apiVersion: v1, kind: Secret, data: {a: eQ==}, metadata: {name: s, labels: {cluster.tmc.kcp.io/east: sync}}}")},
+			policytest.Request{Before: on("{apiVersion: v1, kind: Secret, data: {a: eA==}, metadata: {name: s, labels: {cluster.tmc.kcp.io/east: sync}}}"), After: on("{apiVersion: v1, kind: Secret, data: {a: eQ==}, metadata: {name: s, labels: {cluster.tmc.kcp.io/east: sync}}}")},
 			gvr("", "v1", "secrets"), "outside of metadata",
 		},
 		"its report on a ConfigMap": {update(on("{apiVersion: v1, kind: ConfigMap, data: {a: b}, metadata: {name: c, labels: {cluster.tmc.kcp.io/east: sync}}}")), gvr("", "v1", "configmaps"), ""},
-		"its heartbeat":             {request{after: on("{apiVersion: coordination.k8s.io/v1, kind: Lease, metadata: {name: east, namespace: tmc-heartbeats}}")}, gvr("coordination.k8s.io", "v1", "leases"), ""},
+		"its heartbeat":             {policytest.Request{After: on("{apiVersion: coordination.k8s.io/v1, kind: Lease, metadata: {name: east, namespace: tmc-heartbeats}}")}, gvr("coordination.k8s.io", "v1", "leases"), ""},
 		"its registration's status": {
-			request{subresource: "status", before: on("{apiVersion: tmc.kcp.io/v1alpha1, kind: ClusterRegistration, metadata: {name: east}}"), after: on("{apiVersion: tmc.kcp.io/v1alpha1, kind: ClusterRegistration, metadata: {name: east}, status: {a: b}}")},
+			policytest.Request{Subresource: "status", Before: on("{apiVersion: tmc.kcp.io/v1alpha1, kind: ClusterRegistration, metadata: {name: east}}"), After: on("{apiVersion: tmc.kcp.io/v1alpha1, kind: ClusterRegistration, metadata: {name: east}, status: {a: b}}")},
 			gvr("tmc.kcp.io", "v1alpha1", "clusterregistrations"), "",
 		},
-		"its new token": {request{subresource: "token", after: on("{apiVersion: authentication.k8s.io/v1, kind: TokenRequest, metadata: {name: east, namespace: tmc-syncers}}")}, gvr("", "v1", "serviceaccounts"), ""},
+		"its new token": {policytest.Request{Subresource: "token", After: on("{apiVersion: authentication.k8s.io/v1, kind: TokenRequest, metadata: {name: east, namespace: tmc-syncers}}")}, gvr("", "v1", "serviceaccounts"), ""},
 	}
 	policy := newJudge(t, "tmc-syncers")
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
 			r := tc.request
-			r.user, r.resource = serviceAccount(provider, "tmc-syncers", "east"), tc.resource
-			denied := policy.judge(t, r)
+			r.User, r.Resource = serviceAccount(provider, "tmc-syncers", "east"), tc.resource
+			denied := policy.Judge(t, r).Message()
 			if tc.says == "" && denied != "" || !strings.Contains(denied, tc.says) {
 				t.Errorf("got %q, want %q", denied, tc.says)
 			}
@@ -485,15 +327,15 @@ func TestAConsumerMayNotWriteWhatIsTMCs(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			before := object(t, placed)
 			for _, subresource := range []string{"", "status"} {
-				r := request{resource: deploymentsResource, subresource: subresource, before: before, after: patched(t, before, tc.patch)}
-				for _, r.user = range consumers {
-					if denied := policy.judge(t, r); !strings.Contains(denied, tc.key) {
-						t.Errorf("%s %v: got %q, want it denied, and %s named", r.user.GetName(), r.user.GetExtra(), denied, tc.key)
+				r := policytest.Request{Resource: deploymentsResource, Subresource: subresource, Before: before, After: patched(t, before, tc.patch)}
+				for _, r.User = range consumers {
+					if denied := policy.Judge(t, r).Message(); !strings.Contains(denied, tc.key) {
+						t.Errorf("%s %v: got %q, want it denied, and %s named", r.User.GetName(), r.User.GetExtra(), denied, tc.key)
 					}
 				}
-				for _, r.user = range tmc {
-					if denied := policy.judge(t, r); denied != "" {
-						t.Errorf("%s %v: denied: %s", r.user.GetName(), r.user.GetExtra(), denied)
+				for _, r.User = range tmc {
+					if denied := policy.Judge(t, r).Message(); denied != "" {
+						t.Errorf("%s %v: denied: %s", r.User.GetName(), r.User.GetExtra(), denied)
 					}
 				}
 			}
@@ -516,9 +358,9 @@ func TestEveryKeyOfTMCIsGuarded(t *testing.T) {
 	for key, set := range with {
 		after := before.DeepCopy()
 		set(after, key)
-		for operation, r := range map[string]request{"set": {before: before, after: after}, "made with": {after: after}, "removed": {before: after, after: before}} {
-			r.resource, r.user = deploymentsResource, &user.DefaultInfo{Name: "alice", Groups: []string{"system:authenticated"}}
-			if denied := policy.judge(t, r); !strings.HasSuffix(denied, ": "+key) {
+		for operation, r := range map[string]policytest.Request{"set": {Before: before, After: after}, "made with": {After: after}, "removed": {Before: after, After: before}} {
+			r.Resource, r.User = deploymentsResource, &user.DefaultInfo{Name: "alice", Groups: []string{"system:authenticated"}}
+			if denied := policy.Judge(t, r).Message(); !strings.HasSuffix(denied, ": "+key) {
 				t.Errorf("%s %s: got %q", key, operation, denied)
 			}
 		}
@@ -533,7 +375,7 @@ func TestAConsumerIsToldWhatToLeaveOut(t *testing.T) {
 	policy := newJudge(t, "tmc-consumers")
 	alice := &user.DefaultInfo{Name: "alice", Groups: []string{"system:authenticated"}}
 	copied := patched(t, object(t, placed), "metadata: {namespace: other, uid: null, resourceVersion: null}")
-	denied := policy.judge(t, request{user: alice, resource: deploymentsResource, after: copied})
+	denied := policy.Judge(t, policytest.Request{User: alice, Resource: deploymentsResource, After: copied}).Message()
 	for _, key := range []string{
 		"cluster.tmc.kcp.io/east", "cluster.tmc.kcp.io/west", "tmc.kcp.io/placement", "replicas.tmc.kcp.io/west",
 		"status.tmc.kcp.io/west", "deletion.tmc.kcp.io/west", "syncer.tmc.kcp.io/west",
@@ -553,24 +395,24 @@ func TestAConsumerMayWriteWhatIsHis(t *testing.T) {
 	alice := &user.DefaultInfo{Name: "alice", Groups: []string{"system:authenticated"}}
 	before := object(t, placed)
 	fresh := object(t, "{apiVersion: apps/v1, kind: Deployment, metadata: {name: web, namespace: shop, annotations: {tmc.kcp.io/target-clusters: east, override.tmc.kcp.io/east: '[]', tmc.kcp.io/replace: 'true'}, finalizers: [example.com/theirs]}}")
-	tests := map[string]request{
-		"a new object":                  {after: fresh},
-		"a new object without anything": {after: object(t, "{apiVersion: apps/v1, kind: Deployment, metadata: {name: web}}")},
-		"where it goes":                 {before: before, after: patched(t, before, "metadata: {annotations: {tmc.kcp.io/target-clusters: west}}")},
-		"what it is like on a cluster":  {before: before, after: patched(t, before, "metadata: {annotations: {override.tmc.kcp.io/east: '[]'}}")},
-		"how its status is made":        {before: before, after: patched(t, before, "metadata: {annotations: {tmc.kcp.io/status-strategy: latest, tmc.kcp.io/replace: 'true'}}")},
-		"his labels and annotations":    {before: before, after: patched(t, before, "metadata: {labels: {app: api, tier: web}, annotations: {team: red}}")},
-		"his finalizers":                {before: before, after: patched(t, before, "metadata: {finalizers: [syncer.tmc.kcp.io/west]}")},
-		"the spec":                      {before: before, after: patched(t, before, "spec: {replicas: 9}")},
-		"the scale":                     {subresource: "scale", before: object(t, "{apiVersion: autoscaling/v1, kind: Scale, metadata: {name: web}, spec: {replicas: 1}}"), after: object(t, "{apiVersion: autoscaling/v1, kind: Scale, metadata: {name: web}, spec: {replicas: 2}}")},
-		"its end":                       {before: before},
-		"what has no metadata":          {after: object(t, "{apiVersion: authorization.k8s.io/v1, kind: SelfSubjectAccessReview, spec: {}}")},
+	tests := map[string]policytest.Request{
+		"a new object":                  {After: fresh},
+		"a new object without anything": {After: object(t, "{apiVersion: apps/v1, kind: Deployment, metadata: {name: web}}")},
+		"where it goes":                 {Before: before, After: patched(t, before, "metadata: {annotations: {tmc.kcp.io/target-clusters: west}}")},
+		"what it is like on a cluster":  {Before: before, After: patched(t, before, "metadata: {annotations: {override.tmc.kcp.io/east: '[]'}}")},
+		"how its status is made":        {Before: before, After: patched(t, before, "metadata: {annotations: {tmc.kcp.io/status-strategy: latest, tmc.kcp.io/replace: 'true'}}")},
+		"his labels and annotations":    {Before: before, After: patched(t, before, "metadata: {labels: {app: api, tier: web}, annotations: {team: red}}")},
+		"his finalizers":                {Before: before, After: patched(t, before, "metadata: {finalizers: [syncer.tmc.kcp.io/west]}")},
+		"the spec":                      {Before: before, After: patched(t, before, "spec: {replicas: 9}")},
+		"the scale":                     {Subresource: "scale", Before: object(t, "{apiVersion: autoscaling/v1, kind: Scale, metadata: {name: web}, spec: {replicas: 1}}"), After: object(t, "{apiVersion: autoscaling/v1, kind: Scale, metadata: {name: web}, spec: {replicas: 2}}")},
+		"its end":                       {Before: before},
+		"what has no metadata":          {After: object(t, "{apiVersion: authorization.k8s.io/v1, kind: SelfSubjectAccessReview, spec: {}}")},
 	}
 	policy := newJudge(t, "tmc-consumers")
 	for name, r := range tests {
 		t.Run(name, func(t *testing.T) {
-			r.user, r.resource = alice, deploymentsResource
-			if denied := policy.judge(t, r); denied != "" {
+			r.User, r.Resource = alice, deploymentsResource
+			if denied := policy.Judge(t, r).Message(); denied != "" {
 				t.Errorf("denied: %s", denied)
 			}
 		})
@@ -603,19 +445,18 @@ func TestConsumerPolicies(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	secret := schema.GroupVersionResource{Version: "v1", Resource: "secrets"}
+	some := object(t, "{apiVersion: v1, kind: ConfigMap, metadata: {name: a, namespace: shop}}")
+	core := corev1.SchemeGroupVersion.WithResource
 	cases := map[string]struct {
-		resource    schema.GroupVersionResource
-		subresource string
-		operation   admission.Operation
-		want        bool
+		request policytest.Request
+		want    bool
 	}{
-		"a Secret":               {secret, "", admission.Update, true},
-		"a new ConfigMap":        {schema.GroupVersionResource{Version: "v1", Resource: "configmaps"}, "", admission.Create, true},
-		"an account's token":     {schema.GroupVersionResource{Version: "v1", Resource: "serviceaccounts"}, "token", admission.Create, true},
-		"a namespace":            {schema.GroupVersionResource{Version: "v1", Resource: "namespaces"}, "finalize", admission.Update, true},
-		"what the provider's do": {deploymentsResource, "", admission.Update, false},
-		"a Role":                 {schema.GroupVersionResource{Group: "rbac.authorization.k8s.io", Version: "v1", Resource: "roles"}, "", admission.Create, false},
+		"a Secret":               {policytest.Request{Resource: core("secrets"), Before: some, After: some}, true},
+		"a new ConfigMap":        {policytest.Request{Resource: core("configmaps"), After: some}, true},
+		"an account's token":     {policytest.Request{Resource: core("serviceaccounts"), Subresource: "token", After: some}, true},
+		"a namespace":            {policytest.Request{Resource: core("namespaces"), Subresource: "finalize", Before: some, After: some}, true},
+		"what the provider's do": {policytest.Request{Resource: deploymentsResource, Before: some, After: some}, false},
+		"a Role":                 {policytest.Request{Resource: rbacv1.SchemeGroupVersion.WithResource("roles"), After: some}, false},
 	}
 	seen := 0
 	for _, object := range objects {
@@ -623,11 +464,12 @@ func TestConsumerPolicies(t *testing.T) {
 			continue
 		}
 		seen++
-		j := judge{policy: into[admissionregistrationv1.ValidatingAdmissionPolicy](t, object)}
-		j.policy.Spec.MatchConstraints.ExcludeResourceRules = nil // what a syncer may do in the provider workspace
+		policy := into[admissionregistrationv1.ValidatingAdmissionPolicy](t, object)
+		policy.Spec.MatchConstraints.ExcludeResourceRules = nil // what a syncer may do in the provider workspace
+		compiled := policytest.Compile(t, policy, oldestCEL)
 		for name, tc := range cases {
-			attributes := admission.NewAttributesRecord(nil, nil, schema.GroupVersionKind{}, "shop", "a", tc.resource, tc.subresource, tc.operation, nil, false, nil)
-			if got := j.concerns(attributes); got != tc.want {
+			tc.request.User = &user.DefaultInfo{Name: "alice", Groups: []string{"system:authenticated"}}
+			if got := compiled.Judge(t, tc.request).Asked; got != tc.want {
 				t.Errorf("policy %s, %s: asked: %t, want %t", object.GetName(), name, got, tc.want)
 			}
 		}

@@ -1,101 +1,35 @@
 package bootstrap
 
 import (
-	"context"
 	"slices"
 	"strings"
 	"testing"
 
-	"github.com/google/cel-go/cel"
-	celtypes "github.com/google/cel-go/common/types"
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
-	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/version"
-	"k8s.io/apiserver/pkg/admission"
-	admissioncel "k8s.io/apiserver/pkg/admission/plugin/cel"
-	"k8s.io/apiserver/pkg/admission/plugin/webhook/matchconditions"
-	"k8s.io/apiserver/pkg/admission/plugin/webhook/predicates/rules"
-	celconfig "k8s.io/apiserver/pkg/apis/cel"
 	"k8s.io/apiserver/pkg/authentication/user"
-	"k8s.io/apiserver/pkg/cel/environment"
-	"sigs.k8s.io/yaml"
 
+	"github.com/kcp-tmc/tmc/manifests/policytest"
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
 	"github.com/kcp-tmc/tmc/pkg/transform"
 )
 
-// The specs of this file have the policy judge requests with the API server's own packages, in the way of its own plugin
-// (k8s.io/apiserver, pkg/admission/plugin/policy/validating).
-
 // oldestCEL is the oldest Kubernetes that has the policies.
 var oldestCEL = version.MajorMinor(1, 30)
 
-// reserved are words that the compiler takes and the validation of policies does not (celReservedSymbols in Kubernetes'
-// pkg/apis/admissionregistration/validation).
-var reserved = []string{
-	"true", "false", "null", "in", "as", "break", "const", "continue", "else", "for", "function", "if", "import", "let", "loop",
-	"package", "namespace", "return", "var", "void", "while",
-}
-
-// judge is the policy as an API server has it.
-type judge struct {
-	policy      *admissionregistrationv1.ValidatingAdmissionPolicy
-	conditions  matchconditions.Matcher
-	validations admissioncel.ConditionEvaluator
-}
-
-// expression is a CEL expression, with its name where it is a variable, and the type that it has to have.
-type expression struct {
-	name, text string
-	celType    *cel.Type
-}
-
-func (e *expression) GetName() string          { return e.name }
-func (e *expression) GetExpression() string    { return e.text }
-func (e *expression) ReturnTypes() []*cel.Type { return []*cel.Type{e.celType} }
-
 // newJudge returns the policy of the options. It fails the test when an API server would not take it, or when nothing
 // binds it.
-func newJudge(tb testing.TB, o Options) judge {
+func newJudge(tb testing.TB, o Options) *policytest.Policy {
 	tb.Helper()
 	objects := admissionPolicy(o)
 	policy, binding := objects[0].(*admissionregistrationv1.ValidatingAdmissionPolicy), objects[1].(*admissionregistrationv1.ValidatingAdmissionPolicyBinding)
 	if binding.Spec.PolicyName != policy.Name || binding.Spec.MatchResources != nil || !slices.Contains(binding.Spec.ValidationActions, admissionregistrationv1.Deny) {
 		tb.Fatalf("the binding does not have policy %s deny: %v", policy.Name, binding.Spec)
 	}
-	compiler, err := admissioncel.NewCompositedCompiler(environment.MustBaseEnvSet(oldestCEL))
-	if err != nil {
-		tb.Fatal(err)
-	}
-	var none admissioncel.OptionalVariableDeclarations
-	for _, variable := range policy.Spec.Variables {
-		if slices.Contains(reserved, variable.Name) {
-			tb.Fatalf("variable %s: the word is reserved", variable.Name)
-		}
-		compiled := compiler.CompileAndStoreVariable(&expression{variable.Name, variable.Expression, cel.AnyType}, none, environment.NewExpressions)
-		if compiled.Error != nil {
-			tb.Fatalf("variable %s: %v", variable.Name, compiled.Error)
-		}
-	}
-	compile := func(expressions []admissioncel.ExpressionAccessor) admissioncel.ConditionEvaluator {
-		evaluator := compiler.CompileCondition(expressions, none, environment.NewExpressions)
-		for _, err := range evaluator.CompilationErrors() {
-			tb.Fatal(err)
-		}
-		return evaluator
-	}
-	var conditions, validations []admissioncel.ExpressionAccessor
-	for i := range policy.Spec.MatchConditions {
-		conditions = append(conditions, (*matchconditions.MatchCondition)(&policy.Spec.MatchConditions[i]))
-	}
-	for _, validation := range policy.Spec.Validations {
-		validations = append(validations, &expression{text: validation.Expression, celType: cel.BoolType})
-	}
-	return judge{policy, matchconditions.NewMatcher(compile(conditions), policy.Spec.FailurePolicy, "policy", "validate", policy.Name), compile(validations)}
+	return policytest.Compile(tb, policy, oldestCEL)
 }
 
 // write is a request that the policy judges. Where before is nil, it creates; where after is nil, it deletes.
@@ -110,89 +44,19 @@ type write struct {
 
 var syncersAccount = &user.DefaultInfo{Name: "system:serviceaccount:tmc-system:tmc-syncer", Groups: []string{"system:serviceaccounts", "system:authenticated"}}
 
-func (w write) attributes() *admission.VersionedAttributes {
-	operation, object, old, some := admission.Update, runtime.Object(w.after), runtime.Object(w.before), w.after
-	switch {
-	case w.before == nil:
-		operation, old = admission.Create, nil
-	case w.after == nil:
-		operation, object, some = admission.Delete, nil, w.before
-	}
+// request is the write as the policy is asked about it.
+func (w write) request() policytest.Request {
 	if w.as == nil {
 		w.as = syncersAccount
 	}
-	kind := some.GroupVersionKind()
-	group := schema.ParseGroupResource(w.resource)
-	namespace := some.GetNamespace()
-	if kind.Kind == "Namespace" {
-		namespace = some.GetName()
+	return policytest.Request{
+		User: w.as, Resource: schema.ParseGroupResource(w.resource).WithVersion("v1"), Subresource: w.subresource,
+		Before: w.before, After: w.after, Namespace: w.into,
 	}
-	return &admission.VersionedAttributes{
-		Attributes: admission.NewAttributesRecord(object, old, kind, namespace, some.GetName(),
-			group.WithVersion("v1"), w.subresource, operation, nil, false, w.as),
-		VersionedObject: object, VersionedOldObject: old, VersionedKind: kind,
-	}
-}
-
-// concerns tells whether the policy is asked about a request at all.
-func (j judge) concerns(attributes admission.Attributes) bool {
-	matches := func(all []admissionregistrationv1.NamedRuleWithOperations) bool {
-		return slices.ContainsFunc(all, func(rule admissionregistrationv1.NamedRuleWithOperations) bool {
-			rule.Scope = new(admissionregistrationv1.AllScopes)
-			return (&rules.Matcher{Rule: rule.RuleWithOperations, Attr: attributes}).Matches()
-		})
-	}
-	constraints := j.policy.Spec.MatchConstraints
-	return matches(constraints.ResourceRules) && !matches(constraints.ExcludeResourceRules)
-}
-
-// judge returns why a request is denied; nothing when it is not. An expression that fails denies, too, and fails the
-// test: nobody could make sense of what it says.
-func (j judge) judge(tb testing.TB, w write) string {
-	tb.Helper()
-	attributes := w.attributes()
-	if !j.concerns(attributes) {
-		return ""
-	}
-	ctx := context.Background()
-	if match := j.conditions.Match(ctx, attributes, nil, nil); match.Error != nil {
-		tb.Fatal(match.Error)
-	} else if !match.Matches {
-		return ""
-	}
-	var into *corev1.Namespace
-	if w.into != nil {
-		into = &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: w.into.GetName(), Labels: w.into.GetLabels(), Annotations: w.into.GetAnnotations()}}
-	}
-	request := admissioncel.CreateAdmissionRequest(attributes, metav1.GroupVersionResource(attributes.GetResource()), metav1.GroupVersionKind(attributes.VersionedKind))
-	results, _, err := j.validations.ForInput(ctx, attributes, request, admissioncel.OptionalVariableBindings{}, into, celconfig.RuntimeCELCostBudget)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	for i, result := range results {
-		if result.Error != nil {
-			tb.Fatalf("%s: %v", j.policy.Spec.Validations[i].Expression, result.Error)
-		}
-		if result.EvalResult != celtypes.True {
-			return j.policy.Spec.Validations[i].Message
-		}
-	}
-	return ""
 }
 
 // object reads an object from YAML.
-func object(tb testing.TB, text string) *unstructured.Unstructured {
-	tb.Helper()
-	data, err := yaml.YAMLToJSON([]byte(text))
-	if err != nil {
-		tb.Fatal(err)
-	}
-	result := &unstructured.Unstructured{}
-	if err := result.UnmarshalJSON(data); err != nil {
-		tb.Fatal(err)
-	}
-	return result
-}
+var object = policytest.Object
 
 // with returns the object with labels and annotations more, or less where a value is empty.
 func with(obj *unstructured.Unstructured, labels, annotations map[string]string) *unstructured.Unstructured {
@@ -318,7 +182,7 @@ func TestThePolicyLetsASyncerDoWhatItDoes(t *testing.T) {
 	policy := newJudge(t, guarded())
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
-			if denied := policy.judge(t, c.write); denied != "" {
+			if denied := policy.Judge(t, c.write.request()).Message(); denied != "" {
 				t.Errorf("%s: denied, %s", c.reason, denied)
 			}
 		})
@@ -410,12 +274,12 @@ func TestThePolicyDeniesTheRest(t *testing.T) {
 	policy := newJudge(t, guarded())
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
-			if denied := policy.judge(t, c.write); !strings.Contains(denied, c.says) || denied == "" {
+			if denied := policy.Judge(t, c.write.request()).Message(); !strings.Contains(denied, c.says) || denied == "" {
 				t.Errorf("got %q, want it denied with %q", denied, c.says)
 			}
 			for _, other := range []string{"system:serviceaccount:tmc-other:tmc-syncer", "system:serviceaccount:tmc-system:default", "alice"} {
 				c.write.as = &user.DefaultInfo{Name: other}
-				if denied := policy.judge(t, c.write); denied != "" {
+				if denied := policy.Judge(t, c.write.request()).Message(); denied != "" {
 					t.Errorf("%s is taken for the syncer: %s", other, denied)
 				}
 			}
@@ -426,15 +290,15 @@ func TestThePolicyDeniesTheRest(t *testing.T) {
 func TestThePolicyListsNothingByItself(t *testing.T) {
 	policy := newJudge(t, joining(func(o *Options) { o.AdmissionPolicy = true }))
 	ops := object(t, operators)
-	if denied := policy.judge(t, write{resource: "namespaces", before: ops, after: noted(t, "east", "w1", ops)}); denied == "" {
+	if denied := policy.Judge(t, write{resource: "namespaces", before: ops, after: noted(t, "east", "w1", ops)}.request()).Message(); denied == "" {
 		t.Error("a namespace that tmc has not made can be entered though nobody lists it")
 	}
 	everywhere := newJudge(t, joining(func(o *Options) { o.AdmissionPolicy, o.PolicyNamespaces = true, []string{"*"} }))
-	if denied := everywhere.judge(t, write{resource: "namespaces", before: ops, after: noted(t, "east", "w1", ops)}); denied != "" {
+	if denied := everywhere.Judge(t, write{resource: "namespaces", before: ops, after: noted(t, "east", "w1", ops)}.request()).Message(); denied != "" {
 		t.Errorf("with all of them listed: %s", denied)
 	}
 	system := object(t, "{apiVersion: v1, kind: Namespace, metadata: {name: kube-system}}")
-	if denied := everywhere.judge(t, write{resource: "namespaces", before: system, after: noted(t, "east", "w1", system)}); denied == "" {
+	if denied := everywhere.Judge(t, write{resource: "namespaces", before: system, after: noted(t, "east", "w1", system)}.request()).Message(); denied == "" {
 		t.Error("with all of them listed, so is kube-system")
 	}
 }
@@ -449,7 +313,7 @@ func BenchmarkThePolicy(b *testing.B) {
 	} {
 		b.Run(name, func(b *testing.B) {
 			for b.Loop() {
-				if denied := policy.judge(b, w); denied != "" {
+				if denied := policy.Judge(b, w.request()).Message(); denied != "" {
 					b.Fatal(denied)
 				}
 			}

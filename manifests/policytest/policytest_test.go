@@ -1,0 +1,31 @@
+package policytest
+
+import (
+	"strings"
+	"testing"
+
+	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
+	"k8s.io/apimachinery/pkg/util/version"
+)
+
+func TestCompileRefusesWhatAnAPIServerDoes(t *testing.T) {
+	cases := map[string]struct{ variable, expression, message, want string }{
+		"APolicy":             {"name", "variables.name != ''", "'not ' + variables.name", ""},
+		"AReservedName":       {"namespace", "true", "'no'", "variable namespace: the name is reserved"},
+		"AnUnknownVariable":   {"name", "variables.other", "'no'", "undefined field 'other'"},
+		"NoBool":              {"name", "variables.name", "'no'", "must evaluate to bool"},
+		"AMessageThatIsNone":  {"name", "true", "1", "must evaluate to string"},
+		"AFunctionOfLaterCEL": {"name", "[1].all(i, c, true)", "'no'", "undeclared reference"},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			policy := &admissionregistrationv1.ValidatingAdmissionPolicy{}
+			policy.Spec.Variables = []admissionregistrationv1.Variable{{Name: tc.variable, Expression: "request.name"}}
+			policy.Spec.Validations = []admissionregistrationv1.Validation{{Expression: tc.expression, MessageExpression: tc.message}}
+			_, err := compile(policy, version.MajorMinor(1, 30))
+			if (err == nil) != (tc.want == "") || err != nil && !strings.Contains(err.Error(), tc.want) {
+				t.Errorf("got %v, want %q", err, tc.want)
+			}
+		})
+	}
+}
