@@ -83,9 +83,7 @@ func (s side) checkInputDenied(t *testing.T, input string, words []string, args 
 func TestAConsumerCannotWriteWhatIsTMCs(t *testing.T) {
 	t.Parallel()
 	u := newTenant(t, env.shared, "attack")
-	u.apply(t, some(deployment("web", on(east))))
-	u.rollOut(t, "web", east)
-	eventuallyIs(t, "its controller to be through with it", u.copyOn(east, "web"), isThrough)
+	u.rollOutWeb(t, east)
 	attacker := u.asConsumer(t)
 	before := get(t, u.upstream("web"))
 

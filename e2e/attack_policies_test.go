@@ -145,10 +145,7 @@ func TestStolenCredentialsOpenNothingInAWorkspaceOfTheTenantsType(t *testing.T) 
 func TestPoliciesThatATenantTakesAwayArePutBackAndNothingIsPlacedMeanwhile(t *testing.T) {
 	t.Parallel()
 	u := newTenant(t, env.shared, "weakened")
-	u.apply(t, some(deployment("web", on(east))))
-	u.rollOut(t, "web", east)
-	eventuallyIs(t, "its controller to be through with it", u.copyOn(east, "web"), isThrough)
-	before := get(t, u.copyOn(east, "web"))
+	before := u.rollOutWeb(t, east)
 	tenant := u.asConsumer(t)
 	want := tenant.eventuallyStand(t, nil)
 	const policy, binding = "validatingadmissionpolicy/tmc-consumers", "validatingadmissionpolicybinding/tmc-consumers"
@@ -190,10 +187,7 @@ func TestPoliciesThatATenantTakesAwayArePutBackAndNothingIsPlacedMeanwhile(t *te
 func TestAWorkspaceThatWasBoundBeforeAnUpgradeTakesNothingNewUntilItIsBoundAgain(t *testing.T) {
 	t.Parallel()
 	u := newTenant(t, env.shared, "upgraded")
-	u.apply(t, some(deployment("web", on(east))))
-	u.rollOut(t, "web", east)
-	eventuallyIs(t, "its controller to be through with it", u.copyOn(east, "web"), isThrough)
-	before := get(t, u.copyOn(east, "web"))
+	before := u.rollOutWeb(t, east)
 	u.acceptNoPolicies(t)
 	u.apply(t, some(deployment("late", on(east))))
 	u.inKCP().eventuallyHas(t, "deployment/late", "{.status.conditions}", string(v1alpha1.LeftOutPoliciesNotAccepted), "kubectl tmc bind")

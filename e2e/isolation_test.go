@@ -172,10 +172,7 @@ func TestAnotherIsolationIsJoiningAgain(t *testing.T) {
 	in := newInstallation(t, "changing", changing)
 	check(t, in.start(t.Context()))
 	u := newTenant(t, in, "changing")
-	u.apply(t, some(deployment("web", on(changing))))
-	u.rollOut(t, "web", changing)
-	eventuallyIs(t, "its controller to be through with it", u.copyOn(changing, "web"), isThrough)
-	before := get(t, u.copyOn(changing, "web"))
+	before := u.rollOutWeb(t, changing)
 	former := v1alpha1.ClusterExport(changing)
 	for i, to := range isolations {
 		t.Run(fmt.Sprintf("%d to %s", i, to.export), func(t *testing.T) {

@@ -48,10 +48,7 @@ func TestTheSecondOfTwoWorkspacesIsRefusedWhatTheFirstHas(t *testing.T) {
 	namespace := unique("contested")
 	first := newTenantIn(t, env.shared, unique("first"), namespace)
 	second := newTenantIn(t, env.shared, unique("second"), namespace)
-	first.apply(t, some(deployment("web", on(east))))
-	first.rollOut(t, "web", east)
-	eventuallyIs(t, "its controller to be through with it", first.copyOn(east, "web"), isThrough)
-	before := get(t, first.copyOn(east, "web"))
+	before := first.rollOutWeb(t, east)
 
 	second.apply(t, some(deployment("web", on(east), withNewImage)))
 	second.eventuallyRefused(t, "web", "Conflict", east, "web is in the way", "the copy of another object")

@@ -158,6 +158,16 @@ func (u *tenant) rollOut(t *testing.T, name string, clusterNames ...string) {
 	}
 }
 
+// rollOutWeb applies a Deployment web that is placed on a cluster, and returns its copy there when that cluster's controller
+// is through with it.
+func (u *tenant) rollOutWeb(t *testing.T, clusterName string) *appsv1.Deployment {
+	t.Helper()
+	u.apply(t, some(deployment("web", on(clusterName))))
+	u.rollOut(t, "web", clusterName)
+	eventuallyIs(t, "its controller to be through with it", u.copyOn(clusterName, "web"), isThrough)
+	return get(t, u.copyOn(clusterName, "web"))
+}
+
 // deployment returns what kcp has under a name.
 func (u *tenant) deployment(ctx context.Context, name string) (*appsv1.Deployment, error) {
 	return u.client.AppsV1().Deployments(u.namespace).Get(ctx, name, metav1.GetOptions{})
