@@ -276,10 +276,6 @@ func (s *Syncer) giveAway(ctx context.Context, st namespaceState) (time.Duration
 	}
 	body := transform.BareNamespace(name)
 	if isMadeByUs(st.downstreamObj) {
-		// What kept it may have been the last pods, which are gone now: then it is removed, not freed.
-		if others, err := s.downstream.anythingIn(ctx, name); err != nil || others == "" {
-			return namespaceRetry, err
-		}
 		if body, err = transform.FreeNamespace(name, s.cluster, *s.rule.Load()); err != nil {
 			return 0, err
 		}
