@@ -270,11 +270,11 @@ func TestNothingStopsWhenWorkspacesAreSeparated(t *testing.T) {
 // going, in a namespace that tmc makes and in one of an operator.
 func TestHavingANamespaceTakesNoWriteOfItsOwn(t *testing.T) {
 	t.Parallel()
-	counted := "counted-" + north
+	counted := "counted-" + east // others add kinds to north, which its account may not list
 	in := newInstallation(t, "counted", counted)
 	check(t, in.start(t.Context()))
 	made, operators := unique("counted-made"), unique("listed-counted")
-	check(t, env.clusters[north].kubectl(t, "create", "namespace", operators))
+	check(t, env.clusters[east].kubectl(t, "create", "namespace", operators))
 	for namespace, want := range map[string]struct{ coming, going string }{
 		made:      {"patch namespaces 201, patch deployments 201", "delete deployments 200, delete namespaces 200"},
 		operators: {"patch namespaces 200, patch deployments 201", "delete deployments 200, patch namespaces 200"},
