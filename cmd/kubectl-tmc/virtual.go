@@ -20,15 +20,8 @@ import (
 	"github.com/kcp-tmc/tmc/pkg/view"
 )
 
-// pathAnnotation holds the path of the workspace that an object is in.
-const pathAnnotation = "kcp.io/path"
-
-var (
-	// apiBindingsResource is that of the bindings of consumer workspaces.
-	apiBindingsResource = schema.GroupVersionResource{Group: "apis.kcp.io", Version: "v1alpha2", Resource: "apibindings"}
-	// logicalClustersResource is that of what each workspace knows of itself.
-	logicalClustersResource = schema.GroupVersionResource{Group: "core.kcp.io", Version: "v1alpha1", Resource: "logicalclusters"}
-)
+// apiBindingsResource is that of the bindings of consumer workspaces.
+var apiBindingsResource = schema.GroupVersionResource{Group: "apis.kcp.io", Version: "v1alpha2", Resource: "apibindings"}
 
 // virtualWorkspaces show the objects of all consumer workspaces: the APIExport's virtual
 // workspaces, one for each shard that has consumers.
@@ -188,22 +181,13 @@ func (v *virtualWorkspaces) held(ctx context.Context, kinds []view.Kind, cluster
 	return found, nil
 }
 
-// saidPath returns the path that an object says its workspace has, empty when that is none.
-// A tenant may write it: it is for people to read beside the workspace's name.
-func saidPath(obj metav1.Object) string {
-	if said := obj.GetAnnotations()[pathAnnotation]; said != "*" && logicalcluster.NewPath(said).IsValid() {
-		return said
-	}
-	return ""
-}
-
 // pathsByBindings returns the paths of workspaces by their names, as their APIBindings say
 // them.
 func (v *virtualWorkspaces) pathsByBindings(ctx context.Context) map[string]string {
 	paths := map[string]string{}
 	// Names will do where paths cannot be had.
 	_ = v.each(ctx, apiBindingsResource, "", func(binding *metav1.PartialObjectMetadata) {
-		if path := saidPath(binding); path != "" {
+		if path := kcp.SaidPath(binding); path != "" {
 			paths[logicalcluster.From(binding).String()] = path
 		}
 	})
@@ -231,9 +215,9 @@ func (p *provider) pathOf(ctx context.Context, workspace string) (string, error)
 	if err != nil {
 		return "", err
 	}
-	self, err := client.Resource(logicalClustersResource).Get(ctx, "cluster", metav1.GetOptions{})
+	self, err := client.Resource(kcp.LogicalClustersResource).Get(ctx, kcp.LogicalClusterName, metav1.GetOptions{})
 	if err != nil {
 		return "", err
 	}
-	return saidPath(self), nil
+	return kcp.SaidPath(self), nil
 }

@@ -24,10 +24,7 @@ import (
 	"github.com/kcp-tmc/tmc/pkg/kcp"
 )
 
-var (
-	workspaces      = schema.GroupVersionResource{Group: "tenancy.kcp.io", Version: "v1alpha1", Resource: "workspaces"}
-	logicalClusters = schema.GroupVersionResource{Group: "core.kcp.io", Version: "v1alpha1", Resource: "logicalclusters"}
-)
+var workspaces = kcp.WorkspaceTypesResource.GroupVersion().WithResource("workspaces")
 
 const (
 	// findTimeout bounds one request, and longestAnswer what is read of its answer: who mounts
@@ -130,7 +127,7 @@ func (f *finder) askThere(ctx context.Context, path logicalcluster.Path) (logica
 	if err != nil {
 		return "", err
 	}
-	self, err := get(ctx, client, logicalClusters, "cluster")
+	self, err := get(ctx, client, kcp.LogicalClustersResource, kcp.LogicalClusterName)
 	if apierrors.IsUnauthorized(err) {
 		f.forget(token) // the account may have been made anew
 	}

@@ -19,11 +19,6 @@ import (
 	"github.com/kcp-tmc/tmc/pkg/kcp"
 )
 
-// pathAnnotation is where an APIBinding says the path of its workspace. kcp copies it there
-// from the LogicalCluster, on which whoever administers the workspace may write any (kcp
-// v0.31, pkg/admission/pathannotation): it is a claim.
-const pathAnnotation = "kcp.io/path"
-
 // rootWorkspace is the first element of every path that is believed.
 const rootWorkspace = "root"
 
@@ -40,8 +35,6 @@ const (
 	// claimInterval is how often the claims of one workspace are looked into at most.
 	claimInterval = 10 * time.Second
 	pathWorkers   = 4
-	// longestPath is more than allowedWorkspaces may have.
-	longestPath = 256
 )
 
 // Answer is what kcp says about a workspace and a path.
@@ -112,7 +105,7 @@ func (p *Paths) OnUpstream(key kcp.ObjectKey, oldObj, newObj *unstructured.Unstr
 	}
 	switch {
 	case newObj != nil && bringsKinds(newObj):
-		p.claim(key.Workspace, newObj.GetAnnotations()[pathAnnotation])
+		p.claim(key.Workspace, kcp.SaidPath(newObj))
 	case newObj == nil && bringsKinds(oldObj):
 		p.forget(key.Workspace)
 	}
@@ -125,10 +118,12 @@ func bringsKinds(binding *unstructured.Unstructured) bool {
 	return export == v1alpha1.APIExportName
 }
 
-// claim takes note of the path that a workspace says.
+// claim takes note of the path that a workspace says. kcp copies it onto bindings from the
+// LogicalCluster, on which whoever administers the workspace may write any (kcp v0.31,
+// pkg/admission/pathannotation).
 func (p *Paths) claim(workspace logicalcluster.Name, path string) {
-	if !isPlausible(path) {
-		path = ""
+	if !strings.HasPrefix(path, rootWorkspace+":") {
+		path = "" // none of a workspace below root
 	}
 	p.mu.Lock()
 	isNews := p.claims[workspace] != path
@@ -148,11 +143,6 @@ func (p *Paths) forget(workspace logicalcluster.Name) {
 	delete(p.claims, workspace)
 	delete(p.known, workspace)
 	p.wanted.Delete(workspace)
-}
-
-// isPlausible tells whether a claim is the path of a workspace below root.
-func isPlausible(claim string) bool {
-	return len(claim) <= longestPath && strings.HasPrefix(claim, rootWorkspace+":") && logicalcluster.NewPath(claim).IsValid()
 }
 
 // Ask has kcp asked about a workspace, unless its path is known. It does not wait.

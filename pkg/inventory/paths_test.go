@@ -49,7 +49,7 @@ func (f *pathsFixture) says(claim string) { f.saysOn(v1alpha1.APIExportName, cla
 
 func (f *pathsFixture) saysOn(export, claim string) {
 	binding := bindingOf(export)
-	binding.SetAnnotations(map[string]string{pathAnnotation: claim})
+	binding.SetAnnotations(map[string]string{"kcp.io/path": claim})
 	f.OnUpstream(kcp.ObjectKey{Workspace: "ws", Resource: v1alpha1.APIBindingsResource, Name: "any"}, nil, binding)
 }
 

@@ -7,10 +7,9 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/fields"
-	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/dynamic/dynamicinformer"
 	"k8s.io/client-go/tools/cache"
 )
 
@@ -37,18 +36,9 @@ func newTypeList(options Options) (*endpointList, error) {
 	if err != nil {
 		return nil, err
 	}
-	types := client.Resource(WorkspaceTypesResource)
 	only := fields.OneTermEqualSelector(metav1.ObjectNameField, options.WorkspaceType).String()
-	informer := cache.NewSharedIndexInformer(&cache.ListWatch{
-		ListWithContextFunc: func(ctx context.Context, list metav1.ListOptions) (runtime.Object, error) {
-			list.FieldSelector = only
-			return types.List(ctx, list)
-		},
-		WatchFuncWithContext: func(ctx context.Context, list metav1.ListOptions) (watch.Interface, error) {
-			list.FieldSelector = only
-			return types.Watch(ctx, list)
-		},
-	}, &unstructured.Unstructured{}, 0, cache.Indexers{})
+	informer := dynamicinformer.NewFilteredDynamicInformer(client, WorkspaceTypesResource, metav1.NamespaceAll, 0, cache.Indexers{},
+		func(list *metav1.ListOptions) { list.FieldSelector = only }).Informer()
 	if err := informer.SetWatchErrorHandlerWithContext(ExplainWatchError("workspacetypes", options.Config.Host)); err != nil {
 		return nil, fmt.Errorf("informer for the WorkspaceType %s: %w", options.WorkspaceType, err)
 	}

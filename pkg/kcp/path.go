@@ -8,12 +8,10 @@ import (
 
 	"github.com/kcp-dev/logicalcluster/v3"
 	apisv1alpha2 "github.com/kcp-dev/sdk/apis/apis/v1alpha2"
+	"github.com/kcp-dev/sdk/apis/core"
 )
 
 var apiBindings = apisv1alpha2.SchemeGroupVersion.WithResource("apibindings")
-
-// pathAnnotation is where kcp notes the path of a workspace on its APIBindings.
-const pathAnnotation = "kcp.io/path"
 
 // ToldPath returns the path of a workspace as one of its APIBindings tells it, empty when
 // none does. A virtual workspace serves the bindings of its own export whatever that
@@ -29,7 +27,7 @@ func (u *Upstream) ToldPath(ctx context.Context, workspace logicalcluster.Name) 
 		return "", fmt.Errorf("asking kcp for the path of workspace %s: %w", workspace, err)
 	}
 	for i := range bindings.Items {
-		if path := bindings.Items[i].GetAnnotations()[pathAnnotation]; isPath(path) {
+		if path := SaidPath(&bindings.Items[i]); path != "" {
 			return path, nil
 		}
 	}
@@ -39,8 +37,12 @@ func (u *Upstream) ToldPath(ctx context.Context, workspace logicalcluster.Name) 
 // longestPath is more than any path of workspaces that people use takes.
 const longestPath = 256
 
-// isPath tells whether a text may be the path of a workspace: tenants write any.
-func isPath(text string) bool {
-	path := logicalcluster.NewPath(text)
-	return text != "" && len(text) <= longestPath && path != logicalcluster.Wildcard && path.IsValid()
+// SaidPath returns the path that an object says its workspace has, empty when it is none, or
+// longer than 256 bytes. Whoever administers the workspace may write any.
+func SaidPath(obj metav1.Object) string {
+	said := obj.GetAnnotations()[core.LogicalClusterPathAnnotationKey]
+	if path := logicalcluster.NewPath(said); len(said) <= longestPath && path != logicalcluster.Wildcard && path.IsValid() {
+		return said
+	}
+	return ""
 }

@@ -28,15 +28,27 @@ var grammar = regexp.MustCompile(`^[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([KMGTPE]i|[
 // what is none, and for what is longer than 64 characters or has an exponent of more than
 // two digits. It takes less than 10 µs, whatever the value.
 func Parse(value any) (resource.Quantity, bool) {
+	if number, isInteger := value.(int64); isInteger {
+		return *resource.NewQuantity(number, resource.DecimalSI), true
+	}
+	text, isText := textOf(value)
+	if !isText || len(text) > longest || !grammar.MatchString(text) {
+		return resource.Quantity{}, false
+	}
+	quantity, err := resource.ParseQuantity(text)
+	return quantity, err == nil
+}
+
+// textOf returns a quantity as it would be written, false for what is neither a string nor a
+// number with a fraction.
+func textOf(value any) (string, bool) {
 	switch value := value.(type) {
 	case string:
-		return parse(value)
-	case int64:
-		return *resource.NewQuantity(value, resource.DecimalSI), true
+		return value, true
 	case float64:
-		return parse(strconv.FormatFloat(value, 'g', -1, 64))
+		return strconv.FormatFloat(value, 'g', -1, 64), true
 	default:
-		return resource.Quantity{}, false
+		return "", false
 	}
 }
 
@@ -48,10 +60,7 @@ var number = regexp.MustCompile(`^[+-]?[0-9.][0-9.eE+-]*[numkMGTPEi]{0,2}$`)
 
 // IsOutOfBounds tells whether a value looks like a quantity, and Parse does not take it.
 func IsOutOfBounds(value any) bool {
-	text, isText := value.(string)
-	if fraction, isFloat := value.(float64); isFloat {
-		text, isText = strconv.FormatFloat(fraction, 'g', -1, 64), true
-	}
+	text, isText := textOf(value)
 	if _, ok := Parse(value); ok || !isText {
 		return false
 	}
@@ -60,22 +69,10 @@ func IsOutOfBounds(value any) bool {
 
 // ParseClamped is Parse, but for what is too large: that is math.MaxInt64.
 func ParseClamped(value any) (resource.Quantity, bool) {
-	text, isText := value.(string)
-	if number, isFloat := value.(float64); isFloat {
-		text, isText = strconv.FormatFloat(number, 'g', -1, 64), true
-	}
-	if isText && len(text) <= longest && beyond.MatchString(text) {
+	if text, isText := textOf(value); isText && len(text) <= longest && beyond.MatchString(text) {
 		return *resource.NewQuantity(math.MaxInt64, resource.DecimalSI), true
 	}
 	return Parse(value)
-}
-
-func parse(text string) (resource.Quantity, bool) {
-	if len(text) > longest || !grammar.MatchString(text) {
-		return resource.Quantity{}, false
-	}
-	quantity, err := resource.ParseQuantity(text)
-	return quantity, err == nil
 }
 
 // Amount returns a quantity in the unit that its resource is counted in: CPU in thousandths
