@@ -34,12 +34,7 @@ func TestACredentialThatIsStolenReadsWhatTheTableSays(t *testing.T) {
 	t.Parallel()
 	in := newInstallation(t, "table", tableEast, tableWest, tableNorth)
 	for name, flag := range map[string]string{tableEast: "--group=table", tableWest: "--group=table", tableNorth: "--shared"} {
-		j, err := in.join(t.Context(), name, in.clusters[name], namespaceOfSyncer(name), flag)
-		check(t, err)
-		check(t, j.start(t.Context()))
-		flags, err := j.arguments(t.Context())
-		check(t, err)
-		in.syncers[name].runWith(flags)
+		in.joinAgain(t, name, flag)
 	}
 	check(t, in.start(t.Context()))
 	u := newTenant(t, in, "table")

@@ -226,6 +226,17 @@ func (in *installation) rejoin(t *testing.T, u *tenant, args ...string) {
 	check(t, syncer.startReady(t.Context()))
 }
 
+// joinAgain has a cluster whose syncer does not run join with other flags: it starts with those of the manifest.
+func (in *installation) joinAgain(t *testing.T, name string, args ...string) {
+	t.Helper()
+	j, err := in.join(t.Context(), name, in.clusters[name], namespaceOfSyncer(name), args...)
+	check(t, err)
+	check(t, j.start(t.Context()))
+	flags, err := j.arguments(t.Context())
+	check(t, err)
+	in.syncers[name].runWith(flags)
+}
+
 // TestWorkspacesOfTheTenantsTypeHaveEveryClusterBound has one cluster join before a workspace is made, and another after.
 func TestWorkspacesOfTheTenantsTypeHaveEveryClusterBound(t *testing.T) {
 	t.Parallel()
@@ -303,12 +314,7 @@ func TestAClusterWithSomeKindsHoldsNoOthers(t *testing.T) {
 	t.Parallel()
 	const name = "some-" + north
 	in := newInstallation(t, "some", name)
-	j, err := in.join(t.Context(), name, env.clusters[north], namespaceOfSyncer(name), "--kinds=deployments,secrets")
-	check(t, err)
-	check(t, j.start(t.Context()))
-	flags, err := j.arguments(t.Context())
-	check(t, err)
-	in.syncers[name].runWith(flags)
+	in.joinAgain(t, name, "--kinds=deployments,secrets")
 	check(t, in.start(t.Context()))
 	u := newTenant(t, in, "some")
 	in.inProvider(t).eventuallyIs(t, "clusterregistration/"+name, "{.status.resources}", "to have Deployments and Secrets alone", func(got string) bool {
