@@ -43,17 +43,18 @@ func (s *Syncer) clearAbandoned(ctx context.Context) {
 }
 
 // clearAbandonedOnce removes the copies of clusters that are not registered, as far as
-// kcp says that the hub has taken that cluster off their upstream objects. Of anything
-// else it keeps its hands.
+// kcp says that the hub has taken that cluster off their upstream objects, and has the
+// namespaces looked after that were made, or noted, for them. Of anything else it keeps its
+// hands: a cluster may belong to several installations, and one that is not registered with
+// ours may be with another. Its workspaces are unknown to us.
 func (s *Syncer) clearAbandonedOnce(ctx context.Context) error {
 	var errs []error
-	for cluster, found := range s.othersCopies() {
+	for cluster, found := range s.others() {
 		registered, err := s.isRegistered(ctx, cluster)
 		if err != nil || registered {
 			errs = append(errs, err)
 			continue
 		}
-		s.adopt(cluster)
 		unknown := sets.New[string]() // of whose workspaces nothing can be said
 		for _, one := range found {
 			if unknown.Has(one.origin.Workspace) {
@@ -70,53 +71,59 @@ func (s *Syncer) clearAbandonedOnce(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// othersCopy is a copy that was made under the name of another cluster.
-type othersCopy struct {
+// othersObject is a copy, or a namespace, that was made under the name of another cluster.
+type othersObject struct {
 	resource      schema.GroupVersionResource
 	origin        transform.Origin
 	downstreamObj *unstructured.Unstructured
 }
 
-// adopt has the namespaces looked after that were made, or noted, under the name of a
-// cluster that is not registered.
-func (s *Syncer) adopt(cluster string) {
-	s.abandoned.Store(cluster, nil)
-	for _, namespace := range s.copies.namespaces.all() {
-		if namespace.GetAnnotations()[v1alpha1.TargetClusterAnnotation] == cluster {
-			s.namespaces.Enqueue(namespace.GetName())
+// others returns the namespaces and the copies that were made under other names, by name.
+func (s *Syncer) others() map[string][]othersObject {
+	others := map[string][]othersObject{}
+	add := func(resource schema.GroupVersionResource, downstreamObj *unstructured.Unstructured) {
+		origin, ok := transform.OriginOf(downstreamObj)
+		if ok && origin.Cluster != s.cluster && !isDeleting(downstreamObj) {
+			others[origin.Cluster] = append(others[origin.Cluster], othersObject{resource, origin, downstreamObj})
 		}
 	}
-}
-
-// othersCopies returns the copies that were made under other names, by name; those of
-// which there are only namespaces have none.
-func (s *Syncer) othersCopies() map[string][]othersCopy {
-	others := map[string][]othersCopy{}
 	for _, namespace := range s.copies.namespaces.all() {
-		if cluster := namespace.GetAnnotations()[v1alpha1.TargetClusterAnnotation]; cluster != "" && cluster != s.cluster {
-			others[cluster] = nil
-		}
+		add(v1alpha1.NamespacesResource, namespace)
 	}
 	for resource, w := range s.copies.all() {
 		for _, downstreamObj := range w.all() {
-			origin, ok := transform.OriginOf(downstreamObj)
-			if ok && origin.Cluster != s.cluster && !isDeleting(downstreamObj) {
-				others[origin.Cluster] = append(others[origin.Cluster], othersCopy{resource, origin, downstreamObj})
-			}
+			add(resource, downstreamObj)
 		}
 	}
 	return others
 }
 
-func (s *Syncer) clearIfReleased(ctx context.Context, one othersCopy) error {
+// clearIfReleased removes a copy, or takes a namespace on, as soon as kcp has answered.
+func (s *Syncer) clearIfReleased(ctx context.Context, one othersObject) error {
 	key := keyOf(one.resource, one.origin)
 	live, err := s.upstream.Live(ctx, key)
-	if err != nil {
+	switch {
+	case err != nil:
 		return err
-	}
-	if live != nil && !isReleased(live, one.origin.Cluster) {
+	case one.resource == v1alpha1.NamespacesResource:
+		s.adopt(one)
+		return nil
+	case live != nil && !isReleased(live, one.origin.Cluster):
 		return nil
 	}
 	klog.FromContext(ctx).Info("Removing a copy that was made under the name of a cluster that is not registered any more", "key", key, "cluster", one.origin.Cluster)
 	return s.downstream.remove(ctx, one.resource, one.downstreamObj)
+}
+
+// adopt has a namespace looked after that was made, or noted, for a cluster that is not
+// registered, and for a workspace that is known.
+func (s *Syncer) adopt(one othersObject) {
+	s.adopted.Store(adopted{one.downstreamObj.GetName(), one.origin}, nil)
+	s.namespaces.Enqueue(one.downstreamObj.GetName())
+}
+
+// adopted is a namespace of the cluster, as long as it bears these marks.
+type adopted struct {
+	name   string
+	origin transform.Origin
 }

@@ -226,7 +226,7 @@ func TestAForgedCopyCountsForNobody(t *testing.T) {
 	if s.holdsOthers(app, "ws") || s.copies.hasWorkloads(app) || s.heirOf(app) != nil {
 		t.Error("it counts as something that the victim has in the namespace")
 	}
-	if others := s.othersCopies(); len(others) > 0 {
+	if others := s.others(); len(others) > 0 {
 		t.Errorf("it counts as abandoned: %v", others)
 	}
 }

@@ -154,7 +154,12 @@ func (s *Syncer) gatherNamespace(name string) (namespaceState, error) {
 // isAnotherSyncers tells whether a namespace, nil for none, was made or noted under a
 // cluster name that another syncer looks after.
 func (s *Syncer) isAnotherSyncers(namespace *unstructured.Unstructured) bool {
-	return namespace != nil && isMarkedFor(namespace) && !s.looksAfter(namespace.GetAnnotations()[v1alpha1.TargetClusterAnnotation])
+	if namespace == nil || !isMarkedFor(namespace) || namespace.GetAnnotations()[v1alpha1.TargetClusterAnnotation] == s.cluster {
+		return false
+	}
+	origin, _ := transform.OriginOf(namespace)
+	_, isAdopted := s.adopted.Load(adopted{namespace.GetName(), origin})
+	return !isAdopted
 }
 
 // hasLostMark tells whether tmc made a namespace, nil for none, that no longer says for
@@ -166,16 +171,6 @@ func hasLostMark(namespace *unstructured.Unstructured) bool {
 // isMarkedFor tells whether a namespace says for which cluster name it was made or noted.
 func isMarkedFor(namespace *unstructured.Unstructured) bool {
 	return namespace.GetAnnotations()[v1alpha1.TargetClusterAnnotation] != ""
-}
-
-// looksAfter tells whether the namespaces that were made, or noted, under a cluster name
-// are ours to look after.
-func (s *Syncer) looksAfter(cluster string) bool {
-	if cluster == s.cluster {
-		return true
-	}
-	_, abandoned := s.abandoned.Load(cluster)
-	return abandoned
 }
 
 // gatherOwner reads whether the owner of a namespace uses it, and how it should be.

@@ -84,8 +84,9 @@ type Syncer struct {
 	claims     *claims
 	// entering has one request at a time take a namespace for a workspace.
 	entering singleflight.Group
-	// abandoned are the names of clusters, as keys, that are not registered any more.
-	abandoned sync.Map
+	// adopted are the namespaces, as keys, that are looked after for clusters that are not
+	// registered any more: see abandoned.go.
+	adopted sync.Map
 	// lingering spaces the looks at namespaces that are not empty yet.
 	lingering workqueue.TypedRateLimiter[string]
 	// isRegistered is Config.IsRegistered.
