@@ -12,6 +12,7 @@ import (
 	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/rest"
 
+	"github.com/kcp-dev/logicalcluster/v3"
 	kcpclientset "github.com/kcp-dev/sdk/client/clientset/versioned"
 )
 
@@ -98,18 +99,20 @@ func (t *endsWith) RoundTrip(request *http.Request) (*http.Response, error) {
 
 // boundResources returns the resources that the workspace of config has from the
 // export: those that it binds, and those that it lets the export claim. Nothing
-// when the export is not bound there.
-func boundResources(ctx context.Context, config *rest.Config, export string) (sets.Set[schema.GroupResource], error) {
+// when the export is not bound there. With them it returns the name of the workspace, empty
+// when there is no binding that could tell it.
+func boundResources(ctx context.Context, config *rest.Config, export string) (logicalcluster.Name, sets.Set[schema.GroupResource], error) {
 	client, err := kcpclientset.NewForConfig(config)
 	if err != nil {
-		return nil, fmt.Errorf("client for %s: %w", config.Host, err)
+		return "", nil, fmt.Errorf("client for %s: %w", config.Host, err)
 	}
 	bindings, err := client.ApisV1alpha2().APIBindings().List(ctx, metav1.ListOptions{})
 	if err != nil {
-		return nil, fmt.Errorf("listing the APIBindings of %s: %w", config.Host, err)
+		return "", nil, fmt.Errorf("listing the APIBindings of %s: %w", config.Host, err)
 	}
-	bound := sets.New[schema.GroupResource]()
+	workspace, bound := logicalcluster.Name(""), sets.New[schema.GroupResource]()
 	for _, binding := range bindings.Items {
+		workspace = logicalcluster.From(&binding)
 		if binding.Spec.Reference.Export == nil || binding.Spec.Reference.Export.Name != export {
 			continue
 		}
@@ -120,5 +123,5 @@ func boundResources(ctx context.Context, config *rest.Config, export string) (se
 			bound.Insert(schema.GroupResource{Group: claim.Group, Resource: claim.Resource})
 		}
 	}
-	return bound, nil
+	return workspace, bound, nil
 }

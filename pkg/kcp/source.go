@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -41,6 +42,8 @@ type source struct {
 	all dynamic.Interface
 	// in addresses one workspace.
 	in func(logicalcluster.Name) dynamic.Interface
+	// mayHold tells whether an answer from here is about a workspace of that name.
+	mayHold func(logicalcluster.Name) bool
 
 	mu sync.RWMutex
 	// known is set once it is known what is served.
@@ -72,6 +75,7 @@ func newShardSource(options Options, url string, handle Handler) (*source, error
 		notServed: "kcp is still setting up the virtual workspace; will try again",
 		all:       client.Cluster(logicalcluster.Wildcard),
 		in:        func(name logicalcluster.Name) dynamic.Interface { return client.Cluster(name.Path()) },
+		mayHold:   func(logicalcluster.Name) bool { return true }, // it denies what it does not hold
 		watching:  map[schema.GroupVersionResource]*watching{},
 	}, nil
 }
@@ -84,12 +88,16 @@ func newWorkspaceSource(options Options, handle Handler) (*source, error) {
 	if err != nil {
 		return nil, fmt.Errorf("client for the workspace %s: %w", config.Host, err)
 	}
+	var self atomic.Value // the name of the workspace, once kcp has told it
 	return &source{
 		url: config.Host, options: options, handle: handle,
 		discover: func(ctx context.Context) ([]Resource, error) {
-			bound, err := boundResources(ctx, config, options.Export)
+			workspace, bound, err := boundResources(ctx, config, options.Export)
 			if err != nil {
 				return nil, err
+			}
+			if workspace != "" {
+				self.Store(workspace)
 			}
 			served, err := discover(ctx, config)
 			return slices.DeleteFunc(served, func(r Resource) bool { return !bound.Has(r.GroupResource()) }), err
@@ -97,6 +105,7 @@ func newWorkspaceSource(options Options, handle Handler) (*source, error) {
 		notServed: "kcp does not serve the resources in this workspace: run `kubectl tmc bind` there; will try again",
 		all:       client,
 		in:        func(logicalcluster.Name) dynamic.Interface { return client },
+		mayHold:   func(name logicalcluster.Name) bool { return self.Load() == name },
 		watching:  map[schema.GroupVersionResource]*watching{},
 	}, nil
 }

@@ -445,10 +445,14 @@ func (u *Upstream) Update(ctx context.Context, key ObjectKey, obj *unstructured.
 // answered that there is none. Where no shard answers for the workspace, it
 // returns ErrUnknownWorkspace: a virtual workspace denies what lies in
 // workspaces that are not bound, or are not its shard's, and that says nothing
-// about the object. This is for decisions that cannot be taken back, not for the
+// about the object. Nor does the one workspace of SingleWorkspace say anything about the
+// objects of others. This is for decisions that cannot be taken back, not for the
 // steady path.
 func (u *Upstream) Live(ctx context.Context, key ObjectKey) (*unstructured.Unstructured, error) {
 	for _, s := range u.sources() {
+		if !s.mayHold(key.Workspace) {
+			continue
+		}
 		obj, err := s.in(key.Workspace).Resource(key.Resource).Namespace(key.Namespace).Get(ctx, key.Name, metav1.GetOptions{})
 		switch {
 		case err == nil:
