@@ -200,5 +200,6 @@ func comesBackUnderANewName(t *testing.T, in *installation, gone *tenant) {
 	check(t, syncer.startReady(t.Context()))
 	onNorth.eventuallyGone(t, "deployment/web")
 	onNorth.eventuallyGone(t, "configmap/settings")
-	onNorth.kubectl(t, "get", "configmap", "mine")
+	onNorth.kubectl(t, "delete", "configmap", "mine") // which nobody else has touched
+	onNorth.eventuallyGone(t, "namespace/"+gone.namespace)
 }
