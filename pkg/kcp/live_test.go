@@ -25,7 +25,7 @@ func TestASingleWorkspaceSaysNothingOfOthers(t *testing.T) {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
 		if r.URL.Path == "/clusters/root:mine/apis/apis.kcp.io/v1alpha2/apibindings" {
-			_, _ = w.Write([]byte(`{"apiVersion":"apis.kcp.io/v1alpha2","kind":"APIBindingList","items":[{"metadata":{"name":"tmc","annotations":{"kcp.io/cluster":"mine"}}}]}`))
+			_, _ = w.Write([]byte(`{"apiVersion":"apis.kcp.io/v1alpha2","kind":"APIBindingList","items":[{"metadata":{"name":"tmc","annotations":{"kcp.io/cluster":"mine","kcp.io/path":"root:mine"}}}]}`))
 			return
 		}
 		notFound := apierrors.NewNotFound(deployments.GroupResource(), "web").Status()
@@ -61,5 +61,11 @@ func TestASingleWorkspaceSaysNothingOfOthers(t *testing.T) {
 	}
 	if err := live("other"); !errors.Is(err, ErrUnknownWorkspace) {
 		t.Errorf("of another workspace's: got %v, want %v", err, ErrUnknownWorkspace)
+	}
+	if path, err := u.ToldPath(ctx, "mine"); path != "root:mine" || err != nil {
+		t.Errorf("its path: got %q, %v", path, err)
+	}
+	if path, err := u.ToldPath(ctx, "other"); path != "" || !errors.Is(err, ErrUnknownWorkspace) {
+		t.Errorf("the path of another workspace: got %q, %v, want %v", path, err, ErrUnknownWorkspace)
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/klog/v2"
@@ -379,7 +380,7 @@ func (u *Upstream) Cached(key ObjectKey) *unstructured.Unstructured {
 // last.
 func (u *Upstream) sourceOf(workspace logicalcluster.Name) (*runningSource, error) {
 	sources := u.sources()
-	if u.options.SingleWorkspace && len(sources) == 1 {
+	if u.options.SingleWorkspace && len(sources) == 1 && sources[0].mayHold(workspace) {
 		return sources[0], nil
 	}
 	u.mu.RLock()
@@ -396,16 +397,24 @@ func (u *Upstream) sourceOf(workspace logicalcluster.Name) (*runningSource, erro
 	return nil, fmt.Errorf("%w: %s", ErrUnknownWorkspace, workspace)
 }
 
-// Patch writes to one object, or to the named subresource of it, and returns the
-// object as it is then. The resource version that a merge patch carries is a
-// precondition, as everywhere.
-func (u *Upstream) Patch(ctx context.Context, key ObjectKey, patchType types.PatchType, patch []byte, subresources ...string) (*unstructured.Unstructured, error) {
+// objectsOf addresses the objects among which the key's is.
+func (u *Upstream) objectsOf(key ObjectKey) (dynamic.ResourceInterface, error) {
 	s, err := u.sourceOf(key.Workspace)
 	if err != nil {
 		return nil, err
 	}
-	patched, err := s.in(key.Workspace).Resource(key.Resource).Namespace(key.Namespace).
-		Patch(ctx, key.Name, patchType, patch, metav1.PatchOptions{FieldManager: u.options.FieldManager}, subresources...)
+	return s.in(key.Workspace).Resource(key.Resource).Namespace(key.Namespace), nil
+}
+
+// Patch writes to one object, or to the named subresource of it, and returns the
+// object as it is then. The resource version that a merge patch carries is a
+// precondition, as everywhere.
+func (u *Upstream) Patch(ctx context.Context, key ObjectKey, patchType types.PatchType, patch []byte, subresources ...string) (*unstructured.Unstructured, error) {
+	objects, err := u.objectsOf(key)
+	if err != nil {
+		return nil, err
+	}
+	patched, err := objects.Patch(ctx, key.Name, patchType, patch, metav1.PatchOptions{FieldManager: u.options.FieldManager}, subresources...)
 	if err != nil {
 		return nil, fmt.Errorf("patching %s in kcp: %w", key, err)
 	}
@@ -414,12 +423,11 @@ func (u *Upstream) Patch(ctx context.Context, key ObjectKey, patchType types.Pat
 
 // Create makes an object in a workspace and returns it as the server has it.
 func (u *Upstream) Create(ctx context.Context, key ObjectKey, obj *unstructured.Unstructured) (*unstructured.Unstructured, error) {
-	s, err := u.sourceOf(key.Workspace)
+	objects, err := u.objectsOf(key)
 	if err != nil {
 		return nil, err
 	}
-	created, err := s.in(key.Workspace).Resource(key.Resource).Namespace(key.Namespace).
-		Create(ctx, obj, metav1.CreateOptions{FieldManager: u.options.FieldManager})
+	created, err := objects.Create(ctx, obj, metav1.CreateOptions{FieldManager: u.options.FieldManager})
 	if err != nil {
 		return nil, fmt.Errorf("creating %s in kcp: %w", key, err)
 	}
@@ -429,12 +437,11 @@ func (u *Upstream) Create(ctx context.Context, key ObjectKey, obj *unstructured.
 // Update replaces an object of a workspace, which has to be as its resource version says. It
 // is for what nobody may patch: everything else takes Patch.
 func (u *Upstream) Update(ctx context.Context, key ObjectKey, obj *unstructured.Unstructured) (*unstructured.Unstructured, error) {
-	s, err := u.sourceOf(key.Workspace)
+	objects, err := u.objectsOf(key)
 	if err != nil {
 		return nil, err
 	}
-	updated, err := s.in(key.Workspace).Resource(key.Resource).Namespace(key.Namespace).
-		Update(ctx, obj, metav1.UpdateOptions{FieldManager: u.options.FieldManager})
+	updated, err := objects.Update(ctx, obj, metav1.UpdateOptions{FieldManager: u.options.FieldManager})
 	if err != nil {
 		return nil, fmt.Errorf("updating %s in kcp: %w", key, err)
 	}
