@@ -154,10 +154,13 @@ func (s *Syncer) gatherNamespace(name string) (namespaceState, error) {
 // isAnotherSyncers tells whether a namespace, nil for none, was made or noted under a
 // cluster name that another syncer looks after.
 func (s *Syncer) isAnotherSyncers(namespace *unstructured.Unstructured) bool {
-	if namespace == nil || !isMarkedFor(namespace) || namespace.GetAnnotations()[v1alpha1.TargetClusterAnnotation] == s.cluster {
+	if namespace == nil {
 		return false
 	}
 	origin, _ := transform.OriginOf(namespace)
+	if origin.Cluster == "" || origin.Cluster == s.cluster {
+		return false
+	}
 	_, isAdopted := s.adopted.Load(adopted{namespace.GetName(), origin})
 	return !isAdopted
 }
@@ -165,12 +168,7 @@ func (s *Syncer) isAnotherSyncers(namespace *unstructured.Unstructured) bool {
 // hasLostMark tells whether tmc made a namespace, nil for none, that no longer says for
 // which cluster name: somebody has taken its annotations off.
 func hasLostMark(namespace *unstructured.Unstructured) bool {
-	return namespace != nil && isMadeByUs(namespace) && !isMarkedFor(namespace)
-}
-
-// isMarkedFor tells whether a namespace says for which cluster name it was made or noted.
-func isMarkedFor(namespace *unstructured.Unstructured) bool {
-	return namespace.GetAnnotations()[v1alpha1.TargetClusterAnnotation] != ""
+	return namespace != nil && isMadeByUs(namespace) && namespace.GetAnnotations()[v1alpha1.TargetClusterAnnotation] == ""
 }
 
 // gatherOwner reads whether the owner of a namespace uses it, and how it should be.
