@@ -3,7 +3,6 @@ package inventory
 import (
 	"context"
 	"maps"
-	"slices"
 	"sync"
 	"time"
 
@@ -167,7 +166,7 @@ func (b *bound) add(binding *apisv1alpha2.APIBinding, provider logicalcluster.Na
 		return
 	}
 	if reference.Name == v1alpha1.APIExportName {
-		b.isShown = b.isShown || slices.ContainsFunc(status.AppliedPermissionClaims, showsBindings)
+		b.isShown = b.isShown || kcp.IsClaimed(status.AppliedPermissionClaims, v1alpha1.APIBindingsResource)
 		b.letsKeep = b.letsKeep || letsKeepPolicies(status.AppliedPermissionClaims)
 		return
 	}
@@ -190,24 +189,10 @@ func shownBy(export string, claims []apisv1alpha2.ScopedPermissionClaim) sets.Se
 	return kinds
 }
 
-// showsBindings tells of a claim that is in force whether it shows all APIBindings.
-func showsBindings(claim apisv1alpha2.ScopedPermissionClaim) bool {
-	resource := v1alpha1.APIBindingsResource
-	return claim.Group == resource.Group && claim.Resource == resource.Resource && claim.Selector.MatchAll
-}
-
 // letsKeepPolicies tells of claims that are in force whether they let the hub see, make and
 // change all policies and their bindings.
 func letsKeepPolicies(claims []apisv1alpha2.ScopedPermissionClaim) bool {
-	for _, resource := range []schema.GroupVersionResource{v1alpha1.PoliciesResource, v1alpha1.PolicyBindingsResource} {
-		if !slices.ContainsFunc(claims, func(claim apisv1alpha2.ScopedPermissionClaim) bool {
-			return claim.Group == resource.Group && claim.Resource == resource.Resource && claim.Selector.MatchAll &&
-				(slices.Contains(claim.Verbs, "*") || slices.Contains(claim.Verbs, "create") && slices.Contains(claim.Verbs, "update"))
-		}) {
-			return false
-		}
-	}
-	return true
+	return kcp.IsClaimed(claims, v1alpha1.PoliciesResource, "create", "update") && kcp.IsClaimed(claims, v1alpha1.PolicyBindingsResource, "create", "update")
 }
 
 // selectedBy returns the label that the views of an APIExport are made of.

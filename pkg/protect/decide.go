@@ -40,15 +40,8 @@ func bindingOf(key kcp.ObjectKey, obj *unstructured.Unstructured, provider logic
 		key: key, obj: obj, export: reference.Name,
 		isHeld:   slices.Contains(read.Finalizers, v1alpha1.InUseFinalizer),
 		isGoing:  read.DeletionTimestamp != nil,
-		letsHold: slices.ContainsFunc(read.Status.AppliedPermissionClaims, letsHold),
+		letsHold: kcp.IsClaimed(read.Status.AppliedPermissionClaims, v1alpha1.APIBindingsResource, "update"),
 	}, true
-}
-
-// letsHold tells of a claim that is in force whether it lets the hub write on all APIBindings.
-func letsHold(claim apisv1alpha2.ScopedPermissionClaim) bool {
-	resource := v1alpha1.APIBindingsResource
-	return claim.Group == resource.Group && claim.Resource == resource.Resource && claim.Selector.MatchAll &&
-		(slices.Contains(claim.Verbs, "update") || slices.Contains(claim.Verbs, "*"))
 }
 
 // isMain tells whether a binding is the one through which the hub itself sees the workspace.
