@@ -82,12 +82,17 @@ const providerPlaceholder = "<provider>"
 // is empty, for policies for nobody would hold nothing back, and when an embedded file is
 // broken.
 func Policies(provider logicalcluster.Name) ([]*unstructured.Unstructured, error) {
+	return readFor(provider, "kcp/policies")
+}
+
+// readFor returns the objects of a folder for the provider workspace of the given name; more
+// are further placeholders, each with what is to stand there.
+func readFor(provider logicalcluster.Name, dir string, more ...string) ([]*unstructured.Unstructured, error) {
 	if provider.Empty() {
 		return nil, errors.New("the logical cluster of the provider workspace has no name")
 	}
-	return readWith("kcp/policies", func(data []byte) []byte {
-		return bytes.ReplaceAll(data, []byte(providerPlaceholder), []byte(provider))
-	})
+	fill := strings.NewReplacer(append(more, providerPlaceholder, provider.String())...)
+	return readWith(dir, func(data []byte) []byte { return []byte(fill.Replace(string(data))) })
 }
 
 // audiencesPlaceholder stands in the policy about syncers' accounts for the audiences of kcp.
@@ -98,18 +103,11 @@ const audiencesPlaceholder = "<audiences>"
 // kcp gives a token for which none are asked. It fails when the name is empty, and when an
 // embedded file is broken.
 func AccountPolicies(provider logicalcluster.Name, audiences []string) ([]*unstructured.Unstructured, error) {
-	if provider.Empty() {
-		return nil, errors.New("the logical cluster of the provider workspace has no name")
-	}
 	quoted := make([]string, 0, len(audiences))
 	for _, audience := range audiences {
 		quoted = append(quoted, strconv.Quote(audience))
 	}
-	list := "[" + strings.Join(quoted, ", ") + "]"
-	return readWith("kcp/accounts", func(data []byte) []byte {
-		data = bytes.ReplaceAll(data, []byte(providerPlaceholder), []byte(provider))
-		return bytes.ReplaceAll(data, []byte(audiencesPlaceholder), []byte(list))
-	})
+	return readFor(provider, "kcp/accounts", audiencesPlaceholder, "["+strings.Join(quoted, ", ")+"]")
 }
 
 // patchesPolicy is about bound kinds alone: what is built into kcp merges patches as
@@ -148,12 +146,7 @@ func ConsumerPolicies(provider logicalcluster.Name) ([]*unstructured.Unstructure
 // the path that it says: provider is as with Policies. It fails when the name is empty, and
 // when an embedded file is broken.
 func ConsumerRBAC(provider logicalcluster.Name) ([]*unstructured.Unstructured, error) {
-	if provider.Empty() {
-		return nil, errors.New("the logical cluster of the provider workspace has no name")
-	}
-	return readWith("kcp/consumers", func(data []byte) []byte {
-		return bytes.ReplaceAll(data, []byte(providerPlaceholder), []byte(provider))
-	})
+	return readFor(provider, "kcp/consumers")
 }
 
 // narrow has a policy be about resources of the core group alone. It leaves its binding
