@@ -16,69 +16,63 @@ import (
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
 )
 
-// revocation is one run of Join that ends the tokens of a cluster.
-type revocation struct {
-	// probe is a token of the account that has been deleted; empty when there was none.
-	probe string
-}
-
 // revokeAndMake makes what the cluster needs, and before that ends the tokens that it has had, if
 // that is wanted.
 func (j *joining) revokeAndMake(ctx context.Context) error {
 	if !j.options.Revoke {
 		return j.make(ctx)
 	}
-	was, err := j.revoke(ctx)
+	revoked, err := j.revoke(ctx)
 	if err != nil {
 		return err
 	}
 	if err := j.make(ctx); err != nil {
 		return err
 	}
-	return j.finishRevocation(ctx, was)
+	return j.finishRevocation(ctx, revoked)
 }
 
 // revoke deletes the account of the cluster, by which all its tokens end: a token names the
 // UID of its account, and kcp looks that up. Join makes another account of the same name.
-func (j *joining) revoke(ctx context.Context) (revocation, error) {
+// It returns a token of the one that it has deleted, empty when there was none.
+func (j *joining) revoke(ctx context.Context) (revoked string, err error) {
 	account := &unstructured.Unstructured{}
 	account.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("ServiceAccount"))
 	account.SetNamespace(v1alpha1.SyncersNamespace)
 	account.SetName(j.options.Cluster)
 	if j.dryRun && !j.hadAccount {
-		return revocation{}, nil
+		return "", nil
 	}
 	if j.dryRun {
 		j.applied(j.options.ProviderWorkspace, account, Deleted)
-		return revocation{}, nil
+		return "", nil
 	}
-	var probe string
 	request, err := j.requestToken(ctx, account.GetNamespace(), account.GetName(), MinTokenLifetime)
 	switch {
 	case isMissing(err):
-		return revocation{}, nil
+		return "", nil
 	case err != nil:
-		return revocation{}, err
+		return "", err
 	}
-	probe = request.Status.Token
+	revoked = request.Status.Token
 	// kcp knows it from now on, and so has nothing to remember that is older.
-	if _, err := j.isAccepted(ctx, probe); err != nil {
-		return revocation{}, err
+	if _, err := j.isAccepted(ctx, revoked); err != nil {
+		return "", err
 	}
-	return revocation{probe}, j.remove(ctx, map[string]string{v1alpha1.ClusterLabel: j.options.Cluster}, account)
+	return revoked, j.remove(ctx, map[string]string{v1alpha1.ClusterLabel: j.options.Cluster}, account)
 }
 
 // finishRevocation waits until kcp refuses what it took before, for it remembers for some
 // seconds whose a token is, and then has the cluster's syncer say anew whose the name is and
 // what it uses: somebody else may have said it.
-func (j *joining) finishRevocation(ctx context.Context, was revocation) error {
+func (j *joining) finishRevocation(ctx context.Context, revoked string) error {
 	if j.dryRun {
 		return nil
 	}
-	if was.probe != "" {
+	if revoked != "" {
 		what := fmt.Sprintf("kcp to refuse the earlier tokens of cluster %s", j.options.Cluster)
 		err := j.waitFor(ctx, what, func(ctx context.Context) (progress, error) {
-			accepted, err := j.isAccepted(ctx, was.probe)
+			accepted, err := j.isAccepted(ctx, revoked)
 			return progress{done: !accepted, state: "it remembers them for some seconds"}, err
 		})
 		if err != nil {
