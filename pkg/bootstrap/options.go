@@ -3,7 +3,6 @@ package bootstrap
 import (
 	"errors"
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -170,14 +169,11 @@ func validateNames(names []string, path *field.Path) field.ErrorList {
 	return problems
 }
 
-// namePattern is what a name of a namespace is made of, with asterisks.
-var namePattern = regexp.MustCompile(`^[-a-z0-9*]{1,63}$`)
-
 // validatePolicy checks what becomes part of the expressions of the policy.
 func (o Options) validatePolicy() field.ErrorList {
 	var problems field.ErrorList
 	for i, pattern := range o.PolicyNamespaces {
-		if !namePattern.MatchString(pattern) {
+		if !v1alpha1.IsNamespacePattern(pattern) {
 			problems = append(problems, field.Invalid(field.NewPath("policyNamespaces").Index(i), pattern,
 				"expected the name of a namespace, in which * stands for any characters, for instance shop-*"))
 		}

@@ -167,6 +167,9 @@ type ClusterRegistrationSpec struct {
 // namespacePattern is what the schema takes in DeniedNamespaces and AllowedNamespaces.
 var namespacePattern = regexp.MustCompile(`^[-a-z0-9*]{1,63}$`)
 
+// IsNamespacePattern tells whether DeniedNamespaces and AllowedNamespaces take a pattern.
+func IsNamespacePattern(pattern string) bool { return namespacePattern.MatchString(pattern) }
+
 // ValidateNamespacePatterns returns an error that names every one of the patterns which
 // DeniedNamespaces and AllowedNamespaces do not take, and what was expected; nil when there
 // is none.
@@ -174,7 +177,7 @@ func ValidateNamespacePatterns(patterns []string) error {
 	var errs []error
 	for i, pattern := range patterns {
 		switch {
-		case !namespacePattern.MatchString(pattern):
+		case !IsNamespacePattern(pattern):
 			errs = append(errs, fmt.Errorf("%q is not the name of a namespace, in which * stands for any characters, for instance shop-*", pattern))
 		case slices.Contains(patterns[:i], pattern):
 			errs = append(errs, fmt.Errorf("%q is there twice", pattern))

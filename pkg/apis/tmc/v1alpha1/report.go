@@ -36,8 +36,8 @@ const (
 	// maxName is how long the name of a field may be, and maxType that of a condition's type.
 	maxName = 64
 	maxType = 316
-	// maxObjectName is how long an ObjectName may be.
-	maxObjectName = 1024
+	// maxConcerns is how long Concerns may be.
+	maxConcerns = 1024
 	// maxInputs is how long Inputs may be.
 	maxInputs = 64
 	// maxQuote is how much of a report is quoted in an error.
@@ -196,7 +196,7 @@ func (r Report) trimmed() Report {
 		if !isShort(p.Reason, maxReason, problemReason) {
 			r.Problems[i].Reason = "Other"
 		}
-		if len(p.Concerns) > maxObjectName {
+		if len(p.Concerns) > maxConcerns {
 			r.Problems[i].Concerns = ""
 		}
 	}
@@ -283,7 +283,7 @@ func (r Report) checkTexts(outOf func(string, ...any) error) error {
 		}
 	}
 	for _, p := range r.Problems {
-		if !isShort(p.Reason, maxReason, problemReason) || len(p.Concerns) > maxObjectName {
+		if !isShort(p.Reason, maxReason, problemReason) || len(p.Concerns) > maxConcerns {
 			return outOf("%q as the reason of a problem, expected a word in CamelCase", shortened(p.Reason, maxName))
 		}
 	}
