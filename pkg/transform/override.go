@@ -91,7 +91,7 @@ func patchAll(desired *unstructured.Unstructured, key string, operations []json.
 			err = identity.check(patcher)
 		}
 		if err != nil {
-			return &OverrideError{Annotation: key, Index: i + 1, Op: cut64(operation.Op), Path: shortPath(operation.Path), Err: err}
+			return &OverrideError{Annotation: key, Index: i + 1, Op: cut64(operation.Op), Path: beginning(operation.Path, longestPath), Err: err}
 		}
 	}
 	return nil
@@ -99,13 +99,6 @@ func patchAll(desired *unstructured.Unstructured, key string, operations []json.
 
 // longestPath is how much of a path is quoted.
 const longestPath = 256
-
-func shortPath(path string) string {
-	if len(path) <= longestPath {
-		return path
-	}
-	return strings.ToValidUTF8(path[:longestPath], "") + "…"
-}
 
 // touchesIdentity tells whether an operation may change what identity.check looks at.
 // Nothing else has a way there: no two places of the copy share memory.

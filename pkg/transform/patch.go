@@ -380,8 +380,10 @@ func sameScalar(a, b any) bool {
 }
 
 // cut64 returns the beginning of a text that may be of any length.
-func cut64(text string) string {
-	const most = 64
+func cut64(text string) string { return beginning(text, 64) }
+
+// beginning returns a text of at most so many bytes as it is, and of a longer one so much.
+func beginning(text string, most int) string {
 	if len(text) <= most {
 		return text
 	}

@@ -82,9 +82,8 @@ func quantitiesOf(values map[corev1.ResourceName]any) (corev1.ResourceList, fiel
 
 // shortened returns a value that is none as it may be quoted.
 func shortened(value any) any {
-	const most = 64
-	if text, isText := value.(string); isText && len(text) > most {
-		return text[:most] + "…"
+	if text, isText := value.(string); isText {
+		return cut64(text)
 	}
 	return value
 }
