@@ -18,22 +18,21 @@ import (
 	"github.com/kcp-dev/logicalcluster/v3"
 )
 
-// TestASingleWorkspaceSaysNothingOfOthers asks for objects of its own workspace and of another one, for which kcp would look in
-// its own: where no object is, that of the other workspace would be taken for deleted.
-func TestASingleWorkspaceSaysNothingOfOthers(t *testing.T) {
-	deployments := schema.GroupVersionResource{Group: "apps", Version: "v1", Resource: "deployments"}
+// newSingleWorkspace returns a running Upstream of a workspace "mine", which has one APIBinding and no other object.
+func newSingleWorkspace(t *testing.T) *Upstream {
+	t.Helper()
+	notFound := apierrors.NewNotFound(schema.GroupResource{Group: "apps", Resource: "deployments"}, "web").Status()
+	notFound.APIVersion, notFound.Kind = "v1", "Status"
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
 		if r.URL.Path == "/clusters/root:mine/apis/apis.kcp.io/v1alpha2/apibindings" {
 			_, _ = w.Write([]byte(`{"apiVersion":"apis.kcp.io/v1alpha2","kind":"APIBindingList","items":[{"metadata":{"name":"tmc","annotations":{"kcp.io/cluster":"mine","kcp.io/path":"root:mine"}}}]}`))
 			return
 		}
-		notFound := apierrors.NewNotFound(deployments.GroupResource(), "web").Status()
-		notFound.APIVersion, notFound.Kind = "v1", "Status"
 		w.WriteHeader(http.StatusNotFound)
 		_ = json.NewEncoder(w).Encode(notFound)
 	}))
-	defer server.Close()
+	t.Cleanup(server.Close)
 	u, err := New(Options{Config: &rest.Config{Host: server.URL + "/clusters/root:mine"}, Export: "tmc", SingleWorkspace: true})
 	if err != nil {
 		t.Fatal(err)
@@ -41,9 +40,18 @@ func TestASingleWorkspaceSaysNothingOfOthers(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	var running sync.WaitGroup
 	running.Go(func() { _ = u.Run(ctx) })
-	defer running.Wait()
-	defer cancel()
+	t.Cleanup(func() {
+		cancel()
+		running.Wait()
+	})
+	return u
+}
 
+// TestASingleWorkspaceSaysNothingOfOthers asks for objects of its own workspace and of another one, for which kcp would look in
+// its own: where no object is, that of the other workspace would be taken for deleted.
+func TestASingleWorkspaceSaysNothingOfOthers(t *testing.T) {
+	u, ctx := newSingleWorkspace(t), t.Context()
+	deployments := schema.GroupVersionResource{Group: "apps", Version: "v1", Resource: "deployments"}
 	live := func(workspace logicalcluster.Name) error {
 		obj, err := u.Live(ctx, ObjectKey{Workspace: workspace, Resource: deployments, Namespace: "default", Name: "web"})
 		if obj != nil {
