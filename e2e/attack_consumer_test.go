@@ -55,7 +55,7 @@ func (u *tenant) asConsumer(t *testing.T) side {
 	return c
 }
 
-// isDenied tells whether kubectl says that something is forbidden, in all the words.
+// isDenied reports whether kubectl says that something is forbidden, in all the words.
 func isDenied(err error, words ...string) bool {
 	return err != nil && hasWords(err.Error(), append(words, "Forbidden"))
 }

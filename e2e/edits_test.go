@@ -26,7 +26,7 @@ import (
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
 )
 
-// repairs tells whether the controllers of the tests repair patches (tmc-controller's webhook, of --repair-url). Then what
+// repairs reports whether the controllers of the tests repair patches (tmc-controller's webhook, of --repair-url). Then what
 // can be repaired has to come out as on a cluster; without it, it may be refused.
 const repairs = true
 

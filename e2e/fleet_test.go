@@ -314,7 +314,7 @@ func (u *tenant) placeLaterThan(t *testing.T, created, name, spec string) {
 	})
 }
 
-// isRolledOutOn tells whether a Deployment of one replica is on so many clusters, and done.
+// isRolledOutOn reports whether a Deployment of one replica is on so many clusters, and done.
 func isRolledOutOn(clusters int32) func(*appsv1.Deployment) bool {
 	return func(d *appsv1.Deployment) bool {
 		return d.Status.AvailableReplicas == clusters && d.Status.ObservedGeneration == d.Generation

@@ -85,7 +85,7 @@ func (in *installation) newReadyController(t *testing.T, name string, args ...st
 	return p
 }
 
-// leads tells whether a controller has begun to work.
+// leads reports whether a controller has begun to work.
 func (p *program) leads() bool { return strings.Contains(p.log(), "Placing and aggregating") }
 
 // eventuallyLabelled waits until a Deployment is placed.

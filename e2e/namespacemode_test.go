@@ -25,7 +25,7 @@ const selecting = `
 `
 
 // takeover is how long it takes at most until a namespace that is free is taken by those who wait for it: their
-// turn comes by itself, and not with the next look (recheck in pkg/syncer).
+// turn comes by itself, and not with the next look (recheck in pkg/agent/syncer).
 const takeover = 20 * time.Second
 
 // setMode sets the namespaceMode of a cluster, and takes it back with the test.

@@ -154,7 +154,7 @@ func (trail auditTrail) refusals(t *testing.T, isOf func(request) bool) []reques
 	})
 }
 
-// allows tells whether a rule allows a request.
+// allows reports whether a rule allows a request.
 func allows(rule rbacv1.PolicyRule, r request) bool {
 	return slices.Contains(rule.APIGroups, r.Object.Group) && slices.Contains(rule.Resources, r.Object.Resource) &&
 		slices.Contains(rule.Verbs, r.Verb) && (len(rule.ResourceNames) == 0 || slices.Contains(rule.ResourceNames, r.Object.Name))

@@ -166,7 +166,7 @@ func (u *tenant) createMany(t *testing.T) {
 	check(t, group.Wait())
 }
 
-// allDone tells whether all Deployments are available and kcp has no more to say about them.
+// allDone reports whether all Deployments are available and kcp has no more to say about them.
 func allDone(deployments appslisters.DeploymentLister) func(context.Context) (bool, string, error) {
 	return func(context.Context) (bool, string, error) {
 		all, err := deployments.List(labels.Everything())

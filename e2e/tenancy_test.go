@@ -11,7 +11,7 @@ import (
 )
 
 // secondLook is how long it takes at most until something in the way that has gone is noticed: no event tells
-// of it, so that the syncer looks every 30 s (recheck in pkg/syncer).
+// of it, so that the syncer looks every 30 s (recheck in pkg/agent/syncer).
 const secondLook = 45 * time.Second
 
 // TestTwoWorkspacesLiveSideBySide has the same name in two workspaces, in different namespaces.

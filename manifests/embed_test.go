@@ -212,7 +212,7 @@ func TestNoSyncerCanTouchPolicies(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// What a syncer's role has in the virtual workspace: see the test above, and that of pkg/install of the accounts that join
+	// What a syncer's role has in the virtual workspace: see the test above, and that of pkg/cli/install of the accounts that join
 	// makes.
 	may := []string{"get", "list", "watch", "patch"}
 	for _, claim := range export.Spec.PermissionClaims {

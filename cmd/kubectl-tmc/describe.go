@@ -21,7 +21,7 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/restmapper"
 
-	"github.com/kcp-tmc/tmc/pkg/view"
+	"github.com/kcp-tmc/tmc/pkg/cli/view"
 )
 
 const describeExample = `  # Where a Deployment is, why, and what is wrong with it

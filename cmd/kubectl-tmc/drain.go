@@ -11,7 +11,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	utilnet "k8s.io/apimachinery/pkg/util/net"
 
-	"github.com/kcp-tmc/tmc/pkg/view"
+	"github.com/kcp-tmc/tmc/pkg/cli/view"
 )
 
 const (
@@ -69,7 +69,7 @@ func (w *waitOptions) until(ctx context.Context, check func(context.Context) (bo
 	}
 }
 
-// isTransient tells whether a request that failed may succeed when it is made again.
+// isTransient reports whether a request that failed may succeed when it is made again.
 func isTransient(err error) bool {
 	return apierrors.IsServerTimeout(err) || apierrors.IsTimeout(err) || apierrors.IsTooManyRequests(err) ||
 		apierrors.IsServiceUnavailable(err) || apierrors.IsInternalError(err) || apierrors.IsResourceExpired(err) ||
@@ -166,7 +166,7 @@ func (e *emptying) open(ctx context.Context) error {
 	return nil
 }
 
-// look tells whether nothing is on the cluster, and says when the number changes.
+// look reports whether nothing is on the cluster, and says when the number changes.
 func (e *emptying) look(ctx context.Context, cluster string) (bool, error) {
 	// There may be a shard more than there was.
 	if err := e.open(ctx); err != nil {

@@ -8,7 +8,7 @@ import (
 	"github.com/spf13/cobra"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
-	"github.com/kcp-tmc/tmc/pkg/view"
+	"github.com/kcp-tmc/tmc/pkg/cli/view"
 )
 
 const getClustersExample = `  # All clusters

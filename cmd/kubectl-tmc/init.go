@@ -6,7 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/kcp-tmc/tmc/pkg/install"
+	"github.com/kcp-tmc/tmc/pkg/cli/install"
 )
 
 const initExample = `  # Install into root:tmc of the kcp that the kubeconfig points at

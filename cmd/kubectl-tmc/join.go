@@ -16,7 +16,7 @@ import (
 
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
 	"github.com/kcp-tmc/tmc/pkg/bootstrap"
-	"github.com/kcp-tmc/tmc/pkg/install"
+	"github.com/kcp-tmc/tmc/pkg/cli/install"
 )
 
 const joinExample = `  # Let the cluster east take part
@@ -309,7 +309,7 @@ func (o *joinOptions) sees(joined install.Joined) string {
 		what, joined.Export, o.providerWorkspace, v1alpha1.TenantWorkspaceType)
 }
 
-// isLoopback tells whether a server is on the machine that asks for it.
+// isLoopback reports whether a server is on the machine that asks for it.
 func isLoopback(server string) bool {
 	parsed, err := url.Parse(server)
 	if err != nil {

@@ -11,7 +11,7 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
-	"github.com/kcp-tmc/tmc/pkg/install"
+	"github.com/kcp-tmc/tmc/pkg/cli/install"
 	"github.com/kcp-tmc/tmc/pkg/kcp"
 )
 

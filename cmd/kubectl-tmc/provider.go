@@ -62,13 +62,13 @@ func (p *provider) explain(doing string, err error) error {
 	}
 }
 
-// isUnserved tells whether a server does not know the resource that it was asked for,
+// isUnserved reports whether a server does not know the resource that it was asked for,
 // rather than the object.
 func isUnserved(err error) bool {
 	return apierrors.IsNotFound(err) && apierrors.HasStatusCause(err, metav1.CauseTypeUnexpectedServerResponse)
 }
 
-// isHidden tells whether the caller may not see something, or there is no such thing.
+// isHidden reports whether the caller may not see something, or there is no such thing.
 func isHidden(err error) bool { return apierrors.IsForbidden(err) || apierrors.IsNotFound(err) }
 
 // eachItem lists in chunks.

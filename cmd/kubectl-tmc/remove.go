@@ -11,7 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/sets"
 
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
-	"github.com/kcp-tmc/tmc/pkg/view"
+	"github.com/kcp-tmc/tmc/pkg/cli/view"
 )
 
 // mostRemains is how many objects are listed for people.
@@ -181,7 +181,7 @@ func (r *removal) delete(ctx context.Context) error {
 	return nil
 }
 
-// isGone tells whether the registration is.
+// isGone reports whether the registration is.
 func (r *removal) isGone(ctx context.Context) (bool, error) {
 	present, err := r.provider.registration(ctx, r.registration.Name)
 	if err != nil {

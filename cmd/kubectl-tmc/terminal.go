@@ -5,7 +5,7 @@ import (
 	"slices"
 	"unicode/utf8"
 
-	"github.com/kcp-tmc/tmc/pkg/view"
+	"github.com/kcp-tmc/tmc/pkg/cli/view"
 )
 
 // terminal is where everything goes that is for people to read: what clusters and tenants

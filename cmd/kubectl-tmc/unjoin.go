@@ -10,7 +10,7 @@ import (
 
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
 	"github.com/kcp-tmc/tmc/pkg/bootstrap"
-	"github.com/kcp-tmc/tmc/pkg/install"
+	"github.com/kcp-tmc/tmc/pkg/cli/install"
 )
 
 const unjoinExample = `  # Drain east, and take it out

@@ -16,8 +16,8 @@ import (
 	"k8s.io/client-go/tools/pager"
 
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
+	"github.com/kcp-tmc/tmc/pkg/cli/view"
 	"github.com/kcp-tmc/tmc/pkg/kcp"
-	"github.com/kcp-tmc/tmc/pkg/view"
 )
 
 // apiBindingsResource is that of the bindings of consumer workspaces.

@@ -13,15 +13,15 @@ import (
 
 	"github.com/kcp-dev/logicalcluster/v3"
 
-	"github.com/kcp-tmc/tmc/pkg/aggregator"
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
 	"github.com/kcp-tmc/tmc/pkg/dependency"
-	"github.com/kcp-tmc/tmc/pkg/guard"
-	"github.com/kcp-tmc/tmc/pkg/inventory"
+	"github.com/kcp-tmc/tmc/pkg/hub/aggregator"
+	"github.com/kcp-tmc/tmc/pkg/hub/guard"
+	"github.com/kcp-tmc/tmc/pkg/hub/inventory"
+	"github.com/kcp-tmc/tmc/pkg/hub/protect"
+	"github.com/kcp-tmc/tmc/pkg/hub/registry"
+	"github.com/kcp-tmc/tmc/pkg/hub/scheduler"
 	"github.com/kcp-tmc/tmc/pkg/kcp"
-	"github.com/kcp-tmc/tmc/pkg/protect"
-	"github.com/kcp-tmc/tmc/pkg/registry"
-	"github.com/kcp-tmc/tmc/pkg/scheduler"
 )
 
 // leaseNamespace is where in the provider workspace the lease lies.
@@ -165,7 +165,7 @@ func (h *hub) initialize() error {
 // placed is what the registry needs to know of what is on clusters.
 type placed struct{ *hub }
 
-// HasSynced tells whether all of kcp has been read.
+// HasSynced reports whether all of kcp has been read.
 func (p placed) HasSynced() bool { return p.upstream.HasSynced() }
 
 // Keys returns what is on a cluster.

@@ -6,8 +6,8 @@ import (
 	"golang.org/x/sync/errgroup"
 	"k8s.io/client-go/kubernetes"
 
+	"github.com/kcp-tmc/tmc/pkg/hub/webhook"
 	"github.com/kcp-tmc/tmc/pkg/kcp"
-	"github.com/kcp-tmc/tmc/pkg/repair/webhook"
 )
 
 // repairing is the webhook that repairs patches, and what keeps its certificates.

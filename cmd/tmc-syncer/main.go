@@ -14,11 +14,11 @@ import (
 	"k8s.io/klog/v2"
 
 	"github.com/kcp-tmc/tmc/cmd/internal/daemon"
+	"github.com/kcp-tmc/tmc/pkg/agent/credential"
+	"github.com/kcp-tmc/tmc/pkg/agent/heartbeat"
+	"github.com/kcp-tmc/tmc/pkg/agent/syncer"
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
-	"github.com/kcp-tmc/tmc/pkg/credential"
-	"github.com/kcp-tmc/tmc/pkg/heartbeat"
 	"github.com/kcp-tmc/tmc/pkg/kcp"
-	"github.com/kcp-tmc/tmc/pkg/syncer"
 )
 
 func main() {
@@ -110,7 +110,7 @@ func (o *options) leader(downstream kubernetes.Interface) func(context.Context, 
 	}
 }
 
-// isReady tells whether the program does its work, with credentials that kcp accepts: it
+// isReady reports whether the program does its work, with credentials that kcp accepts: it
 // has read both sides, which does not begin before it has claimed its cluster; or it stands
 // by for the replica that works, for which a rollout of the replicas waits.
 func (a *agent) isReady() bool {

@@ -17,11 +17,11 @@ import (
 	"github.com/kcp-dev/logicalcluster/v3"
 
 	"github.com/kcp-tmc/tmc/cmd/internal/daemon"
+	"github.com/kcp-tmc/tmc/pkg/agent/credential"
+	"github.com/kcp-tmc/tmc/pkg/agent/heartbeat"
+	"github.com/kcp-tmc/tmc/pkg/agent/syncer"
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
-	"github.com/kcp-tmc/tmc/pkg/credential"
-	"github.com/kcp-tmc/tmc/pkg/heartbeat"
 	"github.com/kcp-tmc/tmc/pkg/kcp"
-	"github.com/kcp-tmc/tmc/pkg/syncer"
 )
 
 // options are the flags.

@@ -16,10 +16,10 @@ import (
 	"github.com/kcp-dev/logicalcluster/v3"
 
 	"github.com/kcp-tmc/tmc/e2e/framework"
+	"github.com/kcp-tmc/tmc/pkg/agent/heartbeat"
+	"github.com/kcp-tmc/tmc/pkg/agent/syncer"
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
-	"github.com/kcp-tmc/tmc/pkg/heartbeat"
 	"github.com/kcp-tmc/tmc/pkg/kcp"
-	"github.com/kcp-tmc/tmc/pkg/syncer"
 )
 
 const (
@@ -173,7 +173,7 @@ func (s *member) run(ctx context.Context) error {
 	return group.Wait()
 }
 
-// hasRead tells whether the syncer has read both sides.
+// hasRead reports whether the syncer has read both sides.
 func (s *member) hasRead(context.Context) (bool, string, error) {
 	return s.syncer.HasSynced(), fmt.Sprintf("claimed: %v", s.heartbeat.Claimed()), nil
 }

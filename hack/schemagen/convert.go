@@ -268,7 +268,7 @@ func refuseUnknown(schema apiextensionsv1.JSONSchemaProps) error {
 	}
 }
 
-// isZero tells whether a published default is a Go zero value. Go types have one
+// isZero reports whether a published default is a Go zero value. Go types have one
 // wherever a field is no pointer ("" for a required name, {} for a struct): it does not
 // mean that an API server fills it in, and would make every required field optional.
 func isZero(value *apiextensionsv1.JSON) bool {

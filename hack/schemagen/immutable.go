@@ -96,7 +96,7 @@ func propertyAt(schema apiextensionsv1.JSONSchemaProps, path string) (apiextensi
 	return schema, true
 }
 
-// holdsNull tells whether a value of the schema, or something within it, may be null.
+// holdsNull reports whether a value of the schema, or something within it, may be null.
 func holdsNull(schema apiextensionsv1.JSONSchemaProps) bool {
 	if schema.Nullable {
 		return true

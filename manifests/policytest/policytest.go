@@ -138,7 +138,7 @@ func (r Request) attributes() *admission.VersionedAttributes {
 
 // Verdict is what a policy says of a request.
 type Verdict struct {
-	// Asked tells whether the rules of the policy are about the request. Where they are not, it denies nothing.
+	// Asked reports whether the rules of the policy are about the request. Where they are not, it denies nothing.
 	Asked bool
 	// Messages are those of the validations that deny it, in the order of the policy.
 	Messages []string
@@ -146,7 +146,7 @@ type Verdict struct {
 	Cost int64
 }
 
-// Denied tells whether the policy denies the request.
+// Denied reports whether the policy denies the request.
 func (v Verdict) Denied() bool { return len(v.Messages) > 0 }
 
 // Message is what whoever makes the request is told, empty when it is not denied: an API server gives the first one.
@@ -213,7 +213,7 @@ func messageOf(validation admissionregistrationv1.Validation, evaluated admissio
 	return "failed expression: " + validation.Expression
 }
 
-// matches tells whether one of the rules is about a request.
+// matches reports whether one of the rules is about a request.
 func matches(all []admissionregistrationv1.NamedRuleWithOperations, attributes admission.Attributes) bool {
 	return slices.ContainsFunc(all, func(rule admissionregistrationv1.NamedRuleWithOperations) bool {
 		rule.Scope = new(admissionregistrationv1.AllScopes)

@@ -82,14 +82,14 @@ func mergeAvailable(m *merge) *condition {
 	return merged
 }
 
-// hasFailed tells whether the cluster has exceeded the progress deadline of the
+// hasFailed reports whether the cluster has exceeded the progress deadline of the
 // present inputs: a failure of earlier ones is history.
 func hasFailed(o observation) bool {
 	c, ok := o.report.Condition(progressing)
 	return o.current && ok && c.Reason == reasonDeadlineExceeded
 }
 
-// cannotProgress tells whether the cluster says so for another reason.
+// cannotProgress reports whether the cluster says so for another reason.
 func cannotProgress(o observation) bool {
 	return o.current && !hasFailed(o) && says(progressing, metav1.ConditionFalse)(o)
 }

@@ -64,7 +64,7 @@ func hasEnded(rules rules, report v1alpha1.Report) bool {
 	})
 }
 
-// isDivided tells whether the clusters' shares, if the replicas are divided, are those
+// isDivided reports whether the clusters' shares, if the replicas are divided, are those
 // of the present spec.replicas: after it has changed, the scheduler has yet to divide
 // it, and a cluster that has taken up the generation may still run its former share.
 func isDivided(in Input) bool {
@@ -78,13 +78,13 @@ func isDivided(in Input) bool {
 	return err == nil && reason.Replicas != nil && *reason.Replicas == specReplicas(in)
 }
 
-// isApplied tells whether the copy was made from the object as it is now.
+// isApplied reports whether the copy was made from the object as it is now.
 func isApplied(in Input, report v1alpha1.Report) bool {
 	return report.Generation == in.Object.GetGeneration() && report.LocalGeneration > 0 &&
 		(in.Inputs == nil || report.Inputs == in.Inputs(report.Cluster))
 }
 
-// isObserved tells whether the copy's own controller has seen the copy as it is
+// isObserved reports whether the copy's own controller has seen the copy as it is
 // now, as far as the kind's controllers say.
 func isObserved(rules rules, report v1alpha1.Report) bool {
 	if rules.observes == never || rules.observes == perhaps && report.LocalObservedGeneration == 0 {
@@ -114,7 +114,7 @@ func isCurrent(o observation) bool { return o.current }
 
 func isUnknown(o observation) bool { return o.unknown != "" }
 
-// all tells whether the test holds for each observation.
+// all reports whether the test holds for each observation.
 func all(observations []observation, test func(observation) bool) bool {
 	return count(observations, test) == len(observations)
 }

@@ -141,7 +141,7 @@ func (f *fleet) divide() {
 	f.upstream.Annotations[v1alpha1.PlacementAnnotation] = fmt.Sprintf(`{"by":"placement p","replicas":%d}`, *f.upstream.Spec.Replicas)
 }
 
-// isDivided tells whether the shares add up to the number that is wanted.
+// isDivided reports whether the shares add up to the number that is wanted.
 func (f *fleet) isDivided() bool {
 	total := int32(0)
 	for _, cluster := range f.placed() {
@@ -300,7 +300,7 @@ func reportOf(cluster string, generation int64, local *appsv1.Deployment) v1alph
 	return report
 }
 
-// isCurrent tells whether a cluster has taken up what is wanted now.
+// isCurrent reports whether a cluster has taken up what is wanted now.
 func (f *fleet) isCurrent(report v1alpha1.Report) bool {
 	return report.Generation == f.upstream.Generation && report.LocalObservedGeneration >= report.LocalGeneration &&
 		report.Inputs == f.input(report.Cluster)

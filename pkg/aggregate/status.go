@@ -180,7 +180,7 @@ func (m *merge) addObservedGeneration() {
 	m.set(observedGeneration, observed)
 }
 
-// observes tells whether the kind's status has an observedGeneration. Of a kind
+// observes reports whether the kind's status has an observedGeneration. Of a kind
 // without rules, the reports show it.
 func (m *merge) observes() bool {
 	switch m.rules.observes {

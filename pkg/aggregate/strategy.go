@@ -13,7 +13,7 @@ import (
 type strategy struct {
 	// show picks the clusters whose numbers and conditions the status shows.
 	show func(in Input, placed []observation) []observation
-	// holds tells whether a condition holds of which so many clusters say so that
+	// holds reports whether a condition holds of which so many clusters say so that
 	// it is good, fails whether one does that is bad.
 	holds, fails func(saySo, total int) bool
 }
@@ -57,7 +57,7 @@ func newest(in Input, placed []observation) []observation {
 // clockSkew is by how much the clock of a cluster may be ahead of the hub's.
 const clockSkew = 30 * time.Second
 
-// IsFuture tells whether a report says that it was written later than the hub's clock, with
+// IsFuture reports whether a report says that it was written later than the hub's clock, with
 // a little skew, has it.
 func IsFuture(report v1alpha1.Report, now time.Time) bool {
 	return report.Written > now.Add(clockSkew).UTC().Format(v1alpha1.WrittenLayout)

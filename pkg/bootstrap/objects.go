@@ -91,7 +91,7 @@ func Arguments(o Options) []string {
 	return args
 }
 
-// opensMetrics tells whether somebody may read metrics from outside of the pod.
+// opensMetrics reports whether somebody may read metrics from outside of the pod.
 func (o Options) opensMetrics() bool { return len(o.MetricsFrom) > 0 }
 
 // sortedNames returns the kinds as flags have them: deployments.apps, and of the core

@@ -212,7 +212,7 @@ func validateKinds(kinds []schema.GroupResource, path *field.Path) field.ErrorLi
 	return problems
 }
 
-// isResource tells whether the names are such as Kubernetes has them: its own and those
+// isResource reports whether the names are such as Kubernetes has them: its own and those
 // of custom resources (ValidateCustomResourceDefinition in k8s.io/apiextensions-apiserver).
 func isResource(kind schema.GroupResource) bool {
 	return len(validation.IsDNS1035Label(kind.Resource)) == 0 &&

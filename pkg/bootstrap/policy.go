@@ -142,7 +142,7 @@ func validationsOfCopies() []admissionregistrationv1.Validation {
 	return []admissionregistrationv1.Validation{
 		denyUnless("the syncer writes namespaces and the kinds that the cluster was joined with, and no others",
 			"!variables.isCopy || variables.resource in variables.kinds"),
-		// Who has lost one of the two marks is known by the other (isOurs in pkg/syncer), and gets it back.
+		// Who has lost one of the two marks is known by the other (isOurs in pkg/agent/syncer), and gets it back.
 		of(isChanged+" || "+isDeleted, "the syncer changes and deletes what bears tmc's marks, and this is somebody else's",
 			hash+" in variables.oldLabels || "+workspace+" in variables.oldAnnotations && "+name+" in variables.oldAnnotations && "+madeFor+" in variables.oldAnnotations"),
 		of(isChanged, "the syncer changes copies that were made under its cluster's name, and no others",

@@ -12,8 +12,8 @@ import (
 
 // Rules returns what a syncer may do on its cluster, outside its own namespace, when it
 // syncs kinds: each rule has one reason, and none allows what another does. The result
-// is the same for the same kinds in whatever order. Every verb is one that pkg/syncer or
-// pkg/heartbeat uses; there is no subresource among them, for /status and /scale are
+// is the same for the same kinds in whatever order. Every verb is one that pkg/agent/syncer or
+// pkg/agent/heartbeat uses; there is no subresource among them, for /status and /scale are
 // read and written by others, and no URL beside the resources: what a syncer asks for
 // there (/readyz, /version, /api, /apis) every authenticated user may read
 // (system:public-info-viewer, system:discovery).

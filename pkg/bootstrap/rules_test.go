@@ -34,7 +34,7 @@ func grantsOf(rule rbacv1.PolicyRule) []grant {
 	return grants
 }
 
-// allows tells whether the rules allow what is asked.
+// allows reports whether the rules allow what is asked.
 func allows(rules []rbacv1.PolicyRule, verb string, resource schema.GroupResource, name string) bool {
 	return slices.ContainsFunc(rules, func(rule rbacv1.PolicyRule) bool {
 		return slices.ContainsFunc(grantsOf(rule), func(g grant) bool {

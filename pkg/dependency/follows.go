@@ -33,7 +33,7 @@ var workloads = map[schema.GroupKind]bool{
 	{Group: "batch", Kind: "CronJob"}:      true,
 }
 
-// IsWorkload tells whether objects of the kind are workloads: Deployments,
+// IsWorkload reports whether objects of the kind are workloads: Deployments,
 // StatefulSets, DaemonSets, Jobs and CronJobs.
 func IsWorkload(gk schema.GroupKind) bool { return workloads[gk] }
 
@@ -46,11 +46,11 @@ var followers = map[schema.GroupKind]func(follower, leader *unstructured.Unstruc
 	ingressKind:       isExposedBy,
 }
 
-// MayFollow tells whether objects of the kind can be followers. Of any other kind
+// MayFollow reports whether objects of the kind can be followers. Of any other kind
 // Follows is false.
 func MayFollow(gk schema.GroupKind) bool { return followers[gk] != nil }
 
-// Follows tells whether the follower belongs with the leader, in the same namespace,
+// Follows reports whether the follower belongs with the leader, in the same namespace,
 // and goes where it goes:
 //
 //   - a HorizontalPodAutoscaler with its scaleTargetRef, in whatever version that
@@ -98,7 +98,7 @@ func isServedBy(service, leader *unstructured.Unstructured) bool {
 	return runsPodsOf(leader, labels.SelectorFromSet(selector))
 }
 
-// isGovernedBy tells whether the leader is a StatefulSet whose pods have their names
+// isGovernedBy reports whether the leader is a StatefulSet whose pods have their names
 // from the Service.
 func isGovernedBy(leader *unstructured.Unstructured, service string) bool {
 	return service != "" && leader.GroupVersionKind().GroupKind() == statefulSetKind &&
@@ -138,7 +138,7 @@ func matches(labelSelector *metav1.LabelSelector, leader *unstructured.Unstructu
 	return err == nil && runsPodsOf(leader, selector)
 }
 
-// runsPodsOf tells whether the leader has a pod template that the selector matches.
+// runsPodsOf reports whether the leader has a pod template that the selector matches.
 func runsPodsOf(leader *unstructured.Unstructured, selector labels.Selector) bool {
 	for _, path := range templatePaths {
 		template := podTemplate(leader.Object, path)

@@ -9,7 +9,7 @@ import (
 	apisv1alpha2 "github.com/kcp-dev/sdk/apis/apis/v1alpha2"
 )
 
-// IsClaimed tells whether one of the claims, which are in force, is on all objects of the
+// IsClaimed reports whether one of the claims, which are in force, is on all objects of the
 // resource, and on all of the verbs.
 func IsClaimed(claims []apisv1alpha2.ScopedPermissionClaim, resource schema.GroupVersionResource, verbs ...string) bool {
 	return slices.ContainsFunc(claims, func(claim apisv1alpha2.ScopedPermissionClaim) bool {

@@ -106,7 +106,7 @@ func (n *Notices) Forget(key ObjectKey) {
 	delete(n.all, key)
 }
 
-// isNews tells whether something else was said last of the object for the reason, and
+// isNews reports whether something else was said last of the object for the reason, and
 // remembers this. When nothing is wrong any more there is nothing to remember.
 func (n *Notices) isNews(key ObjectKey, reason string, messages []string) bool {
 	now := said{digestOf(reason), digestOf(messages...)}

@@ -42,7 +42,7 @@ type source struct {
 	all dynamic.Interface
 	// in addresses one workspace.
 	in func(logicalcluster.Name) dynamic.Interface
-	// mayHold tells whether an answer from here is about a workspace of that name.
+	// mayHold reports whether an answer from here is about a workspace of that name.
 	mayHold func(logicalcluster.Name) bool
 
 	mu sync.RWMutex
@@ -275,7 +275,7 @@ func (s *source) informers() []kcpcache.ScopeableSharedIndexInformer {
 	return informers
 }
 
-// hasSynced tells whether it is known what is served here, and all of it has been
+// hasSynced reports whether it is known what is served here, and all of it has been
 // read.
 func (s *source) hasSynced() bool {
 	return s.isKnown() && !slices.ContainsFunc(s.informers(), func(i kcpcache.ScopeableSharedIndexInformer) bool { return !i.HasSynced() })
@@ -287,7 +287,7 @@ func (s *source) isKnown() bool {
 	return s.known
 }
 
-// hasRead tells whether the objects of the resource have been read.
+// hasRead reports whether the objects of the resource have been read.
 func (s *source) hasRead(resource schema.GroupVersionResource) bool {
 	informer := s.informerOf(resource)
 	return informer != nil && informer.HasSynced()
@@ -329,7 +329,7 @@ func (s *source) each(index, value string, visit func(ObjectKey, *unstructured.U
 	}
 }
 
-// holds tells whether the cache has any object of the workspace.
+// holds reports whether the cache has any object of the workspace.
 func (s *source) holds(workspace logicalcluster.Name) bool {
 	return slices.ContainsFunc(s.informers(), func(informer kcpcache.ScopeableSharedIndexInformer) bool {
 		keys, err := informer.GetIndexer().IndexKeys(kcpcache.ClusterIndexName, kcpcache.ClusterIndexKey(workspace))

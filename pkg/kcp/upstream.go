@@ -281,7 +281,7 @@ func (u *Upstream) remember(workspace logicalcluster.Name, url string) {
 	u.shardOf[workspace] = url
 }
 
-// HasSynced tells whether kcp has been read in full: the endpoint slice, and
+// HasSynced reports whether kcp has been read in full: the endpoint slice, and
 // every source that it lists.
 func (u *Upstream) HasSynced() bool {
 	u.mu.RLock()
@@ -298,7 +298,7 @@ func (u *Upstream) HasSynced() bool {
 	return true
 }
 
-// HasRead tells whether the objects of a resource have been read, wherever it is
+// HasRead reports whether the objects of a resource have been read, wherever it is
 // served. It says nothing of a resource that is served nowhere.
 func (u *Upstream) HasRead(resource schema.GroupVersionResource) bool {
 	served := false
@@ -313,7 +313,7 @@ func (u *Upstream) HasRead(resource schema.GroupVersionResource) bool {
 	return served
 }
 
-// HasReadWorkspace tells whether all objects of a workspace have been read.
+// HasReadWorkspace reports whether all objects of a workspace have been read.
 func (u *Upstream) HasReadWorkspace(workspace logicalcluster.Name) bool {
 	s, err := u.sourceOf(workspace)
 	return err == nil && s.hasSynced()
@@ -474,7 +474,7 @@ func (u *Upstream) Live(ctx context.Context, key ObjectKey) (*unstructured.Unstr
 	return nil, fmt.Errorf("asking kcp for %s: %w", key, ErrUnknownWorkspace)
 }
 
-// isNotFound tells whether a server has said that just this object does not
+// isNotFound reports whether a server has said that just this object does not
 // exist. A 404 that names no object comes from something on the way, or from a
 // server that does not serve the resource (yet): it says nothing about the
 // object.

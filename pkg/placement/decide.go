@@ -203,7 +203,7 @@ func Held(upstreamObj metav1.Object, decision Decision) sets.Set[string] {
 	return held
 }
 
-// IsOn tells whether an object is placed on the cluster, and not leaving it.
+// IsOn reports whether an object is placed on the cluster, and not leaving it.
 func IsOn(upstreamObj metav1.Object, cluster string) bool {
 	_, leaving := upstreamObj.GetAnnotations()[v1alpha1.DeletionAnnotation(cluster)]
 	return !leaving && upstreamObj.GetLabels()[v1alpha1.PlacementLabel(cluster)] == v1alpha1.PlacementLabelValue

@@ -54,13 +54,13 @@ func (s *survey) left(chosen []*Cluster, o outcome) []string {
 	return sets.List(left)
 }
 
-// replaces tells whether a cluster that is left has another take its place. Where the
+// replaces reports whether a cluster that is left has another take its place. Where the
 // placement is on all clusters that there are for it, with all replicas, there is none.
 func (t terms) replaces(shares map[string]int64) bool {
 	return shares != nil || t.NumberOfClusters != nil || t.Strategy == v1alpha1.StrategyAffinity
 }
 
-// shrinks tells whether there are to be fewer replicas than were divided before.
+// shrinks reports whether there are to be fewer replicas than were divided before.
 func (s *survey) shrinks(shares map[string]int64) bool {
 	left := int64(0)
 	for _, share := range shares {
@@ -79,7 +79,7 @@ func (s *survey) shrinks(shares map[string]int64) bool {
 	return false
 }
 
-// mayWait tells whether the object has anything to lose on a cluster that it is on, and
+// mayWait reports whether the object has anything to lose on a cluster that it is on, and
 // nobody wants it to leave at once.
 func (s *survey) mayWait(t terms, cluster *Cluster) bool {
 	if !cluster.Ready || !s.allowed(cluster) || !s.hasToLose(cluster.Name) {
@@ -89,7 +89,7 @@ func (s *survey) mayWait(t terms, cluster *Cluster) bool {
 	return left > 0
 }
 
-// allServe tells whether all of the chosen clusters have available what they are to
+// allServe reports whether all of the chosen clusters have available what they are to
 // have. Nowhere, nothing serves.
 func (s *survey) allServe(chosen []*Cluster, shares map[string]int64) bool {
 	replicas, counted := s.divisible()
@@ -108,7 +108,7 @@ func (s *survey) allServe(chosen []*Cluster, shares map[string]int64) bool {
 	return len(chosen) > 0
 }
 
-// serves tells whether the object is available on the cluster. What a cluster said
+// serves reports whether the object is available on the cluster. What a cluster said
 // before it fell silent, or of another generation, does not count.
 func (s *survey) serves(cluster *Cluster, replicas int64) bool {
 	if s.hasReplicas() && replicas == 0 {
@@ -129,7 +129,7 @@ func (s *survey) serves(cluster *Cluster, replicas int64) bool {
 	}
 }
 
-// hasToLose tells whether anything would be missing without the cluster's copy. What it
+// hasToLose reports whether anything would be missing without the cluster's copy. What it
 // runs of an older generation would.
 func (s *survey) hasToLose(cluster string) bool {
 	report, readable := s.report(cluster)

@@ -21,7 +21,7 @@ type Change struct {
 	Annotations map[string]*string
 }
 
-// IsEmpty tells whether there is nothing to write.
+// IsEmpty reports whether there is nothing to write.
 func (c Change) IsEmpty() bool { return len(c.Labels) == 0 && len(c.Annotations) == 0 }
 
 // Plan returns what to write on the upstream object so that it moves to where the
@@ -87,7 +87,7 @@ func (c Change) group(upstreamObj metav1.Object, labelled sets.Set[string], grou
 	}
 }
 
-// IsThere tells whether a syncer has to do with the object and is not to let go: then
+// IsThere reports whether a syncer has to do with the object and is not to let go: then
 // there is nothing to enter, even where the label was taken off.
 func IsThere(upstreamObj metav1.Object, cluster string) bool {
 	_, leaving := upstreamObj.GetAnnotations()[v1alpha1.DeletionAnnotation(cluster)]
@@ -180,7 +180,7 @@ func (c Change) explain(upstreamObj metav1.Object, decision Decision, entered se
 	}
 }
 
-// stands tells whether the annotation says the same, and else takes over into the reason
+// stands reports whether the annotation says the same, and else takes over into the reason
 // what of it still holds.
 func stands(reason v1alpha1.PlacementReason, annotation string) bool {
 	var standing v1alpha1.PlacementReason
@@ -232,7 +232,7 @@ func (d Decision) total() *int64 {
 	return &total
 }
 
-// MovesPlaces tells whether the change has the object enter or leave a cluster.
+// MovesPlaces reports whether the change has the object enter or leave a cluster.
 func (c Change) MovesPlaces() bool {
 	for key := range c.Annotations {
 		if strings.HasPrefix(key, v1alpha1.DeletionAnnotationPrefix) {

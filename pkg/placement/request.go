@@ -42,7 +42,7 @@ type Cluster struct {
 	Workloads int
 }
 
-// Lacks tells whether the cluster's syncer does not take the resource. Of groups of which
+// Lacks reports whether the cluster's syncer does not take the resource. Of groups of which
 // registrations say nothing, and before they do, it is not known, and false.
 func (c Cluster) Lacks(resource schema.GroupVersionResource) bool {
 	return c.Resources.Len() > 0 && v1alpha1.IsReported(resource.Group) && !c.Resources.Has(v1alpha1.ReportedResource(resource))

@@ -37,7 +37,7 @@ func Of(placements []*v1alpha1.WorkloadPlacement, upstreamObj *unstructured.Unst
 	return selecting[0], ignored, problems
 }
 
-// Matches tells whether the placement selects the object. One that is being deleted
+// Matches reports whether the placement selects the object. One that is being deleted
 // selects nothing, and neither does one whose selector cannot be read.
 func Matches(placement *v1alpha1.WorkloadPlacement, upstreamObj *unstructured.Unstructured, isWorkload bool) bool {
 	selected, _ := selects(placement, upstreamObj, isWorkload)

@@ -105,7 +105,7 @@ func waning(annotation string) sets.Set[string] {
 	return clusters
 }
 
-// allowed tells whether the workspace may use the cluster.
+// allowed reports whether the workspace may use the cluster.
 func (s *survey) allowed(cluster *Cluster) bool {
 	if len(cluster.AllowedWorkspaces) == 0 {
 		return true
@@ -167,7 +167,7 @@ func (s *survey) ask(t terms) question {
 	return q
 }
 
-// leavesOut tells whether the object is not on the cluster, and cannot enter it because
+// leavesOut reports whether the object is not on the cluster, and cannot enter it because
 // its syncer would not see it.
 func (s *survey) leavesOut(cluster *Cluster) bool {
 	return cluster.LeftOut != "" && !s.closed && !IsThere(s.Object, cluster.Name)

@@ -76,7 +76,7 @@ func tolerance(taint v1alpha1.Taint, tolerations []v1alpha1.Toleration) time.Dur
 	return limit
 }
 
-// tolerated tells whether any toleration matches the taint.
+// tolerated reports whether any toleration matches the taint.
 func tolerated(taint v1alpha1.Taint, tolerations []v1alpha1.Toleration) bool {
 	return slices.ContainsFunc(tolerations, func(toleration v1alpha1.Toleration) bool { return matches(toleration, taint) })
 }

@@ -77,7 +77,7 @@ var types = func() *runtime.Scheme {
 	return scheme
 }()
 
-// Judge tells whether a write has lost entries of lists, and repairs it where what was meant can be computed exactly. It
+// Judge reports whether a write has lost entries of lists, and repairs it where what was meant can be computed exactly. It
 // looks at nothing but the spec: kcp merges metadata right. If kcp has merged the lists, too, it changes nothing.
 func Judge(w Write) Judgement {
 	kind, err := kindOf(w)
@@ -182,7 +182,7 @@ func specOf(object map[string]any) map[string]any {
 	return map[string]any{"spec": spec}
 }
 
-// isLong tells whether any list within a value has too many entries.
+// isLong reports whether any list within a value has too many entries.
 func isLong(value any) bool {
 	switch value := value.(type) {
 	case map[string]any:
@@ -197,7 +197,7 @@ func isLong(value any) bool {
 	return false
 }
 
-// covers tells whether an object has all that is wanted, and besides at most what defaulting adds: scalars in fields that
+// covers reports whether an object has all that is wanted, and besides at most what defaulting adds: scalars in fields that
 // wanted has not, or as null. A null or a directive, such as $retainKeys, is a patch's and no default. Lists have to have
 // the same entries in the same order.
 func covers(have, wanted any) bool {
@@ -228,7 +228,7 @@ func coversFields(have, wanted map[string]any) bool {
 	return true
 }
 
-// isDefault tells whether a field can be one that was filled in.
+// isDefault reports whether a field can be one that was filled in.
 func isDefault(name string, value any) bool {
 	return value != nil && !isMap(value) && !isList(value) && !strings.HasPrefix(name, "$")
 }

@@ -67,12 +67,12 @@ func (k kind) confirmed(w Write, meant map[string]any, paths [][]string) ([]list
 	return lists, nil
 }
 
-// areAsMeant tells whether all the lists of an object are as they were meant.
+// areAsMeant reports whether all the lists of an object are as they were meant.
 func areAsMeant(object, meant map[string]any, paths [][]string) bool {
 	return !slices.ContainsFunc(paths, func(path []string) bool { return !reflect.DeepEqual(at(object, path), at(meant, path)) })
 }
 
-// areOfSet tells whether the lists are such as kubectl set sends: containers that the old object has, and of all of them
+// areOfSet reports whether the lists are such as kubectl set sends: containers that the old object has, and of all of them
 // the same field.
 func areOfSet(w Write, paths [][]string) bool {
 	changed := map[string]bool{}

@@ -27,7 +27,7 @@ type Config struct {
 	// who may ask for health: metrics tell of queues, of servers and how often they were
 	// asked. Empty: it is not served.
 	MetricsAddress string
-	// Ready tells whether the program does its work; false answers 503.
+	// Ready reports whether the program does its work; false answers 503.
 	Ready func() bool
 }
 

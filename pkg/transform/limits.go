@@ -19,13 +19,13 @@ func capPod(podSpec map[string]any, caps corev1.ResourceList) {
 	}
 }
 
-// isForAnyContainer tells whether every container uses the resource, so that one
+// isForAnyContainer reports whether every container uses the resource, so that one
 // that states no limit has none. Of all others it then has nothing.
 func isForAnyContainer(name corev1.ResourceName) bool {
 	return name == corev1.ResourceCPU || name == corev1.ResourceMemory || name == corev1.ResourceEphemeralStorage
 }
 
-// isOfPod tells whether the pod as a whole states how much it takes. A limit added to
+// isOfPod reports whether the pod as a whole states how much it takes. A limit added to
 // a container may then be above the pod's; and as it is the container's request as
 // well unless that is stated, the sum of requests may be: either makes the pod
 // invalid (validatePodResourceConsistency in k8s.io/kubernetes). Lowering does not.

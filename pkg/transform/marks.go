@@ -36,7 +36,7 @@ func KeepOwnMarks(downstreamObj metav1.Object) {
 	downstreamObj.SetAnnotations(ownMarks(annotations, owned, annotationsField))
 }
 
-// IsCopy tells whether a downstream object, of which KeepOwnMarks has left what is ours, is
+// IsCopy reports whether a downstream object, of which KeepOwnMarks has left what is ours, is
 // a copy: one that has lost what it is of included.
 func IsCopy(downstreamObj metav1.Object) bool {
 	_, ok := OriginOf(downstreamObj)

@@ -100,7 +100,7 @@ func patchAll(desired *unstructured.Unstructured, key string, operations []json.
 // longestPath is how much of a path is quoted.
 const longestPath = 256
 
-// touchesIdentity tells whether an operation may change what identity.check looks at.
+// touchesIdentity reports whether an operation may change what identity.check looks at.
 // Nothing else has a way there: no two places of the copy share memory.
 func touchesIdentity(o operation) bool {
 	return slices.ContainsFunc([]string{o.Path, o.From}, func(path string) bool {

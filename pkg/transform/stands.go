@@ -11,7 +11,7 @@ import (
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
 )
 
-// Stands tells whether downstreamObj still is what applying desired gave: its
+// Stands reports whether downstreamObj still is what applying desired gave: its
 // hash annotation says that just this was applied, and the server's record of
 // field ownership (metadata.managedFields, KEP-555) says that nobody has changed
 // or removed any of it since. Whoever changes a field that we applied takes its
@@ -70,7 +70,7 @@ func ownedFields(downstreamObj metav1.Object) (*fieldpath.Set, bool) {
 	return nil, false
 }
 
-// ownsApplied tells whether owned covers all that desired applies; the fields
+// ownsApplied reports whether owned covers all that desired applies; the fields
 // that address the object are never owned.
 func ownsApplied(desired *unstructured.Unstructured, owned *fieldpath.Set) bool {
 	for name, field := range desired.Object {
@@ -93,7 +93,7 @@ func ownsApplied(desired *unstructured.Unstructured, owned *fieldpath.Set) bool 
 	return true
 }
 
-// ownsField tells whether the set of a parent covers its field at element.
+// ownsField reports whether the set of a parent covers its field at element.
 func ownsField(applied any, parent *fieldpath.Set, element fieldpath.PathElement) bool {
 	below, hasBelow := parent.Children.Get(element)
 	if !hasBelow {
@@ -117,7 +117,7 @@ func ownsField(applied any, parent *fieldpath.Set, element fieldpath.PathElement
 	return true
 }
 
-// ownsItem tells whether the set of an associative list covers the item.
+// ownsItem reports whether the set of an associative list covers the item.
 func ownsItem(item any, list *fieldpath.Set) bool {
 	element, found := elementOf(item, list)
 	return found && ownsField(item, list, element)
@@ -137,7 +137,7 @@ func elementOf(item any, list *fieldpath.Set) (element fieldpath.PathElement, fo
 	return element, found
 }
 
-// isElement tells whether the element addresses the item: by its keys in a list
+// isElement reports whether the element addresses the item: by its keys in a list
 // of objects, by its value in a set. A key that the item leaves out has been
 // defaulted by the server (a port's protocol).
 func isElement(item any, element fieldpath.PathElement) bool {

@@ -58,7 +58,7 @@ var beyond = regexp.MustCompile(`^\+?[0-9.]*[1-9][0-9.]*[eE]\+?0*[1-9][0-9]{2,}$
 // number matches whatever looks like the number of a quantity.
 var number = regexp.MustCompile(`^[+-]?[0-9.][0-9.eE+-]*[numkMGTPEi]{0,2}$`)
 
-// IsOutOfBounds tells whether a value looks like a quantity, and Parse does not take it.
+// IsOutOfBounds reports whether a value looks like a quantity, and Parse does not take it.
 func IsOutOfBounds(value any) bool {
 	text, isText := textOf(value)
 	if _, ok := Parse(value); ok || !isText {

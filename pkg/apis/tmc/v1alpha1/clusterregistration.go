@@ -167,7 +167,7 @@ type ClusterRegistrationSpec struct {
 // namespacePattern is what the schema takes in DeniedNamespaces and AllowedNamespaces.
 var namespacePattern = regexp.MustCompile(`^[-a-z0-9*]{1,63}$`)
 
-// IsNamespacePattern tells whether DeniedNamespaces and AllowedNamespaces take a pattern.
+// IsNamespacePattern reports whether DeniedNamespaces and AllowedNamespaces take a pattern.
 func IsNamespacePattern(pattern string) bool { return namespacePattern.MatchString(pattern) }
 
 // ValidateNamespacePatterns returns an error that names every one of the patterns which

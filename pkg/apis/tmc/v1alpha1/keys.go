@@ -289,7 +289,7 @@ func ValidateGroupName(name string) error {
 	return nil
 }
 
-// IsOwnKey tells whether a label, annotation or finalizer key belongs to tmc or
+// IsOwnKey reports whether a label, annotation or finalizer key belongs to tmc or
 // to kcp (kcp.io or any domain under it): those are about the upstream object
 // and never go down.
 func IsOwnKey(key string) bool {
@@ -297,7 +297,7 @@ func IsOwnKey(key string) bool {
 	return domain == "kcp.io" || strings.HasSuffix(domain, ".kcp.io")
 }
 
-// IsMark tells whether a label or annotation key is tmc's own. On a cluster, such keys mark
+// IsMark reports whether a label or annotation key is tmc's own. On a cluster, such keys mark
 // what a syncer made, and say what of.
 func IsMark(key string) bool {
 	domain, _, _ := strings.Cut(key, "/")

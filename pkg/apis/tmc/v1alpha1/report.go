@@ -220,14 +220,14 @@ func isNoAddress(entry any) bool {
 	return !isObject
 }
 
-// isCount tells whether a number may be that of replicas.
+// isCount reports whether a number may be that of replicas.
 func isCount(number int64) bool { return number >= 0 && number <= math.MaxInt32 }
 
 func isShort(text string, most int, pattern *regexp.Regexp) bool {
 	return len(text) <= most && pattern.MatchString(text)
 }
 
-// isPossible tells whether a condition has a type and a status.
+// isPossible reports whether a condition has a type and a status.
 func (c *ReportCondition) isPossible() bool {
 	isStatus := c.Status == metav1.ConditionTrue || c.Status == metav1.ConditionFalse || c.Status == metav1.ConditionUnknown
 	return isStatus && isShort(c.Type, maxType, conditionType)
@@ -290,13 +290,13 @@ func (r Report) checkTexts(outOf func(string, ...any) error) error {
 	return nil
 }
 
-// isWritten tells whether a text is a time as in Written, or none.
+// isWritten reports whether a text is a time as in Written, or none.
 func isWritten(text string) bool {
 	_, err := time.Parse(WrittenLayout, text)
 	return text == "" || err == nil && len(text) == len(WrittenLayout)
 }
 
-// fits tells whether the report may be written with any time in Written.
+// fits reports whether the report may be written with any time in Written.
 func (r Report) fits() bool {
 	r.Written = WrittenLayout
 	encoded, err := r.Encode()

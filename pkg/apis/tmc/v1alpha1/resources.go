@@ -21,12 +21,12 @@ var (
 	PolicyBindingsResource = PoliciesResource.GroupVersion().WithResource("validatingadmissionpolicybindings")
 )
 
-// IsPolicy tells whether a resource is one of those by which kcp checks who writes what.
+// IsPolicy reports whether a resource is one of those by which kcp checks who writes what.
 func IsPolicy(resource schema.GroupResource) bool {
 	return resource == PoliciesResource.GroupResource() || resource == PolicyBindingsResource.GroupResource()
 }
 
-// IsSynced tells whether the objects of a resource that the APIExport serves are
+// IsSynced reports whether the objects of a resource that the APIExport serves are
 // synced: what is namespaced, but not the events, which tmc writes itself, nor what
 // tells tmc or kcp itself what to do. There is no list: a kind that the export serves is
 // synced.
@@ -35,7 +35,7 @@ func IsSynced(resource schema.GroupResource, namespaced bool) bool {
 		resource.Group != PoliciesResource.Group
 }
 
-// IsWatched tells whether hub and agents look at the objects of a resource: those
+// IsWatched reports whether hub and agents look at the objects of a resource: those
 // that are synced, and namespaces.
 func IsWatched(resource schema.GroupResource, namespaced bool) bool {
 	return IsSynced(resource, namespaced) || resource == NamespacesResource.GroupResource()
@@ -44,7 +44,7 @@ func IsWatched(resource schema.GroupResource, namespaced bool) bool {
 // reportedGroups are those of what Kubernetes' workloads are made of.
 var reportedGroups = sets.New("", "apps", "autoscaling", "batch", "networking.k8s.io", "policy")
 
-// IsReported tells whether the registration of a cluster says of the resources of a group
+// IsReported reports whether the registration of a cluster says of the resources of a group
 // which the cluster serves, also where its syncer takes all kinds.
 func IsReported(group string) bool { return reportedGroups.Has(group) }
 
@@ -54,7 +54,7 @@ func ReportedResource(resource schema.GroupVersionResource) string {
 	return resource.GroupResource().String() + "/" + resource.Version
 }
 
-// IsWatchedByHub tells whether the hub looks at the objects of a resource: besides what
+// IsWatchedByHub reports whether the hub looks at the objects of a resource: besides what
 // IsWatched, where things are to go, what workspaces are called, what they have bound, and
 // what kcp checks there.
 func IsWatchedByHub(resource schema.GroupResource, namespaced bool) bool {

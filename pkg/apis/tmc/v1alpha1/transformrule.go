@@ -98,7 +98,7 @@ type TransformRule struct {
 	Annotations map[string]string `json:"annotations,omitempty"`
 }
 
-// SeparatesWorkspaces tells whether the rule keeps what several workspaces have on the
+// SeparatesWorkspaces reports whether the rule keeps what several workspaces have on the
 // cluster in different namespaces.
 func (r *TransformRule) SeparatesWorkspaces() bool { return r.NamespaceMode != NamespaceModeShared }
 

@@ -301,7 +301,7 @@ const (
 	LeftOutPoliciesMissing LeftOut = "PoliciesMissing"
 )
 
-// HidesWhatIsThere tells whether syncers do not see what is on their clusters already,
+// HidesWhatIsThere reports whether syncers do not see what is on their clusters already,
 // either. What policies keep out stays where it is, and is kept up to date.
 func (l LeftOut) HidesWhatIsThere() bool {
 	return l != "" && l != LeftOutPoliciesNotAccepted && l != LeftOutPoliciesMissing

@@ -1,0 +1,318 @@
+package credential
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	authenticationv1 "k8s.io/api/authentication/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/apiserver/pkg/authentication/serviceaccount"
+	"k8s.io/client-go/util/retry"
+	"k8s.io/klog/v2"
+
+	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
+)
+
+const (
+	// refusedInterval is how often another token is looked for while kcp refuses this
+	// one. No token is renewed sooner either, whatever it says of itself.
+	refusedInterval = 10 * time.Second
+	// requestTimeout bounds a request whose answer somebody waits for.
+	requestTimeout = 10 * time.Second
+	// renewalJitter has the replicas of a syncer not ask at once: the second one finds
+	// what the first one has stored.
+	renewalJitter = 0.2
+	// shortestLife is the least that may be asked for (ValidateTokenRequest in Kubernetes'
+	// pkg/apis/authentication/validation).
+	shortestLife = 10 * time.Minute
+)
+
+// retryDelays are those after a failure. There is time: half of a token's life.
+var retryDelays = wait.Backoff{Duration: time.Second, Factor: 2, Jitter: 0.2, Steps: 10, Cap: 2 * time.Minute}
+
+// Run renews the token, and looks for another one while kcp refuses it, until ctx ends.
+// Each replica of a syncer is to run it, also one that does nothing else.
+func (k *Keeper) Run(ctx context.Context) {
+	for ctx.Err() == nil {
+		k.turn(ctx)
+		timer := time.NewTimer(time.Until(k.next()))
+		select {
+		case <-ctx.Done():
+		case <-k.woken:
+		case <-timer.C:
+		}
+		timer.Stop()
+	}
+}
+
+// turn does what is to be done now.
+func (k *Keeper) turn(ctx context.Context) {
+	if k.Refused() && time.Since(k.looked) >= refusedInterval {
+		k.looked = time.Now()
+		k.refused.Begin(ctx, k.refusal())
+		k.lookForAnother(ctx)
+	}
+	if !k.Refused() {
+		k.refused.End(ctx)
+	}
+	if k.isDue() {
+		k.try(ctx)
+	}
+}
+
+// next is when there is something to be done again, if nothing happens until then.
+func (k *Keeper) next() time.Time {
+	next := time.Now().Add(time.Hour)
+	consider := func(at time.Time) {
+		if at.Before(next) {
+			next = at
+		}
+	}
+	switch {
+	case k.Refused():
+		consider(k.looked.Add(refusedInterval))
+	case k.renews() && !k.due.IsZero():
+		consider(later(k.due, k.retry))
+	}
+	if k.isUnsaved() {
+		consider(k.retry)
+	}
+	return next
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
+// renews reports whether there is a token, and a place to keep a new one in.
+func (k *Keeper) renews() bool { return k.current().value != "" && k.config.Secret != "" }
+
+// isUnsaved reports whether a new token is not stored yet.
+func (k *Keeper) isUnsaved() bool { return k.renews() && k.current().value != k.stored }
+
+// isHalfOver reports whether it is time to ask for a new token. One that is refused
+// gets none.
+func (k *Keeper) isHalfOver() bool {
+	return k.renews() && !k.due.IsZero() && !time.Now().Before(k.due) && !k.Refused()
+}
+
+func (k *Keeper) isDue() bool {
+	return (k.isUnsaved() || k.isHalfOver()) && !time.Now().Before(k.retry)
+}
+
+// refusal says what is known of the credentials that kcp refuses.
+func (k *Keeper) refusal() error {
+	expires := k.current().expires
+	switch {
+	case expires.IsZero():
+		return errors.New("kcp has answered 401 Unauthorized")
+	case expires.After(time.Now()):
+		return fmt.Errorf("kcp has answered 401 Unauthorized to a token that expires at %s", expires.UTC().Format(time.RFC3339))
+	default:
+		return fmt.Errorf("kcp has answered 401 Unauthorized to a token that expired at %s", expires.UTC().Format(time.RFC3339))
+	}
+}
+
+// lookForAnother takes up another token if one has been stored since, and asks kcp
+// what it thinks now: a replica that stands by asks nothing else.
+func (k *Keeper) lookForAnother(ctx context.Context) {
+	if k.current().value != "" && (k.config.Secret != "" || k.config.KubeconfigFile != "") {
+		found, err := k.read(ctx)
+		switch {
+		case ctx.Err() != nil:
+			return
+		case err != nil:
+			k.unread.Begin(ctx, err)
+		default:
+			k.unread.End(ctx)
+			if found.value != k.stored {
+				k.adopt(ctx, found)
+			}
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	_ = k.clients.ask(ctx) // its answer has been noted on its way
+}
+
+// try renews or stores the token, and sees to when to try again.
+func (k *Keeper) try(ctx context.Context) {
+	err := k.renew(ctx)
+	switch {
+	case ctx.Err() != nil:
+	case err != nil:
+		k.failing.Begin(ctx, err)
+		k.retry = time.Now().Add(k.delays.Step())
+	default:
+		k.failing.End(ctx)
+		k.retry, k.delays = time.Time{}, retryDelays
+	}
+}
+
+// renew gets a token that lasts longer, if it is time, and stores it. A new one is
+// used at once, stored or not; who dies in between begins again with the old one,
+// whose other half is left.
+func (k *Keeper) renew(ctx context.Context) error {
+	if k.isHalfOver() {
+		// Where it cannot be read, a new one is no worse than another replica's.
+		if found, err := k.read(ctx); err == nil && found.outlasts(k.current()) {
+			k.adopt(ctx, found)
+			return nil
+		}
+		fresh, err := k.request(ctx)
+		if err != nil {
+			return err
+		}
+		k.hold(fresh, time.Now())
+	}
+	return k.save(ctx)
+}
+
+// request asks kcp for another token like the present one.
+func (k *Keeper) request(ctx context.Context) (token, error) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	subject := k.current().subject
+	namespace, name, err := serviceaccount.SplitUsername(subject)
+	if err != nil {
+		return token{}, fmt.Errorf("the token's subject %q is no ServiceAccount: %w", subject, err)
+	}
+	answer, err := k.clients.upstream.CoreV1().ServiceAccounts(namespace).CreateToken(ctx, name, &authenticationv1.TokenRequest{
+		Spec: authenticationv1.TokenRequestSpec{ExpirationSeconds: new(int64(min(max(k.life, shortestLife), v1alpha1.MaxTokenLifetime).Seconds()))},
+	}, metav1.CreateOptions{})
+	if err != nil {
+		return token{}, fmt.Errorf("asking kcp for a token of ServiceAccount %s/%s: %w", namespace, name, err)
+	}
+	fresh := readToken(answer.Status.Token)
+	if fresh.value == "" || !fresh.outlasts(k.current()) {
+		return token{}, fmt.Errorf("kcp has given a token for ServiceAccount %s/%s that ends at %s, expected it to outlast the one that ends at %s",
+			namespace, name, fresh.expires.UTC().Format(time.RFC3339), k.current().expires.UTC().Format(time.RFC3339))
+	}
+	return fresh, nil
+}
+
+// renewAfter is how old the token in use gets: never as old as it could.
+func (k *Keeper) renewAfter() time.Duration {
+	half := max(min(k.life, v1alpha1.MaxTokenLifetime)/2, refusedInterval)
+	if k.config.RenewAfter == 0 {
+		return half
+	}
+	return min(k.config.RenewAfter, half)
+}
+
+// hold uses a token that was received at that time, zero for unknown: then it is as
+// old as it says. Where the clocks differ, the one of a token that was just received
+// is not asked.
+func (k *Keeper) hold(t token, received time.Time) {
+	now := time.Now()
+	begin := received
+	if begin.IsZero() {
+		begin = t.issued
+	}
+	if begin.IsZero() || begin.After(now) {
+		begin = now
+	}
+	k.life, k.due = t.life(now), time.Time{}
+	if !t.expires.IsZero() {
+		// Before the last day of a longer one, no token that is given would outlast it.
+		beforehand := max(k.life-v1alpha1.MaxTokenLifetime, 0)
+		k.due = begin.Add(beforehand + wait.Jitter(k.renewAfter(), renewalJitter))
+	}
+	k.use(t)
+}
+
+// adopt uses a token that somebody else has stored.
+func (k *Keeper) adopt(ctx context.Context, t token) {
+	k.hold(t, time.Time{})
+	k.stored = t.value
+	klog.FromContext(ctx).Info("Took up another token for kcp that has been stored", "expires", t.expires)
+}
+
+// read returns the token that is stored, where the Secret is, or else in the file.
+func (k *Keeper) read(ctx context.Context) (token, error) {
+	if k.config.Secret == "" {
+		data, err := os.ReadFile(k.config.KubeconfigFile)
+		if err != nil {
+			return token{}, err
+		}
+		found, err := tokenIn(data, k.upstream.Host)
+		if err != nil {
+			return token{}, fmt.Errorf("kubeconfig %q: %w", k.config.KubeconfigFile, err)
+		}
+		return found, nil
+	}
+	_, found, err := k.readSecret(ctx)
+	return found, err
+}
+
+// readSecret returns the Secret and the token in it.
+func (k *Keeper) readSecret(ctx context.Context) (*corev1.Secret, token, error) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	secret, err := k.config.Downstream.CoreV1().Secrets(k.config.Namespace).Get(ctx, k.config.Secret, metav1.GetOptions{})
+	if err != nil {
+		return nil, token{}, fmt.Errorf("reading Secret %s/%s: %w", k.config.Namespace, k.config.Secret, err)
+	}
+	found, err := tokenIn(secret.Data[SecretKey], k.upstream.Host)
+	if err != nil {
+		return nil, token{}, fmt.Errorf("kubeconfig in Secret %s/%s, data[%s]: %w", k.config.Namespace, k.config.Secret, SecretKey, err)
+	}
+	return secret, found, nil
+}
+
+// save stores the token in use, unless one is there that lasts longer: then that
+// is used. What cannot be understood there is somebody's, and stays.
+func (k *Keeper) save(ctx context.Context) error {
+	return retry.RetryOnConflict(retry.DefaultBackoff, func() error {
+		secret, found, err := k.readSecret(ctx)
+		if err != nil {
+			return err
+		}
+		present := k.current()
+		if found.outlasts(present) {
+			k.adopt(ctx, found)
+			return nil
+		}
+		if found.value != present.value { // an answer may have been lost
+			if err := k.write(ctx, secret, present); err != nil {
+				return err
+			}
+		}
+		k.stored = present.value
+		klog.FromContext(ctx).Info("Renewed the token for kcp", "expires", present.expires)
+		return nil
+	})
+}
+
+// write puts a token into the Secret, if that has not changed since it was read.
+func (k *Keeper) write(ctx context.Context, secret *corev1.Secret, t token) error {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	kubeconfig, err := withToken(secret.Data[SecretKey], t.value)
+	if err != nil {
+		return err
+	}
+	patch, err := json.Marshal(map[string]any{
+		"metadata": map[string]any{"resourceVersion": secret.ResourceVersion},
+		"data":     map[string][]byte{SecretKey: kubeconfig},
+	})
+	if err != nil {
+		return fmt.Errorf("encoding Secret %s: %w", secret.Name, err)
+	}
+	_, err = k.config.Downstream.CoreV1().Secrets(secret.Namespace).
+		Patch(ctx, secret.Name, types.MergePatchType, patch, metav1.PatchOptions{FieldManager: v1alpha1.FieldManager})
+	if err != nil {
+		return fmt.Errorf("writing Secret %s/%s: %w", secret.Namespace, secret.Name, err)
+	}
+	return nil
+}

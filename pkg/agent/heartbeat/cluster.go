@@ -1,0 +1,182 @@
+package heartbeat
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/discovery"
+	coreinformers "k8s.io/client-go/informers/core/v1"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/cache"
+	"k8s.io/klog/v2"
+)
+
+// cluster is the physical cluster, to look at.
+type cluster struct {
+	client   kubernetes.Interface
+	answers  func(context.Context) error
+	discover func(context.Context) (served, error)
+	nodes    *inventory
+	pods     *inventory
+}
+
+// livingPods selects the pods that are on a node and not done: nothing is asked of a
+// node for others.
+var livingPods = fields.AndSelectors(
+	fields.OneTermNotEqualSelector("spec.nodeName", ""),
+	fields.OneTermNotEqualSelector("status.phase", string(corev1.PodSucceeded)),
+	fields.OneTermNotEqualSelector("status.phase", string(corev1.PodFailed)),
+).String()
+
+func newCluster(clients clients) (*cluster, error) {
+	c := &cluster{client: clients.downstream, answers: clients.answers, discover: clients.discover}
+	var err error
+	c.nodes, err = newInventory("nodes", coreinformers.NewNodeInformer(c.client, 0, cache.Indexers{}), stripNode)
+	if err != nil {
+		return nil, err
+	}
+	pods := coreinformers.NewFilteredPodInformer(c.client, metav1.NamespaceAll, 0, cache.Indexers{},
+		func(list *metav1.ListOptions) { list.FieldSelector = livingPods })
+	c.pods, err = newInventory("pods", pods, stripPod)
+	return c, err
+}
+
+// run watches nodes and pods until ctx ends.
+func (c *cluster) run(ctx context.Context) {
+	var running sync.WaitGroup
+	running.Go(func() { c.nodes.informer.RunWithContext(ctx) })
+	running.Go(func() { c.pods.informer.RunWithContext(ctx) })
+	running.Wait()
+}
+
+// hasRead reports whether it is known what the cluster has, or known that it does not
+// tell.
+func (c *cluster) hasRead() bool { return c.nodes.hasRead() && c.pods.hasRead() }
+
+// capacity returns what the cluster has, nil when it does not tell.
+func (c *cluster) capacity() *capacity {
+	if !c.nodes.informer.HasSynced() || !c.pods.informer.HasSynced() {
+		return nil
+	}
+	return new(capacityOf(listed[*corev1.Node](c.nodes), listed[*corev1.Pod](c.pods)))
+}
+
+// inventory is a cache of one resource, which the cluster may not show.
+type inventory struct {
+	informer cache.SharedIndexInformer
+	denied   atomic.Bool
+}
+
+func newInventory(resource string, informer cache.SharedIndexInformer, strip cache.TransformFunc) (*inventory, error) {
+	i := &inventory{informer: informer}
+	err := errors.Join(informer.SetTransform(strip), informer.SetWatchErrorHandlerWithContext(
+		func(ctx context.Context, _ *cache.Reflector, err error) {
+			logger := klog.FromContext(ctx)
+			if apierrors.IsForbidden(err) && !i.denied.Swap(true) {
+				logger.Error(err, "The cluster does not let the syncer see how large it is: check the RBAC of the syncer's account", "resource", resource)
+			}
+			logger.V(2).Info("The watch has ended, watching anew", "resource", resource, "reason", err.Error())
+		}))
+	if err != nil {
+		return nil, fmt.Errorf("informer for the cluster's %s: %w", resource, err)
+	}
+	return i, nil
+}
+
+func (i *inventory) hasRead() bool { return i.informer.HasSynced() || i.denied.Load() }
+
+func listed[T any](i *inventory) []T {
+	objects := i.informer.GetStore().List()
+	result := make([]T, 0, len(objects))
+	for _, obj := range objects {
+		result = append(result, obj.(T))
+	}
+	return result
+}
+
+// answers returns a function that asks a cluster whether it is ready, and, where that
+// is not to be asked, whether it is there.
+func answers(client rest.Interface) func(context.Context) error {
+	get := func(ctx context.Context, path string) error { return client.Get().AbsPath(path).Do(ctx).Error() }
+	return func(ctx context.Context) error {
+		err := get(ctx, "/readyz")
+		if apierrors.IsForbidden(err) || apierrors.IsNotFound(err) {
+			return get(ctx, "/version")
+		}
+		return err
+	}
+}
+
+// served is what a cluster's API server says of itself.
+type served struct {
+	version string
+	// resources are the namespaced ones that can be created, listed and watched, in
+	// all versions.
+	resources []schema.GroupVersionResource
+}
+
+// discover asks the cluster what it serves.
+func discover(ctx context.Context, config *rest.Config) (served, error) {
+	config = rest.CopyConfig(config)
+	config.Wrap(func(next http.RoundTripper) http.RoundTripper { return &endsWith{next, ctx} })
+	client, err := discovery.NewDiscoveryClientForConfig(config)
+	if err != nil {
+		return served{}, fmt.Errorf("discovery client for %s: %w", config.Host, err)
+	}
+	info, err := client.ServerVersion()
+	if err != nil {
+		return served{}, fmt.Errorf("asking the cluster for its version: %w", err)
+	}
+	_, lists, err := client.ServerGroupsAndResources()
+	if failed, partial := discovery.GroupDiscoveryFailedErrorGroups(err); partial {
+		// An API server beside the cluster's own may be broken for years.
+		klog.FromContext(ctx).V(2).Info("The cluster cannot tell all that it serves", "failed", len(failed), "reason", err.Error())
+	} else if err != nil {
+		return served{}, fmt.Errorf("asking the cluster what it serves: %w", err)
+	}
+	return served{version: info.GitVersion, resources: syncable(lists)}, nil
+}
+
+// syncable returns the resources that are of use to a syncer.
+func syncable(lists []*metav1.APIResourceList) []schema.GroupVersionResource {
+	var resources []schema.GroupVersionResource
+	for _, list := range lists {
+		version, err := schema.ParseGroupVersion(list.GroupVersion)
+		if err != nil {
+			continue // no client could ask for it
+		}
+		for _, resource := range list.APIResources {
+			if resource.Namespaced && hasVerbs(resource, "create", "list", "watch") {
+				resources = append(resources, version.WithResource(resource.Name))
+			}
+		}
+	}
+	return resources
+}
+
+func hasVerbs(resource metav1.APIResource, verbs ...string) bool {
+	return !slices.ContainsFunc(verbs, func(verb string) bool { return !slices.Contains(resource.Verbs, verb) })
+}
+
+// endsWith ends requests with a context: discovery clients take none.
+type endsWith struct {
+	http.RoundTripper
+
+	ctx context.Context //nolint:containedctx // see above
+}
+
+// RoundTrip implements http.RoundTripper.
+func (t *endsWith) RoundTrip(request *http.Request) (*http.Response, error) {
+	return t.RoundTripper.RoundTrip(request.WithContext(t.ctx))
+}

@@ -1,0 +1,287 @@
+package aggregator
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"strings"
+	"time"
+
+	apiequality "k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/jsonmergepatch"
+
+	"github.com/kcp-dev/logicalcluster/v3"
+
+	"github.com/kcp-tmc/tmc/pkg/aggregate"
+	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
+	"github.com/kcp-tmc/tmc/pkg/controller"
+	"github.com/kcp-tmc/tmc/pkg/dependency"
+	"github.com/kcp-tmc/tmc/pkg/hub/inventory"
+	"github.com/kcp-tmc/tmc/pkg/kcp"
+	"github.com/kcp-tmc/tmc/pkg/placement"
+	"github.com/kcp-tmc/tmc/pkg/transform"
+)
+
+const (
+	// reasonBadStrategy is the reason of the events on strategies that do not exist.
+	reasonBadStrategy = "InvalidStatusStrategy"
+	// reasonMissing is the reason that is given for an object that needs what does
+	// not exist, or is not where it is.
+	reasonMissing = "MissingDependency"
+)
+
+// placementGrace is how long the placement of a new workload may take before its
+// status says that it is placed nowhere.
+const placementGrace = 2 * time.Second
+
+// readRetry is how often an object is looked at of whose workspace not all has been
+// read: what is not seen yet is not missing.
+const readRetry = time.Second
+
+// upstream is what the aggregator needs of kcp.
+type upstream interface {
+	HasReadWorkspace(workspace logicalcluster.Name) bool
+	Resources() map[schema.GroupVersionResource]kcp.Resource
+	Cached(key kcp.ObjectKey) *unstructured.Unstructured
+	EachIn(workspace logicalcluster.Name, namespace string, visit func(kcp.ObjectKey, *unstructured.Unstructured))
+	EachInWorkspace(workspace logicalcluster.Name, visit func(kcp.ObjectKey, *unstructured.Unstructured))
+	Patch(ctx context.Context, key kcp.ObjectKey, patchType types.PatchType, patch []byte, subresources ...string) (*unstructured.Unstructured, error)
+}
+
+// notices writes events on upstream objects, each once.
+type notices interface {
+	Warn(key kcp.ObjectKey, upstreamObj *unstructured.Unstructured, reason string, messages ...string)
+	WarnOfAll(key kcp.ObjectKey, upstreamObj *unstructured.Unstructured, found []kcp.Notice)
+	Forget(key kcp.ObjectKey)
+}
+
+// registry knows the clusters, and which of them are heard of.
+type registry interface {
+	Silent(cluster string) string
+	// Cluster returns the zero value for one that is not registered.
+	Cluster(name string) placement.Cluster
+}
+
+// bindings say why what is placed in a workspace would not be seen through an APIExport,
+// empty when it would.
+type bindings interface {
+	LeftOut(workspace logicalcluster.Name, export string, resource schema.GroupResource) v1alpha1.LeftOut
+}
+
+// Config is what an Aggregator needs.
+type Config struct {
+	// Upstream holds the caches of all objects.
+	Upstream upstream
+	// Inventory says how they relate.
+	Inventory *inventory.Inventory
+	// Registry says which clusters count.
+	Registry registry
+	// Bindings know what workspaces have bound.
+	Bindings bindings
+	// Notices tells users what is wrong with their objects.
+	Notices notices
+	// TenantType is the path of the WorkspaceType whose workspaces have all clusters bound.
+	TenantType string
+}
+
+// Aggregator merges reports into the status of upstream objects.
+type Aggregator struct {
+	upstream   upstream
+	inventory  *inventory.Inventory
+	registry   registry
+	bindings   bindings
+	notices    notices
+	tenantType string
+	loop       *controller.Controller[kcp.ObjectKey]
+	seen       *seen
+	// now is the clock; tests replace it.
+	now func() time.Time
+}
+
+// New returns an Aggregator.
+func New(config Config) *Aggregator {
+	a := &Aggregator{
+		upstream: config.Upstream, inventory: config.Inventory, registry: config.Registry, bindings: config.Bindings,
+		notices: config.Notices, tenantType: config.TenantType, seen: newSeen(), now: time.Now,
+	}
+	a.loop = controller.New("aggregator", a.sync)
+	return a
+}
+
+// OnUpstream queues a changed object, and what needs it; it is a kcp.Handler.
+func (a *Aggregator) OnUpstream(key kcp.ObjectKey, oldObj, newObj *unstructured.Unstructured) {
+	if key.Resource.GroupResource() == v1alpha1.WorkloadPlacementsResource.GroupResource() {
+		// It may say how reports become a status.
+		a.upstream.EachIn(key.Workspace, key.Namespace, func(inside kcp.ObjectKey, _ *unstructured.Unstructured) { a.loop.Enqueue(inside) })
+		return
+	}
+	if newObj != nil {
+		a.loop.Enqueue(key)
+	}
+	if oldObj == nil || newObj == nil || !maps.Equal(oldObj.GetLabels(), newObj.GetLabels()) {
+		a.inventory.EachDependent(key, func(dependent kcp.ObjectKey, _ *unstructured.Unstructured) { a.loop.Enqueue(dependent) })
+	}
+}
+
+// OnCluster queues what is on a cluster that came, went or changed.
+func (a *Aggregator) OnCluster(cluster string) {
+	a.inventory.EachOn(cluster, func(key kcp.ObjectKey, _ *unstructured.Unstructured) { a.loop.Enqueue(key) })
+}
+
+// OnWorkspace queues what is placed in a workspace: what it has bound has changed.
+func (a *Aggregator) OnWorkspace(workspace logicalcluster.Name) {
+	a.upstream.EachInWorkspace(workspace, func(key kcp.ObjectKey, upstreamObj *unstructured.Unstructured) {
+		if len(v1alpha1.PlacedClusters(upstreamObj.GetLabels())) > 0 {
+			a.loop.Enqueue(key)
+		}
+	})
+}
+
+// Run works until ctx ends and returns when all its work has.
+func (a *Aggregator) Run(ctx context.Context, workers int) { a.loop.Run(ctx, workers) }
+
+func (a *Aggregator) sync(ctx context.Context, key kcp.ObjectKey) (time.Duration, error) {
+	if !a.upstream.HasReadWorkspace(key.Workspace) {
+		return readRetry, nil
+	}
+	upstreamObj := a.upstream.Cached(key)
+	if upstreamObj == nil {
+		a.notices.Forget(key)
+		a.seen.forget(key)
+		return 0, nil
+	}
+	a.tellProblems(key, upstreamObj)
+	resource := a.upstream.Resources()[key.Resource]
+	if !resource.HasStatus || !v1alpha1.IsSynced(resource.GroupResource(), resource.Namespaced) || isNobodys(upstreamObj) {
+		return 0, nil
+	}
+	if wait := a.untilPlaced(upstreamObj); wait > 0 {
+		return wait, nil
+	}
+	merged, problem := aggregate.Status(aggregate.Input{
+		Object:    upstreamObj,
+		Inputs:    func(cluster string) string { return transform.Inputs(upstreamObj, cluster) },
+		Silent:    a.registry.Silent,
+		FirstSeen: func(report v1alpha1.Report) time.Time { return a.seen.first(key, report, a.now()) },
+		Strategy:  a.strategy(key, upstreamObj),
+		Problems:  append(a.unseen(key, upstreamObj), a.missing(key, upstreamObj)...),
+		Now:       metav1.NewTime(a.now()),
+	})
+	a.notices.Warn(key, upstreamObj, reasonBadStrategy, problem)
+	present, _, _ := unstructured.NestedMap(upstreamObj.Object, "status")
+	if len(present) == 0 && len(merged) == 0 || apiequality.Semantic.DeepEqual(present, merged) {
+		return 0, nil
+	}
+	return 0, a.write(ctx, key, upstreamObj.GetUID(), present, merged)
+}
+
+// strategy returns how the reports become a status as the object's placement has it.
+func (a *Aggregator) strategy(key kcp.ObjectKey, upstreamObj *unstructured.Unstructured) string {
+	isWorkload := dependency.IsWorkload(upstreamObj.GroupVersionKind().GroupKind())
+	chosen, _, _ := placement.Of(a.inventory.Placements(key.Workspace, key.Namespace), upstreamObj, isWorkload)
+	if chosen == nil {
+		return ""
+	}
+	return strings.ToLower(string(chosen.Spec.StatusStrategy))
+}
+
+// missing returns a problem for each thing that the object cannot do without and
+// that its clusters will not have.
+func (a *Aggregator) missing(key kcp.ObjectKey, upstreamObj *unstructured.Unstructured) []v1alpha1.Problem {
+	placed := v1alpha1.PlacedClusters(upstreamObj.GetLabels())
+	if len(placed) == 0 {
+		return nil
+	}
+	var problems []v1alpha1.Problem
+	for _, need := range a.inventory.Needs(key, upstreamObj) {
+		if why := a.whyMissing(need, placed); why != "" && !need.Optional {
+			problems = append(problems, v1alpha1.Problem{
+				Reason:  reasonMissing,
+				Message: fmt.Sprintf("it names %s %q, which %s", need.Key.Resource.Resource, need.Key.Name, why),
+			})
+		}
+	}
+	return problems
+}
+
+// whyMissing says why what an object names is not on its clusters, empty when it is.
+func (a *Aggregator) whyMissing(need inventory.Need, clusters []string) string {
+	if need.Object == nil {
+		return "does not exist"
+	}
+	if never := transform.IsNeverSynced(need.Object); never != "" {
+		return "is never synced: " + never
+	}
+	value, named := need.Object.GetAnnotations()[v1alpha1.TargetClustersAnnotation]
+	for _, cluster := range clusters {
+		if named && need.Object.GetLabels()[v1alpha1.PlacementLabel(cluster)] == "" {
+			return fmt.Sprintf("is not placed on cluster %s: its annotation %s is %q", cluster, v1alpha1.TargetClustersAnnotation, value)
+		}
+	}
+	for _, cluster := range clusters {
+		if why := a.leftOut(need.Key, cluster); why != "" && !placement.IsThere(need.Object, cluster) {
+			kind := need.Object.GroupVersionKind().GroupKind()
+			return "is not placed on cluster " + cluster + ": " + placement.SayLeftOut([]string{cluster}, why, kind, a.tenantType)
+		}
+	}
+	return ""
+}
+
+// isNobodys tells of an object that is no workload whether it is, and has always
+// been, placed nowhere: nothing has to be said about it.
+func isNobodys(upstreamObj *unstructured.Unstructured) bool {
+	_, hasStatus := upstreamObj.Object["status"]
+	return !hasStatus && !dependency.IsWorkload(upstreamObj.GroupVersionKind().GroupKind()) &&
+		len(v1alpha1.PlacedClusters(upstreamObj.GetLabels())) == 0
+}
+
+// untilPlaced returns how long to leave a workload alone that has just come and
+// is placed nowhere yet: most are about to be, and a status that says otherwise
+// would be a write for nothing.
+func (a *Aggregator) untilPlaced(upstreamObj *unstructured.Unstructured) time.Duration {
+	_, hasStatus := upstreamObj.Object["status"]
+	if hasStatus || len(v1alpha1.PlacedClusters(upstreamObj.GetLabels())) > 0 {
+		return 0
+	}
+	return placementGrace - a.now().Sub(upstreamObj.GetCreationTimestamp().Time)
+}
+
+// write patches what differs of the status, and nothing else.
+func (a *Aggregator) write(ctx context.Context, key kcp.ObjectKey, uid types.UID, present, merged map[string]any) error {
+	patch, err := statusPatch(uid, present, merged)
+	if err != nil {
+		return fmt.Errorf("encoding the status of %s: %w", key, err)
+	}
+	_, err = a.upstream.Patch(ctx, key, types.MergePatchType, patch, "status")
+	if apierrors.IsNotFound(err) {
+		return nil // deleted meanwhile
+	}
+	return err
+}
+
+// statusPatch returns a merge patch from the status that stands to the merged
+// one, for the object of that UID.
+func statusPatch(uid types.UID, present, merged map[string]any) ([]byte, error) {
+	before, err := json.Marshal(present)
+	if err != nil {
+		return nil, err
+	}
+	after, err := json.Marshal(merged)
+	if err != nil {
+		return nil, err
+	}
+	status, err := jsonmergepatch.CreateThreeWayJSONMergePatch(before, after, before)
+	if err != nil {
+		return nil, err
+	}
+	return json.Marshal(map[string]any{
+		"metadata": map[string]any{"uid": uid},
+		"status":   json.RawMessage(status),
+	})
+}

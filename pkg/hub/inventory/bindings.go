@@ -1,0 +1,228 @@
+package inventory
+
+import (
+	"context"
+	"maps"
+	"sync"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/sets"
+
+	"github.com/kcp-dev/logicalcluster/v3"
+	apisv1alpha2 "github.com/kcp-dev/sdk/apis/apis/v1alpha2"
+
+	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
+	"github.com/kcp-tmc/tmc/pkg/controller"
+	"github.com/kcp-tmc/tmc/pkg/kcp"
+)
+
+// bindingsIndex finds the APIBindings of a workspace.
+const bindingsIndex = "bindings"
+
+var bindingKind = schema.GroupKind{Group: v1alpha1.APIBindingsResource.Group, Kind: "APIBinding"}
+
+func bindingsValues(upstreamObj *unstructured.Unstructured) []string {
+	if upstreamObj.GroupVersionKind().GroupKind() != bindingKind {
+		return nil
+	}
+	return []string{logicalcluster.From(upstreamObj).String()}
+}
+
+// bound is what a workspace has bound of the provider's APIExports.
+type bound struct {
+	// isShown is whether it lets the hub see all its APIBindings.
+	isShown bool
+	// letsKeep is whether it lets the hub keep the policies that guard it.
+	letsKeep bool
+	// kinds are, for each APIExport of a cluster or a group that is bound, the resources of
+	// which its virtual workspace shows what is placed there.
+	kinds map[string]sets.Set[schema.GroupResource]
+}
+
+func (b *bound) equal(other bound) bool {
+	return b.isShown == other.isShown && b.letsKeep == other.letsKeep && maps.EqualFunc(b.kinds, other.kinds, sets.Set[schema.GroupResource].Equal)
+}
+
+// bindingCaches is what Bindings need of kcp's caches.
+type bindingCaches interface {
+	EachBy(index, value string, visit func(kcp.ObjectKey, *unstructured.Unstructured))
+	// Provider returns the name of the logical cluster that holds the APIExports.
+	Provider() logicalcluster.Name
+}
+
+// Bindings know which of the provider's APIExports consumer workspaces have bound, as kcp
+// says of their APIBindings.
+type Bindings struct {
+	caches    bindingCaches
+	onChanged func(workspace logicalcluster.Name)
+	loop      *controller.Controller[logicalcluster.Name]
+
+	mu sync.Mutex
+	// known is what has been read of the caches since an APIBinding changed last.
+	known map[logicalcluster.Name]bound
+	// told is what was so when onChanged was called last.
+	told map[logicalcluster.Name]bound
+}
+
+// NewBindings returns Bindings over caches that have Indexers, which tell onChanged of each
+// workspace that has bound something else than before.
+func NewBindings(caches bindingCaches, onChanged func(workspace logicalcluster.Name)) *Bindings {
+	b := &Bindings{caches: caches, onChanged: onChanged, known: map[logicalcluster.Name]bound{}, told: map[logicalcluster.Name]bound{}}
+	b.loop = controller.New("binding", b.sync)
+	return b
+}
+
+// Run tells of changes until ctx ends.
+func (b *Bindings) Run(ctx context.Context) { b.loop.Run(ctx, 1) }
+
+// OnUpstream takes note of APIBindings that have changed; it is a kcp.Handler.
+func (b *Bindings) OnUpstream(key kcp.ObjectKey, _, _ *unstructured.Unstructured) {
+	if key.Resource.GroupResource() != v1alpha1.APIBindingsResource.GroupResource() {
+		return
+	}
+	b.mu.Lock()
+	delete(b.known, key.Workspace)
+	b.mu.Unlock()
+	b.loop.Enqueue(key.Workspace)
+}
+
+// sync tells of a workspace once for all that has changed: when many clusters are bound, it
+// is looked through a few times, and not for each of them.
+func (b *Bindings) sync(_ context.Context, workspace logicalcluster.Name) (time.Duration, error) {
+	b.mu.Lock()
+	now := b.of(workspace)
+	before, told := b.told[workspace]
+	if b.told[workspace] = now; !now.isShown && !now.letsKeep && len(now.kinds) == 0 {
+		delete(b.told, workspace) // it may be gone for good
+		delete(b.known, workspace)
+	}
+	b.mu.Unlock()
+	if !told || !before.equal(now) {
+		b.onChanged(workspace)
+	}
+	return 0, nil
+}
+
+// LeftOut returns why a syncer that looks through the APIExport does not see objects of the
+// resource that are placed on its cluster, empty when it does. The APIExport of all
+// clusters shows everything.
+func (b *Bindings) LeftOut(workspace logicalcluster.Name, export string, resource schema.GroupResource) v1alpha1.LeftOut {
+	if export == v1alpha1.APIExportName {
+		return ""
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	now := b.of(workspace)
+	kinds, isBound := now.kinds[export]
+	switch {
+	case !now.isShown:
+		return v1alpha1.LeftOutBindingsHidden // what was seen once may have changed since
+	case !isBound:
+		return v1alpha1.LeftOutNotBound
+	case !kinds.Has(resource):
+		return v1alpha1.LeftOutKindNotAccepted
+	default:
+		return ""
+	}
+}
+
+// LetsKeepPolicies reports whether a workspace lets the hub keep the policies that guard it: its
+// APIBinding of tmc accepts the claims on them.
+func (b *Bindings) LetsKeepPolicies(workspace logicalcluster.Name) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.of(workspace).letsKeep
+}
+
+// of returns what a workspace has bound. The caller holds mu.
+func (b *Bindings) of(workspace logicalcluster.Name) bound {
+	if now, known := b.known[workspace]; known {
+		return now
+	}
+	now := bound{kinds: map[string]sets.Set[schema.GroupResource]{}}
+	provider := b.caches.Provider()
+	b.caches.EachBy(bindingsIndex, workspace.String(), func(_ kcp.ObjectKey, obj *unstructured.Unstructured) {
+		binding := &apisv1alpha2.APIBinding{}
+		if err := runtime.DefaultUnstructuredConverter.FromUnstructured(obj.Object, binding); err != nil {
+			return // its schema does not let it be
+		}
+		now.add(binding, provider)
+	})
+	b.known[workspace] = now
+	return now
+}
+
+// add takes in what kcp says of a binding. What its spec asks for is the consumer's: he can
+// name an APIExport of the same name in another workspace.
+func (b *bound) add(binding *apisv1alpha2.APIBinding, provider logicalcluster.Name) {
+	reference, status := binding.Spec.Reference.Export, binding.Status
+	isOurs := reference != nil && provider != "" && status.APIExportClusterName == provider.String()
+	if !isOurs || binding.DeletionTimestamp != nil || status.Phase != apisv1alpha2.APIBindingPhaseBound {
+		return
+	}
+	if reference.Name == v1alpha1.APIExportName {
+		b.isShown = b.isShown || kcp.IsClaimed(status.AppliedPermissionClaims, v1alpha1.APIBindingsResource)
+		b.letsKeep = b.letsKeep || letsKeepPolicies(status.AppliedPermissionClaims)
+		return
+	}
+	// kcp binds first, and then has all claims come into force at once.
+	if len(status.AppliedPermissionClaims) > 0 {
+		b.kinds[reference.Name] = b.kinds[reference.Name].Union(shownBy(reference.Name, status.AppliedPermissionClaims))
+	}
+}
+
+// shownBy returns the resources of which claims that are in force show an APIExport's virtual
+// workspace what is placed there.
+func shownBy(export string, claims []apisv1alpha2.ScopedPermissionClaim) sets.Set[schema.GroupResource] {
+	kinds := sets.New[schema.GroupResource]()
+	selected := selectedBy(export)
+	for _, claim := range claims {
+		if selects(claim.Selector, selected) {
+			kinds.Insert(schema.GroupResource{Group: claim.Group, Resource: claim.Resource})
+		}
+	}
+	return kinds
+}
+
+// letsKeepPolicies tells of claims that are in force whether they let the hub see, make and
+// change all policies and their bindings.
+func letsKeepPolicies(claims []apisv1alpha2.ScopedPermissionClaim) bool {
+	return kcp.IsClaimed(claims, v1alpha1.PoliciesResource, "create", "update") && kcp.IsClaimed(claims, v1alpha1.PolicyBindingsResource, "create", "update")
+}
+
+// selectedBy returns the label that the views of an APIExport are made of.
+func selectedBy(export string) labels.Set {
+	if cluster, ok := v1alpha1.ClusterOfExport(export); ok {
+		return labels.Set{v1alpha1.PlacementLabel(cluster): v1alpha1.PlacementLabelValue}
+	}
+	if group, ok := v1alpha1.GroupOfExport(export); ok {
+		return labels.Set{v1alpha1.GroupLabel(group): v1alpha1.PlacementLabelValue}
+	}
+	return labels.Set{}
+}
+
+// selects reports whether a claim is accepted for all objects that have the label.
+func selects(selector apisv1alpha2.PermissionClaimSelector, label labels.Set) bool {
+	if selector.MatchAll {
+		return true
+	}
+	byLabels, err := metav1.LabelSelectorAsSelector(&selector.LabelSelector)
+	return err == nil && byLabels.Matches(label)
+}
+
+// SlimBinding drops from an APIBinding, in place, what nobody looks at: a consumer has one
+// for each cluster, with all that its APIExport claims. Other objects it leaves alone.
+func SlimBinding(obj *unstructured.Unstructured) {
+	if obj.GroupVersionKind().GroupKind() != bindingKind {
+		return
+	}
+	unstructured.RemoveNestedField(obj.Object, "spec", "permissionClaims")
+	for _, field := range []string{"boundResources", "conditions", "exportPermissionClaims"} {
+		unstructured.RemoveNestedField(obj.Object, "status", field)
+	}
+}
