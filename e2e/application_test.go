@@ -43,9 +43,9 @@ func prefixRule(prefix, registry string) string {
 
 const isolatedRule = "namespaceMode: Isolated\nannotations: {example.com/operator: west}\n"
 
-// TestAnApplicationOfManyKindsLivesOnTwoDifferentClusters compares all that the clusters have before and after. So
+// TestApplicationOfManyKindsOnTwoClusters compares all that the clusters have before and after. So
 // it runs beside no other test.
-func TestAnApplicationOfManyKindsLivesOnTwoDifferentClusters(t *testing.T) {
+func TestApplicationOfManyKindsOnTwoClusters(t *testing.T) {
 	app := newApplication(t)
 	before := map[string][]string{}
 	for name, on := range env.clusters {

@@ -88,9 +88,9 @@ func forgedNote(t *testing.T, clusterName, namespace string) string {
 	return encoded(t, map[string]any{"metadata": map[string]any{"labels": note.GetLabels(), "annotations": note.GetAnnotations()}})
 }
 
-// TestAnAccountThatIsStolenOnAClusterReachesWhatIsTmcsAlone tries what the syncer's role on its cluster would allow, and what
+// TestStolenDownstreamAccountReachesOnlyObjectsOfTmc tries what the syncer's role on its cluster would allow, and what
 // the cluster's own policy does not.
-func TestAnAccountThatIsStolenOnAClusterReachesWhatIsTmcsAlone(t *testing.T) {
+func TestStolenDownstreamAccountReachesOnlyObjectsOfTmc(t *testing.T) {
 	t.Parallel()
 	listed, operators := unique("listed"), unique("operators")
 	in := newPoliced(t, guardedNorth, listed)
@@ -169,9 +169,9 @@ func TestAnAccountThatIsStolenOnAClusterReachesWhatIsTmcsAlone(t *testing.T) {
 	u.rollOut(t, "web", guardedNorth)
 }
 
-// TestAClusterLetsNothingIntoNamespacesThatItDoesNotList has a workspace use a namespace that an operator has made, and kcp
+// TestDownstreamPolicyRefusesUnlistedNamespaces has a workspace use a namespace that an operator has made, and kcp
 // allow it: the cluster's own policy does not.
-func TestAClusterLetsNothingIntoNamespacesThatItDoesNotList(t *testing.T) {
+func TestDownstreamPolicyRefusesUnlistedNamespaces(t *testing.T) {
 	t.Parallel()
 	listed, operators := unique("listed"), unique("operators")
 	in := newPoliced(t, listingNorth, "listed-*")

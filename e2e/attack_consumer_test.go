@@ -79,8 +79,8 @@ func (s side) checkInputDenied(t *testing.T, input string, words []string, args 
 	}
 }
 
-// TestAConsumerCannotWriteWhatIsTMCs has the administrator of a workspace forge what clusters and the hub say.
-func TestAConsumerCannotWriteWhatIsTMCs(t *testing.T) {
+// TestConsumerCannotWriteKeysOfTmc has the administrator of a workspace forge what clusters and the hub say.
+func TestConsumerCannotWriteKeysOfTmc(t *testing.T) {
 	t.Parallel()
 	u := newTenant(t, env.shared, "attack")
 	u.rollOutWeb(t, east)
@@ -116,8 +116,8 @@ func TestAConsumerCannotWriteWhatIsTMCs(t *testing.T) {
 	isGone(t, "a copy on west", u.copyOn(west, "web"))
 }
 
-// TestAConsumerCannotSayThatHeIsASyncer has the administrator of a workspace impersonate those who may write tmc's keys.
-func TestAConsumerCannotSayThatHeIsASyncer(t *testing.T) {
+// TestConsumerCannotImpersonateSyncer has the administrator of a workspace impersonate those who may write tmc's keys.
+func TestConsumerCannotImpersonateSyncer(t *testing.T) {
 	t.Parallel()
 	u := newTenant(t, env.shared, "pretender")
 	u.apply(t, some(deployment("web", on(east))))
@@ -175,8 +175,8 @@ func impersonating(t *testing.T, kubeconfig string, who rest.ImpersonationConfig
 	return client
 }
 
-// TestAConsumerWorksAsOnACluster has an administrator of a workspace do what people do, under the policies.
-func TestAConsumerWorksAsOnACluster(t *testing.T) {
+// TestConsumerWorksUnderPolicies has an administrator of a workspace do what people do, under the policies.
+func TestConsumerWorksUnderPolicies(t *testing.T) {
 	t.Parallel()
 	u := newTenant(t, env.shared, "consumer")
 	c := u.asConsumer(t)

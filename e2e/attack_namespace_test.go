@@ -41,9 +41,9 @@ func (in *installation) allowing(t *testing.T, clusterName, patterns string) {
 	in.inProvider(t).kubectl(t, "patch", "cr", clusterName, "--type=merge", `--patch={"spec":{"allowedNamespaces":`+patterns+`}}`)
 }
 
-// TestATenantEntersNoNamespaceOfTheClustersOwn has a tenant whose namespace is called like one of a cluster's people, and a Deployment
+// TestNamespaceOfClusterIsNotEnteredByTenant has a tenant whose namespace is called like one of a cluster's people, and a Deployment
 // that names an account there. In every mode in which the two are one.
-func TestATenantEntersNoNamespaceOfTheClustersOwn(t *testing.T) {
+func TestNamespaceOfClusterIsNotEnteredByTenant(t *testing.T) {
 	t.Parallel()
 	entered := "entered-" + north
 	in := newInstallation(t, "entered", entered)
@@ -91,9 +91,9 @@ func (u *tenant) eventuallyNotAllowed(t *testing.T, name string, words ...string
 	u.eventuallyEvent(t, name, "NamespaceNotAllowed", words...)
 }
 
-// TestANamespaceThatOnlySaysThatTmcMadeItIsNotEntered has one with the labels and annotations of one that tmc made, written by others,
+// TestNamespaceWithForgedMarksIsNotEntered has one with the labels and annotations of one that tmc made, written by others,
 // as a backup would that is restored without managedFields; and gives it to tmc.
-func TestANamespaceThatOnlySaysThatTmcMadeItIsNotEntered(t *testing.T) {
+func TestNamespaceWithForgedMarksIsNotEntered(t *testing.T) {
 	t.Parallel()
 	u := newTenant(t, env.shared, "forged")
 	operator := u.onCluster(east)
@@ -125,9 +125,9 @@ func marksOf(u *tenant, name string) string {
 		origin.Hash(), origin.Workspace, origin.Namespace, origin.Name)
 }
 
-// TestAForgedCopyHoldsNobodysDelete has an attacker whose StatefulSet makes claims that say that they are the copy of a victim's, and
+// TestForgedCopyDoesNotBlockDeletion has an attacker whose StatefulSet makes claims that say that they are the copy of a victim's, and
 // one who has got such a claim onto the cluster some other way, with all that such an object can bring along.
-func TestAForgedCopyHoldsNobodysDelete(t *testing.T) {
+func TestForgedCopyDoesNotBlockDeletion(t *testing.T) {
 	t.Parallel()
 	victim, attacker := newTenant(t, env.shared, "victim"), newTenant(t, env.shared, "attacker")
 	victim.inKCP().apply(t, claimOf)
@@ -168,8 +168,8 @@ spec:
 	}
 }
 
-// TestAForgedCopyIsInTheWayAndNothingElse has one where the copy is to go.
-func TestAForgedCopyIsInTheWayAndNothingElse(t *testing.T) {
+// TestForgedCopyIsReportedAsConflict has one where the copy is to go.
+func TestForgedCopyIsReportedAsConflict(t *testing.T) {
 	t.Parallel()
 	u := newTenant(t, env.shared, "impostor")
 	u.apply(t, some(deployment("web", on(east))))
@@ -187,8 +187,8 @@ func TestAForgedCopyIsInTheWayAndNothingElse(t *testing.T) {
 	}
 }
 
-// TestAnOverrideMakesNoTokenOfAClustersAccount has a Secret that an override gives the type of those into which a cluster puts tokens.
-func TestAnOverrideMakesNoTokenOfAClustersAccount(t *testing.T) {
+// TestOverrideCannotMakeServiceAccountToken has a Secret that an override gives the type of those into which a cluster puts tokens.
+func TestOverrideCannotMakeServiceAccountToken(t *testing.T) {
 	t.Parallel()
 	u := newTenant(t, env.shared, "minted")
 	const override = `[{"op":"replace","path":"/type","value":"kubernetes.io/service-account-token"},{"op":"add","path":"/metadata/annotations/kubernetes.io~1service-account.name","value":"default"}]`

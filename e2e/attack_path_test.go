@@ -12,15 +12,15 @@ import (
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
 )
 
-// pathEast and pathWest are the clusters of TestATenantCannotSayWhereItIs: the one is for some workspaces, the other for all.
+// pathEast and pathWest are the clusters of TestPathAnnotationOfTenantIsNotBelieved: the one is for some workspaces, the other for all.
 const (
 	pathEast = "path-" + east
 	pathWest = "path-" + west
 )
 
-// TestATenantCannotSayWhereItIs has the administrator of a workspace say that it is one which may use a cluster. The hub
+// TestPathAnnotationOfTenantIsNotBelieved has the administrator of a workspace say that it is one which may use a cluster. The hub
 // runs with an administrator's credentials, which read Workspaces, and with those of its own account, which do not.
-func TestATenantCannotSayWhereItIs(t *testing.T) {
+func TestPathAnnotationOfTenantIsNotBelieved(t *testing.T) {
 	t.Parallel()
 	in := newInstallation(t, "path", pathEast, pathWest)
 	check(t, in.start(t.Context()))
@@ -70,8 +70,8 @@ func (in *installation) hubsKubeconfig(t *testing.T) string {
 	return file
 }
 
-// TestAPathIsThatOfTheWorkspaceThatIsThere makes a workspace anew under the path of one that may use a cluster.
-func TestAPathIsThatOfTheWorkspaceThatIsThere(t *testing.T) {
+// TestPathBelongsToCurrentWorkspace makes a workspace anew under the path of one that may use a cluster.
+func TestPathBelongsToCurrentWorkspace(t *testing.T) {
 	t.Parallel()
 	in := newInstallation(t, "again", againEast)
 	check(t, in.start(t.Context()))
@@ -95,7 +95,7 @@ func TestAPathIsThatOfTheWorkspaceThatIsThere(t *testing.T) {
 	second.rollOut(t, "web", againEast)
 }
 
-// againEast is the cluster of TestAPathIsThatOfTheWorkspaceThatIsThere.
+// againEast is the cluster of TestPathBelongsToCurrentWorkspace.
 const againEast = "again-" + east
 
 // mustKubeconfig returns an administrator's kubeconfig for a workspace.

@@ -81,9 +81,9 @@ func newGuarded(t *testing.T) *installation {
 	return in
 }
 
-// TestStolenCredentialsOpenNothingInAWorkspaceOfTheTenantsType tries, in a workspace that nobody has run bind in, what an
+// TestStolenCredentialInWorkspaceOfTenantType tries, in a workspace that nobody has run bind in, what an
 // isolated and a shared cluster's credentials are not for.
-func TestStolenCredentialsOpenNothingInAWorkspaceOfTheTenantsType(t *testing.T) {
+func TestStolenCredentialInWorkspaceOfTenantType(t *testing.T) {
 	t.Parallel()
 	in := newGuarded(t)
 	in.inProvider(t).eventually(t, "workspacetype/"+v1alpha1.TenantWorkspaceType, "{.spec.initializer}", "true")
@@ -140,9 +140,9 @@ func TestStolenCredentialsOpenNothingInAWorkspaceOfTheTenantsType(t *testing.T) 
 	}
 }
 
-// TestPoliciesThatATenantTakesAwayArePutBackAndNothingIsPlacedMeanwhile has the administrator of a workspace delete and
+// TestPoliciesAreRestoredBeforePlacement has the administrator of a workspace delete and
 // weaken the policies, and hold one that he has deleted.
-func TestPoliciesThatATenantTakesAwayArePutBackAndNothingIsPlacedMeanwhile(t *testing.T) {
+func TestPoliciesAreRestoredBeforePlacement(t *testing.T) {
 	t.Parallel()
 	u := newTenant(t, env.shared, "weakened")
 	before := u.rollOutWeb(t, east)
@@ -182,9 +182,9 @@ func TestPoliciesThatATenantTakesAwayArePutBackAndNothingIsPlacedMeanwhile(t *te
 	u.checkUntouched(t, east, before)
 }
 
-// TestAWorkspaceThatWasBoundBeforeAnUpgradeTakesNothingNewUntilItIsBoundAgain has a binding that has not accepted the
+// TestPoliciesOfWorkspaceBoundBeforeUpgrade has a binding that has not accepted the
 // claims on policies, as one has of before they were claimed.
-func TestAWorkspaceThatWasBoundBeforeAnUpgradeTakesNothingNewUntilItIsBoundAgain(t *testing.T) {
+func TestPoliciesOfWorkspaceBoundBeforeUpgrade(t *testing.T) {
 	t.Parallel()
 	u := newTenant(t, env.shared, "upgraded")
 	before := u.rollOutWeb(t, east)
@@ -214,8 +214,8 @@ func (u *tenant) acceptNoPolicies(t *testing.T) {
 	u.kubectl(t, "patch", "apibinding", v1alpha1.APIExportName, "--type=merge", "--patch="+string(patch))
 }
 
-// TestWhoMayNotMakePoliciesHasThemAllTheSame binds a workspace as somebody does who may make APIBindings, and nothing else.
-func TestWhoMayNotMakePoliciesHasThemAllTheSame(t *testing.T) {
+// TestPoliciesInWorkspaceOfUserWhoMayNotMakeThem binds a workspace as somebody does who may make APIBindings, and nothing else.
+func TestPoliciesInWorkspaceOfUserWhoMayNotMakeThem(t *testing.T) {
 	t.Parallel()
 	name := unique("restricted")
 	u := newUnboundTenant(t, env.shared, name, name)

@@ -12,7 +12,7 @@ import (
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
 )
 
-// revokedEast is the cluster of TestARevokedCredentialIsWorthNothing.
+// revokedEast is the cluster of TestRevokedCredentialIsRefused.
 const revokedEast = "revoked-" + east
 
 // withToken is the thief with another token.
@@ -40,9 +40,9 @@ func tokenFor(spec string) string {
 	return `{"apiVersion":"authentication.k8s.io/v1","kind":"TokenRequest","spec":` + spec + `}`
 }
 
-// TestAStolenTokenHasNoBetterOneMade asks with east's token for tokens that its syncer does not need, and says of the
+// TestStolenTokenCannotMakeBetterToken asks with east's token for tokens that its syncer does not need, and says of the
 // cluster what would end its syncer.
-func TestAStolenTokenHasNoBetterOneMade(t *testing.T) {
+func TestStolenTokenCannotMakeBetterToken(t *testing.T) {
 	t.Parallel()
 	newTenant(t, env.shared, "better") // who binds gives the view of the cluster a URL
 	s := newThief(t, env.shared, east)
@@ -69,9 +69,9 @@ func TestAStolenTokenHasNoBetterOneMade(t *testing.T) {
 	})
 }
 
-// TestARevokedCredentialIsWorthNothing has a thief renew a stolen token and claim the name of the cluster, and an operator
+// TestRevokedCredentialIsRefused has a thief renew a stolen token and claim the name of the cluster, and an operator
 // end that.
-func TestARevokedCredentialIsWorthNothing(t *testing.T) {
+func TestRevokedCredentialIsRefused(t *testing.T) {
 	t.Parallel()
 	in := newInstallation(t, "revoked", revokedEast)
 	syncer := in.syncers[revokedEast]

@@ -10,9 +10,9 @@ import (
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
 )
 
-// TestHostileValuesHoldUpNobody plays a tenant and a thief who write numbers and overrides that cost much, while
+// TestHostileValuesDelayNoOtherTenant plays a tenant and a thief who write numbers and overrides that cost much, while
 // another tenant rolls something out on the same cluster.
-func TestHostileValuesHoldUpNobody(t *testing.T) {
+func TestHostileValuesDelayNoOtherTenant(t *testing.T) {
 	t.Parallel()
 	mallory, bystander := newTenant(t, env.shared, "hostile"), newTenant(t, env.shared, "bystander")
 	kcp := mallory.inKCP()
@@ -57,9 +57,9 @@ spec:
   egress: [{to: [{namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: kube-system}}}]}]
 `
 
-// TestSelectorsOfATenantReachNoNamespaceOfAnother asks the cluster which namespaces the selectors of a tenant's copy
+// TestSelectorsReachNoNamespaceOfOtherTenant asks the cluster which namespaces the selectors of a tenant's copy
 // select there.
-func TestSelectorsOfATenantReachNoNamespaceOfAnother(t *testing.T) {
+func TestSelectorsReachNoNamespaceOfOtherTenant(t *testing.T) {
 	t.Parallel()
 	attacker, victim := newTenant(t, env.shared, "reaching"), newTenant(t, env.shared, "reached")
 	for _, u := range []*tenant{attacker, victim} {

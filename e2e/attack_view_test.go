@@ -8,7 +8,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// The clusters of TestACredentialThatIsStolenReadsWhatTheTableSays: two of a group, and one that is shared.
+// The clusters of TestStolenCredentialReadsWhatDocumentationSays: two of a group, and one that is shared.
 const (
 	tableEast  = "table-" + east
 	tableWest  = "table-" + west
@@ -27,10 +27,10 @@ metadata: {name: builder-token, annotations: {kubernetes.io/service-account.name
 type: kubernetes.io/service-account-token
 `
 
-// TestACredentialThatIsStolenReadsWhatTheTableSays is about the table in "Who may do what" of the README: what the credential of
+// TestStolenCredentialReadsWhatDocumentationSays is about the table in "Who may do what" of the README: what the credential of
 // a cluster of a group, and of one that is shared, reads of what is placed elsewhere or nowhere. Of an isolated one,
-// TestAClusterReadsNothingOfWhatIsPlacedElsewhere is.
-func TestACredentialThatIsStolenReadsWhatTheTableSays(t *testing.T) {
+// TestIsolationHidesWhatIsPlacedElsewhere is.
+func TestStolenCredentialReadsWhatDocumentationSays(t *testing.T) {
 	t.Parallel()
 	in := newInstallation(t, "table", tableEast, tableWest, tableNorth)
 	for name, flag := range map[string]string{tableEast: "--group=table", tableWest: "--group=table", tableNorth: "--shared"} {

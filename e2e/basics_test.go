@@ -12,8 +12,8 @@ import (
 	"github.com/kcp-tmc/tmc/pkg/transform"
 )
 
-// TestACreatedDeploymentRunsOnEveryCluster is the test of the original plan: one command in kcp, nothing else.
-func TestACreatedDeploymentRunsOnEveryCluster(t *testing.T) {
+// TestDeploymentRunsOnEveryCluster is the test of the original plan: one command in kcp, nothing else.
+func TestDeploymentRunsOnEveryCluster(t *testing.T) {
 	u := newTenantIn(t, env.shared, unique("plain"), metav1.NamespaceDefault)
 
 	u.kubectl(t, "create", "deployment", "nginx", "--image="+wellKnownImage)

@@ -10,9 +10,9 @@ import (
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
 )
 
-// TestADeploymentThatAClusterRefusesDelaysNoOther has many that kcp takes and a cluster does not, and one that
+// TestDeploymentRefusedByClusterDelaysNoOther has many that kcp takes and a cluster does not, and one that
 // is in order after them. It measures, so it does not run beside others.
-func TestADeploymentThatAClusterRefusesDelaysNoOther(t *testing.T) {
+func TestDeploymentRefusedByClusterDelaysNoOther(t *testing.T) {
 	u := newTenant(t, env.shared, "broken")
 	// kcp's schema does not look across fields: a mount of a volume that is not there gets in.
 	mounts := func(d *appsv1.Deployment) {

@@ -10,10 +10,10 @@ import (
 	"github.com/kcp-tmc/tmc/pkg/transform"
 )
 
-// TestChangesReachEveryCluster follows one Deployment through what users do with it.
+// TestDeploymentChangesReachEveryCluster follows one Deployment through what users do with it.
 //
 //nolint:tparallel // one step follows the other
-func TestChangesReachEveryCluster(t *testing.T) {
+func TestDeploymentChangesReachEveryCluster(t *testing.T) {
 	t.Parallel()
 	u := newTenant(t, env.shared, "changes")
 	u.apply(t, some(deployment("web")), "--server-side=false")
@@ -76,9 +76,9 @@ func (u *tenant) scales(t *testing.T, name string, replicas int32) {
 	})
 }
 
-// TestServerSideApplyReachesEveryCluster uses the verb that merges lists by their keys: the second apply
+// TestDeploymentServerSideApplyReachesEveryCluster uses the verb that merges lists by their keys: the second apply
 // changes one container of two.
-func TestServerSideApplyReachesEveryCluster(t *testing.T) {
+func TestDeploymentServerSideApplyReachesEveryCluster(t *testing.T) {
 	t.Parallel()
 	u := newTenant(t, env.shared, "ssa")
 	web := deployment("web", withReplicas(2))
@@ -100,9 +100,9 @@ func TestServerSideApplyReachesEveryCluster(t *testing.T) {
 	})
 }
 
-// TestADeletedDeploymentIsGoneEverywhere also makes a namesake at once, which must not be taken for the one
+// TestDeploymentDeletedEverywhere also makes a namesake at once, which must not be taken for the one
 // that went.
-func TestADeletedDeploymentIsGoneEverywhere(t *testing.T) {
+func TestDeploymentDeletedEverywhere(t *testing.T) {
 	t.Parallel()
 	u := newTenant(t, env.shared, "delete")
 	u.apply(t, some(deployment("web")))

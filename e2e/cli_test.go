@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// TestInstallingAndBindingAgainWritesNothing runs both commands on what is in order.
-func TestInstallingAndBindingAgainWritesNothing(t *testing.T) {
+// TestInitAndBindAgainWriteNothing runs both commands on what is in order.
+func TestInitAndBindAgainWriteNothing(t *testing.T) {
 	t.Parallel()
 	u := newTenant(t, env.shared, "again")
 	for workspace, args := range map[string][]string{"root": {"init"}, u.workspace: {"bind"}} {
@@ -28,8 +28,8 @@ func TestInstallingAndBindingAgainWritesNothing(t *testing.T) {
 	}
 }
 
-// TestABoundWorkspaceBehavesAsACluster looks at what kubectl has to know of a kind, beyond its objects.
-func TestABoundWorkspaceBehavesAsACluster(t *testing.T) {
+// TestBoundWorkspaceBehavesAsCluster looks at what kubectl has to know of a kind, beyond its objects.
+func TestBoundWorkspaceBehavesAsCluster(t *testing.T) {
 	t.Parallel()
 	u := newTenant(t, env.shared, "kinds")
 	if explained := u.kubectl(t, "explain", "deployment.spec.replicas"); !hasWords(explained, []string{"FIELD: replicas <integer>", "Number of desired pods"}) {

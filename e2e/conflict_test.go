@@ -9,8 +9,8 @@ import (
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
 )
 
-// TestAnObjectThatTmcDidNotMakeIsLeftAlone has one in the way on one of two clusters.
-func TestAnObjectThatTmcDidNotMakeIsLeftAlone(t *testing.T) {
+// TestConflictWithObjectOfOthers has one in the way on one of two clusters.
+func TestConflictWithObjectOfOthers(t *testing.T) {
 	t.Parallel()
 	u := newTenant(t, env.shared, "listed-foreign")
 	foreign := u.createForeign(t, east, "web")

@@ -15,8 +15,8 @@ func withOverride(clusterName, patch string) func(*appsv1.Deployment) {
 	return func(d *appsv1.Deployment) { d.Annotations[v1alpha1.OverrideAnnotationPrefix+clusterName] = patch }
 }
 
-// TestACraftedWorkloadDoesNotLeaveItsPlace has a tenant try to reach what is not his on a cluster.
-func TestACraftedWorkloadDoesNotLeaveItsPlace(t *testing.T) {
+// TestCraftedWorkloadStaysInItsNamespace has a tenant try to reach what is not his on a cluster.
+func TestCraftedWorkloadStaysInItsNamespace(t *testing.T) {
 	t.Parallel()
 	for namespace, words := range map[string][]string{
 		metav1.NamespaceSystem:           {"kube-system", "kube-*"},

@@ -24,10 +24,10 @@ const (
 	middle = 5
 )
 
-// TestACrashChangesNothingInTheEnd kills programs at work, and starts them again.
+// TestCrashChangesNothingInTheEnd kills programs at work, and starts them again.
 //
 //nolint:tparallel // one step follows the other
-func TestACrashChangesNothingInTheEnd(t *testing.T) {
+func TestCrashChangesNothingInTheEnd(t *testing.T) {
 	t.Parallel()
 	in := newInstallation(t, "crash", crashEast, crashWest)
 	check(t, in.start(t.Context()))

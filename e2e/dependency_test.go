@@ -24,7 +24,7 @@ spec:
 `, name, configMap, optional)
 }
 
-func TestWhatAWorkloadNeedsFollowsItBeforeIt(t *testing.T) {
+func TestDependenciesArePlacedBeforeWorkload(t *testing.T) {
 	t.Parallel()
 	u := newTenant(t, env.shared, "needs")
 	kcp, atEast, atWest := u.inKCP(), u.onCluster(east), u.onCluster(west)
@@ -74,7 +74,7 @@ func TestWhatAWorkloadNeedsFollowsItBeforeIt(t *testing.T) {
 	kcp.eventually(t, "configmap/first", "{.metadata.finalizers}", "")
 }
 
-func TestSomeThingsAreNeverSynced(t *testing.T) {
+func TestNeverSyncedObjects(t *testing.T) {
 	t.Parallel()
 	u := newTenant(t, env.shared, "never")
 	kcp, atEast := u.inKCP(), u.onCluster(east)

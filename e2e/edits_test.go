@@ -251,9 +251,9 @@ type editedSide struct {
 	objects dynamic.Interface
 }
 
-// TestEditsAreAsOnAClusterOrRefused does what users do to objects, in kcp and on a cluster: it comes to the same, or it
+// TestEditsGiveSameResultAsOnCluster does what users do to objects, in kcp and on a cluster: it comes to the same, or it
 // is refused in kcp and nothing has changed there.
-func TestEditsAreAsOnAClusterOrRefused(t *testing.T) {
+func TestEditsGiveSameResultAsOnCluster(t *testing.T) {
 	t.Parallel()
 	edits := allEdits()
 	e := newEditing(t, edits)

@@ -34,9 +34,9 @@ const (
 	mostReportBytes = 700
 )
 
-// TestFiguresOfARollout measures what a rollout of 20 pods on two clusters costs, and how long kcp's status lags
+// TestRolloutFigures measures what a rollout of 20 pods on two clusters costs, and how long kcp's status lags
 // behind the last pod. It does not run beside others.
-func TestFiguresOfARollout(t *testing.T) {
+func TestRolloutFigures(t *testing.T) {
 	count := rollouts
 	if value := os.Getenv(rolloutsEnv); value != "" {
 		var err error

@@ -134,8 +134,8 @@ func (r *record) uids() sets.Set[types.UID] {
 	return uids
 }
 
-// TestPlacements has placements decide, and people change their minds.
-func TestPlacements(t *testing.T) {
+// TestPlacement has placements decide, and people change their minds.
+func TestPlacement(t *testing.T) {
 	t.Parallel()
 	in := newFleet(t, "fleet")
 

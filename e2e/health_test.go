@@ -12,8 +12,8 @@ import (
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
 )
 
-// TestProgramsServeHealthAndMetrics asks all that the shared installation runs.
-func TestProgramsServeHealthAndMetrics(t *testing.T) {
+// TestHealthAndMetricsOfPrograms asks all that the shared installation runs.
+func TestHealthAndMetricsOfPrograms(t *testing.T) {
 	t.Parallel()
 	u := newTenant(t, env.shared, "health")
 	u.apply(t, some(deployment("web")))
@@ -30,8 +30,8 @@ func TestProgramsServeHealthAndMetrics(t *testing.T) {
 	}
 }
 
-// TestOneControllerOfTwoWorks kills the one that leads.
-func TestOneControllerOfTwoWorks(t *testing.T) {
+// TestLeaderElectionOfTwoControllers kills the one that leads.
+func TestLeaderElectionOfTwoControllers(t *testing.T) {
 	t.Parallel()
 	in := newInstallation(t, "leader", "leader-east")
 	// Short enough to wait for, long enough for a busy machine.

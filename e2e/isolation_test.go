@@ -17,9 +17,9 @@ import (
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
 )
 
-// TestAClusterReadsNothingOfWhatIsPlacedElsewhere reads with east's credentials what is on west alone, in each way and by
+// TestIsolationHidesWhatIsPlacedElsewhere reads with east's credentials what is on west alone, in each way and by
 // each view that there is.
-func TestAClusterReadsNothingOfWhatIsPlacedElsewhere(t *testing.T) {
+func TestIsolationHidesWhatIsPlacedElsewhere(t *testing.T) {
 	t.Parallel()
 	u := newTenant(t, env.shared, "private")
 	u.kubectl(t, "create", "secret", "generic", "ours", "--from-literal=password=confidential")
@@ -166,8 +166,8 @@ var isolations = []struct {
 	{[]string{"--shared"}, v1alpha1.APIExportName},
 }
 
-// TestAnotherIsolationIsJoiningAgain has a cluster join with one isolation after the other, and nothing in it moves.
-func TestAnotherIsolationIsJoiningAgain(t *testing.T) {
+// TestIsolationChangesByJoiningAgain has a cluster join with one isolation after the other, and nothing in it moves.
+func TestIsolationChangesByJoiningAgain(t *testing.T) {
 	t.Parallel()
 	in := newInstallation(t, "changing", changing)
 	check(t, in.start(t.Context()))
@@ -237,8 +237,8 @@ func (in *installation) joinAgain(t *testing.T, name string, args ...string) {
 	in.syncers[name].runWith(flags)
 }
 
-// TestWorkspacesOfTheTenantsTypeHaveEveryClusterBound has one cluster join before a workspace is made, and another after.
-func TestWorkspacesOfTheTenantsTypeHaveEveryClusterBound(t *testing.T) {
+// TestTenantTypeBindsEveryCluster has one cluster join before a workspace is made, and another after.
+func TestTenantTypeBindsEveryCluster(t *testing.T) {
 	t.Parallel()
 	const first, second = "typed-" + east, "typed-" + west
 	in := newInstallation(t, "typed", first)
@@ -279,8 +279,8 @@ func TestWorkspacesOfTheTenantsTypeHaveEveryClusterBound(t *testing.T) {
 	isGone(t, "the copy", u.copyOn(second, "web"))
 }
 
-// TestABindOfManyClustersTakesNotMuchLongerThanOfOne binds five that have joined, which never run.
-func TestABindOfManyClustersTakesNotMuchLongerThanOfOne(t *testing.T) {
+// TestBindOfManyClustersTakesLittleLonger binds five that have joined, which never run.
+func TestBindOfManyClustersTakesLittleLonger(t *testing.T) {
 	t.Parallel()
 	in := newInstallation(t, "many")
 	for i := range 5 {
@@ -308,9 +308,9 @@ func TestABindOfManyClustersTakesNotMuchLongerThanOfOne(t *testing.T) {
 	}
 }
 
-// TestAClusterWithSomeKindsHoldsNoOthers has a cluster join with Deployments alone: what else there is comes and goes as
+// TestClusterWithSomeKindsGetsNoOthers has a cluster join with Deployments alone: what else there is comes and goes as
 // if it were not there.
-func TestAClusterWithSomeKindsHoldsNoOthers(t *testing.T) {
+func TestClusterWithSomeKindsGetsNoOthers(t *testing.T) {
 	t.Parallel()
 	const name = "some-" + north
 	in := newInstallation(t, "some", name)

@@ -14,8 +14,8 @@ import (
 // apart.
 const reconnect = 60 * time.Second
 
-// TestNothingIsLostWhileKCPIsAway stops kcp under everybody's feet, so it does not run beside others.
-func TestNothingIsLostWhileKCPIsAway(t *testing.T) {
+// TestKCPRestartLosesNothing stops kcp under everybody's feet, so it does not run beside others.
+func TestKCPRestartLosesNothing(t *testing.T) {
 	u := newTenant(t, env.shared, "away")
 	all := names("web", 5)
 	var manifests []*appsv1.Deployment

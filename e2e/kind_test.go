@@ -26,36 +26,36 @@ const (
 // sharedCases are the cases that run on kind clusters as well: those that need neither a third cluster, nor to kill a
 // syncer, freeze a component or read an audit log, nor fractions of a second from nodes that are not simulated.
 var sharedCases = []func(*testing.T){
-	TestABoundWorkspaceBehavesAsACluster,
-	TestACreatedDeploymentRunsOnEveryCluster,
-	TestADeletedDeploymentIsGoneEverywhere,
-	TestANamespaceThatTmcMadeGoesWhenNothingIsLeftInIt,
-	TestAPlacementLabelThatIsTakenAwayComesBack,
-	TestAnAutoscalerDecidesForAsLongAsItIsThere,
-	TestAnObjectThatTmcDidNotMakeIsLeftAlone,
-	TestAnOverrideChangesOneClusterAndABadOneNone,
-	TestBadNamesInTargetClustersAreToldToTheUser,
-	TestBothAreToldWhenTwoWorkspacesWantTheSameName,
-	TestChangesReachEveryCluster,
+	TestBoundWorkspaceBehavesAsCluster,
+	TestDeploymentRunsOnEveryCluster,
+	TestDeploymentDeletedEverywhere,
+	TestNamespaceIsRemovedWhenEmpty,
+	TestPlacementLabelIsRestored,
+	TestReplicasOwnedByAutoscaler,
+	TestConflictWithObjectOfOthers,
+	TestOverrideChangesOneCluster,
+	TestPlacementBadNamesInTargetClusters,
+	TestConflictOfTwoWorkspacesIsToldToBoth,
+	TestDeploymentChangesReachEveryCluster,
 	TestDriftIsRepaired,
-	TestInstallingAndBindingAgainWritesNothing,
-	TestPlacementFollowsTheAnnotation,
-	TestRolloutStatusNeverSucceedsBeforeTheSlowestCluster,
-	TestScalingOnAClusterIsHeededAndCanBeGivenBack,
-	TestServerSideApplyReachesEveryCluster,
-	TestSomeThingsAreNeverSynced,
-	TestTheFirstWorkspaceThatUsesANamespaceHasIt,
-	TestTheSecondOfTwoWorkspacesIsRefusedWhatTheFirstHas,
-	TestTwoWorkspacesLiveSideBySide,
-	TestWaitingForAvailableEndsWithTheLastCluster,
-	TestWhatAWorkloadNeedsFollowsItBeforeIt,
-	TestWhatCannotBeChangedIsReplacedOnlyWhenAskedFor,
+	TestInitAndBindAgainWriteNothing,
+	TestPlacementByTargetClusters,
+	TestRolloutStatusWaitsForSlowestCluster,
+	TestReplicasScaledDownstream,
+	TestDeploymentServerSideApplyReachesEveryCluster,
+	TestNeverSyncedObjects,
+	TestNamespaceBelongsToFirstWorkspace,
+	TestTenancyConflictInSharedNamespace,
+	TestTenancyOfTwoWorkspaces,
+	TestStatusAvailableWaitsForLastCluster,
+	TestDependenciesArePlacedBeforeWorkload,
+	TestReplaceOfImmutableCopy,
 }
 
 // kindCases run on kind clusters alone.
 var kindCases = []func(*testing.T){
-	TestASyncersPodsMayBeReplaced,
-	TestASyncersPodsKeepToTheRestrictedStandard,
+	TestSyncerPodsMayBeReplaced,
+	TestSyncerPodsMeetRestrictedStandard,
 }
 
 // named returns a pattern for the command line that selects the cases.
@@ -112,8 +112,8 @@ func loadImages(ctx context.Context) error {
 	return nil
 }
 
-// TestASyncersPodsMayBeReplaced removes them, as a drain of their node would.
-func TestASyncersPodsMayBeReplaced(t *testing.T) {
+// TestSyncerPodsMayBeReplaced removes them, as a drain of their node would.
+func TestSyncerPodsMayBeReplaced(t *testing.T) {
 	u := newTenant(t, env.shared, "replaced")
 	u.apply(t, some(deployment("web")))
 	u.rollOut(t, "web", east, west)
@@ -125,9 +125,9 @@ func TestASyncersPodsMayBeReplaced(t *testing.T) {
 	check(t, syncer.waitReady(t.Context()))
 }
 
-// TestASyncersPodsKeepToTheRestrictedStandard asks the API server whether it would still let them in under the strictest of
+// TestSyncerPodsMeetRestrictedStandard asks the API server whether it would still let them in under the strictest of
 // the Pod Security Standards.
-func TestASyncersPodsKeepToTheRestrictedStandard(t *testing.T) {
+func TestSyncerPodsMeetRestrictedStandard(t *testing.T) {
 	t.Parallel()
 	for name, syncer := range env.shared.joined {
 		_, warnings, err := framework.Kubectl(t.Context(), syncer.on.kubeconfig, "label", "namespace", syncer.namespace,

@@ -7,8 +7,8 @@ import (
 	"github.com/kcp-tmc/tmc/pkg/bootstrap"
 )
 
-// TestTheKustomizeBaseCanBeApplied applies the example that uses it, for those who do not want the plugin.
-func TestTheKustomizeBaseCanBeApplied(t *testing.T) {
+// TestKustomizeBaseCanBeApplied applies the example that uses it, for those who do not want the plugin.
+func TestKustomizeBaseCanBeApplied(t *testing.T) {
 	t.Parallel()
 	const example = "../manifests/syncer-example"
 	at := side{north, env.clusters[north].kubeconfig, bootstrap.DefaultNamespace}

@@ -19,8 +19,8 @@ const (
 	lostWest  = "lost-" + west
 )
 
-// TestAClusterIsLost has clusters fall silent, come back, and never come back.
-func TestAClusterIsLost(t *testing.T) {
+// TestFailoverOfLostCluster has clusters fall silent, come back, and never come back.
+func TestFailoverOfLostCluster(t *testing.T) {
 	t.Parallel()
 	in := newFleet(t, "lost")
 	t.Run("frozen and thawed", func(t *testing.T) { frozenAndThawed(t, in) })

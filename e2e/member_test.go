@@ -16,8 +16,8 @@ import (
 	"github.com/kcp-tmc/tmc/pkg/bootstrap"
 )
 
-// TestAMemberOfTheFleet has clusters join, and is about what joining has given them.
-func TestAMemberOfTheFleet(t *testing.T) {
+// TestJoinedCluster has clusters join, and is about what joining has given them.
+func TestJoinedCluster(t *testing.T) {
 	t.Parallel()
 	in := newInstallation(t, "member", memberEast, memberWest)
 	t.Run("one syncer of two works", func(t *testing.T) { oneSyncerOfTwoWorks(t, in) })

@@ -86,10 +86,10 @@ func (s side) marks(t *testing.T) string {
 	return got
 }
 
-// TestTheFirstWorkspaceThatUsesANamespaceHasIt has two workspaces that use the same namespaces and the same labels: one that
+// TestNamespaceBelongsToFirstWorkspace has two workspaces that use the same namespaces and the same labels: one that
 // every cluster has, one that an operator made, and one that tmc makes. It does not run beside others, of whom no
 // two may use the first.
-func TestTheFirstWorkspaceThatUsesANamespaceHasIt(t *testing.T) {
+func TestNamespaceBelongsToFirstWorkspace(t *testing.T) {
 	made, operators := unique("made"), unique("listed-operators")
 	for _, clusterName := range []string{east, west} {
 		check(t, env.clusters[clusterName].kubectl(t, "create", "namespace", operators))
@@ -187,8 +187,8 @@ func isFree(t *testing.T, u *tenant) {
 	}
 }
 
-// TestIsolatedWorkspacesSelectTheirOwnPods has the same where each workspace has namespaces of its own.
-func TestIsolatedWorkspacesSelectTheirOwnPods(t *testing.T) {
+// TestNamespacesIsolatedByWorkspace has the same where each workspace has namespaces of its own.
+func TestNamespacesIsolatedByWorkspace(t *testing.T) {
 	t.Parallel()
 	apart := "apart-" + north
 	in := newInstallation(t, "apart", apart)
@@ -213,9 +213,9 @@ func TestIsolatedWorkspacesSelectTheirOwnPods(t *testing.T) {
 	}
 }
 
-// TestNothingStopsWhenWorkspacesAreSeparated has two workspaces that share a namespace, as all did by default before, when
+// TestNamespaceModeChangeStopsNothing has two workspaces that share a namespace, as all did by default before, when
 // their cluster goes over to the default of today.
-func TestNothingStopsWhenWorkspacesAreSeparated(t *testing.T) {
+func TestNamespaceModeChangeStopsNothing(t *testing.T) {
 	t.Parallel()
 	upgraded := "upgraded-" + north
 	in := newInstallation(t, "upgraded", upgraded)
@@ -266,9 +266,9 @@ func TestNothingStopsWhenWorkspacesAreSeparated(t *testing.T) {
 	}
 }
 
-// TestHavingANamespaceTakesNoWriteOfItsOwn counts what a cluster is asked to write for one Deployment, from its coming to its
+// TestNamespaceTakesNoWriteOfItsOwn counts what a cluster is asked to write for one Deployment, from its coming to its
 // going, in a namespace that tmc makes and in one of an operator.
-func TestHavingANamespaceTakesNoWriteOfItsOwn(t *testing.T) {
+func TestNamespaceTakesNoWriteOfItsOwn(t *testing.T) {
 	t.Parallel()
 	counted := "counted-" + east // others add kinds to north, which its account may not list
 	in := newInstallation(t, "counted", counted)

@@ -51,9 +51,9 @@ spec:` + widgetNames + widgetVersions + "{openAPIV3Schema: " + widgetSchema + "}
 // noticed is how long it takes at most until a new kind is noticed: the programs ask once a minute what is served.
 const noticed = 90 * time.Second
 
-// TestAKindThatTheExportBeginsToServeIsSynced adds one while the programs run. Of the two clusters, one has it: the one
+// TestKindAddedToExportIsSynced adds one while the programs run. Of the two clusters, one has it: the one
 // that no cluster that has joined is on, for a syncer that may not look at the new kind would keep its namespaces.
-func TestAKindThatTheExportBeginsToServeIsSynced(t *testing.T) {
+func TestKindAddedToExportIsSynced(t *testing.T) {
 	t.Parallel()
 	in := newInstallationOf(t, "kinds", true, "kinds-"+north, "kinds-"+west)
 	check(t, in.start(t.Context()))

@@ -13,7 +13,7 @@ const (
 	imagePath    = "{.spec.template.spec.containers[0].image}"
 )
 
-func TestAnOverrideChangesOneClusterAndABadOneNone(t *testing.T) {
+func TestOverrideChangesOneCluster(t *testing.T) {
 	t.Parallel()
 	u := newTenant(t, env.shared, "override")
 	kcp, atEast, atWest := u.inKCP(), u.onCluster(east), u.onCluster(west)
@@ -45,7 +45,7 @@ func TestAnOverrideChangesOneClusterAndABadOneNone(t *testing.T) {
 	atEast.eventually(t, "deployment/web", imagePath, image)
 }
 
-func TestScalingOnAClusterIsHeededAndCanBeGivenBack(t *testing.T) {
+func TestReplicasScaledDownstream(t *testing.T) {
 	t.Parallel()
 	u := newTenant(t, env.shared, "scaled")
 	kcp, atEast, atWest := u.inKCP(), u.onCluster(east), u.onCluster(west)
@@ -80,7 +80,7 @@ spec:
   maxReplicas: 5
 `
 
-func TestAnAutoscalerDecidesForAsLongAsItIsThere(t *testing.T) {
+func TestReplicasOwnedByAutoscaler(t *testing.T) {
 	t.Parallel()
 	u := newTenant(t, env.shared, "autoscaled")
 	kcp, atEast := u.inKCP(), u.onCluster(east)
@@ -114,7 +114,7 @@ spec:
 // completePath reads whether a Job is complete.
 const completePath = `{.status.conditions[?(@.type=="Complete")].status}`
 
-func TestAJobThatHasRunIsNotRunAgain(t *testing.T) {
+func TestJobIsNotRunAgain(t *testing.T) {
 	t.Parallel()
 	in := newInstallation(t, "jobs", "jobs-"+east, "jobs-"+west)
 	check(t, in.start(t.Context()))
@@ -153,7 +153,7 @@ func TestAJobThatHasRunIsNotRunAgain(t *testing.T) {
 	notRunAgain("after-it-was-deleted-by-hand")
 }
 
-func TestWhatCannotBeChangedIsReplacedOnlyWhenAskedFor(t *testing.T) {
+func TestReplaceOfImmutableCopy(t *testing.T) {
 	t.Parallel()
 	u := newTenant(t, env.shared, "immutable")
 	kcp, atEast := u.inKCP(), u.onCluster(east)
@@ -175,7 +175,7 @@ func TestWhatCannotBeChangedIsReplacedOnlyWhenAskedFor(t *testing.T) {
 	u.rollOut(t, "web", east, west)
 }
 
-func TestANamespaceThatTmcMadeGoesWhenNothingIsLeftInIt(t *testing.T) {
+func TestNamespaceIsRemovedWhenEmpty(t *testing.T) {
 	t.Parallel()
 	u := newTenant(t, env.shared, "spaces")
 	kcp, atEast, atWest := u.inKCP(), u.onCluster(east), u.onCluster(west)
@@ -212,7 +212,7 @@ func TestANamespaceThatTmcMadeGoesWhenNothingIsLeftInIt(t *testing.T) {
 	atWest.eventuallyGone(t, "namespace/"+u.namespace)
 }
 
-func TestACopyThatLostItsOriginIsNoOrphan(t *testing.T) {
+func TestCopyWithoutOriginIsNoOrphan(t *testing.T) {
 	t.Parallel()
 	in := newInstallation(t, "stripped", "stripped-"+east)
 	check(t, in.start(t.Context()))
@@ -236,7 +236,7 @@ func TestACopyThatLostItsOriginIsNoOrphan(t *testing.T) {
 	kcp.eventuallyGone(t, "deployment/other")
 }
 
-func TestBothAreToldWhenTwoWorkspacesWantTheSameName(t *testing.T) {
+func TestConflictOfTwoWorkspacesIsToldToBoth(t *testing.T) {
 	t.Parallel()
 	env.shared.setMode(t, west, v1alpha1.NamespaceModeShared) // no other test that runs beside this one sets it there
 	namespace := unique("both")

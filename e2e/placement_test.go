@@ -9,10 +9,10 @@ import (
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
 )
 
-// TestPlacementFollowsTheAnnotation moves one Deployment around.
+// TestPlacementByTargetClusters moves one Deployment around.
 //
 //nolint:tparallel // one step follows the other
-func TestPlacementFollowsTheAnnotation(t *testing.T) {
+func TestPlacementByTargetClusters(t *testing.T) {
 	t.Parallel()
 	u := newTenant(t, env.shared, "placement")
 	u.apply(t, some(deployment("web", on(east))))
@@ -56,9 +56,9 @@ func TestPlacementFollowsTheAnnotation(t *testing.T) {
 	})
 }
 
-// TestAPlacementLabelThatIsTakenAwayComesBack has a user remove what is not his: to the syncer it looks as if
+// TestPlacementLabelIsRestored has a user remove what is not his: to the syncer it looks as if
 // the Deployment were deleted, and it is not.
-func TestAPlacementLabelThatIsTakenAwayComesBack(t *testing.T) {
+func TestPlacementLabelIsRestored(t *testing.T) {
 	t.Parallel()
 	u := newTenant(t, env.shared, "label")
 	u.apply(t, some(deployment("web")))
@@ -75,8 +75,8 @@ func TestAPlacementLabelThatIsTakenAwayComesBack(t *testing.T) {
 	}
 }
 
-// TestBadNamesInTargetClustersAreToldToTheUser checks the words: they are all that a user gets.
-func TestBadNamesInTargetClustersAreToldToTheUser(t *testing.T) {
+// TestPlacementBadNamesInTargetClusters checks the words: they are all that a user gets.
+func TestPlacementBadNamesInTargetClusters(t *testing.T) {
 	t.Parallel()
 	u := newTenant(t, env.shared, "names")
 	u.apply(t, some(deployment("web", on("east,nowhere,Not_A_Name"))))

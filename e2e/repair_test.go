@@ -39,9 +39,9 @@ spec:
 // other things to do.
 const neverSlower = 15 * time.Second
 
-// TestADeadHubIsInNobodysWay has the hub that repairs patches hang, and killed. Writes go on; one that would lose a
+// TestRepairHubDown has the hub that repairs patches hang, and killed. Writes go on; one that would lose a
 // container is refused, and is right again once the hub is back.
-func TestADeadHubIsInNobodysWay(t *testing.T) {
+func TestRepairHubDown(t *testing.T) {
 	t.Parallel()
 	in := newInstallation(t, "repair")
 	check(t, in.start(t.Context()))

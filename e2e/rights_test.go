@@ -26,8 +26,8 @@ type roles struct {
 	own       *rbacv1.Role
 }
 
-// TestNoRuleOfASyncersRolesIsForNothing takes each rule away in turn, and sees the cluster refuse what it was for.
-func TestNoRuleOfASyncersRolesIsForNothing(t *testing.T) {
+// TestSyncerRolesHaveNoUnusedRule takes each rule away in turn, and sees the cluster refuse what it was for.
+func TestSyncerRolesHaveNoUnusedRule(t *testing.T) {
 	t.Parallel()
 	in := newInstallation(t, "rights", rightsWest)
 	syncer := in.syncers[rightsWest]

@@ -12,9 +12,9 @@ import (
 	"github.com/kcp-tmc/tmc/e2e/framework"
 )
 
-// TestRolloutStatusNeverSucceedsBeforeTheSlowestCluster has a cluster on which no pod finds a node. It is not
+// TestRolloutStatusWaitsForSlowestCluster has a cluster on which no pod finds a node. It is not
 // for running beside others: they would wait for that cluster too.
-func TestRolloutStatusNeverSucceedsBeforeTheSlowestCluster(t *testing.T) {
+func TestRolloutStatusWaitsForSlowestCluster(t *testing.T) {
 	u := newTenant(t, env.shared, "slow")
 	env.clusters[west].cordon(t)
 
@@ -31,8 +31,8 @@ func TestRolloutStatusNeverSucceedsBeforeTheSlowestCluster(t *testing.T) {
 	u.rollOut(t, "web", east, west)
 }
 
-// TestRolloutStatusFailsWhenAClusterFails has one cluster exceed the progress deadline.
-func TestRolloutStatusFailsWhenAClusterFails(t *testing.T) {
+// TestRolloutStatusFailsWithCluster has one cluster exceed the progress deadline.
+func TestRolloutStatusFailsWithCluster(t *testing.T) {
 	u := newTenant(t, env.shared, "deadline")
 	env.clusters[west].cordon(t)
 

@@ -32,8 +32,8 @@ const (
 	settling = 3 * time.Second
 )
 
-// TestSilence counts requests, so it does not run beside others.
-func TestSilence(t *testing.T) {
+// TestIdleSystemIsSilent counts requests, so it does not run beside others.
+func TestIdleSystemIsSilent(t *testing.T) {
 	u := newTenant(t, env.shared, "silence")
 	deployments := u.watch(t)
 	trail := auditFromNow(t)

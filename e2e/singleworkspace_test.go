@@ -11,9 +11,9 @@ import (
 // soloWest is the cluster of a syncer without a controller.
 const soloWest = "solo-west"
 
-// TestASyncerServesASingleWorkspace plays the controller by hand: the keys on the object are all that a syncer
+// TestSyncerOfSingleWorkspace plays the controller by hand: the keys on the object are all that a syncer
 // knows of it.
-func TestASyncerServesASingleWorkspace(t *testing.T) {
+func TestSyncerOfSingleWorkspace(t *testing.T) {
 	t.Parallel()
 	in := newInstallation(t, "solo", soloWest)
 	u, other := newTenant(t, in, "solo"), newTenant(t, in, "other")
@@ -48,8 +48,8 @@ func TestASyncerServesASingleWorkspace(t *testing.T) {
 	u.kubectl(t, "delete", "deployment", "web", "--timeout=120s")
 }
 
-// TestASyncerWaitsForItsSingleWorkspaceToBeBound starts too early, and says what is missing.
-func TestASyncerWaitsForItsSingleWorkspaceToBeBound(t *testing.T) {
+// TestSyncerOfSingleWorkspaceWaitsForBinding starts too early, and says what is missing.
+func TestSyncerOfSingleWorkspaceWaitsForBinding(t *testing.T) {
 	t.Parallel()
 	name := unique("unbound")
 	in := newInstallation(t, name)

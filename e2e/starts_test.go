@@ -16,8 +16,8 @@ import (
 	"k8s.io/client-go/tools/clientcmd/api"
 )
 
-// TestAWrongCommandLineIsToldAtOnce checks that a program that cannot work ends, and with what words.
-func TestAWrongCommandLineIsToldAtOnce(t *testing.T) {
+// TestCommandLineErrors checks that a program that cannot work ends, and with what words.
+func TestCommandLineErrors(t *testing.T) {
 	t.Parallel()
 	kcp, err := env.stack.KCP.Kubeconfig("root")
 	check(t, err)
@@ -100,8 +100,8 @@ func TestAWrongCommandLineIsToldAtOnce(t *testing.T) {
 	}
 }
 
-// TestProgramsWaitForAKCPThatIsNotThereYet has kcp become reachable later.
-func TestProgramsWaitForAKCPThatIsNotThereYet(t *testing.T) {
+// TestStartWaitsForKCP has kcp become reachable later.
+func TestStartWaitsForKCP(t *testing.T) {
 	t.Parallel()
 	port, err := env.stack.FreePort()
 	check(t, err)
@@ -127,8 +127,8 @@ func TestProgramsWaitForAKCPThatIsNotThereYet(t *testing.T) {
 	}
 }
 
-// TestASyncerSaysWhenKCPDoesNotKnowIt has a wrong token in the kubeconfig.
-func TestASyncerSaysWhenKCPDoesNotKnowIt(t *testing.T) {
+// TestSyncerWithUnknownToken has a wrong token in the kubeconfig.
+func TestSyncerWithUnknownToken(t *testing.T) {
 	t.Parallel()
 	kubeconfig := kubeconfigWith(t, func(_ *api.Cluster, user *api.AuthInfo) { user.Token = "wrong" })
 	syncer := startProgram(t, "unknown-syncer", syncerBinary,

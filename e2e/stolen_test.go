@@ -93,8 +93,8 @@ func (s thief) tryAll(t *testing.T, want string, isGood func(status int) bool, a
 	}
 }
 
-// TestACredentialThatIsStolenFromAClusterOpensNothingElse tries what east's credentials for kcp are not for.
-func TestACredentialThatIsStolenFromAClusterOpensNothingElse(t *testing.T) {
+// TestStolenUpstreamCredentialOpensNothingElse tries what east's credentials for kcp are not for.
+func TestStolenUpstreamCredentialOpensNothingElse(t *testing.T) {
 	t.Parallel()
 	u := newTenant(t, env.shared, "stolen")
 	u.kubectl(t, "create", "secret", "generic", "private", "--from-literal=password=confidential")

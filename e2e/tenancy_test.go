@@ -14,8 +14,8 @@ import (
 // of it, so that the syncer looks every 30 s (recheck in pkg/agent/syncer).
 const secondLook = 45 * time.Second
 
-// TestTwoWorkspacesLiveSideBySide has the same name in two workspaces, in different namespaces.
-func TestTwoWorkspacesLiveSideBySide(t *testing.T) {
+// TestTenancyOfTwoWorkspaces has the same name in two workspaces, in different namespaces.
+func TestTenancyOfTwoWorkspaces(t *testing.T) {
 	t.Parallel()
 	blue, green := newTenant(t, env.shared, "blue"), newTenant(t, env.shared, "green")
 	blue.apply(t, some(deployment("web", withReplicas(1))))
@@ -40,9 +40,9 @@ func TestTwoWorkspacesLiveSideBySide(t *testing.T) {
 	blue.rollOut(t, "web", east, west)
 }
 
-// TestTheSecondOfTwoWorkspacesIsRefusedWhatTheFirstHas has the same namespace and name in two workspaces that share
+// TestTenancyConflictInSharedNamespace has the same namespace and name in two workspaces that share
 // namespaces.
-func TestTheSecondOfTwoWorkspacesIsRefusedWhatTheFirstHas(t *testing.T) {
+func TestTenancyConflictInSharedNamespace(t *testing.T) {
 	t.Parallel()
 	env.shared.setMode(t, east, v1alpha1.NamespaceModeShared)
 	namespace := unique("contested")

@@ -26,8 +26,8 @@ const denyBroken = `{"apiVersion":"v1","kind":"List","items":[
 {"apiVersion":"admissionregistration.k8s.io/v1","kind":"ValidatingAdmissionPolicyBinding","metadata":{"name":%[1]q},"spec":{
  "policyName":%[1]q,"validationActions":["Deny"]}}]}`
 
-// TestAnImageThatCannotStartInOneClusterFailsTheRolloutAndNamesIt has the admission of one cluster refuse pods.
-func TestAnImageThatCannotStartInOneClusterFailsTheRolloutAndNamesIt(t *testing.T) {
+// TestStatusNamesClusterWhoseImageCannotStart has the admission of one cluster refuse pods.
+func TestStatusNamesClusterWhoseImageCannotStart(t *testing.T) {
 	t.Parallel()
 	u := newTenant(t, env.shared, "broken-image")
 	u.apply(t, some(deployment("web", withDeadline(3))))
@@ -71,8 +71,8 @@ func (u *tenant) denyBroken(t *testing.T, clusterName string) {
 	})
 }
 
-// TestWaitingForAvailableEndsWithTheLastCluster keeps pods off one cluster for a while.
-func TestWaitingForAvailableEndsWithTheLastCluster(t *testing.T) {
+// TestStatusAvailableWaitsForLastCluster keeps pods off one cluster for a while.
+func TestStatusAvailableWaitsForLastCluster(t *testing.T) {
 	u := newTenant(t, env.shared, "wait")
 	env.clusters[west].cordon(t)
 	u.apply(t, some(deployment("web")))
@@ -87,8 +87,8 @@ func TestWaitingForAvailableEndsWithTheLastCluster(t *testing.T) {
 	}
 }
 
-// TestWithoutItsControllerManagerAClusterIsNeverDone stops what would observe a change.
-func TestWithoutItsControllerManagerAClusterIsNeverDone(t *testing.T) {
+// TestStatusNotDoneWithoutControllerManager stops what would observe a change.
+func TestStatusNotDoneWithoutControllerManager(t *testing.T) {
 	u := newTenant(t, env.shared, "blind")
 	u.apply(t, some(deployment("web")))
 	u.rollOut(t, "web", east, west)
@@ -119,9 +119,9 @@ func TestWithoutItsControllerManagerAClusterIsNeverDone(t *testing.T) {
 	u.rollOut(t, "new", east, west)
 }
 
-// TestADipBehindOurBackIsSeenAndGone scales a copy to 0. The syncer puts the number back at once, so the pods are
+// TestStatusShowsDipOfReplicas scales a copy to 0. The syncer puts the number back at once, so the pods are
 // kept from coming back with it: reports are a second apart, and a dip that is over by then is no news.
-func TestADipBehindOurBackIsSeenAndGone(t *testing.T) {
+func TestStatusShowsDipOfReplicas(t *testing.T) {
 	u := newTenant(t, env.shared, "dip")
 	u.apply(t, some(deployment("web", withReplicas(3))))
 	u.rollOut(t, "web", east, west)
@@ -164,8 +164,8 @@ func eventuallySees(t *testing.T, what string, changes watch.Interface, test fun
 	})
 }
 
-// TestAReportThatCannotBeBelievedIsSaidSoAndHealed rewrites a report while its syncer cannot.
-func TestAReportThatCannotBeBelievedIsSaidSoAndHealed(t *testing.T) {
+// TestStatusOfUnbelievableReport rewrites a report while its syncer cannot.
+func TestStatusOfUnbelievableReport(t *testing.T) {
 	u := newTenant(t, env.shared, "forged")
 	u.apply(t, some(deployment("web")))
 	u.rollOut(t, "web", east, west)
@@ -196,9 +196,9 @@ func TestAReportThatCannotBeBelievedIsSaidSoAndHealed(t *testing.T) {
 	}
 }
 
-// TestTheStatusStrategySaysWhoseReportsCount has three cluster names on two clusters: of two names for one, the
+// TestStatusStrategy has three cluster names on two clusters: of two names for one, the
 // second is refused what the first has, so that two of three are well.
-func TestTheStatusStrategySaysWhoseReportsCount(t *testing.T) {
+func TestStatusStrategy(t *testing.T) {
 	t.Parallel()
 	in := newInstallation(t, "strategy", "a-east", "b-east", "c-west")
 	check(t, in.start(t.Context()))

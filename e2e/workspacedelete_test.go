@@ -66,9 +66,9 @@ func (u *tenant) deleteWorkspace(t *testing.T) {
 	t.Logf("the workspace was gone after %s", time.Since(begin).Round(100*time.Millisecond))
 }
 
-// TestAWorkspaceIsDeletedWithWhatItHasOnIsolatedClusters deletes workspaces with an application on two isolated clusters,
+// TestWorkspaceDeletionWithIsolatedClusters deletes workspaces with an application on two isolated clusters,
 // whose views kcp unbinds first: all of it goes, and nothing else does.
-func TestAWorkspaceIsDeletedWithWhatItHasOnIsolatedClusters(t *testing.T) {
+func TestWorkspaceDeletionWithIsolatedClusters(t *testing.T) {
 	t.Parallel()
 	const first, second = "ending-" + east, "ending-" + west
 	in := newInstallation(t, "ending", first, second)
@@ -110,8 +110,8 @@ func TestAWorkspaceIsDeletedWithWhatItHasOnIsolatedClusters(t *testing.T) {
 	stays.deleteWorkspace(t)
 }
 
-// TestAWorkspaceThatUnbindsTmcIsLetGoOf unbinds tmc alone: what it has on an isolated cluster goes, and no binding is held.
-func TestAWorkspaceThatUnbindsTmcIsLetGoOf(t *testing.T) {
+// TestWorkspaceUnbind unbinds tmc alone: what it has on an isolated cluster goes, and no binding is held.
+func TestWorkspaceUnbind(t *testing.T) {
 	t.Parallel()
 	const name = "unbinding-" + east
 	in := newInstallation(t, "unbinding", name)

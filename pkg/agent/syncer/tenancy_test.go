@@ -237,7 +237,7 @@ func withoutNil(objs ...*unstructured.Unstructured) []*unstructured.Unstructured
 	return slices.DeleteFunc(objs, func(obj *unstructured.Unstructured) bool { return obj == nil })
 }
 
-func TestTheFirstWorkspaceThatUsesANamespaceHasIt(t *testing.T) {
+func TestNamespaceBelongsToFirstWorkspace(t *testing.T) {
 	free, err := transform.FreeNamespace(app, "east", v1alpha1.TransformRule{})
 	if err != nil {
 		t.Fatal(err)
