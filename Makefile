@@ -46,7 +46,7 @@ test-unit: ## Run the unit tests, with the race detector
 e2e: tools $(HELM) ## Run the e2e tests: real programs, real kcp, three real clusters (about 20 min)
 	mkdir -p bin/race
 	go build -race -ldflags "$(LDFLAGS)" -o bin/race/ $(PROGRAMS)
-	TMC_E2E=1 go test -race -v -count=1 -timeout 10m -skip '^TestARealKindStack$$' ./e2e/framework
+	TMC_E2E=1 go test -race -v -count=1 -timeout 10m -skip '^TestStackWithKind$$' ./e2e/framework
 	TMC_BIN_DIR=$(CURDIR)/bin/race go test -race -v -count=1 -timeout 50m ./e2e
 
 .PHONY: e2e-kind
@@ -54,7 +54,7 @@ e2e-kind: tools $(if $(KIND_BIN),,$(KIND)) ## Run e2e tests on two kind clusters
 	mkdir -p bin/race
 	go build -race -ldflags "$(LDFLAGS)" -o bin/race/ $(PROGRAMS)
 	$(MAKE) image IMAGE=$(E2E_IMAGE)
-	TMC_E2E_KIND=1 go test -race -v -count=1 -timeout 15m -run '^TestARealKindStack$$' ./e2e/framework
+	TMC_E2E_KIND=1 go test -race -v -count=1 -timeout 15m -run '^TestStackWithKind$$' ./e2e/framework
 	TMC_E2E_PROVIDER=kind TMC_E2E_IMAGE=$(E2E_IMAGE) TMC_BIN_DIR=$(CURDIR)/bin/race go test -race -v -count=1 -timeout 30m ./e2e
 
 .PHONY: verify

@@ -8,7 +8,7 @@ import (
 	"testing/iotest"
 )
 
-func TestAReportIsCopiedUpToItsMark(t *testing.T) {
+func TestDetachCopiesReportUpToMark(t *testing.T) {
 	tests := map[string]struct {
 		report io.Reader
 		want   string
@@ -32,7 +32,7 @@ func TestAReportIsCopiedUpToItsMark(t *testing.T) {
 	}
 }
 
-func TestTheErrorOfADetachedProgramIsTheEndOfItsLog(t *testing.T) {
+func TestDetachErrorIsEndOfLog(t *testing.T) {
 	tests := map[string]struct{ log, want string }{
 		"after progress": {"kcp: starting\nerror: no\nend of log:\nx\n", "no\nend of log:\nx"},
 		"at once":        {"error: no\n", "no"},

@@ -9,7 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-func TestADirectoryHasOneOwner(t *testing.T) {
+func TestDirectoryHasOneOwner(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "a", "stack")
 	d, err := claim(path)
 	if err != nil {
@@ -37,7 +37,7 @@ func TestADirectoryHasOneOwner(t *testing.T) {
 	}
 }
 
-func TestClearLeavesWhatIsNotTheStacks(t *testing.T) {
+func TestDirectoryClearKeepsFilesOfOthers(t *testing.T) {
 	d, err := claim(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
@@ -64,7 +64,7 @@ func TestClearLeavesWhatIsNotTheStacks(t *testing.T) {
 	}
 }
 
-func TestStatusIsSortedAndNamesWhatIsMissing(t *testing.T) {
+func TestStatusIsSortedAndNamesMissingProcesses(t *testing.T) {
 	running := []markedProcess{{pid: 3, name: "kcp"}, {pid: 2, name: "east/etcd", frozen: true}, {pid: 1, name: "kcp"}}
 	got := statusOf([]string{"kcp", "east/etcd", "east/kube-apiserver"}, running)
 	want := []ProcessStatus{
@@ -78,7 +78,7 @@ func TestStatusIsSortedAndNamesWhatIsMissing(t *testing.T) {
 	}
 }
 
-func TestDownAndStatusOfWhatIsNotThere(t *testing.T) {
+func TestDownAndStatusWithoutStack(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "none")
 	if found, err := Down(t.Context(), dir); found || err != nil {
 		t.Errorf("down: got %v, %v", found, err)
@@ -91,7 +91,7 @@ func TestDownAndStatusOfWhatIsNotThere(t *testing.T) {
 	}
 }
 
-func TestDownEndsWhatAKilledRunHasLeft(t *testing.T) {
+func TestDownEndsLeftoversOfKilledRun(t *testing.T) {
 	d, err := claim(t.TempDir())
 	if err != nil {
 		t.Fatal(err)

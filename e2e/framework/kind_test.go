@@ -11,7 +11,7 @@ import (
 // kindEnv asks for the test that runs kind clusters; it takes about two minutes and wants Docker, kind and a node image.
 const kindEnv = "TMC_E2E_KIND"
 
-func TestTheFirstIPv4GatewayIsTaken(t *testing.T) {
+func TestKindFirstIPv4Gateway(t *testing.T) {
 	tests := map[string]struct{ addresses, want string }{
 		"one":            {"172.18.0.1 \n", "172.18.0.1"},
 		"IPv6 first":     {"fc00:f853:ccd:e793::1 172.19.0.1 ", "172.19.0.1"},
@@ -27,7 +27,7 @@ func TestTheFirstIPv4GatewayIsTaken(t *testing.T) {
 	}
 }
 
-func TestThePauseImageIsFoundByItsTag(t *testing.T) {
+func TestKindPauseImageByTag(t *testing.T) {
 	const list = "docker.io/kindest/pauses:1\nsha256:0123\nregistry.example.com/pause@sha256:0123\nregistry.example.com/pause:3.10\n"
 	got, err := findPause(list)
 	if err != nil || got != "registry.example.com/pause:3.10" {
@@ -38,7 +38,7 @@ func TestThePauseImageIsFoundByItsTag(t *testing.T) {
 	}
 }
 
-func TestAKindProviderSaysWhatItLacks(t *testing.T) {
+func TestKindProviderNamesMissingTools(t *testing.T) {
 	t.Setenv(ToolsDirEnv, t.TempDir())
 	t.Setenv(KindBinaryEnv, "")
 	if _, err := NewKindProvider(t.TempDir()); !errors.Is(err, os.ErrNotExist) {
@@ -67,8 +67,8 @@ func TestAKindProviderSaysWhatItLacks(t *testing.T) {
 	}
 }
 
-// TestARealKindStack runs kcp and two clusters of real nodes: pods run on both, and both reach kcp.
-func TestARealKindStack(t *testing.T) {
+// TestStackWithKind runs kcp and two clusters of real nodes: pods run on both, and both reach kcp.
+func TestStackWithKind(t *testing.T) {
 	if os.Getenv(kindEnv) == "" {
 		t.Skipf("runs kind clusters: set %s=1", kindEnv)
 	}

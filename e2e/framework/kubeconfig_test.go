@@ -25,7 +25,7 @@ func adminConfig() *api.Config {
 	}
 }
 
-func TestAWorkspacesKubeconfigPointsAtItWithTheStacksUser(t *testing.T) {
+func TestKubeconfigOfWorkspace(t *testing.T) {
 	tests := map[string]struct{ workspace, name, server string }{
 		"root":      {"root", "root", "https://127.0.0.1:6443/clusters/root"},
 		"deeper":    {"root:team-a:dev", "root:team-a:dev", "https://127.0.0.1:6443/clusters/root:team-a:dev"},
@@ -56,7 +56,7 @@ func TestAWorkspacesKubeconfigPointsAtItWithTheStacksUser(t *testing.T) {
 	}
 }
 
-func TestAKubeconfigWithoutItsContextOrClusterIsRefused(t *testing.T) {
+func TestKubeconfigWithoutContextOrCluster(t *testing.T) {
 	tests := map[string]func(*api.Config){
 		"no context": func(c *api.Config) { c.CurrentContext = "gone" },
 		"no cluster": func(c *api.Config) { delete(c.Clusters, "root") },
@@ -71,7 +71,7 @@ func TestAKubeconfigWithoutItsContextOrClusterIsRefused(t *testing.T) {
 	}
 }
 
-func TestAClustersKubeconfigHoldsItsFiles(t *testing.T) {
+func TestKubeconfigOfClusterEmbedsFiles(t *testing.T) {
 	dir := t.TempDir()
 	for _, name := range []string{"ca.crt", "admin.crt", "admin.key"} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(name), 0o600); err != nil {
@@ -107,7 +107,7 @@ func TestAClustersKubeconfigHoldsItsFiles(t *testing.T) {
 	}
 }
 
-func TestTheFileNameOfAWorkspaceFitsIntoAListOfPaths(t *testing.T) {
+func TestKubeconfigFileName(t *testing.T) {
 	if got, want := workspaceFile("root:team-a"), "kcp.root.team-a.kubeconfig"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}

@@ -8,7 +8,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 )
 
-func TestAComponentIsFoundAmongTheDocumentsOfKwokctl(t *testing.T) {
+func TestLocalFindsComponentOfKwokctl(t *testing.T) {
 	const content = `apiVersion: config.kwok.x-k8s.io/v1alpha1
 kind: KwokctlConfiguration
 components:
@@ -40,7 +40,7 @@ kind: Stage
 	}
 }
 
-func TestOnlyReadyNodesCount(t *testing.T) {
+func TestLocalCountsReadyNodes(t *testing.T) {
 	node := func(conditions ...any) unstructured.Unstructured {
 		return unstructured.Unstructured{Object: map[string]any{"status": map[string]any{"conditions": conditions}}}
 	}
@@ -56,7 +56,7 @@ func TestOnlyReadyNodesCount(t *testing.T) {
 	}
 }
 
-func TestAnUnknownComponentIsRefused(t *testing.T) {
+func TestLocalRefusesUnknownComponent(t *testing.T) {
 	c := &localCluster{name: "east", provider: &localProvider{}}
 	for name, act := range map[string]func() error{
 		"stop":   func() error { return c.StopComponent(t.Context(), "kubelet") },

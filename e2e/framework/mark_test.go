@@ -31,7 +31,7 @@ func startMarked(t *testing.T, run, name, script string) *Process {
 	return process
 }
 
-func TestSweepKillsAMarkedProcessAndWhatItHasStarted(t *testing.T) {
+func TestSweepKillsMarkedProcessAndChildren(t *testing.T) {
 	run, other := newRun(t.TempDir()), newRun(t.TempDir())
 	marked := startMarked(t, run, "one", "sleep 60 & sleep 60")
 	unmarked := startMarked(t, other, "other", "sleep 60")
@@ -53,7 +53,7 @@ func TestSweepKillsAMarkedProcessAndWhatItHasStarted(t *testing.T) {
 	}
 }
 
-func TestSweepSparesNamesThatAreNotAccepted(t *testing.T) {
+func TestSweepSparesOtherNames(t *testing.T) {
 	run := newRun(t.TempDir())
 	east := startMarked(t, run, "east/etcd", "sleep 60")
 	west := startMarked(t, run, "west/etcd", "sleep 60")
@@ -68,7 +68,7 @@ func TestSweepSparesNamesThatAreNotAccepted(t *testing.T) {
 	}
 }
 
-func TestASignalGoesOnlyToTheProcessThatIsStillTheSame(t *testing.T) {
+func TestSignalGoesToSameProcessOnly(t *testing.T) {
 	run := newRun(t.TempDir())
 	process := startMarked(t, run, "one", "sleep 60")
 	t.Run("by mark", func(t *testing.T) {
@@ -113,7 +113,7 @@ func TestASignalGoesOnlyToTheProcessThatIsStillTheSame(t *testing.T) {
 	}
 }
 
-func TestAMarkNamesItsDirectoryAndRun(t *testing.T) {
+func TestMarkNamesDirectoryAndRun(t *testing.T) {
 	run := newRun("/stacks/a@b")
 	tests := map[string]struct {
 		match func(string) bool
@@ -133,7 +133,7 @@ func TestAMarkNamesItsDirectoryAndRun(t *testing.T) {
 	}
 }
 
-func TestProcessNameEndsWithTheCommandWhenTheMarkSaysSo(t *testing.T) {
+func TestProcessNameEndsWithCommand(t *testing.T) {
 	cmdline := []byte("/x/bin/kube-apiserver\x00--v=2\x00")
 	if got, want := processName("east/", cmdline), "east/kube-apiserver"; got != want {
 		t.Errorf("got %q, want %q", got, want)
@@ -153,7 +153,7 @@ func TestEnvironValueTakesWholeKeys(t *testing.T) {
 	}
 }
 
-func TestIdentityOfThisProcessSurvivesItsFile(t *testing.T) {
+func TestIdentityOfThisProcess(t *testing.T) {
 	self, err := identify(os.Getpid())
 	if err != nil {
 		t.Fatal(err)

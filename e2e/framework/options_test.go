@@ -45,7 +45,7 @@ func TestOptionsAreCompleted(t *testing.T) {
 	}
 }
 
-func TestOptionsThatCannotBeAreRefused(t *testing.T) {
+func TestOptionsInvalid(t *testing.T) {
 	tests := map[string]Options{
 		"not a label":   {Clusters: []string{"East"}},
 		"an empty name": {Clusters: []string{""}},

@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-func TestPortsAreLeasedToOneHolderAtATime(t *testing.T) {
+func TestPortsAreLeasedToOneHolder(t *testing.T) {
 	t.Setenv("TMPDIR", t.TempDir())
 	const holders, count = 20, 10
 	leases := make([]*PortLease, holders)
@@ -41,7 +41,7 @@ func TestPortsAreLeasedToOneHolderAtATime(t *testing.T) {
 	}
 }
 
-func TestALeasedPortIsFreeAgainAfterItsRelease(t *testing.T) {
+func TestPortsAreFreeAfterRelease(t *testing.T) {
 	t.Setenv("TMPDIR", t.TempDir())
 	lease, err := ReservePorts(1)
 	if err != nil {
@@ -64,7 +64,7 @@ func TestALeasedPortIsFreeAgainAfterItsRelease(t *testing.T) {
 	}
 }
 
-func TestAPortOnWhichSomebodyListensIsNotUnused(t *testing.T) {
+func TestPortsInUseAreNotLeased(t *testing.T) {
 	for _, host := range []string{"127.0.0.1", ""} {
 		listener, err := net.Listen("tcp", net.JoinHostPort(host, "0"))
 		if err != nil {

@@ -40,7 +40,7 @@ func waitForLog(t *testing.T, process *Process, want string) {
 	}
 }
 
-func TestAProcessThatEndsGivesItsExitCodeAndLog(t *testing.T) {
+func TestProcessExitCodeAndLog(t *testing.T) {
 	process := startShell(t, `echo out $GREETING; echo err >&2; exit 3`, 0)
 	if err := process.Wait(t.Context()); err != nil {
 		t.Fatal(err)
@@ -56,7 +56,7 @@ func TestAProcessThatEndsGivesItsExitCodeAndLog(t *testing.T) {
 	}
 }
 
-func TestStopLetsAProcessTidyUpEvenWhenItIsFrozen(t *testing.T) {
+func TestProcessStopLetsFrozenProcessTidyUp(t *testing.T) {
 	process := startShell(t, `trap 'echo bye; exit 0' TERM; echo up; while :; do sleep 0.05; done`, testTimeout)
 	waitForLog(t, process, "up")
 	if err := process.Freeze(); err != nil {
@@ -73,7 +73,7 @@ func TestStopLetsAProcessTidyUpEvenWhenItIsFrozen(t *testing.T) {
 	}
 }
 
-func TestStopKillsAProcessThatDoesNotEndAndSaysSo(t *testing.T) {
+func TestProcessStopKillsProcessThatDoesNotEnd(t *testing.T) {
 	process := startShell(t, `trap '' TERM; echo up; while :; do sleep 0.05; done`, 50*time.Millisecond)
 	waitForLog(t, process, "up")
 	if err := process.Stop(t.Context()); err == nil {
@@ -84,7 +84,7 @@ func TestStopKillsAProcessThatDoesNotEndAndSaysSo(t *testing.T) {
 	}
 }
 
-func TestWaitEndsWithItsContext(t *testing.T) {
+func TestProcessWaitEndsWithContext(t *testing.T) {
 	process := startShell(t, `exec sleep 60`, 0)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -96,7 +96,7 @@ func TestWaitEndsWithItsContext(t *testing.T) {
 	}
 }
 
-func TestABinaryThatIsNotThereCannotBeStarted(t *testing.T) {
+func TestProcessMissingBinary(t *testing.T) {
 	_, err := StartProcess(ProcessConfig{Name: "x", Path: "/nonexistent", LogFile: filepath.Join(t.TempDir(), "log")})
 	if !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("got error %v, want %v", err, os.ErrNotExist)

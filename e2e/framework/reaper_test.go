@@ -13,7 +13,7 @@ import (
 // ownerEnv makes TestReaperOwner play the owner of a stack; it holds the run.
 const ownerEnv = "TMC_TEST_REAPER_OWNER"
 
-// TestReaperOwner is not a test: TestWhatAKilledOwnerLeavesIsReaped runs it as a process of its own.
+// TestReaperOwner is not a test: TestReaperEndsLeftoversOfKilledOwner runs it as a process of its own.
 func TestReaperOwner(t *testing.T) {
 	run := os.Getenv(ownerEnv)
 	if run == "" {
@@ -32,7 +32,7 @@ func TestReaperOwner(t *testing.T) {
 	select {} // until it is killed
 }
 
-func TestWhatAKilledOwnerLeavesIsReaped(t *testing.T) {
+func TestReaperEndsLeftoversOfKilledOwner(t *testing.T) {
 	run := newRun(t.TempDir())
 	owner := exec.Command(selfExecutable, "-test.run=^TestReaperOwner$")
 	owner.Env = append(os.Environ(), ownerEnv+"="+run)
@@ -67,7 +67,7 @@ func TestWhatAKilledOwnerLeavesIsReaped(t *testing.T) {
 	}
 }
 
-func TestAReaperEndsWithItsOwnersWord(t *testing.T) {
+func TestReaperEndsWithOwner(t *testing.T) {
 	run := newRun(t.TempDir())
 	reaper, err := startReaper(run, filepath.Join(t.TempDir(), "log"))
 	if err != nil {

@@ -13,7 +13,7 @@ import (
 // e2eEnv asks for the test that runs a real stack; it takes about two minutes and wants bin/tools.
 const e2eEnv = "TMC_E2E"
 
-// stackTest is the state of TestARealStack.
+// stackTest is the state of TestStack.
 type stackTest struct {
 	*testing.T
 
@@ -21,9 +21,9 @@ type stackTest struct {
 	east  Cluster
 }
 
-// TestARealStack goes once through all that a stack can do. It is one test with steps, for each start of kcp
+// TestStack goes once through all that a stack can do. It is one test with steps, for each start of kcp
 // takes half a minute.
-func TestARealStack(t *testing.T) {
+func TestStack(t *testing.T) {
 	if os.Getenv(e2eEnv) == "" {
 		t.Skipf("runs a real stack: set %s=1", e2eEnv)
 	}

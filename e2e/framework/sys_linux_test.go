@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-func TestParseStatSkipsTheCommand(t *testing.T) {
+func TestParseStatSkipsCommand(t *testing.T) {
 	line := "42 (a) b (c) T 1" + strings.Repeat(" 7", 17) + " 12345 9\n"
 	got, err := parseStat([]byte(line))
 	if err != nil {

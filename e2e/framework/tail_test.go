@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-func TestTailGivesTheLastLines(t *testing.T) {
+func TestTailGivesLastLines(t *testing.T) {
 	long := strings.Repeat("x", maxTail)
 	tests := map[string]struct{ content, want string }{
 		"fewer than asked for": {"a\nb\n", "a\nb"},

@@ -13,7 +13,7 @@ import (
 
 var errTest = errors.New("test")
 
-func TestEventuallyReportsTheLastStateWhenTimeIsUp(t *testing.T) {
+func TestEventuallyReportsLastState(t *testing.T) {
 	err := Eventually(t.Context(), "pigs to fly", 10*time.Millisecond, func(context.Context) (bool, string, error) {
 		return false, "they walk", nil
 	})
@@ -27,7 +27,7 @@ func TestEventuallyReportsTheLastStateWhenTimeIsUp(t *testing.T) {
 	}
 }
 
-func TestEventuallyKeepsTheStateFromBeforeTheEnd(t *testing.T) {
+func TestEventuallyKeepsStateFromBeforeEnd(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	calls := 0
 	err := Eventually(ctx, "x", time.Minute, func(ctx context.Context) (bool, string, error) {
@@ -43,7 +43,7 @@ func TestEventuallyKeepsTheStateFromBeforeTheEnd(t *testing.T) {
 	}
 }
 
-func TestEventuallyGoesOnAfterAnErrorAndEndsWithAFinalOne(t *testing.T) {
+func TestEventuallyErrors(t *testing.T) {
 	calls := 0
 	err := Eventually(t.Context(), "x", time.Minute, func(context.Context) (bool, string, error) {
 		calls++

@@ -88,7 +88,7 @@ func built(t *testing.T, dir string) objects {
 	return all
 }
 
-func TestTheBaseIsWhatItIsGeneratedFrom(t *testing.T) {
+func TestBaseIsUpToDate(t *testing.T) {
 	files, err := generate()
 	if err != nil {
 		t.Fatal(err)
@@ -102,9 +102,9 @@ func TestTheBaseIsWhatItIsGeneratedFrom(t *testing.T) {
 	}
 }
 
-// TestTheBaseHasAllObjects reads the files as kustomize would, and knows nothing of how
+// TestBaseHasAllObjects reads the files as kustomize would, and knows nothing of how
 // they were written.
-func TestTheBaseHasAllObjects(t *testing.T) {
+func TestBaseHasAllObjects(t *testing.T) {
 	data, err := os.ReadFile(filepath.Join(base, kustomization))
 	if err != nil {
 		t.Fatal(err)
@@ -132,15 +132,15 @@ func TestTheBaseHasAllObjects(t *testing.T) {
 	}
 }
 
-func TestKubectlBuildsTheBase(t *testing.T) {
+func TestBaseIsBuiltByKubectl(t *testing.T) {
 	if diff := cmp.Diff(made(t, func(*bootstrap.Options) {}), built(t, base)); diff != "" {
 		t.Errorf("kustomize makes something else of it (-want +got)\n%s", diff)
 	}
 }
 
-// TestTheExampleIsWhatJoinWouldMake compares the overlay with a manifest for the same
+// TestExampleIsWhatJoinMakes compares the overlay with a manifest for the same
 // cluster: nothing that depends on its name is forgotten.
-func TestTheExampleIsWhatJoinWouldMake(t *testing.T) {
+func TestExampleIsWhatJoinMakes(t *testing.T) {
 	kubeconfig, err := os.ReadFile(filepath.Join(example, bootstrap.KubeconfigKey))
 	if err != nil {
 		t.Fatal(err)
@@ -167,7 +167,7 @@ func TestTheExampleIsWhatJoinWouldMake(t *testing.T) {
 	}
 }
 
-func TestWritingChangesWhatDiffersAlone(t *testing.T) {
+func TestWriteChangesOnlyDifferences(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "base")
 	files := map[string][]byte{"a.yaml": []byte("a"), "b.yaml": []byte("b")}
 	steps := []struct {

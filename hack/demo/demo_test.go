@@ -53,7 +53,7 @@ func viewOf(kcp, east, west *appsv1.Deployment) view {
 	return view{upstream: sight{"kcp", kcp}, downstream: []sight{{"east", east}, {"west", west}}}
 }
 
-func TestAViewIsComparedWithWhatIsExpected(t *testing.T) {
+func TestViewIsComparedWithExpectation(t *testing.T) {
 	both := expectation{clusters: []string{"east", "west"}, replicas: 2, image: "nginx", generation: 3}
 	eastOnly := expectation{clusters: []string{"east"}, replicas: 2, image: "nginx", generation: 3}
 	edited := func(d *appsv1.Deployment, edit func(*appsv1.Deployment)) *appsv1.Deployment {
@@ -122,7 +122,7 @@ func TestAViewIsComparedWithWhatIsExpected(t *testing.T) {
 	}
 }
 
-func TestATableIsAlignedAndShowsWhatIsNotThere(t *testing.T) {
+func TestTableIsAligned(t *testing.T) {
 	var out strings.Builder
 	(&console{w: &out}).table(viewOf(upstream(5, 5, "nginx:1.29", "east"), deployment(5, 5, "nginx:1.29"), nil).table())
 	want := `  WHERE   WANTED   READY   UP-TO-DATE   AVAILABLE   IMAGE        GENERATION   OBSERVED
@@ -135,7 +135,7 @@ func TestATableIsAlignedAndShowsWhatIsNotThere(t *testing.T) {
 	}
 }
 
-func TestLinesThatRepeatAreShownOnce(t *testing.T) {
+func TestConsoleShowsRepeatedLinesOnce(t *testing.T) {
 	var out strings.Builder
 	c := &console{w: &out}
 	c.answer("a 1\na 1\nb 2\na 1\n")
@@ -145,7 +145,7 @@ func TestLinesThatRepeatAreShownOnce(t *testing.T) {
 	}
 }
 
-func TestDriftIsTimedFromItsSightToItsRepair(t *testing.T) {
+func TestDriftTiming(t *testing.T) {
 	event := func(image string) watch.Event {
 		return watch.Event{Type: watch.Modified, Object: deployment(2, 2, image)}
 	}
@@ -172,7 +172,7 @@ func TestDriftIsTimedFromItsSightToItsRepair(t *testing.T) {
 	}
 }
 
-func TestProgramsThatAreMissingAreNamedWithTheRemedy(t *testing.T) {
+func TestProgramsMissing(t *testing.T) {
 	t.Setenv(framework.ToolsDirEnv, t.TempDir())
 	t.Setenv(framework.KCPBinaryEnv, "")
 	binDir := t.TempDir()
@@ -198,7 +198,7 @@ func TestProgramsThatAreMissingAreNamedWithTheRemedy(t *testing.T) {
 	}
 }
 
-func TestDownSaysWhenThereIsNothing(t *testing.T) {
+func TestDownWithoutDemo(t *testing.T) {
 	for name, dir := range map[string]string{"no directory": filepath.Join(t.TempDir(), "none"), "nothing in it": t.TempDir()} {
 		cmd := newCommand()
 		cmd.SetArgs([]string{"down", "--dir=" + dir})

@@ -13,7 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 )
 
-func TestAPercentileIsOneOfTheValues(t *testing.T) {
+func TestPercentileIsOneOfValues(t *testing.T) {
 	hundred := make([]time.Duration, 100)
 	for i := range hundred {
 		hundred[i] = time.Duration(100 - i)
@@ -46,7 +46,7 @@ func entry(agent, verb, resource, more string) string {
 
 func metadata(content string) string { return `,"requestObject":{"metadata":{` + content + `}}` }
 
-func TestRequestsAreCountedByWriterAndPurpose(t *testing.T) {
+func TestAuditCountsByWriterAndPurpose(t *testing.T) {
 	const controller, syncer = "tmc-controller/v1", "tmc-syncer/v1 (cluster c000)"
 	log := entry(controller, "patch", "deployments", metadata(`"labels":{"cluster.tmc.kcp.io/c000":"sync"},"annotations":{"tmc.kcp.io/placement":"{}"}`)) +
 		entry(syncer, "patch", "deployments", metadata(`"finalizers":["syncer.tmc.kcp.io/c000"]`)) +
@@ -86,13 +86,13 @@ func TestRequestsAreCountedByWriterAndPurpose(t *testing.T) {
 	}
 }
 
-func TestALogThatMakesNoSenseIsAnError(t *testing.T) {
+func TestAuditInvalidLog(t *testing.T) {
 	if _, _, err := parseAudit(inKCP, strings.NewReader("panic\n")); err == nil || !strings.Contains(err.Error(), "panic") {
 		t.Errorf("got %v, want an error that shows the line", err)
 	}
 }
 
-func TestASyncerIsShownWhatAClusterOfItsOwnWouldShow(t *testing.T) {
+func TestNarrowShowsOneCluster(t *testing.T) {
 	n := &narrowed{cluster: "c007", node: "node-3"}
 	cases := map[string]struct {
 		reason, target string
@@ -126,7 +126,7 @@ func TestASyncerIsShownWhatAClusterOfItsOwnWouldShow(t *testing.T) {
 	}
 }
 
-func TestUsageIsReadFromTheKernelsFiles(t *testing.T) {
+func TestUsageIsReadFromKernelFiles(t *testing.T) {
 	status := []byte("Name:\tkcp\nVmHWM:\t  2048 kB\nVmRSS:\t    1024 kB\n")
 	stat := []byte("42 (a b) c) S" + strings.Repeat(" 1", 10) + " 250 50 9 9\n")
 	got, err := parseUsage(status, stat)
@@ -141,7 +141,7 @@ func TestUsageIsReadFromTheKernelsFiles(t *testing.T) {
 	}
 }
 
-func TestTheLedgerShowsWhatEachStepTook(t *testing.T) {
+func TestLedgerShowsSteps(t *testing.T) {
 	l := ledger{
 		names: []string{"kcp"}, steps: []string{"", "START", "", "IDLE"},
 		notes: [][]usage{{{cpu: time.Second}}, {{cpu: 3 * time.Second}}, {{cpu: 9 * time.Second}}, {{peak: 5 * mib, resident: 4 * mib, cpu: 10 * time.Second}}},
@@ -167,7 +167,7 @@ func workload(name string, generation, observed, available int64, synced string,
 	}}
 }
 
-func TestAWorkloadIsSettledWhenKCPHasNoMoreToSay(t *testing.T) {
+func TestWorkloadIsComplete(t *testing.T) {
 	three := []string{"c000", "c001", "c002"}
 	cases := map[string]struct {
 		obj  *unstructured.Unstructured
@@ -191,7 +191,7 @@ func TestAWorkloadIsSettledWhenKCPHasNoMoreToSay(t *testing.T) {
 	}
 }
 
-func TestATallyKnowsHowManyAreAndSinceWhen(t *testing.T) {
+func TestTallyCountsAndTimes(t *testing.T) {
 	at := func(seconds int64) time.Time { return time.Unix(seconds, 0) }
 	tally := newTally(isAvailable)
 	tally.see(workload("a", 1, 1, 3, "True"), at(10))
@@ -213,7 +213,7 @@ func TestATallyKnowsHowManyAreAndSinceWhen(t *testing.T) {
 	}
 }
 
-func TestTheClusterHasRoomForAllCopies(t *testing.T) {
+func TestClusterHasRoomForAllCopies(t *testing.T) {
 	for o, want := range map[options]int{
 		{syncers: 3, workloads: 1}: 3, {syncers: 3, workloads: 500}: 16, {syncers: 100, workloads: 500}: 100,
 	} {

@@ -7,7 +7,7 @@ import (
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 )
 
-func TestEveryStatusGetsConditions(t *testing.T) {
+func TestConditionsOfEveryStatus(t *testing.T) {
 	complete := "type: {type: string}, status: {type: string}, lastTransitionTime: {type: string}, reason: {type: string}, message: {type: string}"
 	tests := map[string]struct {
 		reason string

@@ -72,7 +72,7 @@ func indent(text string, by int) string {
 	return strings.Repeat(" ", by) + strings.Join(lines, "\n"+strings.Repeat(" ", by))
 }
 
-func TestPropertyBecomesStructural(t *testing.T) {
+func TestConvertPropertyToStructural(t *testing.T) {
 	tests := map[string]struct {
 		reason   string
 		property string
@@ -174,7 +174,7 @@ func TestPropertyBecomesStructural(t *testing.T) {
 	}
 }
 
-func TestMetadata(t *testing.T) {
+func TestConvertMetadata(t *testing.T) {
 	schema, err := convertKind(openAPI(t, `template: {$ref: "#/components/schemas/io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"}`, ""), widget, nil)
 	if err != nil {
 		t.Fatal(err)
@@ -192,7 +192,7 @@ func TestMetadata(t *testing.T) {
 	})
 }
 
-func TestConversionFails(t *testing.T) {
+func TestConvertFails(t *testing.T) {
 	tests := map[string]struct {
 		reason   string
 		property string
@@ -284,7 +284,7 @@ func TestOverlay(t *testing.T) {
 	}
 }
 
-func TestOverlaysAddRules(t *testing.T) {
+func TestOverlayAddsRules(t *testing.T) {
 	base := schemaFrom(t, "{type: object, properties: {a: {type: string, x-kubernetes-validations: [{rule: one}]}}}")
 	got, err := layOver(base, "{properties: {a: {x-kubernetes-validations: [{rule: two}]}}}")
 	if err != nil {

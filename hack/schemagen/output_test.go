@@ -15,7 +15,7 @@ import (
 	"github.com/kcp-tmc/tmc/manifests"
 )
 
-func TestTableSchemasAndExportAgree(t *testing.T) {
+func TestOutputTableSchemasAndExportAgree(t *testing.T) {
 	schemas, err := embedded()
 	if err != nil {
 		t.Fatal(err)
@@ -46,7 +46,7 @@ func TestTableSchemasAndExportAgree(t *testing.T) {
 	}
 }
 
-func TestKindsAreCalledAsInKubernetes(t *testing.T) {
+func TestOutputNamesOfKinds(t *testing.T) {
 	type names struct {
 		Singular               string
 		ShortNames, Categories []string
@@ -83,7 +83,7 @@ func TestKindsAreCalledAsInKubernetes(t *testing.T) {
 	}
 }
 
-func TestSchemaName(t *testing.T) {
+func TestOutputSchemaName(t *testing.T) {
 	deployments := kind{group: "apps", version: "v1", resource: "deployments"}
 	services := kind{version: "v1", resource: "services"}
 	spec := apisv1alpha1.APIResourceSchemaSpec{Group: "apps"}
@@ -110,7 +110,7 @@ func TestSchemaName(t *testing.T) {
 	}
 }
 
-func TestSchemaOfACustomResourceDefinition(t *testing.T) {
+func TestOutputSchemaOfCustomResourceDefinition(t *testing.T) {
 	root := t.TempDir()
 	crd := `
 apiVersion: apiextensions.k8s.io/v1
@@ -147,7 +147,7 @@ spec:
 	}
 }
 
-func TestYAMLSurvivesAnyText(t *testing.T) {
+func TestOutputYAMLSurvivesAnyText(t *testing.T) {
 	for _, text := range []string{
 		"a: b # c", " leading", "trailing ", "tabs\tand\nnew lines\n\n", "'quotes' \"both\"",
 		"- list\n  more", "null", "0x10", "\u2028", strings.Repeat("long ", 100), "`backticks`\n - x\n",
@@ -164,7 +164,7 @@ func TestYAMLSurvivesAnyText(t *testing.T) {
 	}
 }
 
-func TestWritingChangesOnlyWhatDiffers(t *testing.T) {
+func TestOutputWriteChangesOnlyDifferences(t *testing.T) {
 	dir := t.TempDir()
 	files := map[string][]byte{"a.yaml": []byte("a"), "schemas/b.yaml": []byte("b")}
 	steps := []struct {

@@ -47,7 +47,7 @@ func servedSpecs() map[string]servedSpec {
 	return specs
 }
 
-func TestEveryKindHasASpec(t *testing.T) {
+func TestServedKindHasSpec(t *testing.T) {
 	specs := servedSpecs()
 	for _, k := range slices.Concat(kinds, definitions) {
 		if _, ok := specs[k.resource]; !ok && k.resource != deployments.resource {
@@ -56,7 +56,7 @@ func TestEveryKindHasASpec(t *testing.T) {
 	}
 }
 
-func TestOrdinaryManifestsStayAsWritten(t *testing.T) {
+func TestServedManifestsStayAsWritten(t *testing.T) {
 	for resource, spec := range servedSpecs() {
 		t.Run(resource, func(t *testing.T) {
 			object := patched(t, spec.manifest, "")
@@ -72,7 +72,7 @@ func TestOrdinaryManifestsStayAsWritten(t *testing.T) {
 	}
 }
 
-func TestKindsAreAccepted(t *testing.T) {
+func TestServedKindsAreAccepted(t *testing.T) {
 	for resource, spec := range servedSpecs() {
 		server := serverOf(t, resource)
 		for name, patch := range spec.accepted {
@@ -85,7 +85,7 @@ func TestKindsAreAccepted(t *testing.T) {
 	}
 }
 
-func TestKindsAreRefused(t *testing.T) {
+func TestServedKindsAreRefused(t *testing.T) {
 	for resource, spec := range servedSpecs() {
 		server := serverOf(t, resource)
 		for name, want := range spec.refused {
@@ -97,7 +97,7 @@ func TestKindsAreRefused(t *testing.T) {
 	}
 }
 
-func TestKindsAreChanged(t *testing.T) {
+func TestServedKindsAreChanged(t *testing.T) {
 	for resource, spec := range servedSpecs() {
 		server := serverOf(t, resource)
 		old := patched(t, spec.manifest, "")
@@ -121,7 +121,7 @@ func TestKindsAreChanged(t *testing.T) {
 }
 
 // The template of a Job is the largest thing that a rule compares.
-func TestComparingALargeTemplateIsInTheBudget(t *testing.T) {
+func TestServedLargeTemplateIsWithinBudget(t *testing.T) {
 	var env, containers []string
 	for i := range 400 {
 		env = append(env, fmt.Sprintf("{name: NAME%d, value: %s}", i, strings.Repeat("x", 200)))
@@ -139,7 +139,7 @@ func TestComparingALargeTemplateIsInTheBudget(t *testing.T) {
 	}
 }
 
-func TestEveryStatusTakesTheConditionOfTmc(t *testing.T) {
+func TestServedStatusTakesConditionOfTmc(t *testing.T) {
 	const conditions = `{status: {conditions: [
 		{type: Synced, status: "False", reason: Refused, message: "east: no", lastTransitionTime: "2026-01-02T03:04:05Z"},
 		{type: Other, status: "True", reason: Fine, message: "", lastTransitionTime: "2026-01-02T03:04:05Z"}]}}`
@@ -163,7 +163,7 @@ func TestEveryStatusTakesTheConditionOfTmc(t *testing.T) {
 }
 
 // What a status must have besides is what a writer has to send even if it knows nothing.
-func TestCountersThatAStatusMustHave(t *testing.T) {
+func TestServedStatusRequiredCounters(t *testing.T) {
 	specs := servedSpecs()
 	for _, k := range kinds {
 		schema, err := served(t, k.resource).Spec.Versions[0].GetSchema()

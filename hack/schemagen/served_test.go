@@ -94,7 +94,7 @@ func internalOf(t *testing.T, crd *apiextensionsv1.CustomResourceDefinition) *ap
 	return &internal
 }
 
-func TestEverySchemaIsAccepted(t *testing.T) {
+func TestServedSchemasAreAccepted(t *testing.T) {
 	for _, k := range kinds {
 		t.Run(k.resource, func(t *testing.T) {
 			crd := definitionFor(t, served(t, k.resource))
@@ -109,7 +109,7 @@ func TestEverySchemaIsAccepted(t *testing.T) {
 	}
 }
 
-func TestEveryDefinitionIsAccepted(t *testing.T) {
+func TestServedDefinitionsAreAccepted(t *testing.T) {
 	for _, k := range definitions {
 		t.Run(k.resource, func(t *testing.T) {
 			for _, err := range crdvalidation.ValidateCustomResourceDefinition(context.Background(), crdOf(t, k.resource)) {
@@ -258,7 +258,7 @@ func asServer(t *testing.T, object map[string]any) map[string]any {
 	return result
 }
 
-func TestDeploymentDefaults(t *testing.T) {
+func TestServedDeploymentDefaults(t *testing.T) {
 	server := deploymentServer(t)
 	tests := map[string]struct {
 		reason string
@@ -307,7 +307,7 @@ func container(fields string) string {
 	return "spec: {template: {spec: {containers: [{name: web, image: nginx, " + fields + "}]}}}"
 }
 
-func TestDeploymentIsAccepted(t *testing.T) {
+func TestServedDeploymentIsAccepted(t *testing.T) {
 	server := deploymentServer(t)
 	tests := map[string]struct{ reason, patch string }{
 		"with several containers":                {patch: "spec: {template: {spec: {containers: [{name: a, image: a}, {name: b, image: b}]}}}"},
@@ -349,7 +349,7 @@ func decodes(t *testing.T, object map[string]any) {
 	}
 }
 
-func TestDeploymentIsRefused(t *testing.T) {
+func TestServedDeploymentIsRefused(t *testing.T) {
 	server := deploymentServer(t)
 	tests := map[string]struct {
 		patch string
@@ -404,7 +404,7 @@ func TestDeploymentIsRefused(t *testing.T) {
 	}
 }
 
-func TestDeploymentSelectorIsImmutable(t *testing.T) {
+func TestServedDeploymentSelectorIsImmutable(t *testing.T) {
 	server := deploymentServer(t)
 	old := change(t, "")
 	changed := change(t, "spec: {selector: {matchLabels: {tier: front}}, template: {metadata: {labels: {tier: front}}}}")
@@ -416,7 +416,7 @@ func TestDeploymentSelectorIsImmutable(t *testing.T) {
 	}
 }
 
-func TestUnknownFieldsAreKnownToBeUnknown(t *testing.T) {
+func TestServedUnknownFieldsAreReported(t *testing.T) {
 	server := deploymentServer(t)
 	unknown, _ := server.admit(change(t, "spec: {replica: 3, template: {metadata: {lables: {a: b}}, spec: {hostNetwrok: true}}}"), nil)
 	want := []string{"spec.replica", "spec.template.metadata.lables", "spec.template.spec.hostNetwrok"}

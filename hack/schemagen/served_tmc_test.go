@@ -252,7 +252,7 @@ var transformSpecs = map[string]refusal{
 var stricter = map[string]bool{"a registry with a longer path": true, "a registry with underscores": true}
 
 // The syncer would refuse the rule of its own cluster later, where nobody looks.
-func TestTheRulesOfClustersAreThoseThatSyncersTake(t *testing.T) {
+func TestServedRegistrationRulesMatchSyncer(t *testing.T) {
 	const registration = "{apiVersion: tmc.kcp.io/v1alpha1, kind: ClusterRegistration, metadata: {name: east}}"
 	server := serverOf(t, "clusterregistrations")
 	for name, tc := range transformSpecs {
@@ -279,7 +279,7 @@ func TestTheRulesOfClustersAreThoseThatSyncersTake(t *testing.T) {
 	}
 }
 
-func TestTheLongestRegistrationIsInTheBudget(t *testing.T) {
+func TestServedRegistrationIsWithinBudget(t *testing.T) {
 	var limits, labels, taints, workspaces []string
 	for i := range 13 { // and the three of the manifest
 		limits = append(limits, fmt.Sprintf("example.com/%s%d: '%d'", strings.Repeat("x", 60), i, i+1))
@@ -307,7 +307,7 @@ func TestTheLongestRegistrationIsInTheBudget(t *testing.T) {
 	}
 }
 
-func TestTheLargestPlacementIsInTheBudget(t *testing.T) {
+func TestServedPlacementIsWithinBudget(t *testing.T) {
 	var names, expressions, preferences, weights []string
 	for i := range 512 {
 		names = append(names, fmt.Sprintf("%s%d", strings.Repeat("x", 58), i))
@@ -331,7 +331,7 @@ func TestTheLargestPlacementIsInTheBudget(t *testing.T) {
 }
 
 // What the API takes as a cluster's name is what keys are made of.
-func TestClustersAreCalledAsKeysCanBe(t *testing.T) {
+func TestServedClusterNamesFitKeys(t *testing.T) {
 	server := serverOf(t, "clusterregistrations")
 	for _, name := range []string{"a", "east", "east-1", "1", "-a", "a-", "A", "a.b", "a_b", "a b", strings.Repeat("a", 63), strings.Repeat("a", 64), "ä"} {
 		object := patched(t, "{apiVersion: tmc.kcp.io/v1alpha1, kind: ClusterRegistration, metadata: {}}", "")
@@ -343,7 +343,7 @@ func TestClustersAreCalledAsKeysCanBe(t *testing.T) {
 	}
 }
 
-func TestARegistrationThatSaysNothingDeniesTheClustersOwnNamespaces(t *testing.T) {
+func TestServedRegistrationDeniesClusterNamespacesByDefault(t *testing.T) {
 	const resource = "clusterregistrations"
 	object := patched(t, servedSpecs()[resource].manifest, "spec: null")
 	delete(object, "spec")
@@ -357,7 +357,7 @@ func TestARegistrationThatSaysNothingDeniesTheClustersOwnNamespaces(t *testing.T
 }
 
 // A stolen credential writes the status of its cluster's registration; the hub reads it.
-func TestARegistrationsStatusHasQuantitiesWithinBounds(t *testing.T) {
+func TestServedRegistrationStatusQuantityBounds(t *testing.T) {
 	server, manifest := serverOf(t, "clusterregistrations"), tmcSpecs["clusterregistrations"].manifest
 	for patch, isFine := range map[string]bool{
 		"status: {allocatable: {cpu: 250m, memory: 1.5Gi, pods: 110}, requested: {cpu: 1e3}}":                                           true,

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-func TestFlagsThatCannotBeAreRefused(t *testing.T) {
+func TestFlagsInvalid(t *testing.T) {
 	tests := map[string]struct {
 		args []string
 		want string

@@ -46,7 +46,7 @@ func tool(t *testing.T, script string) string {
 
 const index = `{"modified":"2026-11-01T00:00:00Z"}`
 
-func TestOnlyADatabaseThatIsAwayIsNoFailure(t *testing.T) {
+func TestVulncheckFailsUnlessDatabaseIsUnreachable(t *testing.T) {
 	withTLS := httptest.NewTLSServer(http.NotFoundHandler()) // with a certificate of nobody
 	defer withTLS.Close()
 	cases := map[string]struct {
@@ -98,7 +98,7 @@ func TestOnlyADatabaseThatIsAwayIsNoFailure(t *testing.T) {
 	}
 }
 
-func TestWhoInterruptsIsNotToldThatAllIsWell(t *testing.T) {
+func TestVulncheckInterrupted(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if err := run(ctx, options{database: closed(t), tool: tool(t, "exit 0"), timeout: time.Second}, os.Stdout, os.Stderr); err == nil {
@@ -106,7 +106,7 @@ func TestWhoInterruptsIsNotToldThatAllIsWell(t *testing.T) {
 	}
 }
 
-func TestTheToolIsAskedAboutThePackagesByThatDatabase(t *testing.T) {
+func TestVulncheckArguments(t *testing.T) {
 	var stdout, stderr bytes.Buffer
 	url := database(t, 200, index)
 	err := run(t.Context(), options{database: url, tool: tool(t, `echo "$@"`), timeout: 20 * time.Second, packages: []string{"./cmd/...", "./pkg/..."}}, &stdout, &stderr)

@@ -108,7 +108,7 @@ func attacked(a attack) Input {
 // it is below 10 ms, as BenchmarkAttacks tells.
 const mostTime = 250 * time.Millisecond
 
-func TestNoOverrideCostsMuch(t *testing.T) {
+func TestOverrideCostIsLow(t *testing.T) {
 	for name, a := range attacks {
 		t.Run(name, func(t *testing.T) {
 			in := attacked(a)
@@ -137,7 +137,7 @@ func TestNoOverrideCostsMuch(t *testing.T) {
 	}
 }
 
-func TestTheWorkOfAnOverrideIsBounded(t *testing.T) {
+func TestOverrideWorkIsBounded(t *testing.T) {
 	for name, a := range attacks {
 		t.Run(name, func(t *testing.T) {
 			desired, err := strip(attacked(a))
@@ -185,8 +185,8 @@ func BenchmarkAttacks(b *testing.B) {
 	}
 }
 
-// TestOverridesDoWhatOthersMakeOfThem compares with another implementation of RFC 6902.
-func TestOverridesDoWhatOthersMakeOfThem(t *testing.T) {
+// TestOverrideAgreesWithJSONPatch compares with another implementation of RFC 6902.
+func TestOverrideAgreesWithJSONPatch(t *testing.T) {
 	pointers := []string{"/a", "/b", "/a/x", "/a/y", "/a/y/z", "/l", "/l/0", "/l/1", "/l/2", "/l/-", "/l/0/x", "/l/1/0", "/a~1b", "/m~0n", "/none", "/none/x", "/s/x"}
 	values := []string{`1`, `"text"`, `null`, `{}`, `[]`, `{"x":[1,2],"y":{"z":null}}`, `[{"x":1},[5]]`, `0.5`, `true`, `"ä"`}
 	const document = `{"a":{"x":1,"y":{"z":"q"}},"l":[{"x":1},[5,6],"c"],"a/b":2,"m~n":[],"s":"t"}`

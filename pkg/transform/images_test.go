@@ -7,7 +7,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-func TestAnImageKeepsEverythingButItsRegistry(t *testing.T) {
+func TestImageRegistry(t *testing.T) {
 	sha256 := "@sha256:" + strings.Repeat("a", 64)
 	sha512 := "@sha512:" + strings.Repeat("b", 128)
 	cases := map[string]struct{ image, want string }{
@@ -60,7 +60,7 @@ func TestAnImageKeepsEverythingButItsRegistry(t *testing.T) {
 	}
 }
 
-func TestImagesAreFoundWhereverPodsAre(t *testing.T) {
+func TestImageRegistryOfEveryPodTemplate(t *testing.T) {
 	pod := `
 	containers: [{name: a, image: a}, not a container, {name: no-image}, {name: number, image: 5}]
 	initContainers: [{name: b, image: b}]

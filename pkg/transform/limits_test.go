@@ -54,7 +54,7 @@ func TestCapsLowerAndNeverRaise(t *testing.T) {
 	}
 }
 
-func TestCapsAreForContainersThatCanHaveLimits(t *testing.T) {
+func TestCapsOfContainersThatCanHaveLimits(t *testing.T) {
 	cases := map[string]struct{ reason, pod, want string }{
 		"InitContainers": {
 			"they run on the cluster as well",

@@ -26,7 +26,7 @@ func ownsMarks(manager, operation, subresource, fields string) metav1.ManagedFie
 	}
 }
 
-func TestAMarkCountsWhereOurApplyOwnsIt(t *testing.T) {
+func TestMarksCountOnlyWhenOwnedByApply(t *testing.T) {
 	origin := Origin{Workspace: "victim", Namespace: "shop", Name: "data", Cluster: "east"}
 	labelsAlone := `{"f:metadata":{"f:labels":{"f:tmc.kcp.io/managed-by":{},"f:tmc.kcp.io/source-hash":{}}}}`
 	cases := map[string]struct {
@@ -73,7 +73,7 @@ func TestAMarkCountsWhereOurApplyOwnsIt(t *testing.T) {
 	}
 }
 
-func TestWhatIsAppliedIsOursOnceItStands(t *testing.T) {
+func TestMarksOfAppliedCopy(t *testing.T) {
 	desired := desiredOf(t, fromFile(t, "upstream.yaml"))
 	obj := desired.DeepCopy()
 	obj.SetManagedFields([]metav1.ManagedFieldsEntry{everyMark("tmc-syncer", "Apply", "")})
@@ -91,8 +91,8 @@ const marksOfAnother = `{labels: {app: db, tmc.kcp.io/managed-by: tmc-syncer, tm
 // stripped is what goes down of marksOfAnother.
 var stripped = map[string]any{"labels": map[string]any{"app": "db"}, "annotations": map[string]any{"note": "hi"}}
 
-// TestNoTemplateCarriesMarks has every place from which a cluster's controllers make objects, and a kind that nobody has heard of.
-func TestNoTemplateCarriesMarks(t *testing.T) {
+// TestMarksAreRemovedFromTemplates has every place from which a cluster's controllers make objects, and a kind that nobody has heard of.
+func TestMarksAreRemovedFromTemplates(t *testing.T) {
 	cases := map[string]struct {
 		document string
 		path     []string
@@ -140,7 +140,7 @@ func TestNoTemplateCarriesMarks(t *testing.T) {
 	}
 }
 
-func TestTheMarksOfAWorkspacesNamespaceStayInKCP(t *testing.T) {
+func TestMarksOfUpstreamNamespaceStayUpstream(t *testing.T) {
 	upstreamNamespace := BareNamespace("shop")
 	upstreamNamespace.SetLabels(map[string]string{"team": "shop", v1alpha1.ManagedByLabel: v1alpha1.ManagedByOthersValue, v1alpha1.SourceHashLabel: "abc", "x.tmc.kcp.io/y": "z"})
 	upstreamNamespace.SetAnnotations(map[string]string{
@@ -173,7 +173,7 @@ func TestTheMarksOfAWorkspacesNamespaceStayInKCP(t *testing.T) {
 	}
 }
 
-func TestARuleAddsNoMarks(t *testing.T) {
+func TestMarksCannotBeAddedByRule(t *testing.T) {
 	for _, key := range []string{v1alpha1.ManagedByLabel, v1alpha1.SourceHashLabel, v1alpha1.SourceUIDAnnotation, "status.tmc.kcp.io/east"} {
 		entries := map[string]string{key: "x"}
 		for field, rule := range map[string]v1alpha1.TransformRule{"labels": {Labels: entries}, "annotations": {Annotations: entries}} {
@@ -184,7 +184,7 @@ func TestARuleAddsNoMarks(t *testing.T) {
 	}
 }
 
-func TestWhatIsNeverSyncedNoOverrideMakes(t *testing.T) {
+func TestNeverSyncedCannotBeMadeByOverride(t *testing.T) {
 	cases := map[string]struct {
 		reason, document string
 		override         string
@@ -223,7 +223,7 @@ func TestWhatIsNeverSyncedNoOverrideMakes(t *testing.T) {
 	}
 }
 
-func TestWhatARuleMakesNeverSyncedIsRefused(t *testing.T) {
+func TestNeverSyncedCannotBeMadeByRule(t *testing.T) {
 	upstreamObj := &unstructured.Unstructured{Object: map[string]any{"apiVersion": "v1", "kind": "Secret"}}
 	upstreamObj.SetName("data")
 	upstreamObj.SetNamespace("shop")

@@ -2,7 +2,7 @@ package transform
 
 import "testing"
 
-func TestNamespacesMatchAsGlobs(t *testing.T) {
+func TestMatchedGlobs(t *testing.T) {
 	defaults := []string{"kube-*", "*-system", "openshift", "openshift-*", "cert-manager"}
 	cases := map[string]struct {
 		patterns  []string

@@ -14,7 +14,7 @@ import (
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
 )
 
-func TestNamespacesKeepTheirNameAsFarAsThereIsRoom(t *testing.T) {
+func TestNamespaceName(t *testing.T) {
 	long := strings.Repeat("n", 63)
 	cases := map[string]struct{ rule, namespace, want string }{
 		"NoRule":                       {``, "default", `default`},
@@ -53,7 +53,7 @@ func TestNamespacesKeepTheirNameAsFarAsThereIsRoom(t *testing.T) {
 	}
 }
 
-func TestNamespacesAreToldApart(t *testing.T) {
+func TestNamespaceNamesDiffer(t *testing.T) {
 	names := []string{"a", "b", "a-b", strings.Repeat("n", 47), strings.Repeat("n", 60), strings.Repeat("n", 61), strings.Repeat("n", 60) + "-a"}
 	for _, text := range []string{"", "namespacePrefix: kcp-", "namespaceMode: Isolated", "namespaceMode: Isolated\nnamespacePrefix: kcp-"} {
 		rule := ruleOf(t, text)
@@ -78,7 +78,7 @@ func TestNamespacesAreToldApart(t *testing.T) {
 	}
 }
 
-func TestACopyLiesInTheNamespaceOfTheRule(t *testing.T) {
+func TestNamespaceOfCopy(t *testing.T) {
 	obj := container(t, "{name: a}")
 	for rule, want := range map[string]string{"": "default", "namespacePrefix: p-": "p-default"} {
 		got := transformed(t, inputOf(obj, ruleOf(t, rule)))
@@ -95,7 +95,7 @@ func TestACopyLiesInTheNamespaceOfTheRule(t *testing.T) {
 	}
 }
 
-func TestANamespaceIsMarkedWithItsOrigin(t *testing.T) {
+func TestDesiredNamespaceCarriesOrigin(t *testing.T) {
 	upstreamNamespace := object(t, `
 apiVersion: v1
 kind: Namespace
@@ -149,7 +149,7 @@ metadata:
 	}
 }
 
-func TestANamespaceOfWhichOnlyTheNameIsKnownIsMarkedToo(t *testing.T) {
+func TestDesiredNamespaceFromNameAlone(t *testing.T) {
 	origin := Origin{Workspace: "ws", Name: "team", Cluster: "east"}
 	byName, err := DesiredNamespace(nil, origin, ruleOf(t, "namespacePrefix: p-\nlabels: {zone: operators}"))
 	if err != nil {
@@ -167,7 +167,7 @@ func TestANamespaceOfWhichOnlyTheNameIsKnownIsMarkedToo(t *testing.T) {
 	}
 }
 
-func TestWhatIsAppliedToNamespacesThatAreNotMade(t *testing.T) {
+func TestNamespaceNotMadeByTmc(t *testing.T) {
 	origin := Origin{Workspace: "ws", Name: "default", Cluster: "east"}
 	rule := ruleOf(t, "labels: {zone: operators}")
 	noted, err := NotedNamespace("default", origin)
@@ -208,7 +208,7 @@ func TestWhatIsAppliedToNamespacesThatAreNotMade(t *testing.T) {
 	}
 }
 
-func TestNetworkPoliciesSelectTheNamespacesThatStandForTheirs(t *testing.T) {
+func TestNetworkPolicyNamespaceNames(t *testing.T) {
 	policy := object(t, `
 apiVersion: networking.k8s.io/v1
 kind: NetworkPolicy
@@ -265,7 +265,7 @@ egress:
 	}
 }
 
-func TestOfANamespacesLabelsThoseGoDownThatTheOperatorNames(t *testing.T) {
+func TestDesiredNamespaceLabels(t *testing.T) {
 	const granting = "pod-security.kubernetes.io/enforce"
 	labels := map[string]string{
 		granting: "privileged", "pod-security.kubernetes.io/warn": "baseline", "admission.gatekeeper.sh/ignore": "true", "istio-injection": "disabled", "team": "a",

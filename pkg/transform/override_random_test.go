@@ -10,9 +10,9 @@ import (
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
 )
 
-// TestRandomOverridesNeverPanicNorTakeTheIdentity tries patches that a fuzzer, which
+// TestOverrideRandomPatches tries patches that a fuzzer, which
 // knows no grammar, hardly finds: all operations between all kinds of places.
-func TestRandomOverridesNeverPanicNorTakeTheIdentity(t *testing.T) {
+func TestOverrideRandomPatches(t *testing.T) {
 	ops := []string{"add", "remove", "replace", "move", "copy", "test", "Add", ""}
 	paths := []string{
 		"", "/", "//", "/spec", "/spec/", "/spec/list", "/spec/list/-", "/spec/list/0", "/spec/list/1", "/spec/list/01", "/spec/list/1e0", "/spec/list/-1", "/spec/list/0/x",

@@ -26,7 +26,7 @@ status: {replicas: 1}
 	return obj
 }
 
-func TestAnOverrideIsTheLastWord(t *testing.T) {
+func TestOverrideIsAppliedLast(t *testing.T) {
 	cases := map[string]struct{ reason, patch, rule, want string }{
 		"NoOperations": {
 			"nothing happens, and integers stay what they are", `[]`, "",
@@ -78,7 +78,7 @@ func TestAnOverrideIsTheLastWord(t *testing.T) {
 	}
 }
 
-func TestAnOverrideThatFailsNamesTheOperation(t *testing.T) {
+func TestOverrideErrorNamesOperation(t *testing.T) {
 	const fine = `{"op":"test","path":"/kind","value":"Deployment"},`
 	cases := map[string]struct {
 		patch    string
@@ -143,7 +143,7 @@ func TestAnOverrideThatFailsNamesTheOperation(t *testing.T) {
 	}
 }
 
-func TestCopyingCannotMakeAnObjectLargeWithoutBounds(t *testing.T) {
+func TestOverrideCopiesAreBounded(t *testing.T) {
 	for name, operation := range map[string]string{
 		"ByNesting": `{"op":"copy","from":"/spec","path":"/spec/a"},{"op":"copy","from":"/spec","path":"/spec/b"}`,
 		"ByLength":  `{"op":"copy","from":"/spec/list","path":"/spec/list/-"}`,
@@ -159,7 +159,7 @@ func TestCopyingCannotMakeAnObjectLargeWithoutBounds(t *testing.T) {
 	}
 }
 
-func TestOmittedReplicasAreSomebodyElses(t *testing.T) {
+func TestOmitReplicas(t *testing.T) {
 	in := inputOf(overridden(t, `[]`), v1alpha1.TransformRule{})
 	in.OmitReplicas = true
 	if spec := child(transformed(t, in).Object, "spec"); spec["replicas"] != nil || spec["weight"] != 0.5 {

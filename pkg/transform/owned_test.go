@@ -8,7 +8,7 @@ import (
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
 )
 
-func TestWhatOnlyAClusterCanOwnStaysBehind(t *testing.T) {
+func TestOwnedFieldsAreRemoved(t *testing.T) {
 	cases := map[string]struct{ reason, obj, want string }{
 		"AServiceWithAnAddress": {
 			"every cluster allocates its own",
@@ -104,7 +104,7 @@ func TestWhatOnlyAClusterCanOwnStaysBehind(t *testing.T) {
 	}
 }
 
-func TestSomeObjectsAreNeverSynced(t *testing.T) {
+func TestNeverSyncedObjectsOfKinds(t *testing.T) {
 	cases := map[string]struct {
 		obj   string
 		never bool

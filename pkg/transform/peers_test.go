@@ -82,7 +82,7 @@ func set(names ...string) map[string]bool {
 	return found
 }
 
-func TestNetworkPoliciesReachNoNamespaceOfAnotherWorkspace(t *testing.T) {
+func TestConfineNetworkPolicies(t *testing.T) {
 	cases := map[string]struct {
 		reason, selector string
 		want             map[string]bool
@@ -118,7 +118,7 @@ func TestNetworkPoliciesReachNoNamespaceOfAnotherWorkspace(t *testing.T) {
 	}
 }
 
-func TestAnOverrideDoesNotLeadOutOfAWorkspace(t *testing.T) {
+func TestConfineOverrides(t *testing.T) {
 	policy := object(t, `{apiVersion: networking.k8s.io/v1, kind: NetworkPolicy, spec: {ingress: [{from: [{podSelector: {}}]}]}}`)
 	policy.SetAnnotations(map[string]string{v1alpha1.OverrideAnnotationPrefix + "east": `[{"op":"add","path":"/spec/egress","value":[{"to":[{"namespaceSelector":{}}]}]},{"op":"replace","path":"/spec/ingress/0/from/0","value":{"namespaceSelector":{"matchLabels":{"kubernetes.io/metadata.name":"payments"}}}}]`})
 	rule := ruleOf(t, "")
@@ -128,7 +128,7 @@ func TestAnOverrideDoesNotLeadOutOfAWorkspace(t *testing.T) {
 	}
 }
 
-func TestWhereWorkspacesAreOneTenantNothingIsConfined(t *testing.T) {
+func TestConfineNothingInSharedMode(t *testing.T) {
 	policy := object(t, `{apiVersion: networking.k8s.io/v1, kind: NetworkPolicy, spec: {ingress: [{from: [{namespaceSelector: {}}]}]}}`)
 	got := transformed(t, inputOf(policy, ruleOf(t, "namespaceMode: Shared")))
 	if diff := cmp.Diff([]map[string]any{{}}, selectorsOf(got)); diff != "" {
@@ -143,7 +143,7 @@ func TestWhereWorkspacesAreOneTenantNothingIsConfined(t *testing.T) {
 	}
 }
 
-func TestPodsKnowNothingOfThoseOfAnotherWorkspace(t *testing.T) {
+func TestConfinePodAffinity(t *testing.T) {
 	cases := map[string]struct {
 		reason, term string
 		want         map[string]bool

@@ -8,7 +8,7 @@ import (
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
 )
 
-func TestAnOverrideSetsNoQuantityThatIsOutOfBounds(t *testing.T) {
+func TestOverrideQuantityBounds(t *testing.T) {
 	cases := map[string]struct {
 		reason, patch string
 		// want is the field that is named, empty when the override is fine.

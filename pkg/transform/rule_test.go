@@ -11,7 +11,7 @@ import (
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
 )
 
-func TestARuleIsReadFromYAMLAndJSON(t *testing.T) {
+func TestParseRule(t *testing.T) {
 	want := v1alpha1.TransformRule{
 		NamespacePrefix: "kcp-", NamespaceMode: v1alpha1.NamespaceModeIsolated, ImageRegistry: "registry.example.com:5000/mirror",
 		ResourceLimits: corev1.ResourceList{"cpu": resource.MustParse("2"), "memory": resource.MustParse("1Gi"), "example.com/gpu": resource.MustParse("1")},
@@ -41,7 +41,7 @@ func TestARuleIsReadFromYAMLAndJSON(t *testing.T) {
 	}
 }
 
-func TestARuleThatCannotBeNamesTheField(t *testing.T) {
+func TestParseRuleErrors(t *testing.T) {
 	cases := map[string]struct {
 		rule string
 		want []string
@@ -92,7 +92,7 @@ func TestARuleThatCannotBeNamesTheField(t *testing.T) {
 	}
 }
 
-func TestTheRulesLabelsAndAnnotationsGoOnTheCopyAlone(t *testing.T) {
+func TestRuleLabelsAndAnnotations(t *testing.T) {
 	obj := object(t, `
 apiVersion: apps/v1
 kind: Deployment
@@ -115,7 +115,7 @@ spec:
 	}
 }
 
-func TestInputsDoNotDependOnTheRule(t *testing.T) {
+func TestInputsIgnoreRule(t *testing.T) {
 	obj := container(t, "{name: web, image: nginx}")
 	plain := transformed(t, inputOf(obj, v1alpha1.TransformRule{}))
 	ruled := transformed(t, inputOf(obj, ruleOf(t, "imageRegistry: registry.example.com\nlabels: {a: b}")))

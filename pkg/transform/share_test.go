@@ -8,7 +8,7 @@ import (
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
 )
 
-func TestACopyRunsItsClustersShare(t *testing.T) {
+func TestShareOfReplicas(t *testing.T) {
 	cases := map[string]struct {
 		reason, object string
 		omit           bool

@@ -15,7 +15,7 @@ func disown(obj *unstructured.Unstructured, old, replacement string) {
 	obj.SetManagedFields(entries)
 }
 
-func TestACopyStandsUntilSomebodyTakesWhatWeApplied(t *testing.T) {
+func TestUpToDate(t *testing.T) {
 	cases := map[string]struct {
 		reason string
 		change func(upstreamObj, downstreamObj *unstructured.Unstructured)
@@ -83,7 +83,7 @@ func TestACopyStandsUntilSomebodyTakesWhatWeApplied(t *testing.T) {
 	}
 }
 
-func TestTheFingerprintMovesWithSpecAndOwnershipAlone(t *testing.T) {
+func TestFingerprint(t *testing.T) {
 	base := fromFile(t, "downstream.yaml")
 	moved := base.DeepCopy()
 	moved.SetResourceVersion("9999")

@@ -56,7 +56,7 @@ func desiredOf(t *testing.T, upstreamObj *unstructured.Unstructured) *unstructur
 	return desired
 }
 
-func TestACopyCarriesTheUsersFieldsAndNoneOfTheUpstreamServers(t *testing.T) {
+func TestDesiredKeepsUserFields(t *testing.T) {
 	upstreamObj := &unstructured.Unstructured{Object: map[string]any{
 		"apiVersion": "apps/v1",
 		"kind":       "Deployment",
@@ -125,7 +125,7 @@ func TestACopyCarriesTheUsersFieldsAndNoneOfTheUpstreamServers(t *testing.T) {
 	}
 }
 
-func TestTheHashFollowsEverythingThatIsApplied(t *testing.T) {
+func TestAppliedHash(t *testing.T) {
 	base := desiredOf(t, fromFile(t, "upstream.yaml")).GetAnnotations()[v1alpha1.AppliedHashAnnotation]
 	cases := map[string]struct {
 		reason string
@@ -154,7 +154,7 @@ func TestTheHashFollowsEverythingThatIsApplied(t *testing.T) {
 	}
 }
 
-func TestInputsAreWhatShapesOneClustersCopyBesideTheGeneration(t *testing.T) {
+func TestInputs(t *testing.T) {
 	base := Inputs(fromFile(t, "upstream.yaml"), "east")
 	cases := map[string]struct {
 		annotation string
@@ -187,7 +187,7 @@ func setLabel(obj *unstructured.Unstructured, key, value string) {
 	obj.SetLabels(labels)
 }
 
-func TestOriginsAreToldApart(t *testing.T) {
+func TestOriginHash(t *testing.T) {
 	base := Origin{Workspace: "ws", Namespace: "a", Name: "b", Cluster: "east"}
 	seen := map[string]Origin{base.Hash(): base}
 	for _, other := range []Origin{
@@ -209,7 +209,7 @@ func TestOriginsAreToldApart(t *testing.T) {
 	}
 }
 
-func TestEverythingElseSurvivesByteForByte(t *testing.T) {
+func TestDesiredKeepsEverythingElse(t *testing.T) {
 	const rest = `{"anArray":[null,true,-1,0.1,9223372036854775807,1e+21,"<&>\u2028"],"data":{"":"empty key","a/b~c":[[[]]]},` +
 		`"spec":{"clusterIP":"10.0.0.1","empty":{},"emptyList":[],"emptyString":"","limits":{"cpu":"9"},"selector":{"image":"nginx"},` +
 		`"template":{"spec":{"containers":[{"aFieldOfTheFuture":{"image":"nginx"},"command":["a","b"],"name":"a"}],"volumes":[{"name":"v","oci":{"image":{"reference":5}}}]}},"zero":0}}`
@@ -241,7 +241,7 @@ func TestEverythingElseSurvivesByteForByte(t *testing.T) {
 	}
 }
 
-func TestLabelsThatAreNoneAreAnError(t *testing.T) {
+func TestDesiredErrors(t *testing.T) {
 	for _, field := range []string{"labels", "annotations"} {
 		obj := container(t, "{}")
 		child(obj.Object, "metadata")[field] = map[string]any{"a": int64(5)}

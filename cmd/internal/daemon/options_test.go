@@ -20,7 +20,7 @@ func parsed(t *testing.T, args ...string) *Options {
 	return o
 }
 
-func TestMetricsAreForTheMachineItselfByDefault(t *testing.T) {
+func TestMetricsBindAddressDefaultsToLoopback(t *testing.T) {
 	o := parsed(t)
 	host, _, err := net.SplitHostPort(o.MetricsBindAddress)
 	if err != nil || !net.ParseIP(host).IsLoopback() {
@@ -31,7 +31,7 @@ func TestMetricsAreForTheMachineItselfByDefault(t *testing.T) {
 	}
 }
 
-func TestAddressesThatCannotBeAreNamed(t *testing.T) {
+func TestOptionsAddresses(t *testing.T) {
 	cases := map[string]struct {
 		reason string
 		arg    string
