@@ -12,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
+	"github.com/kcp-tmc/tmc/pkg/kinds"
 )
 
 // deploymentDomain holds the annotations of the deployment controller, which runs
@@ -28,6 +29,8 @@ type Input struct {
 	Rule v1alpha1.TransformRule
 	// OmitReplicas leaves spec.replicas out: it belongs to somebody downstream.
 	OmitReplicas bool
+	// Kinds say what only a cluster owns, and where replicas are. The zero value is the built-in table.
+	Kinds kinds.Kinds
 }
 
 // Desired returns the copy that the cluster named by the origin is to have, as the
@@ -52,9 +55,10 @@ func Desired(in Input) (*unstructured.Unstructured, error) {
 	if err != nil {
 		return nil, err
 	}
-	removeOwned(desired)
+	kind := in.Kinds.Of(in.Object.GroupVersionKind().GroupKind())
+	removeOwned(desired, kind)
 	applyRule(desired, in.Rule, in.Origin.Workspace)
-	if err := applyShare(desired, in); err != nil {
+	if err := applyShare(desired, in, kind.Replicas); err != nil {
 		return nil, err
 	}
 	if err := applyOverride(desired, in); err != nil {
@@ -73,16 +77,19 @@ func Desired(in Input) (*unstructured.Unstructured, error) {
 }
 
 // applyShare sets what of the replicas the cluster is to run.
-func applyShare(desired *unstructured.Unstructured, in Input) error {
+func applyShare(desired *unstructured.Unstructured, in Input, replicas kinds.Path) error {
+	if len(replicas) == 0 {
+		return nil // the kind has none
+	}
 	if in.OmitReplicas {
-		unstructured.RemoveNestedField(desired.Object, "spec", "replicas")
+		unstructured.RemoveNestedField(desired.Object, replicas...)
 		return nil
 	}
 	share, divided, err := v1alpha1.Share(in.Object.GetAnnotations(), in.Origin.Cluster)
 	if err != nil || !divided {
 		return err
 	}
-	return unstructured.SetNestedField(desired.Object, share, "spec", "replicas")
+	return unstructured.SetNestedField(desired.Object, share, replicas...)
 }
 
 // strip returns the user's part of the object under the name that its copy has.

@@ -1,0 +1,215 @@
+package kinds
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"reflect"
+	"slices"
+	"strings"
+
+	"k8s.io/apimachinery/pkg/util/validation"
+	"sigs.k8s.io/yaml"
+)
+
+// Parse reads an operator's entries: a YAML list whose items have the JSON names of Kind. It returns the built-in table with
+// these entries in place of built-in ones of the same kind. The name of the file is for errors: each says in which entry
+// which field is wrong, and what was expected.
+func Parse(file string, content []byte) (Kinds, error) {
+	var entries []any
+	if err := yaml.UnmarshalStrict(content, &entries); err != nil {
+		return Kinds{}, fmt.Errorf("%s: expected a YAML list of kinds: %w", file, err)
+	}
+	var own []*Kind
+	var errs []error
+	for i, entry := range entries {
+		kind, wrong := parseEntry(entry)
+		if kind != nil && slices.ContainsFunc(own, func(other *Kind) bool { return other.GroupKind() == kind.GroupKind() }) {
+			wrong = append(wrong, errors.New("kind: there is an entry for it already, expected one for each kind"))
+		}
+		for _, err := range wrong {
+			errs = append(errs, fmt.Errorf("%s: entry %d (%s): %w", file, i+1, nameOf(entry), err))
+		}
+		own = append(own, kind)
+	}
+	if len(errs) > 0 {
+		return Kinds{}, errors.Join(errs...)
+	}
+	return Kinds{own: own}, nil
+}
+
+// parseEntry returns an entry, or all that is wrong with it.
+func parseEntry(entry any) (*Kind, []error) {
+	if wrong := check(entry, reflect.TypeFor[Kind](), ""); len(wrong) > 0 {
+		return nil, wrong
+	}
+	encoded, err := json.Marshal(entry)
+	if err != nil {
+		return nil, []error{err}
+	}
+	kind := &Kind{}
+	if err := json.Unmarshal(encoded, kind); err != nil {
+		return nil, []error{err}
+	}
+	return kind, kind.validate()
+}
+
+// nameOf names an entry in an error.
+func nameOf(entry any) string {
+	fields, _ := entry.(map[string]any)
+	kind, _ := fields["kind"].(string)
+	group, _ := fields["group"].(string)
+	if kind == "" {
+		return "of no kind"
+	}
+	return (&Kind{Group: group, Kind: kind}).GroupKind().String()
+}
+
+// allowed are the values of the fields that have few.
+var allowed = map[reflect.Type][]string{
+	reflect.TypeFor[Observation](): {"", string(AlwaysObserves), string(NeverObserves)},
+	reflect.TypeFor[Rollout]():     {"", string(DeploymentRollout), string(StatefulSetRollout), string(DaemonSetRollout)},
+	reflect.TypeFor[Meaning]():     {"", string(Bad), string(Reached), string(Ongoing)},
+	reflect.TypeFor[Merge]():       {"", string(MergeWhenTrue), string(MergeAvailable), string(MergeProgressing)},
+	reflect.TypeFor[TimeRule]():    {"", string(Earliest), string(LatestOfAll)},
+}
+
+// check returns where a decoded value does not fit a type: fields that there are not, values of other types, values that
+// are not allowed. The path to the value is for errors.
+func check(value any, t reflect.Type, path string) []error {
+	if t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	switch {
+	case t == reflect.TypeFor[Path]():
+		return checkText(value, path, func(text string) error { _, err := ParsePath(text); return err })
+	case t.Kind() == reflect.Struct:
+		return checkFields(value, t, path)
+	case t.Kind() == reflect.Slice:
+		items, isList := value.([]any)
+		if !isList {
+			return []error{fmt.Errorf("%s: %v, expected a list", path, value)}
+		}
+		var errs []error
+		for i, item := range items {
+			errs = append(errs, check(item, t.Elem(), fmt.Sprintf("%s[%d]", path, i))...)
+		}
+		return errs
+	case t.Kind() == reflect.Bool:
+		if _, isBool := value.(bool); !isBool {
+			return []error{fmt.Errorf("%s: %v, expected true or false", path, value)}
+		}
+		return nil
+	default:
+		return checkText(value, path, func(text string) error {
+			if values := allowed[t]; values != nil && !slices.Contains(values, text) {
+				return fmt.Errorf("%q, expected one of %q", text, values)
+			}
+			return nil
+		})
+	}
+}
+
+func checkText(value any, path string, is func(string) error) []error {
+	text, isText := value.(string)
+	if !isText {
+		return []error{fmt.Errorf("%s: %v, expected a text", path, value)}
+	}
+	if err := is(text); err != nil {
+		return []error{fmt.Errorf("%s: %w", path, err)}
+	}
+	return nil
+}
+
+func checkFields(value any, t reflect.Type, path string) []error {
+	fields, isObject := value.(map[string]any)
+	if !isObject {
+		return []error{fmt.Errorf("%s: %v, expected an object with fields", path, value)}
+	}
+	types := map[string]reflect.Type{}
+	for field := range t.Fields() {
+		if name, _, _ := strings.Cut(field.Tag.Get("json"), ","); name != "" {
+			types[name] = field.Type
+		}
+	}
+	var errs []error
+	for _, name := range slices.Sorted(maps.Keys(fields)) {
+		at := strings.TrimPrefix(path+"."+name, ".")
+		if types[name] == nil {
+			errs = append(errs, fmt.Errorf("%s: there is no such field, expected one of %s", at, strings.Join(slices.Sorted(maps.Keys(types)), ", ")))
+			continue
+		}
+		errs = append(errs, check(fields[name], types[name], at)...)
+	}
+	return errs
+}
+
+// validate returns what is missing in an entry, or contradicts itself.
+func (k *Kind) validate() []error {
+	return slices.Concat(k.validateName(), k.validateCounts(), k.validateRelations(), k.validateOwned())
+}
+
+// unless returns the error of a rule that does not hold.
+func unless(holds bool, format string, args ...any) []error {
+	if holds {
+		return nil
+	}
+	return []error{fmt.Errorf(format, args...)}
+}
+
+func (k *Kind) validateName() []error {
+	return slices.Concat(
+		unless(k.Kind != "", "kind: it is missing, expected the name of a kind such as Rollout"),
+		unless(k.Group == "" || len(validation.IsDNS1123Subdomain(k.Group)) == 0, "group: %q is no API group, expected a domain such as argoproj.io", k.Group),
+		unless(!k.Workload || k.Version != "" && k.Resource != "", "version and resource: they are missing, expected where workloads are listed, such as v1 and rollouts"),
+	)
+}
+
+func (k *Kind) validateCounts() []error {
+	var sources []string
+	for _, source := range []string{k.Replicas.String(), k.Completions.String(), k.Wanted} {
+		if source != "" {
+			sources = append(sources, source)
+		}
+	}
+	errs := slices.Concat(
+		unless(k.Available != "" || len(sources) == 0, "available: it is missing, expected the counter of those that are available, such as availableReplicas"),
+		unless(len(sources) <= 1, "replicas, completions, wanted: expected one of them at most"),
+		unless(!slices.Contains(slices.Concat(k.Replicas, k.Completions), Items), "replicas, completions: expected the path of one field, and not of items of a list"),
+	)
+	for i, c := range k.Conditions {
+		errs = append(errs, unless(c.Type != "", "conditions[%d].type: it is missing, expected a type such as Ready", i)...)
+	}
+	if p := k.Phase; p != nil {
+		errs = append(errs, unless(p.Field != "" && p.Everywhere != "" && p.Otherwise != "", "phase: expected field, everywhere and otherwise")...)
+	}
+	return errs
+}
+
+func (k *Kind) validateRelations() []error {
+	lists := map[string][]Reference{"references": k.References, "followedBy": k.FollowedBy}
+	if k.Follows != nil {
+		lists["follows.names"] = k.Follows.Names
+	}
+	var errs []error
+	for _, field := range slices.Sorted(maps.Keys(lists)) {
+		for i, r := range lists[field] {
+			errs = append(errs, unless(len(r.Path) > 0 && r.Resource != "", "%s[%d]: expected path and resource, such as spec.secretName and secrets", field, i)...)
+		}
+	}
+	return errs
+}
+
+// whole are the parts of an object that are not a cluster's as a whole.
+var whole = []string{"", "apiVersion", "kind", "metadata", "spec", "status"}
+
+func (k *Kind) validateOwned() []error {
+	var errs []error
+	for i, owned := range k.Owned {
+		text := owned.Path.String()
+		errs = append(errs, unless(!slices.Contains(whole, text) && !slices.Contains(owned.Path, Items), "owned[%d].path: %q, expected the path of one field such as spec.address", i, text)...)
+		errs = append(errs, unless(owned.Unless == nil || len(owned.Unless.Path) > 0, "owned[%d].unless.path: it is missing, expected a field such as spec.manual", i)...)
+	}
+	return errs
+}

@@ -1,0 +1,306 @@
+package kinds
+
+import (
+	"slices"
+
+	"k8s.io/apimachinery/pkg/runtime/schema"
+)
+
+// Kind is what tmc knows of a kind. The JSON names are those of the entries of an operator's file.
+type Kind struct {
+	// Group and Kind name the API; the core group is "".
+	Group string `json:"group,omitempty"`
+	Kind  string `json:"kind"`
+	// Version and Resource say where workloads are listed, for instance "v1" and "deployments".
+	Version  string `json:"version,omitempty"`
+	Resource string `json:"resource,omitempty"`
+	// Workload is set for kinds that go to clusters by themselves; others go where something places or needs them.
+	Workload bool `json:"workload,omitempty"`
+
+	// Replicas is where the object says how many it wants, 1 where it does not say. These can be divided among clusters.
+	Replicas Path `json:"replicas,omitempty"`
+	// Completions is likewise for what is done once, and is not divided.
+	Completions Path `json:"completions,omitempty"`
+	// Wanted is the counter of how many there are to be, for kinds of which the cluster decides that.
+	Wanted string `json:"wanted,omitempty"`
+	// Available is the counter of how many are as they should be.
+	Available string `json:"available,omitempty"`
+
+	// Sums are the counters of the status that add up over clusters, Updated those that add up and count only what was made
+	// from the present spec.
+	Sums    []string `json:"sums,omitempty"`
+	Updated []string `json:"updated,omitempty"`
+	// Lacking is the counter of those that are not available; a cluster that does not report lacks its whole share.
+	Lacking string `json:"lacking,omitempty"`
+	// Required are the counters that the kind's API requires even when they are 0.
+	Required []string `json:"required,omitempty"`
+	// Times are the times of the status, and which of the clusters' times counts.
+	Times []Time `json:"times,omitempty"`
+	// Revisions are the texts of the status that name revisions: equal sets of names have equal merged names.
+	Revisions []string `json:"revisions,omitempty"`
+	// Phase is the text of the status that says how far the object is.
+	Phase *Phase `json:"phase,omitempty"`
+	// Addresses is set where the status has loadBalancer.ingress, which is the union of the clusters' ones.
+	Addresses bool `json:"addresses,omitempty"`
+
+	// Observes says whether the kind's controllers write status.observedGeneration.
+	Observes Observation `json:"observes,omitempty"`
+	// Conditions are the conditions that mean something else than conventional has it, or are merged by a rule of their own,
+	// in the order of the merged status.
+	Conditions []Condition `json:"conditions,omitempty"`
+	// UpdateTimes is set where conditions have a lastUpdateTime.
+	UpdateTimes bool `json:"updateTimes,omitempty"`
+	// Ends are the types of conditions one of which is true of an object that will do nothing more.
+	Ends []string `json:"ends,omitempty"`
+	// Rollout says how a roll-out is judged.
+	Rollout Rollout `json:"rollout,omitempty"`
+
+	// References are the objects that this one needs on its cluster, beside those that its pod template names.
+	References []Reference `json:"references,omitempty"`
+	// Follows says which objects it goes along with.
+	Follows *Follows `json:"follows,omitempty"`
+	// FollowedBy are objects that it names and that go where it goes.
+	FollowedBy []Reference `json:"followedBy,omitempty"`
+	// Owned are the fields that only a cluster fills in: a copy is applied without them.
+	Owned []Owned `json:"owned,omitempty"`
+
+	// assumed is set for a kind that no entry describes: its replicas and counters count only where they are there.
+	assumed bool
+}
+
+// GroupKind returns the name of the kind.
+func (k *Kind) GroupKind() schema.GroupKind { return schema.GroupKind{Group: k.Group, Kind: k.Kind} }
+
+// GroupVersionResource returns where the kind is listed.
+func (k *Kind) GroupVersionResource() schema.GroupVersionResource {
+	return schema.GroupVersionResource{Group: k.Group, Version: k.Version, Resource: k.Resource}
+}
+
+// IsKnown reports whether the kind has an entry.
+func (k *Kind) IsKnown() bool { return !k.assumed }
+
+// Requires reports whether the kind's API requires a counter even when it is 0.
+func (k *Kind) Requires(counter string) bool { return slices.Contains(k.Required, counter) }
+
+// Observation says whether the controllers of a kind write status.observedGeneration.
+type Observation string
+
+const (
+	// ObservesWhenReported is a kind of which some controllers do: one that does is believed.
+	ObservesWhenReported Observation = ""
+	// AlwaysObserves is a kind whose controllers do.
+	AlwaysObserves Observation = "Always"
+	// NeverObserves is a kind whose controllers do not.
+	NeverObserves Observation = "Never"
+)
+
+// Rollout says how a roll-out of a kind is judged on one cluster.
+type Rollout string
+
+const (
+	// NoRollout is a kind that `kubectl rollout status` knows nothing of.
+	NoRollout Rollout = ""
+	// DeploymentRollout is done when all replicas are updated, available, and no others are left.
+	DeploymentRollout Rollout = "Deployment"
+	// StatefulSetRollout is done when all replicas are ready and those above the partition are updated.
+	StatefulSetRollout Rollout = "StatefulSet"
+	// DaemonSetRollout is done when every node that is to have a pod has an updated one that is available.
+	DaemonSetRollout Rollout = "DaemonSet"
+)
+
+// Meaning says what it means that a condition is true.
+type Meaning string
+
+const (
+	// Good is a condition that should be true. It is merged to true when it is true everywhere.
+	Good Meaning = ""
+	// Bad is a condition that should not be true. It is merged to true when it is true anywhere.
+	Bad Meaning = "Bad"
+	// Reached is neither good nor bad. It is merged to true when it is true everywhere.
+	Reached Meaning = "Reached"
+	// Ongoing is neither good nor bad. It is merged to true while it is true anywhere.
+	Ongoing Meaning = "Ongoing"
+)
+
+// Merge is a rule by which a condition is merged.
+type Merge string
+
+const (
+	// MergeByMeaning is the rule of the condition's meaning.
+	MergeByMeaning Merge = ""
+	// MergeWhenTrue is that rule, and the condition is left out unless it is true.
+	MergeWhenTrue Merge = "WhenTrue"
+	// MergeAvailable is that of a Deployment's Available: a cluster that says nothing is not available.
+	MergeAvailable Merge = "Available"
+	// MergeProgressing is that of a Deployment's Progressing: an exceeded deadline of the present generation comes first.
+	MergeProgressing Merge = "Progressing"
+)
+
+// Condition is what a type of conditions means.
+type Condition struct {
+	Type    string  `json:"type"`
+	Meaning Meaning `json:"meaning,omitempty"`
+	// Failure is set where the condition, when it is not as it should be, says that something has failed, not only that it
+	// is not done yet.
+	Failure bool  `json:"failure,omitempty"`
+	Merge   Merge `json:"merge,omitempty"`
+}
+
+// IsProblem reports whether a condition with the status ("True", "False", "Unknown") is not as it should be.
+func (c Condition) IsProblem(status string) bool {
+	switch c.Meaning {
+	case Bad:
+		return status == "True"
+	case Reached, Ongoing:
+		return false
+	default:
+		return status != "True"
+	}
+}
+
+// TrueAnywhere reports whether the condition is merged to true as soon as it is true on one cluster.
+func (c Condition) TrueAnywhere() bool { return c.Meaning == Bad || c.Meaning == Ongoing }
+
+// TimeRule says which of the clusters' times counts.
+type TimeRule string
+
+const (
+	// Latest is the last of the times.
+	Latest TimeRule = ""
+	// Earliest is the first of the times.
+	Earliest TimeRule = "Earliest"
+	// LatestOfAll is the last of the times, and there is none until every cluster has one.
+	LatestOfAll TimeRule = "LatestOfAll"
+)
+
+// Time is a time in a status (RFC 3339).
+type Time struct {
+	Field string   `json:"field"`
+	Rule  TimeRule `json:"rule,omitempty"`
+}
+
+// Phase is a text of a status that says how far an object is.
+type Phase struct {
+	Field string `json:"field"`
+	// Anywhere is the value that counts as soon as one cluster has it, Everywhere the one that counts when all have it, and
+	// Otherwise the one in all other cases.
+	Anywhere   string `json:"anywhere,omitempty"`
+	Everywhere string `json:"everywhere"`
+	Otherwise  string `json:"otherwise"`
+}
+
+// Reference is where an object names others in its namespace.
+type Reference struct {
+	// Path leads to the name, for instance spec.tls[].secretName.
+	Path Path `json:"path"`
+	// Resource is the resource of the named object with its group, for instance secrets or rollouts.argoproj.io.
+	Resource string `json:"resource"`
+	// Optional is set where the object can do without. A field "optional: true" beside the name says so as well.
+	Optional bool `json:"optional,omitempty"`
+}
+
+// GroupResource returns the resource of the named object.
+func (r Reference) GroupResource() schema.GroupResource { return schema.ParseGroupResource(r.Resource) }
+
+// Follows says which objects of its namespace an object goes along with: any that one of the fields finds.
+type Follows struct {
+	// Target leads to an {apiVersion, kind, name} of the object that is followed.
+	Target Path `json:"target,omitempty"`
+	// Selector leads to a selector of pods: what runs such pods is followed.
+	Selector Selector `json:"selector,omitzero"`
+	// Names are the objects that are followed by name.
+	Names []Reference `json:"names,omitempty"`
+}
+
+// Selector is where an object selects pods, and how an unusual selector is understood.
+type Selector struct {
+	Path Path `json:"path,omitempty"`
+	// Labels is set where the selector is a map of labels, of which an empty one selects nothing, and not a LabelSelector,
+	// of which an empty one selects all.
+	Labels bool `json:"labels,omitempty"`
+	// AbsentSelectsAll is set where no selector means all pods; otherwise it means none.
+	AbsentSelectsAll bool `json:"absentSelectsAll,omitempty"`
+	// Unless is a field of the object and a value with which the selector is ignored.
+	Unless *Value `json:"unless,omitempty"`
+}
+
+// Owned is a field that only a cluster fills in.
+type Owned struct {
+	// Path leads to the field. Its last element may end with *: all fields that begin so.
+	Path Path `json:"path"`
+	// Keep are values of the field, or of one of its items, that are the user's: with them the field stays.
+	Keep []string `json:"keep,omitempty"`
+	// Unless is another field of the object and a value with which the field is the user's.
+	Unless *Value `json:"unless,omitempty"`
+}
+
+// Value is a field and a value of it.
+type Value struct {
+	Path Path `json:"path"`
+	// Equals is the value, written as text: a true is "true".
+	Equals string `json:"equals"`
+}
+
+// Kinds are the kinds that are known. The zero value is the built-in table.
+type Kinds struct {
+	// own are the operator's entries in the order of his file. They stand before the built-in ones.
+	own []*Kind
+}
+
+// Of returns what is known of a kind, to be read only; never nil. A kind without an entry is Unknown.
+func (k Kinds) Of(gk schema.GroupKind) *Kind {
+	for _, kind := range k.own {
+		if kind.GroupKind() == gk {
+			return kind
+		}
+	}
+	if kind, known := byGroupKind[gk]; known {
+		return kind
+	}
+	return Unknown(gk)
+}
+
+// IsWorkload reports whether objects of the kind go to clusters by themselves.
+func (k Kinds) IsWorkload(gk schema.GroupKind) bool { return k.Of(gk).Workload }
+
+// Workloads returns the kinds of workloads in the order in which they are shown: the built-in ones first.
+func (k Kinds) Workloads() []*Kind {
+	var workloads []*Kind
+	for _, kind := range table {
+		if own := k.Of(kind.GroupKind()); own.Workload {
+			workloads = append(workloads, own)
+		}
+	}
+	for _, kind := range k.own {
+		if kind.Workload && byGroupKind[kind.GroupKind()] == nil {
+			workloads = append(workloads, kind)
+		}
+	}
+	return workloads
+}
+
+// Unknown returns what is assumed of a kind that no entry describes, as the conventions of the API have it: conditions mean
+// what the table of conventional conditions says; an observedGeneration that is reported counts; where there is a spec.replicas, it is the number of
+// replicas that are wanted, and the counters of that name add up. Other counters stay as they are.
+// (https://github.com/kubernetes/community/blob/master/contributors/devel/sig-architecture/api-conventions.md and
+// https://github.com/kubernetes-sigs/cli-utils/blob/master/pkg/kstatus/README.md)
+func Unknown(gk schema.GroupKind) *Kind {
+	return &Kind{
+		Group: gk.Group, Kind: gk.Kind, assumed: true,
+		Replicas:  replicasPath,
+		Available: availableReplicas,
+		Sums:      []string{replicas, readyReplicas, availableReplicas},
+		Updated:   []string{updatedReplicas},
+	}
+}
+
+// Condition returns what a type of conditions means for the kind: as its entry has it, else as the table of conventional conditions has it.
+func (k *Kind) Condition(conditionType string) Condition {
+	isIt := func(c Condition) bool { return c.Type == conditionType }
+	for _, conditions := range [][]Condition{k.Conditions, conventional} {
+		if at := slices.IndexFunc(conditions, isIt); at >= 0 {
+			return conditions[at]
+		}
+	}
+	return Condition{Type: conditionType}
+}
