@@ -15,6 +15,7 @@ import (
 
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
 	"github.com/kcp-tmc/tmc/pkg/dependency"
+	"github.com/kcp-tmc/tmc/pkg/events"
 	"github.com/kcp-tmc/tmc/pkg/hub/aggregator"
 	"github.com/kcp-tmc/tmc/pkg/hub/guard"
 	"github.com/kcp-tmc/tmc/pkg/hub/inventory"
@@ -22,6 +23,7 @@ import (
 	"github.com/kcp-tmc/tmc/pkg/hub/registry"
 	"github.com/kcp-tmc/tmc/pkg/hub/scheduler"
 	"github.com/kcp-tmc/tmc/pkg/kcp"
+	"github.com/kcp-tmc/tmc/pkg/upstream"
 )
 
 // leaseNamespace is where in the provider workspace the lease lies.
@@ -30,8 +32,8 @@ const leaseNamespace = metav1.NamespaceDefault
 // hub is the two controllers over the same caches.
 type hub struct {
 	config     hubConfig
-	upstream   *kcp.Upstream
-	recorder   *kcp.Recorder
+	upstream   *upstream.Client
+	recorder   *events.Recorder
 	registry   *registry.Registry
 	relations  *inventory.Inventory
 	paths      *inventory.Paths
@@ -42,14 +44,14 @@ type hub struct {
 	aggregator *aggregator.Aggregator
 	// initializing shows the workspaces of the tenants' type that kcp initializes, and
 	// initializer works on them.
-	initializing *kcp.Upstream
+	initializing *upstream.Client
 	initializer  *guard.Initializer
 	// repair is nil when patches are not repaired.
 	repair *repairing
 }
 
 func newHub(config hubConfig) (*hub, error) {
-	upstream, err := kcp.New(kcp.Options{
+	upstream, err := upstream.New(upstream.Options{
 		Config:            config.kcp,
 		ProviderWorkspace: config.providerWorkspace,
 		Export:            v1alpha1.APIExportName,
@@ -62,8 +64,8 @@ func newHub(config hubConfig) (*hub, error) {
 		return nil, err
 	}
 	h := &hub{config: config, upstream: upstream}
-	h.recorder = kcp.NewRecorder(upstream, v1alpha1.ControllerFieldManager)
-	notices := kcp.NewNotices(h.recorder)
+	h.recorder = events.NewRecorder(upstream, v1alpha1.ControllerFieldManager)
+	notices := events.NewNotices(h.recorder)
 	h.relations = inventory.New(upstream)
 	h.registry, err = registry.New(registry.Config{
 		KCP:               config.kcp,
@@ -113,7 +115,7 @@ func newHub(config hubConfig) (*hub, error) {
 
 // listen has all be told of what changes in kcp: first those whom the others ask.
 func (h *hub) listen() {
-	for _, handler := range []kcp.Handler{
+	for _, handler := range []upstream.Handler{
 		h.paths.OnUpstream, h.bindings.OnUpstream, h.guard.OnUpstream, h.protector.OnUpstream, h.scheduler.OnUpstream, h.aggregator.OnUpstream,
 	} {
 		h.upstream.Handle(handler)
@@ -144,7 +146,7 @@ func (h *hub) onPolicies(workspace logicalcluster.Name) {
 // initialize makes what initializes workspaces of the tenants' type.
 func (h *hub) initialize() error {
 	var err error
-	h.initializing, err = kcp.New(kcp.Options{
+	h.initializing, err = upstream.New(upstream.Options{
 		Config:            h.config.kcp,
 		ProviderWorkspace: h.config.providerWorkspace,
 		WorkspaceType:     v1alpha1.TenantWorkspaceType,

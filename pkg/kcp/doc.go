@@ -1,7 +1,7 @@
-// Package kcp is the way to kcp: from a kubeconfig to one workspace or to the
-// virtual workspace of an APIExport, one source for each shard, and from there to
-// caches over all consumer workspaces and to narrow writes.
+// Package kcp knows kcp as a server: its URLs and workspace paths, its versions, the
+// names of its APIs, where it lists its virtual workspaces, what permission claims
+// allow, what it serves, and what its errors mean.
 //
-// It knows nothing of workloads: it hands on events and objects of whatever
-// resources it is told to watch.
+// It keeps nothing and watches nothing: package upstream does. It knows nothing of
+// workloads.
 package kcp

@@ -6,14 +6,13 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"sync/atomic"
 	"testing"
 
 	"k8s.io/client-go/rest"
 
 	"github.com/kcp-dev/logicalcluster/v3"
-
-	"github.com/kcp-tmc/tmc/pkg/kcpversion"
 )
 
 func TestWaitSupported(t *testing.T) {
@@ -25,8 +24,8 @@ func TestWaitSupported(t *testing.T) {
 	}{
 		"New":      {reason: "tmc works with it", version: "v1.35.1+kcp-v0.31.2"},
 		"Starting": {reason: "it is asked again", version: "v1.35.1+kcp-v0.31.2", refused: 1},
-		"Old":      {reason: "tmc does not work with it", version: "v1.33.3+kcp-v0.28.1", want: kcpversion.ErrTooOld},
-		"NoKCP":    {reason: "it is a cluster", version: "v1.36.3", want: kcpversion.ErrNotKCP},
+		"Old":      {reason: "tmc does not work with it", version: "v1.33.3+kcp-v0.28.1", want: ErrTooOld},
+		"NoKCP":    {reason: "it is a cluster", version: "v1.36.3", want: ErrNotKCP},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -59,5 +58,29 @@ func TestWaitSupportedEndsWithItsContext(t *testing.T) {
 	defer server.Close()
 	if err := WaitSupported(ctx, &rest.Config{Host: server.URL}, logicalcluster.NewPath("root:tmc")); err != nil {
 		t.Errorf("got %v from a kcp that has not answered", err)
+	}
+}
+
+func TestCheckVersion(t *testing.T) {
+	for gitVersion, want := range map[string]error{
+		"v1.33.3+kcp-v0.28.1":                   ErrTooOld,
+		"v1.34.2+kcp-v0.30.4":                   ErrTooOld,
+		"v1.35.1+kcp-v0.31.0":                   nil,
+		"v1.35.1+kcp-v0.32.0-rc.1":              nil,
+		"v1.35.1+kcp-v0.32.3-12-gabcdef":        nil,
+		"v1.36.0+kcp-v1.0.0":                    nil,
+		"v1.36.0+kcp-v0.0.0-162-gdac74f5955f1d": nil,
+		"v0.0.0-master+$Format:%H$":             nil,
+		"v1.36.3":                               ErrNotKCP,
+		"v1.35.1+kcp-":                          ErrNotKCP,
+		"":                                      ErrNotKCP,
+	} {
+		err := CheckVersion(gitVersion)
+		if !errors.Is(err, want) {
+			t.Errorf("%q: got %v, want %v", gitVersion, err, want)
+		}
+		if err != nil && (!strings.Contains(err.Error(), gitVersion) || !strings.Contains(err.Error(), "v0.31")) {
+			t.Errorf("%q: %v does not say what was found and what is expected", gitVersion, err)
+		}
 	}
 }

@@ -14,8 +14,8 @@ import (
 
 	"github.com/kcp-dev/logicalcluster/v3"
 
+	"github.com/kcp-tmc/tmc/pkg/controller"
 	"github.com/kcp-tmc/tmc/pkg/kcp"
-	"github.com/kcp-tmc/tmc/pkg/spell"
 )
 
 // Config is what a Keeper needs.
@@ -70,7 +70,7 @@ type Keeper struct {
 	delays        wait.Backoff
 	// refused lasts while kcp refuses the credentials, failing while they cannot be
 	// renewed, unread while it is not known whether there is another token.
-	refused, failing, unread spell.Spell
+	refused, failing, unread controller.Outage
 }
 
 // clients are the ways to both sides; tests replace them.
@@ -111,9 +111,9 @@ func newKeeper(config Config) (*Keeper, error) {
 		upstream: rest.CopyConfig(config.Upstream),
 		woken:    make(chan struct{}, 1),
 		delays:   retryDelays,
-		failing:  spell.Spell{Begins: "Cannot renew the token for kcp, will try again", Ends: "The token for kcp is renewed and stored again"},
-		unread:   spell.Spell{Begins: "Cannot tell whether there is another token for kcp, will look again", Ends: "Looked for another token for kcp again"},
-		refused:  spell.Spell{Ends: "kcp accepts the credentials of this cluster again"},
+		failing:  controller.Outage{Begins: "Cannot renew the token for kcp, will try again", Ends: "The token for kcp is renewed and stored again"},
+		unread:   controller.Outage{Begins: "Cannot tell whether there is another token for kcp, will look again", Ends: "Looked for another token for kcp again"},
+		refused:  controller.Outage{Ends: "kcp accepts the credentials of this cluster again"},
 	}
 	what := "they have expired, were revoked, or are another kcp's"
 	k.upstream.Wrap(func(next http.RoundTripper) http.RoundTripper { return &watched{next, k} })

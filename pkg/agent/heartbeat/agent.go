@@ -16,8 +16,8 @@ import (
 	"github.com/kcp-dev/logicalcluster/v3"
 
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
+	"github.com/kcp-tmc/tmc/pkg/controller"
 	"github.com/kcp-tmc/tmc/pkg/kcp"
-	"github.com/kcp-tmc/tmc/pkg/spell"
 )
 
 // The defaults of Config.
@@ -86,7 +86,7 @@ type Agent struct {
 	rule *v1alpha1.TransformRule
 	told bool
 	// unread lasts while kcp does not give the registration.
-	unread spell.Spell
+	unread controller.Outage
 	// invalid is what was said last of a rule that cannot be used.
 	invalid string
 }
@@ -133,7 +133,7 @@ func newAgent(config Config, clients clients) (*Agent, error) {
 		config:   config,
 		registry: newRegistry(clients.registrations, config.Cluster),
 		changed:  make(chan struct{}, 1),
-		unread:   spell.Spell{Begins: "Cannot read the cluster's registration, will try again", Ends: "Read the cluster's registration again"},
+		unread:   controller.Outage{Begins: "Cannot read the cluster's registration, will try again", Ends: "Read the cluster's registration again"},
 	}
 	a.lease = &lease{
 		client: clients.upstream.CoordinationV1().Leases(v1alpha1.HeartbeatNamespace),

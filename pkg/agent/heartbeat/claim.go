@@ -13,6 +13,7 @@ import (
 	"k8s.io/klog/v2"
 
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
+	"github.com/kcp-tmc/tmc/pkg/kcp"
 )
 
 // ClaimedError says that another cluster works under the name.
@@ -235,7 +236,7 @@ func (a *Agent) hurdleOf(err error) *hurdle {
 	switch {
 	case errors.As(err, &unreadable):
 		return &hurdle{saysUnreadable, err}
-	case apierrors.IsConflict(err), isMissing(err, a.config.Cluster):
+	case apierrors.IsConflict(err), kcp.IsMissingObject(err, a.config.Cluster):
 		return &hurdle{} // somebody was faster: look again
 	case apierrors.IsNotFound(err):
 		return &hurdle{saysUnserved, err}

@@ -11,7 +11,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
@@ -326,26 +325,6 @@ func TestTheRuleIsKnownBeforeAnythingIsCopied(t *testing.T) {
 			}
 			if diff := cmp.Diff(c.want, rules); diff != "" {
 				t.Errorf("rules (-want +got):\n%s", diff)
-			}
-		})
-	}
-}
-
-func TestA404IsAboutTheRegistrationOnlyIfItNamesIt(t *testing.T) {
-	cases := map[string]struct {
-		err  error
-		want bool
-	}{
-		"TheRegistration": {apierrors.NewNotFound(registrations.GroupResource(), east), true},
-		"AnotherObject":   {apierrors.NewNotFound(registrations.GroupResource(), "west"), false},
-		"APage":           {unserved("get"), false},
-		"NoDetails":       {&apierrors.StatusError{ErrStatus: metav1.Status{Reason: metav1.StatusReasonNotFound}}, false},
-		"NoAnswer":        {errors.New("connection refused"), false},
-	}
-	for name, c := range cases {
-		t.Run(name, func(t *testing.T) {
-			if got := isMissing(c.err, east); got != c.want {
-				t.Errorf("got %t, want %t", got, c.want)
 			}
 		})
 	}

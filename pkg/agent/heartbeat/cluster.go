@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -20,6 +19,8 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/klog/v2"
+
+	"github.com/kcp-tmc/tmc/pkg/kcp"
 )
 
 // cluster is the physical cluster, to look at.
@@ -128,9 +129,7 @@ type served struct {
 
 // discover asks the cluster what it serves.
 func discover(ctx context.Context, config *rest.Config) (served, error) {
-	config = rest.CopyConfig(config)
-	config.Wrap(func(next http.RoundTripper) http.RoundTripper { return &endsWith{next, ctx} })
-	client, err := discovery.NewDiscoveryClientForConfig(config)
+	client, err := discovery.NewDiscoveryClientForConfig(kcp.EndingWith(ctx, config))
 	if err != nil {
 		return served{}, fmt.Errorf("discovery client for %s: %w", config.Host, err)
 	}
@@ -167,16 +166,4 @@ func syncable(lists []*metav1.APIResourceList) []schema.GroupVersionResource {
 
 func hasVerbs(resource metav1.APIResource, verbs ...string) bool {
 	return !slices.ContainsFunc(verbs, func(verb string) bool { return !slices.Contains(resource.Verbs, verb) })
-}
-
-// endsWith ends requests with a context: discovery clients take none.
-type endsWith struct {
-	http.RoundTripper
-
-	ctx context.Context //nolint:containedctx // see above
-}
-
-// RoundTrip implements http.RoundTripper.
-func (t *endsWith) RoundTrip(request *http.Request) (*http.Response, error) {
-	return t.RoundTripper.RoundTrip(request.WithContext(t.ctx))
 }

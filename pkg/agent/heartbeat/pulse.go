@@ -6,7 +6,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/util/wait"
 
-	"github.com/kcp-tmc/tmc/pkg/spell"
+	"github.com/kcp-tmc/tmc/pkg/controller"
 )
 
 // pulse beats while its cluster answers: who does not know whether the cluster is
@@ -19,14 +19,14 @@ type pulse struct {
 	answers func(context.Context) error
 	renew   func(context.Context) error
 	// silent lasts while the cluster does not answer, cut while kcp does not.
-	silent, cut spell.Spell
+	silent, cut controller.Outage
 }
 
 func newPulse(interval time.Duration, due func() bool, answers, renew func(context.Context) error) *pulse {
 	return &pulse{
 		interval: interval, due: due, answers: answers, renew: renew,
-		silent: spell.Spell{Begins: "The cluster does not answer: no heartbeat until it does", Ends: "The cluster answers again"},
-		cut:    spell.Spell{Begins: "Cannot tell kcp that the cluster is alive, will try again", Ends: "kcp is told again that the cluster is alive"},
+		silent: controller.Outage{Begins: "The cluster does not answer: no heartbeat until it does", Ends: "The cluster answers again"},
+		cut:    controller.Outage{Begins: "Cannot tell kcp that the cluster is alive, will try again", Ends: "kcp is told again that the cluster is alive"},
 	}
 }
 
@@ -67,7 +67,7 @@ func (p *pulse) beat(ctx context.Context) {
 }
 
 // try returns what it failed of.
-func (p *pulse) try(ctx context.Context) (failed *spell.Spell, err error) {
+func (p *pulse) try(ctx context.Context) (failed *controller.Outage, err error) {
 	if err := bounded(ctx, p.answers); err != nil {
 		return &p.silent, err
 	}

@@ -3,11 +3,9 @@ package heartbeat
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"time"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/fields"
@@ -19,6 +17,7 @@ import (
 	"k8s.io/klog/v2"
 
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
+	"github.com/kcp-tmc/tmc/pkg/kcp"
 )
 
 // requestTimeout bounds a request whose answer somebody waits for.
@@ -49,24 +48,13 @@ func (r *registry) getOf(ctx context.Context, cluster string) (*v1alpha1.Cluster
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	obj, err := r.registrations().Get(ctx, cluster, metav1.GetOptions{})
-	if isMissing(err, cluster) {
+	if kcp.IsMissingObject(err, cluster) {
 		return nil, nil
 	}
 	if err != nil {
 		return nil, fmt.Errorf("reading ClusterRegistration %s: %w", cluster, err)
 	}
 	return decode(obj)
-}
-
-// isMissing tells of a 404 that it is about the object. One that names nothing, or
-// that client-go has made of a page that is no Status, says that no registry is there.
-func isMissing(err error, name string) bool {
-	var status apierrors.APIStatus
-	if !apierrors.IsNotFound(err) || !errors.As(err, &status) {
-		return false
-	}
-	details := status.Status().Details
-	return details != nil && details.Name == name && !apierrors.HasStatusCause(err, metav1.CauseTypeUnexpectedServerResponse)
 }
 
 // create makes the registration.

@@ -13,7 +13,7 @@ import (
 
 	"github.com/kcp-tmc/tmc/pkg/apis/quantity"
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
-	"github.com/kcp-tmc/tmc/pkg/spell"
+	"github.com/kcp-tmc/tmc/pkg/controller"
 )
 
 const (
@@ -29,8 +29,8 @@ func isOfWorkloads(group, _ string) bool { return v1alpha1.IsReported(group) }
 // report keeps the registration's status in step with the cluster until ctx ends.
 func (a *Agent) report(ctx context.Context) {
 	r := &reporter{
-		unanswered: spell.Spell{Begins: "The cluster does not tell what it serves, will ask again", Ends: "The cluster tells again what it serves"},
-		unwritten:  spell.Spell{Begins: "Cannot report to kcp how large the cluster is, will try again", Ends: "Reported to kcp again how large the cluster is"},
+		unanswered: controller.Outage{Begins: "The cluster does not tell what it serves, will ask again", Ends: "The cluster tells again what it serves"},
+		unwritten:  controller.Outage{Begins: "Cannot report to kcp how large the cluster is, will try again", Ends: "Reported to kcp again how large the cluster is"},
 	}
 	for {
 		again := a.reportOnce(ctx, r)
@@ -45,7 +45,7 @@ type reporter struct {
 	served served
 	asked  time.Time
 	// unanswered and unwritten are the spells in which it does not get on.
-	unanswered, unwritten spell.Spell
+	unanswered, unwritten controller.Outage
 }
 
 // reportOnce reports when there is something to report, and returns after what time

@@ -12,8 +12,8 @@ import (
 	"k8s.io/klog/v2"
 
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
-	"github.com/kcp-tmc/tmc/pkg/kcp"
 	"github.com/kcp-tmc/tmc/pkg/transform"
+	"github.com/kcp-tmc/tmc/pkg/upstream"
 )
 
 // A cluster may come back under a new name. What it ran under its former one nobody
@@ -61,7 +61,7 @@ func (s *Syncer) clearAbandonedOnce(ctx context.Context) error {
 				continue
 			}
 			err := s.clearIfReleased(ctx, one)
-			if errors.Is(err, kcp.ErrUnknownWorkspace) {
+			if errors.Is(err, upstream.ErrUnknownWorkspace) {
 				unknown.Insert(one.origin.Workspace)
 				continue
 			}

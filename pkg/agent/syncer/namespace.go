@@ -20,6 +20,7 @@ import (
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
 	"github.com/kcp-tmc/tmc/pkg/kcp"
 	"github.com/kcp-tmc/tmc/pkg/transform"
+	"github.com/kcp-tmc/tmc/pkg/upstream"
 )
 
 // Namespaces that tmc makes carry what the user chose for theirs (labels and
@@ -371,5 +372,5 @@ func comesByItself(resource schema.GroupResource, obj *metav1.PartialObjectMetad
 // isNotClaimed reports whether a workspace has not let tmc see its namespaces: it was
 // bound before tmc asked for that.
 func isNotClaimed(err error) bool {
-	return apierrors.IsForbidden(err) || apierrors.IsNotFound(err) || errors.Is(err, kcp.ErrUnknownWorkspace)
+	return apierrors.IsForbidden(err) || apierrors.IsNotFound(err) || errors.Is(err, upstream.ErrUnknownWorkspace)
 }

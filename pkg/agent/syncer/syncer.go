@@ -25,6 +25,7 @@ import (
 	"github.com/kcp-tmc/tmc/pkg/dependency"
 	"github.com/kcp-tmc/tmc/pkg/kcp"
 	"github.com/kcp-tmc/tmc/pkg/transform"
+	"github.com/kcp-tmc/tmc/pkg/upstream"
 )
 
 // Config is what a Syncer needs.
@@ -76,7 +77,7 @@ type Syncer struct {
 	isAnothers atomic.Bool
 	// namespace is the syncer's own.
 	namespace  string
-	upstream   *kcp.Upstream
+	upstream   *upstream.Client
 	downstream *downstream
 	copies     *copies
 	memories   *memories
@@ -126,7 +127,7 @@ func New(config Config) (*Syncer, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.upstream, err = kcp.New(kcp.Options{
+	s.upstream, err = upstream.New(upstream.Options{
 		Config:            config.Upstream,
 		SingleWorkspace:   config.SingleWorkspace,
 		ProviderWorkspace: config.ProviderWorkspace,

@@ -11,7 +11,7 @@ import (
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/rest"
 
-	"github.com/kcp-tmc/tmc/pkg/kcpversion"
+	"github.com/kcp-tmc/tmc/pkg/kcp"
 )
 
 // clustersPath precedes the workspace in the path of a kcp URL.
@@ -89,7 +89,7 @@ func (s *server) checkVersion(workspaces ...string) error {
 		}
 		info, err := client.ServerVersion()
 		if err == nil {
-			return kcpversion.Check(info.GitVersion)
+			return kcp.CheckVersion(info.GitVersion)
 		}
 		refused = s.explain(workspace, fmt.Errorf("asking for the version of kcp: %w", err))
 	}

@@ -22,6 +22,7 @@ import (
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
 	"github.com/kcp-tmc/tmc/pkg/controller"
 	"github.com/kcp-tmc/tmc/pkg/dependency"
+	"github.com/kcp-tmc/tmc/pkg/events"
 	"github.com/kcp-tmc/tmc/pkg/hub/inventory"
 	"github.com/kcp-tmc/tmc/pkg/kcp"
 	"github.com/kcp-tmc/tmc/pkg/placement"
@@ -57,7 +58,7 @@ type upstream interface {
 // notices writes events on upstream objects, each once.
 type notices interface {
 	Warn(key kcp.ObjectKey, upstreamObj *unstructured.Unstructured, reason string, messages ...string)
-	WarnOfAll(key kcp.ObjectKey, upstreamObj *unstructured.Unstructured, found []kcp.Notice)
+	WarnOfAll(key kcp.ObjectKey, upstreamObj *unstructured.Unstructured, found []events.Notice)
 	Forget(key kcp.ObjectKey)
 }
 
@@ -114,7 +115,7 @@ func New(config Config) *Aggregator {
 	return a
 }
 
-// OnUpstream queues a changed object, and what needs it; it is a kcp.Handler.
+// OnUpstream queues a changed object, and what needs it; it is a upstream.Handler.
 func (a *Aggregator) OnUpstream(key kcp.ObjectKey, oldObj, newObj *unstructured.Unstructured) {
 	if key.Resource.GroupResource() == v1alpha1.WorkloadPlacementsResource.GroupResource() {
 		// It may say how reports become a status.

@@ -13,6 +13,7 @@ import (
 	"github.com/kcp-dev/logicalcluster/v3"
 
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
+	"github.com/kcp-tmc/tmc/pkg/events"
 	"github.com/kcp-tmc/tmc/pkg/hub/inventory"
 	"github.com/kcp-tmc/tmc/pkg/kcp"
 	"github.com/kcp-tmc/tmc/pkg/placement"
@@ -28,13 +29,13 @@ type fakeHub struct {
 	written  int
 }
 
-func (f *fakeHub) HasReadWorkspace(logicalcluster.Name) bool                         { return true }
-func (f *fakeHub) Cached(key kcp.ObjectKey) *unstructured.Unstructured               { return f.objects[key] }
-func (f *fakeHub) Silent(string) string                                              { return "" }
-func (f *fakeHub) Cluster(name string) placement.Cluster                             { return f.clusters[name] }
-func (f *fakeHub) Warn(kcp.ObjectKey, *unstructured.Unstructured, string, ...string) {}
-func (f *fakeHub) WarnOfAll(kcp.ObjectKey, *unstructured.Unstructured, []kcp.Notice) {}
-func (f *fakeHub) Forget(kcp.ObjectKey)                                              {}
+func (f *fakeHub) HasReadWorkspace(logicalcluster.Name) bool                            { return true }
+func (f *fakeHub) Cached(key kcp.ObjectKey) *unstructured.Unstructured                  { return f.objects[key] }
+func (f *fakeHub) Silent(string) string                                                 { return "" }
+func (f *fakeHub) Cluster(name string) placement.Cluster                                { return f.clusters[name] }
+func (f *fakeHub) Warn(kcp.ObjectKey, *unstructured.Unstructured, string, ...string)    {}
+func (f *fakeHub) WarnOfAll(kcp.ObjectKey, *unstructured.Unstructured, []events.Notice) {}
+func (f *fakeHub) Forget(kcp.ObjectKey)                                                 {}
 
 func (f *fakeHub) LeftOut(_ logicalcluster.Name, export string, _ schema.GroupResource) v1alpha1.LeftOut {
 	return f.leftOut[export]

@@ -8,6 +8,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/sets"
 
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
+	"github.com/kcp-tmc/tmc/pkg/events"
 	"github.com/kcp-tmc/tmc/pkg/kcp"
 	"github.com/kcp-tmc/tmc/pkg/transform"
 )
@@ -16,7 +17,7 @@ import (
 // an object. Syncers do not do so themselves: kcp cannot let an account create events
 // through a virtual workspace without letting it create everything there.
 func (a *Aggregator) tellProblems(key kcp.ObjectKey, upstreamObj *unstructured.Unstructured) {
-	var found []kcp.Notice
+	var found []events.Notice
 	concerned := map[kcp.ObjectKey][]string{}
 	for _, cluster := range v1alpha1.PlacedClusters(upstreamObj.GetLabels()) {
 		report, err := v1alpha1.ParseReport(cluster, upstreamObj.GetAnnotations()[v1alpha1.StatusAnnotation(cluster)])
@@ -24,7 +25,7 @@ func (a *Aggregator) tellProblems(key kcp.ObjectKey, upstreamObj *unstructured.U
 			continue // there is none yet, or the status says what is wrong with it
 		}
 		for _, problem := range report.Problems {
-			found = append(found, kcp.Notice{Reason: problem.Reason, Message: "cluster " + cluster + ": " + problem.Message})
+			found = append(found, events.Notice{Reason: problem.Reason, Message: "cluster " + cluster + ": " + problem.Message})
 		}
 		for _, other := range a.concernedBy(key, upstreamObj, report) {
 			concerned[other] = append(concerned[other], cluster)

@@ -73,7 +73,7 @@ const workers = 4
 func (g *Guard) Run(ctx context.Context) { g.loop.Run(ctx, workers) }
 
 // OnUpstream takes note of policies that have changed, and of APIBindings, which say whether
-// they may be kept; it is a kcp.Handler, and comes after that of the bindings.
+// they may be kept; it is a upstream.Handler, and comes after that of the bindings.
 func (g *Guard) OnUpstream(key kcp.ObjectKey, _, _ *unstructured.Unstructured) {
 	isPolicy := v1alpha1.IsPolicy(key.Resource.GroupResource())
 	switch {

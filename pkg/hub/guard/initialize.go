@@ -62,7 +62,7 @@ func NewInitializer(upstream initializing, config *rest.Config, provider logical
 func (i *Initializer) Run(ctx context.Context) { i.loop.Run(ctx, workers) }
 
 // OnUpstream takes note of the WorkspaceType, and of LogicalClusters that kcp initializes; it
-// is a kcp.Handler.
+// is a upstream.Handler.
 func (i *Initializer) OnUpstream(key kcp.ObjectKey, _, newObj *unstructured.Unstructured) {
 	switch {
 	case newObj == nil: // the workspace is ready, or gone

@@ -80,7 +80,7 @@ func NewBindings(caches bindingCaches, onChanged func(workspace logicalcluster.N
 // Run tells of changes until ctx ends.
 func (b *Bindings) Run(ctx context.Context) { b.loop.Run(ctx, 1) }
 
-// OnUpstream takes note of APIBindings that have changed; it is a kcp.Handler.
+// OnUpstream takes note of APIBindings that have changed; it is a upstream.Handler.
 func (b *Bindings) OnUpstream(key kcp.ObjectKey, _, _ *unstructured.Unstructured) {
 	if key.Resource.GroupResource() != v1alpha1.APIBindingsResource.GroupResource() {
 		return

@@ -24,8 +24,6 @@ import (
 	"github.com/kcp-tmc/tmc/pkg/kcp"
 )
 
-var workspaces = kcp.WorkspaceTypesResource.GroupVersion().WithResource("workspaces")
-
 const (
 	// findTimeout bounds one request, and longestAnswer what is read of its answer: who mounts
 	// something into a path has a server of his own answer there.
@@ -91,7 +89,7 @@ func (f *finder) walk(ctx context.Context, path logicalcluster.Path) (logicalclu
 		if err != nil {
 			return "", err
 		}
-		object, err := get(ctx, client, workspaces, name)
+		object, err := get(ctx, client, kcp.WorkspacesResource, name)
 		if err != nil {
 			return "", err
 		}
@@ -180,12 +178,10 @@ func get(ctx context.Context, client dynamic.Interface, resource schema.GroupVer
 	ctx, cancel := context.WithTimeout(ctx, findTimeout)
 	defer cancel()
 	object, err := client.Resource(resource).Get(ctx, name, metav1.GetOptions{})
-	var status apierrors.APIStatus
 	switch {
 	case err == nil:
 		return object, nil
-	// A kind that is not served yet is a 404 as well, and names nothing.
-	case apierrors.IsNotFound(err) && errors.As(err, &status) && status.Status().Details != nil && status.Status().Details.Name != "":
+	case kcp.IsMissing(err): // also when kcp knows no workspace at the path (kcp v0.31, pkg/server/localproxy.go)
 		return nil, errNoPath
 	default:
 		return nil, fmt.Errorf("asking kcp for %s %s: %w", resource.Resource, name, err)

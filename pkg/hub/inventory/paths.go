@@ -97,7 +97,7 @@ func newPaths(ask func(context.Context, logicalcluster.Name, logicalcluster.Path
 // Run asks until ctx ends.
 func (p *Paths) Run(ctx context.Context) { p.loop.Run(ctx, pathWorkers) }
 
-// OnUpstream takes note of bindings; it is a kcp.Handler. Of those of a workspace, which may
+// OnUpstream takes note of bindings; it is a upstream.Handler. Of those of a workspace, which may
 // say different paths, that which brings tmc's kinds counts.
 func (p *Paths) OnUpstream(key kcp.ObjectKey, oldObj, newObj *unstructured.Unstructured) {
 	if key.Resource.GroupResource() != v1alpha1.APIBindingsResource.GroupResource() {

@@ -68,7 +68,7 @@ func New(upstream upstream, exportsOf func(cluster string) []string) *Protector 
 func (p *Protector) Run(ctx context.Context) { p.loop.Run(ctx, workers) }
 
 // OnUpstream takes note of APIBindings that have changed, and of the first object of a
-// workspace that a cluster gets; it is a kcp.Handler.
+// workspace that a cluster gets; it is a upstream.Handler.
 func (p *Protector) OnUpstream(key kcp.ObjectKey, _, newObj *unstructured.Unstructured) {
 	if key.Resource.GroupResource() == v1alpha1.APIBindingsResource.GroupResource() || p.isNews(key, newObj) {
 		p.loop.Enqueue(key.Workspace)

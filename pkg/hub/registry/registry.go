@@ -147,12 +147,11 @@ func (r *Registry) watch(informer cache.SharedIndexInformer, handle func(name st
 	if err != nil {
 		return fmt.Errorf("watching the registry: %w", err)
 	}
-	explain := kcp.ExplainWatchError("the registry of clusters", r.config.ProviderWorkspace.String())
-	err = informer.SetWatchErrorHandlerWithContext(func(ctx context.Context, reflector *cache.Reflector, err error) {
+	err = informer.SetWatchErrorHandlerWithContext(func(ctx context.Context, _ *cache.Reflector, err error) {
 		if !errors.Is(err, io.EOF) { // the regular end of a watch
 			r.noteDeaf()
 		}
-		explain(ctx, reflector, err)
+		kcp.LogReadError(ctx, "the registry of clusters", r.config.ProviderWorkspace.String(), err)
 	})
 	if err != nil {
 		return fmt.Errorf("watching the registry: %w", err)

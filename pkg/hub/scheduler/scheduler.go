@@ -145,7 +145,7 @@ func isPlaceable(key kcp.ObjectKey) bool {
 }
 
 // OnUpstream queues a changed object, and what is placed after it; it is a
-// kcp.Handler.
+// upstream.Handler.
 func (s *Scheduler) OnUpstream(key kcp.ObjectKey, oldObj, newObj *unstructured.Unstructured) {
 	switch {
 	case !isPlaceable(key):

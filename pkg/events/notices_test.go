@@ -1,4 +1,4 @@
-package kcp
+package events
 
 import (
 	"fmt"
@@ -7,15 +7,17 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/kcp-tmc/tmc/pkg/kcp"
 )
 
-// events are those that were written.
-type events []string
+// written are the events that were written.
+type written []string
 
-func (e *events) Warning(_ *unstructured.Unstructured, reason, message string) {
+func (e *written) Warning(_ *unstructured.Unstructured, reason, message string) {
 	*e = append(*e, reason+": "+message)
 }
-func (e *events) Normal(_ *unstructured.Unstructured, reason, message string) {
+func (e *written) Normal(_ *unstructured.Unstructured, reason, message string) {
 	*e = append(*e, "normal "+reason+": "+message)
 }
 
@@ -32,9 +34,9 @@ func remembered(n *Notices) int {
 }
 
 func TestEachThingIsToldOnce(t *testing.T) {
-	written := &events{}
-	n := newNotices(written)
-	key := ObjectKey{Name: "web"}
+	recorded := &written{}
+	n := NewNotices(recorded)
+	key := kcp.ObjectKey{Name: "web"}
 	n.Warn(key, nil, "Bad", "a", "", "b")
 	n.Warn(key, nil, "Bad", "a", "b")
 	n.Warn(key, nil, "Other", "")
@@ -44,8 +46,8 @@ func TestEachThingIsToldOnce(t *testing.T) {
 	n.WarnOfAll(key, nil, []Notice{{"X", "1"}, {"Y", "2"}})
 	n.WarnOfAll(key, nil, []Notice{{"Y", "2"}, {"X", "3"}})
 	n.Tell(nil, "Placed", "there")
-	want := events{"Bad: a", "Bad: b", "Bad: a", "Bad: a", "X: 1", "Y: 2", "X: 3", "normal Placed: there"}
-	if diff := cmp.Diff(want, *written); diff != "" {
+	want := written{"Bad: a", "Bad: b", "Bad: a", "Bad: a", "X: 1", "Y: 2", "X: 3", "normal Placed: there"}
+	if diff := cmp.Diff(want, *recorded); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 	n.Forget(key)
@@ -56,8 +58,8 @@ func TestEachThingIsToldOnce(t *testing.T) {
 
 // TestWhatIsRememberedOfAnObjectIsBounded is A10: every report has another reason.
 func TestWhatIsRememberedOfAnObjectIsBounded(t *testing.T) {
-	n := newNotices(&events{})
-	key := ObjectKey{Name: "web"}
+	n := NewNotices(&written{})
+	key := kcp.ObjectKey{Name: "web"}
 	long := strings.Repeat("x", 1<<14)
 	most := 0
 	for i := range 10_000 {

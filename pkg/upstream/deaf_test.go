@@ -1,4 +1,4 @@
-package kcp
+package upstream
 
 import (
 	"testing"
@@ -10,7 +10,7 @@ import (
 
 func TestAWatchThatHearsNothingIsEnded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		deaf := unlessDeaf(watch.NewFake(), longestSilence)
+		deaf := endIfSilent(watch.NewFake(), longestSilence)
 		begin := time.Now()
 		if event, open := <-deaf.ResultChan(); open || time.Since(begin) != longestSilence {
 			t.Errorf("got %v, open: %v, after %s; want the end after %s", event, open, time.Since(begin), longestSilence)
@@ -21,7 +21,7 @@ func TestAWatchThatHearsNothingIsEnded(t *testing.T) {
 func TestAWatchThatHasHeardSomethingGoesOn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		source := watch.NewFake()
-		hearing := unlessDeaf(source, longestSilence)
+		hearing := endIfSilent(source, longestSilence)
 		for range 2 {
 			go source.Action(watch.Bookmark, nil)
 			if event := <-hearing.ResultChan(); event.Type != watch.Bookmark {

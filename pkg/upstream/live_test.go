@@ -1,4 +1,4 @@
-package kcp
+package upstream
 
 import (
 	"context"
@@ -16,10 +16,12 @@ import (
 	"k8s.io/client-go/rest"
 
 	"github.com/kcp-dev/logicalcluster/v3"
+
+	"github.com/kcp-tmc/tmc/pkg/kcp"
 )
 
 // newSingleWorkspace returns a running Upstream of a workspace "mine", which has one APIBinding and no other object.
-func newSingleWorkspace(t *testing.T) *Upstream {
+func newSingleWorkspace(t *testing.T) *Client {
 	t.Helper()
 	notFound := apierrors.NewNotFound(schema.GroupResource{Group: "apps", Resource: "deployments"}, "web").Status()
 	notFound.APIVersion, notFound.Kind = "v1", "Status"
@@ -53,7 +55,7 @@ func TestASingleWorkspaceSaysNothingOfOthers(t *testing.T) {
 	u, ctx := newSingleWorkspace(t), t.Context()
 	deployments := schema.GroupVersionResource{Group: "apps", Version: "v1", Resource: "deployments"}
 	live := func(workspace logicalcluster.Name) error {
-		obj, err := u.Live(ctx, ObjectKey{Workspace: workspace, Resource: deployments, Namespace: "default", Name: "web"})
+		obj, err := u.Live(ctx, kcp.ObjectKey{Workspace: workspace, Resource: deployments, Namespace: "default", Name: "web"})
 		if obj != nil {
 			t.Errorf("got an object of workspace %s: %v", workspace, obj)
 		}

@@ -1,4 +1,4 @@
-package kcp
+package upstream
 
 import (
 	"context"
@@ -15,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/sets"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/dynamic"
@@ -26,6 +27,9 @@ import (
 	kcpinformers "github.com/kcp-dev/apimachinery/v2/third_party/informers"
 	kcpdynamic "github.com/kcp-dev/client-go/dynamic"
 	"github.com/kcp-dev/logicalcluster/v3"
+	apisv1alpha2 "github.com/kcp-dev/sdk/apis/apis/v1alpha2"
+
+	"github.com/kcp-tmc/tmc/pkg/kcp"
 )
 
 // source is one place to read objects from and to write them to: the virtual
@@ -35,8 +39,8 @@ type source struct {
 	options Options
 	handle  Handler
 	// discover returns what is served here.
-	discover func(context.Context) ([]Resource, error)
-	// notServed is what to say while nothing is.
+	discover func(context.Context) ([]kcp.Resource, error)
+	// notServed is what is logged while nothing is.
 	notServed string
 	// all reads over every workspace of the source.
 	all dynamic.Interface
@@ -44,6 +48,9 @@ type source struct {
 	in func(logicalcluster.Name) dynamic.Interface
 	// mayHold reports whether an answer from here is about a workspace of that name.
 	mayHold func(logicalcluster.Name) bool
+	// stop ends run, and done is closed when run has returned. The Client sees to both.
+	stop context.CancelFunc
+	done chan struct{}
 
 	mu sync.RWMutex
 	// known is set once it is known what is served.
@@ -53,7 +60,7 @@ type source struct {
 
 // watching is one informer of a source.
 type watching struct {
-	Resource
+	kcp.Resource
 
 	informer kcpcache.ScopeableSharedIndexInformer
 	done     chan struct{}
@@ -67,17 +74,26 @@ func newShardSource(options Options, url string, handle Handler) (*source, error
 	if err != nil {
 		return nil, fmt.Errorf("client for the virtual workspace %s: %w", url, err)
 	}
-	everywhere := rest.CopyConfig(config)
-	everywhere.Host = url + logicalcluster.Wildcard.RequestPath()
-	return &source{
+	s := &source{
 		url: url, options: options, handle: handle,
-		discover:  func(ctx context.Context) ([]Resource, error) { return discover(ctx, everywhere) },
+		discover: func(ctx context.Context) ([]kcp.Resource, error) {
+			return kcp.Discover(ctx, kcp.ForAllWorkspaces(config, url))
+		},
 		notServed: "kcp is still setting up the virtual workspace; will try again",
 		all:       client.Cluster(logicalcluster.Wildcard),
 		in:        func(name logicalcluster.Name) dynamic.Interface { return client.Cluster(name.Path()) },
 		mayHold:   func(logicalcluster.Name) bool { return true }, // it denies what it does not hold
+		done:      make(chan struct{}),
 		watching:  map[schema.GroupVersionResource]*watching{},
-	}, nil
+	}
+	if options.WorkspaceType != "" {
+		// A virtual workspace of initializing workspaces serves LogicalClusters alone, and its
+		// discovery is not whole.
+		s.discover = func(context.Context) ([]kcp.Resource, error) {
+			return []kcp.Resource{{GroupVersionResource: kcp.LogicalClustersResource, Kind: "LogicalCluster", HasStatus: true}}, nil
+		}
+	}
+	return s, nil
 }
 
 // newWorkspaceSource returns the source of the one workspace that the
@@ -91,27 +107,54 @@ func newWorkspaceSource(options Options, handle Handler) (*source, error) {
 	var self atomic.Value // the name of the workspace, once kcp has told it
 	return &source{
 		url: config.Host, options: options, handle: handle,
-		discover: func(ctx context.Context) ([]Resource, error) {
-			workspace, bound, err := boundResources(ctx, config, options.Export)
+		discover: func(ctx context.Context) ([]kcp.Resource, error) {
+			bindings, err := client.Resource(kcp.APIBindingsResource).List(ctx, metav1.ListOptions{})
 			if err != nil {
-				return nil, err
+				return nil, fmt.Errorf("listing the APIBindings of %s: %w", config.Host, err)
 			}
+			workspace, bound := boundResources(bindings.Items, options.Export)
 			if workspace != "" {
 				self.Store(workspace)
 			}
-			served, err := discover(ctx, config)
-			return slices.DeleteFunc(served, func(r Resource) bool { return !bound.Has(r.GroupResource()) }), err
+			served, err := kcp.Discover(ctx, config)
+			return slices.DeleteFunc(served, func(r kcp.Resource) bool { return !bound.Has(r.GroupResource()) }), err
 		},
 		notServed: "kcp does not serve the resources in this workspace: run `kubectl tmc bind` there; will try again",
 		all:       client,
 		in:        func(logicalcluster.Name) dynamic.Interface { return client },
 		mayHold:   func(name logicalcluster.Name) bool { return self.Load() == name },
+		done:      make(chan struct{}),
 		watching:  map[schema.GroupVersionResource]*watching{},
 	}, nil
 }
 
-// How often to ask what is served: while nothing is, and once something is. Nothing
-// tells when that changes.
+// boundResources returns the resources that a workspace with these APIBindings has from the
+// export: those that it binds, and those that it lets the export claim. There are none
+// when the export is not bound. With them it returns the name of the workspace, empty when
+// there is no binding that could tell it.
+func boundResources(bindings []unstructured.Unstructured, export string) (logicalcluster.Name, sets.Set[schema.GroupResource]) {
+	workspace, bound := logicalcluster.Name(""), sets.New[schema.GroupResource]()
+	for i := range bindings {
+		workspace = logicalcluster.From(&bindings[i])
+		binding := &apisv1alpha2.APIBinding{}
+		if err := runtime.DefaultUnstructuredConverter.FromUnstructured(bindings[i].Object, binding); err != nil {
+			continue // its schema does not let it be
+		}
+		if binding.Spec.Reference.Export == nil || binding.Spec.Reference.Export.Name != export {
+			continue
+		}
+		for _, resource := range binding.Status.BoundResources {
+			bound.Insert(schema.GroupResource{Group: resource.Group, Resource: resource.Resource})
+		}
+		for _, claim := range binding.Status.AppliedPermissionClaims {
+			bound.Insert(schema.GroupResource{Group: claim.Group, Resource: claim.Resource})
+		}
+	}
+	return workspace, bound
+}
+
+// How often kcp is asked what it serves: while that is nothing, and once it is something.
+// kcp sends no notice when that changes.
 const (
 	servedInterval     = time.Second
 	rediscoverInterval = time.Minute
@@ -120,7 +163,7 @@ const (
 // run watches what is served until ctx ends, and waits for all that it started.
 func (s *source) run(ctx context.Context) {
 	defer s.waitAll()
-	said := "" // what was said last, so as not to repeat it every second
+	logged := "" // what was logged last, so that it is not repeated every second
 	for {
 		served, err := s.served(ctx)
 		if ctx.Err() != nil {
@@ -129,11 +172,11 @@ func (s *source) run(ctx context.Context) {
 		if len(served) > 0 {
 			s.follow(ctx, served)
 		} else if !s.isKnown() {
-			said = s.explain(ctx, err, said)
+			logged = s.explain(ctx, err, logged)
 		}
 		interval := servedInterval
 		if s.isKnown() {
-			interval = rediscoverInterval // of what is the matter then, the informers speak
+			interval = rediscoverInterval // what goes wrong from now on, the informers log
 		}
 		select {
 		case <-ctx.Done():
@@ -143,25 +186,25 @@ func (s *source) run(ctx context.Context) {
 	}
 }
 
-// explain says why nothing is watched, unless that was said last, and returns what
-// it has said.
-func (s *source) explain(ctx context.Context, err error, said string) string {
+// explain logs why nothing is watched, unless that was logged last, and returns what was
+// logged last.
+func (s *source) explain(ctx context.Context, err error, logged string) string {
 	switch {
-	case err != nil && err.Error() != said:
-		ExplainWatchError("discovery", s.url)(ctx, nil, err)
+	case err != nil && err.Error() != logged:
+		kcp.LogReadError(ctx, "discovery", s.url, err)
 		return err.Error()
-	case err == nil && s.notServed != said:
+	case err == nil && s.notServed != logged:
 		klog.FromContext(ctx).Info(s.notServed, "url", s.url)
 		return s.notServed
 	default:
-		return said
+		return logged
 	}
 }
 
 // served returns what is served here of what is wanted. kcp lists a new virtual
 // workspace seconds before it serves anything there, and until then says that it
 // does not know it, or denies it.
-func (s *source) served(ctx context.Context) ([]Resource, error) {
+func (s *source) served(ctx context.Context) ([]kcp.Resource, error) {
 	served, err := s.discover(ctx)
 	if apierrors.IsNotFound(err) {
 		return nil, nil
@@ -169,12 +212,12 @@ func (s *source) served(ctx context.Context) ([]Resource, error) {
 	if err != nil {
 		return nil, err
 	}
-	return slices.DeleteFunc(served, func(r Resource) bool { return !s.options.Want(r) }), nil
+	return slices.DeleteFunc(served, func(r kcp.Resource) bool { return !s.options.Want(r) }), nil
 }
 
-// follow starts the informers of what is served. None is ever stopped for not being
-// served any more: what is not seen is unknown, and must not look deleted.
-func (s *source) follow(ctx context.Context, served []Resource) {
+// follow starts the informers of what is served. It stops none when a resource is no longer
+// served: its objects are unknown then, and must not look deleted.
+func (s *source) follow(ctx context.Context, served []kcp.Resource) {
 	for _, resource := range served {
 		if s.informerOf(resource.GroupVersionResource) != nil {
 			continue
@@ -190,7 +233,7 @@ func (s *source) follow(ctx context.Context, served []Resource) {
 
 // watch starts the informer of one resource. Informers of upstream client-go would
 // lose objects here: their keys know no workspace.
-func (s *source) watch(ctx context.Context, resource Resource) error {
+func (s *source) watch(ctx context.Context, resource kcp.Resource) error {
 	indexers := cache.Indexers{}
 	maps.Copy(indexers, s.options.Indexers)
 	// Those that this package looks things up by must not be replaced.
@@ -200,7 +243,7 @@ func (s *source) watch(ctx context.Context, resource Resource) error {
 	if err := informer.SetTransform(s.options.Transform); err != nil {
 		return err
 	}
-	if err := informer.SetWatchErrorHandlerWithContext(ExplainWatchError(gvr.GroupResource().String(), s.url)); err != nil {
+	if err := informer.SetWatchErrorHandlerWithContext(logWatchErrors(gvr.GroupResource().String(), s.url)); err != nil {
 		return err
 	}
 	if _, err := informer.AddEventHandlerWithOptions(eventHandler(gvr, s.handle), cache.HandlerOptions{}); err != nil {
@@ -232,10 +275,9 @@ func (s *source) waitAll() {
 	}
 }
 
-// waitServed waits until the resource can be listed, and tells whether it can;
-// false when ctx has ended. Discovery may be ahead, and an informer that has failed
-// a few times would come back half a minute later. Every other failure is the
-// informer's to deal with.
+// waitServed waits until the resource can be listed, and reports whether it can; false when
+// ctx has ended. Discovery may be ahead of what is served, and an informer that has failed a
+// few times tries again half a minute later. The informer deals with every other failure.
 func (s *source) waitServed(ctx context.Context, resource schema.GroupVersionResource) bool {
 	err := wait.PollUntilContextCancel(ctx, servedInterval, true, func(ctx context.Context) (bool, error) {
 		_, err := s.all.Resource(resource).List(ctx, metav1.ListOptions{Limit: 1})
@@ -245,10 +287,10 @@ func (s *source) waitServed(ctx context.Context, resource schema.GroupVersionRes
 }
 
 // resources returns what is watched.
-func (s *source) resources() map[schema.GroupVersionResource]Resource {
+func (s *source) resources() map[schema.GroupVersionResource]kcp.Resource {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	resources := make(map[schema.GroupVersionResource]Resource, len(s.watching))
+	resources := make(map[schema.GroupVersionResource]kcp.Resource, len(s.watching))
 	for gvr, w := range s.watching {
 		resources[gvr] = w.Resource
 	}
@@ -287,14 +329,8 @@ func (s *source) isKnown() bool {
 	return s.known
 }
 
-// hasRead reports whether the objects of the resource have been read.
-func (s *source) hasRead(resource schema.GroupVersionResource) bool {
-	informer := s.informerOf(resource)
-	return informer != nil && informer.HasSynced()
-}
-
 // cached returns the object from the cache, nil when it is not there.
-func (s *source) cached(key ObjectKey) *unstructured.Unstructured {
+func (s *source) cached(key kcp.ObjectKey) *unstructured.Unstructured {
 	informer := s.informerOf(key.Resource)
 	if informer == nil {
 		return nil
@@ -309,7 +345,7 @@ func (s *source) cached(key ObjectKey) *unstructured.Unstructured {
 
 // each calls visit for every cached object that the index has under the value;
 // for every object there is when the index is "".
-func (s *source) each(index, value string, visit func(ObjectKey, *unstructured.Unstructured)) {
+func (s *source) each(index, value string, visit func(kcp.ObjectKey, *unstructured.Unstructured)) {
 	for resource := range s.resources() {
 		informer := s.informerOf(resource)
 		if informer == nil {
@@ -323,7 +359,7 @@ func (s *source) each(index, value string, visit func(ObjectKey, *unstructured.U
 		}
 		for _, obj := range objects {
 			if u, ok := obj.(*unstructured.Unstructured); ok {
-				visit(KeyOf(resource, u), u)
+				visit(kcp.KeyOf(resource, u), u)
 			}
 		}
 	}
@@ -364,22 +400,22 @@ func listWatch(client dynamic.ResourceInterface, selector string) *cache.ListWat
 			if err != nil || options.SendInitialEvents == nil || !*options.SendInitialEvents {
 				return watching, err
 			}
-			return unlessDeaf(watching, longestSilence), nil
+			return endIfSilent(watching, longestSilence), nil
 		},
 	}
 }
 
-// longestSilence is how long a watch that begins with what there is may take to begin.
-// At the least it says that there is nothing.
+// longestSilence is how long a watch that begins with the present objects may take to send
+// its first event. When there are no objects, it sends a bookmark.
 const longestSilence = 20 * time.Second
 
-// unlessDeaf ends a watch that has no event for so long, for the informer to begin
+// endIfSilent ends a watch that sends no event for so long, so that the informer begins
 // another one. A watch that is opened while kcp is setting up the virtual workspace can
-// stay open for minutes, and hear nothing.
-func unlessDeaf(watching watch.Interface, silence time.Duration) watch.Interface {
-	impatient := time.AfterFunc(silence, watching.Stop)
+// stay open for minutes and send nothing.
+func endIfSilent(watching watch.Interface, silence time.Duration) watch.Interface {
+	timer := time.AfterFunc(silence, watching.Stop)
 	return watch.Filter(watching, func(event watch.Event) (watch.Event, bool) {
-		impatient.Stop()
+		timer.Stop()
 		return event, true
 	})
 }
@@ -396,17 +432,17 @@ func eventHandler(resource schema.GroupVersionResource, handle Handler) cache.Re
 	return cache.ResourceEventHandlerFuncs{
 		AddFunc: func(obj any) {
 			if newObj := object(obj); newObj != nil {
-				handle(KeyOf(resource, newObj), nil, newObj)
+				handle(kcp.KeyOf(resource, newObj), nil, newObj)
 			}
 		},
 		UpdateFunc: func(previous, obj any) {
 			if newObj := object(obj); newObj != nil {
-				handle(KeyOf(resource, newObj), object(previous), newObj)
+				handle(kcp.KeyOf(resource, newObj), object(previous), newObj)
 			}
 		},
 		DeleteFunc: func(obj any) {
 			if oldObj := object(obj); oldObj != nil {
-				handle(KeyOf(resource, oldObj), oldObj, nil)
+				handle(kcp.KeyOf(resource, oldObj), oldObj, nil)
 			}
 		},
 	}

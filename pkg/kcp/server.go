@@ -1,6 +1,7 @@
 package kcp
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -14,8 +15,8 @@ import (
 	"github.com/kcp-dev/logicalcluster/v3"
 )
 
-// ErrInsecure is returned for a kubeconfig that would have the server's certificate
-// go unchecked: whoever answers could take the credentials.
+// ErrInsecure is returned for a kubeconfig that does not check the server's certificate:
+// whoever answers could take the credentials.
 var ErrInsecure = errors.New("insecure-skip-tls-verify is true, expected false, with certificate-authority-data where the system does not know the authority: TLS is always verified")
 
 // LoadConfig reads a kubeconfig file and returns the configuration of its current
@@ -43,11 +44,10 @@ func Unlimited(config *rest.Config, userAgent string) *rest.Config {
 	return config
 }
 
-// plainRefusals turns a refused connection into an error like any other. A
-// reflector that recognises one tries again by itself: without telling its error
-// handler, so that nobody reads what is the matter, and in watch-list mode deaf to
-// the end of its context for half a minute. (isWatchErrorRetriable in
-// k8s.io/client-go/tools/cache/reflector.go.)
+// plainRefusals turns a refused connection into an error like any other. A reflector that
+// recognises one tries again by itself: it does not tell its error handler, so that nobody
+// reads what is wrong, and in watch-list mode it goes on for half a minute after its context
+// has ended (isWatchErrorRetriable in k8s.io/client-go/tools/cache/reflector.go).
 type plainRefusals struct{ http.RoundTripper }
 
 // RoundTrip implements http.RoundTripper.
@@ -94,6 +94,14 @@ func ForWorkspace(config *rest.Config, workspace logicalcluster.Path) (*rest.Con
 	return config, nil
 }
 
+// ForAllWorkspaces returns a copy of config that addresses, all at once, the workspaces that
+// the virtual workspace at url shows.
+func ForAllWorkspaces(config *rest.Config, url string) *rest.Config {
+	config = rest.CopyConfig(config)
+	config.Host = url + logicalcluster.Wildcard.RequestPath()
+	return config
+}
+
 // NewClient returns a client for what is in a workspace of the kcp of config, as newClient,
 // such as kubernetes.NewForConfig, makes it. It sends nothing. It fails when config leads to
 // no kcp, or cannot make a client.
@@ -108,4 +116,23 @@ func NewClient[Client any](config *rest.Config, workspace logicalcluster.Path, n
 		return none, fmt.Errorf("client for workspace %s: %w", workspace, err)
 	}
 	return client, nil
+}
+
+// EndingWith returns a copy of config whose requests end when ctx does: for discovery
+// clients, whose methods take no context.
+func EndingWith(ctx context.Context, config *rest.Config) *rest.Config {
+	config = rest.CopyConfig(config)
+	config.Wrap(func(next http.RoundTripper) http.RoundTripper { return &endingWith{next, ctx} })
+	return config
+}
+
+type endingWith struct {
+	http.RoundTripper
+
+	ctx context.Context //nolint:containedctx // see EndingWith
+}
+
+// RoundTrip implements http.RoundTripper.
+func (t *endingWith) RoundTrip(request *http.Request) (*http.Response, error) {
+	return t.RoundTripper.RoundTrip(request.WithContext(t.ctx))
 }

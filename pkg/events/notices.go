@@ -1,4 +1,4 @@
-package kcp
+package events
 
 import (
 	"crypto/sha256"
@@ -7,31 +7,32 @@ import (
 	"sync"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/kcp-tmc/tmc/pkg/kcp"
 )
 
-// mostReasons and mostNotices are how much is remembered of what has been said of one
-// object: reasons, and things that others have found wrong. Whoever finds more, all the
-// time something else, is told of again; he cannot have more remembered.
+// mostReasons and mostNotices are how many reasons of Warn and how many Notices of
+// WarnOfAll are remembered of one object. What goes beyond that may be written again.
 const (
 	mostReasons = 32
 	mostNotices = 1024
 )
 
-// Notices tells users of what is wrong with their objects, in events, and of each
-// thing once: a controller may find the same mistake in every turn. What it remembers of an
-// object is bounded, whatever is said of it, and goes with the object.
+// Notices writes events about what is wrong with objects, and writes each once, although a
+// controller may find the same mistake in every turn. It remembers a bounded amount of each
+// object, and forgets it with the object.
 type Notices struct {
-	recorder warner
+	recorder recorder
 
 	mu sync.Mutex
-	// told holds what has been said of each object, the last reason last.
-	told map[ObjectKey][]said
-	// all holds what WarnOfAll was given last for each object that has anything.
-	all map[ObjectKey][]digest
+	// told is what Warn has written of each object, the latest reason last.
+	told map[kcp.ObjectKey][]said
+	// all is what WarnOfAll was given last for each object of which that was anything.
+	all map[kcp.ObjectKey][]digest
 }
 
-// warner writes events.
-type warner interface {
+// recorder writes events; a Recorder does.
+type recorder interface {
 	Warning(upstreamObj *unstructured.Unstructured, reason, message string)
 	Normal(upstreamObj *unstructured.Unstructured, reason, message string)
 }
@@ -47,20 +48,18 @@ func digestOf(texts ...string) digest {
 	return digest(sum[:16])
 }
 
-// said is what has been said for a reason.
+// said is what has been written for a reason.
 type said struct{ reason, messages digest }
 
-// NewNotices returns Notices that write through recorder.
-func NewNotices(recorder *Recorder) *Notices { return newNotices(recorder) }
-
-func newNotices(recorder warner) *Notices {
-	return &Notices{recorder: recorder, told: map[ObjectKey][]said{}, all: map[ObjectKey][]digest{}}
+// NewNotices returns Notices that write through a Recorder.
+func NewNotices(recorder recorder) *Notices {
+	return &Notices{recorder: recorder, told: map[kcp.ObjectKey][]said{}, all: map[kcp.ObjectKey][]digest{}}
 }
 
-// Warn records an event for each message that is not empty, unless the same
-// messages were the last for the object and the reason. None at all says that what
-// was wrong is so no more.
-func (n *Notices) Warn(key ObjectKey, upstreamObj *unstructured.Unstructured, reason string, messages ...string) {
+// Warn records an event for each message that is not empty, unless the same messages were
+// the last for the object and the reason. No message at all says that nothing is wrong any
+// more.
+func (n *Notices) Warn(key kcp.ObjectKey, upstreamObj *unstructured.Unstructured, reason string, messages ...string) {
 	messages = slices.DeleteFunc(slices.Clone(messages), func(message string) bool { return message == "" })
 	if !n.isNews(key, reason, messages) {
 		return
@@ -72,7 +71,7 @@ func (n *Notices) Warn(key ObjectKey, upstreamObj *unstructured.Unstructured, re
 
 // WarnOfAll takes all that others have found wrong with an object, and records an event
 // for each that they had not when it was called last for the object.
-func (n *Notices) WarnOfAll(key ObjectKey, upstreamObj *unstructured.Unstructured, found []Notice) {
+func (n *Notices) WarnOfAll(key kcp.ObjectKey, upstreamObj *unstructured.Unstructured, found []Notice) {
 	found = found[:min(len(found), mostNotices)]
 	digests := make([]digest, 0, len(found))
 	for _, notice := range found {
@@ -98,17 +97,17 @@ func (n *Notices) Tell(upstreamObj *unstructured.Unstructured, reason, message s
 	n.recorder.Normal(upstreamObj, reason, message)
 }
 
-// Forget drops what has been said of an object that is gone.
-func (n *Notices) Forget(key ObjectKey) {
+// Forget drops what is remembered of an object that is gone.
+func (n *Notices) Forget(key kcp.ObjectKey) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	delete(n.told, key)
 	delete(n.all, key)
 }
 
-// isNews reports whether something else was said last of the object for the reason, and
-// remembers this. When nothing is wrong any more there is nothing to remember.
-func (n *Notices) isNews(key ObjectKey, reason string, messages []string) bool {
+// isNews reports whether the messages are others than the last for the object and the
+// reason, and remembers them.
+func (n *Notices) isNews(key kcp.ObjectKey, reason string, messages []string) bool {
 	now := said{digestOf(reason), digestOf(messages...)}
 	n.mu.Lock()
 	defer n.mu.Unlock()

@@ -2,16 +2,11 @@ package kcp
 
 import (
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/rest"
 
 	"github.com/kcp-dev/logicalcluster/v3"
@@ -70,67 +65,6 @@ func TestAClientIsForItsWorkspace(t *testing.T) {
 	_, err = NewClient(original, logicalcluster.NewPath("root:tmc"), func(*rest.Config) (string, error) { return "", cause })
 	if !errors.Is(err, cause) || !strings.Contains(err.Error(), "root:tmc") {
 		t.Errorf("got %v, want the cause and the workspace", err)
-	}
-}
-
-func TestOnlyAnAnswerAboutTheObjectSaysThatItIsGone(t *testing.T) {
-	deployments := schema.GroupResource{Group: "apps", Resource: "deployments"}
-	cases := map[string]struct {
-		reason string
-		err    error
-		want   bool
-	}{
-		"TheObjectIsNotFound":     {"kcp has looked for it", apierrors.NewNotFound(deployments, "web"), true},
-		"Wrapped":                 {"context changes nothing", fmt.Errorf("asking: %w", apierrors.NewNotFound(deployments, "web")), true},
-		"AnotherObject":           {"its namespace, say", apierrors.NewNotFound(schema.GroupResource{Resource: "namespaces"}, "default"), false},
-		"TheResourceIsNotServed":  {"kcp has just started, or the APIs are not bound yet", apierrors.NewGenericServerResponse(404, "get", deployments, "", "", 0, true), false},
-		"AProxysPage":             {"something on the way answered", &apierrors.StatusError{ErrStatus: metav1.Status{Code: 404, Reason: metav1.StatusReasonNotFound}}, false},
-		"TheWorkspaceIsNotBound":  {"a virtual workspace denies what it does not serve", apierrors.NewForbidden(deployments, "web", errors.New("access denied")), false},
-		"TheConnectionWasRefused": {"kcp is down", errors.New("connection refused"), false},
-		"NoError":                 {"it is there", nil, false},
-	}
-	for name, tc := range cases {
-		t.Run(name, func(t *testing.T) {
-			if got := isNotFound(tc.err, "web"); got != tc.want {
-				t.Errorf("gone: %t, want %t: %s", got, tc.want, tc.reason)
-			}
-		})
-	}
-}
-
-func TestAPatchHoldsWhatItChangesAndNothingElse(t *testing.T) {
-	of := &metav1.ObjectMeta{Name: "web", UID: "u-1", ResourceVersion: "7"}
-	cases := map[string]struct {
-		patch MetadataPatch
-		want  string
-	}{
-		"AnAnnotation": {
-			MetadataPatch{Of: of, Annotations: map[string]*string{"b": new("2"), "a": nil}},
-			`{"metadata":{"annotations":{"a":null,"b":"2"},"uid":"u-1"}}`,
-		},
-		"LabelsIfUnchanged": {
-			MetadataPatch{Of: of, Labels: map[string]*string{"a": new("1")}, IfUnchangedSince: true},
-			`{"metadata":{"labels":{"a":"1"},"resourceVersion":"7","uid":"u-1"}}`,
-		},
-		"FinalizersAlwaysIfUnchanged": {
-			MetadataPatch{Of: of, Finalizers: []string{"x/y"}},
-			`{"metadata":{"finalizers":["x/y"],"resourceVersion":"7","uid":"u-1"}}`,
-		},
-		"TheLastFinalizer": {
-			MetadataPatch{Of: of, Finalizers: []string{}},
-			`{"metadata":{"finalizers":[],"resourceVersion":"7","uid":"u-1"}}`,
-		},
-	}
-	for name, tc := range cases {
-		t.Run(name, func(t *testing.T) {
-			got, err := tc.patch.Encode()
-			if err != nil {
-				t.Fatal(err)
-			}
-			if diff := cmp.Diff(tc.want, string(got)); diff != "" {
-				t.Errorf("patch (-want +got):\n%s", diff)
-			}
-		})
 	}
 }
 

@@ -1,4 +1,4 @@
-package kcp
+package events
 
 import (
 	"context"
@@ -15,25 +15,31 @@ import (
 	"k8s.io/client-go/tools/record"
 
 	"github.com/kcp-dev/logicalcluster/v3"
+
+	"github.com/kcp-tmc/tmc/pkg/kcp"
 )
 
 var eventsResource = schema.GroupVersionResource{Version: "v1", Resource: "events"}
 
-var errNotUsed = errors.New("not used")
+// Writer writes single objects of kcp; an upstream.Client is one.
+type Writer interface {
+	Create(ctx context.Context, key kcp.ObjectKey, obj *unstructured.Unstructured) (*unstructured.Unstructured, error)
+	Patch(ctx context.Context, key kcp.ObjectKey, patchType types.PatchType, patch []byte, subresources ...string) (*unstructured.Unstructured, error)
+}
 
 // Recorder writes events on upstream objects, next to them in their workspaces.
 type Recorder struct {
-	upstream    *Upstream
+	writer      Writer
 	broadcaster record.EventBroadcaster
 	recorder    record.EventRecorder
 }
 
-// NewRecorder returns a recorder whose events come from the named component.
-// client-go's correlator keeps a talkative object from flooding its workspace.
-func NewRecorder(upstream *Upstream, component string) *Recorder {
+// NewRecorder returns a recorder whose events come from the named component. client-go's
+// correlator limits how many events of one object are written.
+func NewRecorder(writer Writer, component string) *Recorder {
 	broadcaster := record.NewBroadcaster()
 	return &Recorder{
-		upstream:    upstream,
+		writer:      writer,
 		broadcaster: broadcaster,
 		recorder:    broadcaster.NewRecorder(runtime.NewScheme(), corev1.EventSource{Component: component}),
 	}
@@ -41,7 +47,7 @@ func NewRecorder(upstream *Upstream, component string) *Recorder {
 
 // Start writes in the background what is recorded from then on, until ctx ends.
 func (r *Recorder) Start(ctx context.Context) {
-	r.broadcaster.StartRecordingToSink(&eventSink{ctx: ctx, upstream: r.upstream})
+	r.broadcaster.StartRecordingToSink(&sink{ctx: ctx, writer: r.writer})
 	context.AfterFunc(ctx, r.broadcaster.Shutdown)
 }
 
@@ -57,32 +63,29 @@ func (r *Recorder) Normal(upstreamObj *unstructured.Unstructured, reason, messag
 	r.record(upstreamObj, corev1.EventTypeNormal, reason, message)
 }
 
-// longestMessage is how long the message of an event may be, as events.k8s.io has it
-// (NoteLengthLimit in k8s.io/kubernetes/pkg/apis/core/validation): clusters say more at times.
+// longestMessage is how many bytes the message of an event may have in events.k8s.io
+// (NoteLengthLimit in k8s.io/kubernetes/pkg/apis/core/validation). Messages of clusters can be
+// longer.
 const longestMessage = 1024
 
 func (r *Recorder) record(upstreamObj *unstructured.Unstructured, eventType, reason, message string) {
 	if len(message) > longestMessage {
 		message = strings.ToValidUTF8(message[:longestMessage-len("…")], "") + "…"
 	}
-	// The event itself tells the sink where it belongs.
+	// The sink reads from the event in which workspace it belongs.
 	workspace := map[string]string{logicalcluster.AnnotationKey: logicalcluster.From(upstreamObj).String()}
 	r.recorder.AnnotatedEventf(upstreamObj, workspace, eventType, reason, "%s", message)
 }
 
-// eventSink is a record.EventSink over all workspaces.
-type eventSink struct {
-	// ctx bounds the writes: the interface hands none on.
-	ctx      context.Context //nolint:containedctx // record.EventSink has no context
-	upstream *Upstream
-}
-
-func keyOfEvent(event *corev1.Event) ObjectKey {
-	return KeyOf(eventsResource, event)
+// sink is a record.EventSink over all workspaces.
+type sink struct {
+	// ctx bounds the writes: the interface has none.
+	ctx    context.Context //nolint:containedctx // record.EventSink has no context
+	writer Writer
 }
 
 // Create implements record.EventSink.
-func (s *eventSink) Create(event *corev1.Event) (*corev1.Event, error) {
+func (s *sink) Create(event *corev1.Event) (*corev1.Event, error) {
 	content, err := runtime.DefaultUnstructuredConverter.ToUnstructured(event)
 	if err != nil {
 		return nil, fmt.Errorf("converting event %s: %w", event.Name, err)
@@ -90,18 +93,18 @@ func (s *eventSink) Create(event *corev1.Event) (*corev1.Event, error) {
 	obj := &unstructured.Unstructured{Object: content}
 	obj.SetAPIVersion("v1")
 	obj.SetKind("Event")
-	return toEvent(s.upstream.Create(s.ctx, keyOfEvent(event), obj))
+	return toEvent(s.writer.Create(s.ctx, kcp.KeyOf(eventsResource, event), obj))
 }
 
-// Update implements record.EventSink. The broadcaster never
-// calls it: it creates and patches.
-func (s *eventSink) Update(*corev1.Event) (*corev1.Event, error) {
-	return nil, fmt.Errorf("events are not updated: %w", errNotUsed)
+// Update implements record.EventSink. The broadcaster never calls it: it creates and
+// patches.
+func (s *sink) Update(*corev1.Event) (*corev1.Event, error) {
+	return nil, errors.New("events are not updated")
 }
 
 // Patch implements record.EventSink.
-func (s *eventSink) Patch(event *corev1.Event, data []byte) (*corev1.Event, error) {
-	return toEvent(s.upstream.Patch(s.ctx, keyOfEvent(event), types.StrategicMergePatchType, data))
+func (s *sink) Patch(event *corev1.Event, data []byte) (*corev1.Event, error) {
+	return toEvent(s.writer.Patch(s.ctx, kcp.KeyOf(eventsResource, event), types.StrategicMergePatchType, data))
 }
 
 func toEvent(obj *unstructured.Unstructured, err error) (*corev1.Event, error) {

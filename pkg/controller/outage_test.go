@@ -1,4 +1,4 @@
-package spell
+package controller
 
 import (
 	"errors"
@@ -12,11 +12,11 @@ import (
 	"k8s.io/klog/v2"
 )
 
-func TestASpellIsToldOfTwice(t *testing.T) {
+func TestOutageIsLoggedTwice(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var said []string
 		ctx := klog.NewContext(t.Context(), funcr.New(func(_, args string) { said = append(said, args) }, funcr.Options{}))
-		s := &Spell{Begins: "It rains", Ends: "It is dry"}
+		s := &Outage{Begins: "It rains", Ends: "It is dry"}
 		s.End(ctx) // which has not begun
 		for _, reason := range []string{"a cloud", "another cloud"} {
 			s.Begin(ctx, errors.New(reason))
@@ -30,7 +30,7 @@ func TestASpellIsToldOfTwice(t *testing.T) {
 		}
 		s.Begin(ctx, errors.New("yet another"))
 		if len(said) != 3 {
-			t.Errorf("said %q, want another spell told of", said)
+			t.Errorf("said %q, want another outage logged", said)
 		}
 	})
 }

@@ -1,0 +1,80 @@
+package kcp
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/sets"
+	"k8s.io/client-go/discovery"
+	"k8s.io/client-go/rest"
+)
+
+// Resource is a resource that kcp serves.
+type Resource struct {
+	schema.GroupVersionResource
+
+	// Kind is the kind of its objects.
+	Kind string
+	// Namespaced is whether its objects lie in namespaces.
+	Namespaced bool
+	// HasStatus is whether it has a status subresource. Where it has, spec changes
+	// count generations.
+	HasStatus bool
+}
+
+// Discover returns what is served at the URL of config, of each resource the version that
+// the server prefers. It fails when the server can tell only a part of it.
+func Discover(ctx context.Context, config *rest.Config) ([]Resource, error) {
+	client, err := discovery.NewDiscoveryClientForConfig(EndingWith(ctx, config))
+	if err != nil {
+		return nil, fmt.Errorf("discovery client for %s: %w", config.Host, err)
+	}
+	groups, lists, err := client.ServerGroupsAndResources()
+	if err != nil {
+		return nil, err
+	}
+	byVersion := map[string]*metav1.APIResourceList{}
+	for _, list := range lists {
+		byVersion[list.GroupVersion] = list
+	}
+	var resources []Resource
+	for _, group := range groups {
+		resources = append(resources, resourcesOf(group, byVersion)...)
+	}
+	return resources, nil
+}
+
+// resourcesOf returns the resources of a group. Its versions come in the order of
+// preference.
+func resourcesOf(group *metav1.APIGroup, byVersion map[string]*metav1.APIResourceList) []Resource {
+	var resources []Resource
+	seen := sets.New[string]()
+	for _, version := range group.Versions {
+		list := byVersion[version.GroupVersion]
+		if list == nil {
+			continue
+		}
+		statuses := sets.New[string]()
+		for _, served := range list.APIResources {
+			if name, isStatus := strings.CutSuffix(served.Name, "/status"); isStatus {
+				statuses.Insert(name)
+			}
+		}
+		for _, served := range list.APIResources {
+			if strings.Contains(served.Name, "/") || seen.Has(served.Name) {
+				continue
+			}
+			seen.Insert(served.Name)
+			resources = append(resources, Resource{
+				GroupVersionResource: schema.GroupVersionResource{Group: group.Name, Version: version.Version, Resource: served.Name},
+				Kind:                 served.Kind,
+				Namespaced:           served.Namespaced,
+				HasStatus:            statuses.Has(served.Name),
+			})
+		}
+	}
+	return resources
+}

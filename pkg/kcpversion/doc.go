@@ -1,3 +1,0 @@
-// Package kcpversion says which versions of kcp tmc works with. It is pure: callers ask
-// the server for its version.
-package kcpversion
