@@ -9,6 +9,7 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/kcp-tmc/tmc/pkg/apis/text"
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
 )
 
@@ -247,7 +248,7 @@ func mergeSynced(placed []observation, found []v1alpha1.Problem) *condition {
 func (m *merge) timed(c condition, previous []any) map[string]any {
 	now := m.in.Now.UTC().Format(time.RFC3339)
 	result := map[string]any{
-		"type": c.conditionType, "status": string(c.status), "reason": c.reason, "message": shortened(c.message),
+		"type": c.conditionType, "status": string(c.status), "reason": c.reason, "message": text.Shorten(c.message, longestMessage),
 		"lastTransitionTime": now,
 	}
 	if m.rules.hasUpdateTime {
@@ -269,13 +270,6 @@ func (m *merge) timed(c condition, previous []any) map[string]any {
 // longestMessage is how long the message of a merged condition may be: what clusters say is
 // quoted in it.
 const longestMessage = 8 << 10
-
-func shortened(message string) string {
-	if len(message) <= longestMessage {
-		return message
-	}
-	return strings.ToValidUTF8(message[:longestMessage], "") + "…"
-}
 
 // keep takes a time over from the condition as it stands.
 func keep(result, before map[string]any, field string) {

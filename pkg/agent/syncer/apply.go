@@ -9,6 +9,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/kcp-tmc/tmc/pkg/apis/text"
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
 	"github.com/kcp-tmc/tmc/pkg/kcp"
 	"github.com/kcp-tmc/tmc/pkg/transform"
@@ -138,12 +139,7 @@ func applyProblem(err error) v1alpha1.Problem {
 // object's annotations.
 const mostProblemBytes = 512
 
-func truncate(message string) string {
-	if len(message) <= mostProblemBytes {
-		return message
-	}
-	return message[:mostProblemBytes] + "…"
-}
+func truncate(message string) string { return text.Shorten(message, mostProblemBytes) }
 
 // statusDetails returns what an API server said of its error.
 func statusDetails(err error) (metav1.StatusDetails, bool) {

@@ -9,9 +9,10 @@ import (
 	"regexp"
 	"slices"
 	"time"
-	"unicode/utf8"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/kcp-tmc/tmc/pkg/apis/text"
 )
 
 // ReportVersion is the version of the report that this code writes and reads.
@@ -151,10 +152,10 @@ func (r Report) Bounded() Report {
 			return r
 		}
 		for i := range r.Conditions {
-			r.Conditions[i].Message = shortened(r.Conditions[i].Message, longest)
+			r.Conditions[i].Message = text.Shorten(r.Conditions[i].Message, longest)
 		}
 		for i := range r.Problems {
-			r.Problems[i].Message = shortened(r.Problems[i].Message, longest)
+			r.Problems[i].Message = text.Shorten(r.Problems[i].Message, longest)
 		}
 	}
 	if !r.fits() {
@@ -252,7 +253,7 @@ func (r Report) check() error {
 	case r.Replicas != nil && !isCount(*r.Replicas):
 		return outOf("%d replicas, expected a number of 32 bits that is not negative", *r.Replicas)
 	case !isWritten(r.Written):
-		return outOf("the time %q, expected one as in %s", shortened(r.Written, maxName), WrittenLayout)
+		return outOf("the time %q, expected one as in %s", text.Shorten(r.Written, maxName), WrittenLayout)
 	}
 	return errors.Join(r.checkEntries(outOf), r.checkTexts(outOf))
 }
@@ -262,7 +263,7 @@ func (r Report) checkEntries(outOf func(string, ...any) error) error {
 	for _, names := range [][]string{slices.Sorted(maps.Keys(r.Counters)), slices.Sorted(maps.Keys(r.Texts))} {
 		for _, name := range names {
 			if !isShort(name, maxName, statusField) {
-				return outOf("%q, expected the name of a field", shortened(name, maxName))
+				return outOf("%q, expected the name of a field", text.Shorten(name, maxName))
 			}
 			if len(r.Texts[name]) > MaxReportText {
 				return outOf("%d bytes for %s, expected at most %d", len(r.Texts[name]), name, MaxReportText)
@@ -277,14 +278,14 @@ func (r Report) checkTexts(outOf func(string, ...any) error) error {
 	for _, c := range r.Conditions {
 		switch {
 		case !c.isPossible():
-			return outOf("a condition of type %q with the status %q, expected True, False or Unknown", shortened(c.Type, maxName), shortened(string(c.Status), maxName))
+			return outOf("a condition of type %q with the status %q, expected True, False or Unknown", text.Shorten(c.Type, maxName), text.Shorten(string(c.Status), maxName))
 		case c.Reason != "" && !isShort(c.Reason, maxReason, conditionReason):
-			return outOf("%q as the reason of condition %s, expected a word in CamelCase", shortened(c.Reason, maxName), shortened(c.Type, maxName))
+			return outOf("%q as the reason of condition %s, expected a word in CamelCase", text.Shorten(c.Reason, maxName), text.Shorten(c.Type, maxName))
 		}
 	}
 	for _, p := range r.Problems {
 		if !isShort(p.Reason, maxReason, problemReason) || len(p.Concerns) > maxConcerns {
-			return outOf("%q as the reason of a problem, expected a word in CamelCase", shortened(p.Reason, maxName))
+			return outOf("%q as the reason of a problem, expected a word in CamelCase", text.Shorten(p.Reason, maxName))
 		}
 	}
 	return nil
@@ -303,18 +304,6 @@ func (r Report) fits() bool {
 	return err == nil && len(encoded) <= MaxReportSize
 }
 
-// shortened returns the text with at most the given number of bytes and a mark of what is
-// missing.
-func shortened(text string, longest int) string {
-	if len(text) <= longest {
-		return text
-	}
-	for longest > 0 && !utf8.RuneStart(text[longest]) {
-		longest--
-	}
-	return text[:longest] + "…"
-}
-
 // ParseReport takes the report of the named cluster from its annotation. It
 // returns ErrReportVersion for a version it does not know, ErrReportBounds for a report
 // that is larger than MaxReportSize or holds what Bounded would have left out, and other
@@ -325,13 +314,13 @@ func ParseReport(cluster, value string) (Report, error) {
 	}
 	var report Report
 	if err := json.Unmarshal([]byte(value), &report); err != nil {
-		return Report{}, fmt.Errorf("the report of cluster %s is not readable: %s", cluster, shortened(err.Error(), maxQuote))
+		return Report{}, fmt.Errorf("the report of cluster %s is not readable: %s", cluster, text.Shorten(err.Error(), maxQuote))
 	}
 	if report.Version != ReportVersion {
 		return Report{}, fmt.Errorf("the report of cluster %s: %w %d, expected %d", cluster, ErrReportVersion, report.Version, ReportVersion)
 	}
 	if report.Cluster != cluster {
-		return Report{}, fmt.Errorf("the report of cluster %s was written for cluster %q", cluster, shortened(report.Cluster, maxName))
+		return Report{}, fmt.Errorf("the report of cluster %s was written for cluster %q", cluster, text.Shorten(report.Cluster, maxName))
 	}
 	if err := report.check(); err != nil {
 		return Report{}, fmt.Errorf("the report of cluster %s is %w", cluster, err)
