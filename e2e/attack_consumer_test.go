@@ -183,7 +183,7 @@ func TestConsumerWorksUnderPolicies(t *testing.T) {
 	c.kubectl(t, "create", "deployment", "web", "--image="+image)
 	c.kubectl(t, "rollout", "status", "deployment/web", "--timeout=120s")
 	c.kubectl(t, "scale", "deployment", "web", "--replicas=2")
-	c.kubectl(t, "annotate", "deployment", "web", v1alpha1.TargetClustersAnnotation+"="+east, v1alpha1.OverrideAnnotationPrefix+west+"=[]")
+	c.kubectl(t, "annotate", "deployment", "web", v1alpha1.TargetClustersAnnotation+"="+east, v1alpha1.OverrideAnnotation(west)+"=[]")
 	c.kubectl(t, "label", "deployment", "web", "team=blue")
 	c.kubectl(t, "patch", "deployment", "web", "--type=json", `--patch=[{"op":"replace","path":"/spec/template/spec/containers/0/image","value":"`+newImage+`"}]`)
 	c.kubectl(t, "rollout", "restart", "deployment/web")

@@ -18,7 +18,7 @@ func TestHostileValuesDelayNoOtherTenant(t *testing.T) {
 	kcp := mallory.inKCP()
 	override := func(name, patch string) {
 		mallory.apply(t, some(deployment(name)))
-		kcp.kubectl(t, "annotate", "deployment/"+name, "--overwrite", v1alpha1.OverrideAnnotationPrefix+east+"="+patch)
+		kcp.kubectl(t, "annotate", "deployment/"+name, "--overwrite", v1alpha1.OverrideAnnotation(east)+"="+patch)
 	}
 	override("quantity", `[{"op":"add","path":"/spec/template/spec/containers/0/resources","value":{"requests":{"cpu":"1e20000000"}}}]`)
 	override("fraction", `[{"op":"add","path":"/spec/template/spec/containers/0/resources","value":{"requests":{"memory":"1e-2000000000"}}}]`)
@@ -42,7 +42,7 @@ func TestHostileValuesDelayNoOtherTenant(t *testing.T) {
 	kcp.eventuallyHas(t, "deployment/doubling", syncedPath, "False", "InvalidOverride", "operation", "copy")
 
 	// Who mends his override is served.
-	kcp.kubectl(t, "annotate", "deployment/quantity", "--overwrite", v1alpha1.OverrideAnnotationPrefix+east+
+	kcp.kubectl(t, "annotate", "deployment/quantity", "--overwrite", v1alpha1.OverrideAnnotation(east)+
 		`=[{"op":"add","path":"/spec/template/spec/containers/0/resources","value":{"requests":{"cpu":"10m"}}}]`)
 	mallory.rollOut(t, "quantity", east, west)
 }
@@ -89,7 +89,7 @@ func TestSelectorsReachNoNamespaceOfOtherTenant(t *testing.T) {
 	}
 
 	// An override is not the last word about that.
-	attacker.inKCP().kubectl(t, "annotate", "networkpolicy/web", v1alpha1.OverrideAnnotationPrefix+east+
+	attacker.inKCP().kubectl(t, "annotate", "networkpolicy/web", v1alpha1.OverrideAnnotation(east)+
 		`=[{"op":"replace","path":"/spec/ingress/0/from","value":[{"namespaceSelector":{"matchLabels":{"kubernetes.io/metadata.name":"`+victim.namespace+`"}}}]}]`)
 	atEast.eventually(t, "networkpolicy/web", "{.spec.ingress[0].from[*].namespaceSelector.matchLabels}|{.spec.ingress[0].from[*].namespaceSelector.matchExpressions[*].key}",
 		strings.TrimSuffix(strings.Repeat(`{"kubernetes.io/metadata.name":"`+victim.namespace+`"} `, 2), " ")+"|tmc.kcp.io/workspace tmc.kcp.io/managed-by")

@@ -70,7 +70,7 @@ func checkCopy(t *testing.T, u *tenant, upstream, copied *appsv1.Deployment, clu
 		t.Errorf("labels of the copy on %s (-want +got):\n%s", clusterName, diff)
 	}
 	wantAnnotations := map[string]string{
-		v1alpha1.SourceClusterAnnotation:    u.logicalCluster,
+		v1alpha1.SourceWorkspaceAnnotation:  u.logicalCluster,
 		v1alpha1.SourceNamespaceAnnotation:  upstream.Namespace,
 		v1alpha1.SourceNameAnnotation:       upstream.Name,
 		v1alpha1.SourceUIDAnnotation:        string(upstream.UID),

@@ -12,7 +12,7 @@ import (
 
 // withOverride adds a JSON patch for one cluster's copy.
 func withOverride(clusterName, patch string) func(*appsv1.Deployment) {
-	return func(d *appsv1.Deployment) { d.Annotations[v1alpha1.OverrideAnnotationPrefix+clusterName] = patch }
+	return func(d *appsv1.Deployment) { d.Annotations[v1alpha1.OverrideAnnotation(clusterName)] = patch }
 }
 
 // TestCraftedWorkloadStaysInItsNamespace has a tenant try to reach what is not his on a cluster.

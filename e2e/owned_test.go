@@ -18,7 +18,7 @@ func TestOverrideChangesOneCluster(t *testing.T) {
 	u := newTenant(t, env.shared, "override")
 	kcp, atEast, atWest := u.inKCP(), u.onCluster(east), u.onCluster(west)
 	override := func(patch string) {
-		kcp.kubectl(t, "annotate", "--overwrite", "deployment/web", v1alpha1.OverrideAnnotationPrefix+east+"="+patch)
+		kcp.kubectl(t, "annotate", "--overwrite", "deployment/web", v1alpha1.OverrideAnnotation(east)+"="+patch)
 	}
 	u.apply(t, some(deployment("web")))
 	u.rollOut(t, "web", east, west)
@@ -31,7 +31,7 @@ func TestOverrideChangesOneCluster(t *testing.T) {
 	for _, bad := range []struct{ patch, word string }{
 		{`[{"op":"replace","path":"/spec/replicas","value":3},{"op":"remove","path":"/spec/nope"}]`, "operation 2"},
 		{`[{"op":"replace","path":"/metadata/name","value":"other"}]`, "/metadata/name"},
-		{`not a patch`, v1alpha1.OverrideAnnotationPrefix + east},
+		{`not a patch`, v1alpha1.OverrideAnnotation(east)},
 	} {
 		override(bad.patch)
 		kcp.eventuallyHas(t, "deployment/web", syncedPath, "False", "InvalidOverride", east, bad.word)
@@ -40,7 +40,7 @@ func TestOverrideChangesOneCluster(t *testing.T) {
 	if after := get(t, u.copyOn(east, "web")); after.Generation != before.Generation {
 		t.Errorf("a bad override went down: before %s; after %s", describe(before), describe(after))
 	}
-	kcp.kubectl(t, "annotate", "deployment/web", v1alpha1.OverrideAnnotationPrefix+east+"-")
+	kcp.kubectl(t, "annotate", "deployment/web", v1alpha1.OverrideAnnotation(east)+"-")
 	kcp.eventuallyHas(t, "deployment/web", syncedPath, "True")
 	atEast.eventually(t, "deployment/web", imagePath, image)
 }
@@ -160,7 +160,7 @@ func TestReplaceOfImmutableCopy(t *testing.T) {
 	u.apply(t, some(deployment("web")))
 	u.rollOut(t, "web", east, west)
 	uid := atEast.eventuallyThere(t, "deployment/web")
-	kcp.kubectl(t, "annotate", "deployment/web", v1alpha1.OverrideAnnotationPrefix+east+
+	kcp.kubectl(t, "annotate", "deployment/web", v1alpha1.OverrideAnnotation(east)+
 		`=[{"op":"add","path":"/spec/selector/matchLabels/tier","value":"front"},{"op":"add","path":"/spec/template/metadata/labels/tier","value":"front"}]`)
 	kcp.eventuallyHas(t, "deployment/web", syncedPath, "False", "Immutable", "spec.selector", v1alpha1.ReplaceAnnotation)
 	u.eventuallyEvent(t, "web", "Immutable", "spec.selector")

@@ -24,10 +24,10 @@ func TestTenancyOfTwoWorkspaces(t *testing.T) {
 	green.rollOut(t, "web", east, west)
 
 	blue.checkCopies(t, "web", "the one of blue", func(d *appsv1.Deployment) bool {
-		return imageOf(d) == image && d.Annotations[v1alpha1.SourceClusterAnnotation] == blue.logicalCluster
+		return imageOf(d) == image && d.Annotations[v1alpha1.SourceWorkspaceAnnotation] == blue.logicalCluster
 	})
 	green.checkCopies(t, "web", "the one of green", func(d *appsv1.Deployment) bool {
-		return imageOf(d) == newImage && d.Annotations[v1alpha1.SourceClusterAnnotation] == green.logicalCluster
+		return imageOf(d) == newImage && d.Annotations[v1alpha1.SourceWorkspaceAnnotation] == green.logicalCluster
 	})
 	if got := get(t, blue.upstream("web")).Status.AvailableReplicas; got != 2 {
 		t.Errorf("blue counts %d available replicas, want 2", got)

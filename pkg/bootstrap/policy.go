@@ -135,7 +135,7 @@ func validationsOfAll() []admissionregistrationv1.Validation {
 
 // validationsOfCopies are about the objects in namespaces.
 func validationsOfCopies() []admissionregistrationv1.Validation {
-	hash, workspace, name := quote(v1alpha1.SourceHashLabel), quote(v1alpha1.SourceClusterAnnotation), quote(v1alpha1.SourceNameAnnotation)
+	hash, workspace, name := quote(v1alpha1.SourceHashLabel), quote(v1alpha1.SourceWorkspaceAnnotation), quote(v1alpha1.SourceNameAnnotation)
 	of := func(operation, message, expression string) admissionregistrationv1.Validation {
 		return denyUnless(message, "!variables.isCopy || !("+operation+") || "+expression)
 	}

@@ -160,7 +160,7 @@ func TestThePolicyLetsASyncerDoWhatItDoes(t *testing.T) {
 		"ChangeOneFromBefore":    {"what was there before namespaces had to be listed is kept up", write{resource: deployments, before: copied, after: changed, into: ops}},
 		"MendAllLabels":          {"the annotations tell", write{resource: deployments, before: lost(copied, v1alpha1.ManagedByLabel, v1alpha1.SourceHashLabel, "app"), after: copied, into: shop}},
 		"MendAllAnnotations": {"the hash tells", write{
-			resource: deployments, before: lost(copied, v1alpha1.SourceClusterAnnotation, v1alpha1.SourceNameAnnotation, v1alpha1.SourceNamespaceAnnotation, v1alpha1.TargetClusterAnnotation),
+			resource: deployments, before: lost(copied, v1alpha1.SourceWorkspaceAnnotation, v1alpha1.SourceNameAnnotation, v1alpha1.SourceNamespaceAnnotation, v1alpha1.TargetClusterAnnotation),
 			after: copied, into: shop,
 		}},
 		"RemoveACopy":         {"its object is gone", write{resource: deployments, before: copied, into: shop}},
@@ -227,7 +227,7 @@ func TestThePolicyDeniesTheRest(t *testing.T) {
 		"WithoutMarks":                 {write{resource: deployments, after: object(t, web), into: shop}, "bear tmc's marks"},
 		"WithoutTheLabel":              {write{resource: deployments, after: lost(copied, v1alpha1.ManagedByLabel), into: shop}, "bear tmc's marks"},
 		"WithoutTheHash":               {write{resource: deployments, after: lost(copied, v1alpha1.SourceHashLabel), into: shop}, "bear tmc's marks"},
-		"WithoutItsWorkspace":          {write{resource: deployments, after: lost(copied, v1alpha1.SourceClusterAnnotation), into: shop}, "bear tmc's marks"},
+		"WithoutItsWorkspace":          {write{resource: deployments, after: lost(copied, v1alpha1.SourceWorkspaceAnnotation), into: shop}, "bear tmc's marks"},
 		"ForAnotherCluster":            {write{resource: deployments, after: copyOf(t, "west", web), into: shop}, "bear tmc's marks"},
 		"MarksTakenOff":                {write{resource: deployments, before: copied, after: lost(copied, v1alpha1.ManagedByLabel), into: shop}, "bear tmc's marks"},
 		"InAForeignNamespace":          {write{resource: deployments, after: at("monitoring"), into: ops}, "or that the policy lists"},

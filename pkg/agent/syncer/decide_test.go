@@ -93,7 +93,7 @@ func TestEveryStateHasOneAction(t *testing.T) {
 		"DriftedAndSettled":      {"applying did not help, so it will not", here, copyOf(t, here, func(o *unstructured.Unstructured) { o.SetManagedFields(nil) }), true, actNothing},
 		"ChangedUpstream":        {"the copy follows", upstreamDeployment(placed, held, func(o *unstructured.Unstructured) { o.SetGeneration(2) }), copyOf(t, here), false, actUpdate},
 		"AForeignObject":         {"it is never overwritten", here, upstreamDeployment(), false, actRefuse},
-		"AnotherWorkspacesCopy":  {"it has that name already", here, copyOf(t, here, annotated(v1alpha1.SourceClusterAnnotation, "other")), false, actRefuse},
+		"AnotherWorkspacesCopy":  {"it has that name already", here, copyOf(t, here, annotated(v1alpha1.SourceWorkspaceAnnotation, "other")), false, actRefuse},
 		"AnotherSyncersCopy":     {"made under another cluster name", here, copyOf(t, here, annotated(v1alpha1.TargetClusterAnnotation, "west")), false, actRefuse},
 		"ANamesakesCopy":         {"its upstream object was deleted, and with it goes the copy", here, copyOf(t, here, annotated(v1alpha1.SourceUIDAnnotation, "earlier")), false, actDelete},
 		"ACopyWithoutAUID":       {"an annotation that was taken off is drift", here, copyOf(t, here, annotated(v1alpha1.SourceUIDAnnotation, ""), func(o *unstructured.Unstructured) { o.SetManagedFields(nil) }), false, actUpdate},

@@ -38,7 +38,7 @@ type evaluated struct {
 // desired has the copy made, or remembers what came of it when the same object was asked for
 // last, if it has an override for the cluster: those cost most, and are the user's.
 func (m *memories) desired(key kcp.ObjectKey, in transform.Input, evaluate func(transform.Input) (*unstructured.Unstructured, error)) (*unstructured.Unstructured, error) {
-	if _, overridden := in.Object.GetAnnotations()[v1alpha1.OverrideAnnotationPrefix+in.Origin.Cluster]; !overridden {
+	if _, overridden := in.Object.GetAnnotations()[v1alpha1.OverrideAnnotation(in.Origin.Cluster)]; !overridden {
 		if m.get(key).evaluation != nil {
 			m.update(key, func(entry *memory) { entry.evaluation = nil })
 		}

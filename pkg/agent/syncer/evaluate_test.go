@@ -20,7 +20,7 @@ func TestAnOverrideIsEvaluatedOnceForAllTurns(t *testing.T) {
 		obj.SetUID("u")
 		obj.SetGeneration(1)
 		obj.SetResourceVersion("1")
-		obj.SetAnnotations(map[string]string{v1alpha1.OverrideAnnotationPrefix + "east": override})
+		obj.SetAnnotations(map[string]string{v1alpha1.OverrideAnnotation("east"): override})
 		if override == "" {
 			obj.SetAnnotations(nil)
 		}
@@ -86,7 +86,7 @@ func TestAnOverrideIsEvaluatedOnceForAllTurns(t *testing.T) {
 func TestAFailureKeepsItsType(t *testing.T) {
 	m := newMemories()
 	obj := &unstructured.Unstructured{Object: map[string]any{}}
-	obj.SetAnnotations(map[string]string{v1alpha1.OverrideAnnotationPrefix + "east": "x"})
+	obj.SetAnnotations(map[string]string{v1alpha1.OverrideAnnotation("east"): "x"})
 	for range 2 {
 		_, err := m.desired(kcp.ObjectKey{}, transform.Input{Object: obj, Origin: transform.Origin{Cluster: "east"}}, transform.Desired)
 		if failed := (&transform.OverrideError{}); !errors.As(err, &failed) {

@@ -35,25 +35,6 @@ const SyncersNamespace = "tmc-syncers"
 // while the cluster's syncer renews its Lease, Unknown when it has been silent.
 const ConditionReady = "Ready"
 
-// RegistryFinalizer keeps a ClusterRegistration that is being deleted until nothing
-// is placed on the cluster any more, or until it is released. The hub writes it.
-const RegistryFinalizer = GroupName + "/drain"
-
-// ReleaseAnnotation says with "true", on a ClusterRegistration that is being deleted,
-// that the cluster will never come back: nothing waits for its syncer any more. A
-// person writes it (`kubectl tmc remove --force`), the hub reads it.
-const ReleaseAnnotation = GroupName + "/release"
-
-// Keys of the taints that the hub itself puts on clusters, after those of Kubernetes'
-// nodes. They are never written: they follow from the registration.
-const (
-	// TaintUnreachable is on a cluster, with NoExecute, since its Ready condition is
-	// not True.
-	TaintUnreachable = GroupName + "/unreachable"
-	// TaintUnschedulable is on a cluster, with NoSchedule, while spec.unschedulable.
-	TaintUnschedulable = GroupName + "/unschedulable"
-)
-
 // ClusterRegistration tells tmc of a physical cluster. It is in the provider
 // workspace; its name is the cluster's, and its labels are what placements select by.
 //

@@ -6,11 +6,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// ReplaceAnnotation lets a syncer, where its value is "true", delete a copy and make
-// it anew when its cluster refuses a change of it as immutable. The user writes it
-// on the upstream object, the syncers read it.
-const ReplaceAnnotation = GroupName + "/replace"
-
 // NamespaceMode says what becomes of namespaces that have one name in several workspaces.
 //
 // +kubebuilder:validation:Enum=Exclusive;Isolated;Shared

@@ -9,10 +9,6 @@ import (
 // workspaces.
 var WorkloadPlacementsResource = SchemeGroupVersion.WithResource("workloadplacements")
 
-// PlacementAnnotation holds why an object is where it is: a PlacementReason as JSON.
-// The scheduler writes it, with the labels; people and programs read it.
-const PlacementAnnotation = GroupName + "/placement"
-
 // WorkloadPlacement says where workloads of its namespace go. Where two match a
 // workload, the older one decides; the workload's own annotation target-clusters
 // wins over both.
