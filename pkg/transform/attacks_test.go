@@ -100,7 +100,7 @@ func attacked(a attack) Input {
 	obj := &unstructured.Unstructured{Object: map[string]any{"apiVersion": "apps/v1", "kind": "Deployment", "spec": a.spec()}}
 	obj.SetName("web")
 	obj.SetNamespace("default")
-	obj.SetAnnotations(map[string]string{v1alpha1.OverrideAnnotationPrefix + "east": "[" + a.patch + "]"})
+	obj.SetAnnotations(map[string]string{v1alpha1.OverrideAnnotation("east"): "[" + a.patch + "]"})
 	return inputOf(obj, v1alpha1.TransformRule{})
 }
 

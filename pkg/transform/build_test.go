@@ -10,6 +10,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
+	"github.com/kcp-tmc/tmc/pkg/protocol"
 )
 
 // parsed reads a value from YAML; integers are int64, as they come from a server.
@@ -68,8 +69,8 @@ func content(obj *unstructured.Unstructured) map[string]any {
 	bare := obj.DeepCopy()
 	bare.SetName("")
 	bare.SetNamespace("")
-	bare.SetLabels(usersOwn(bare.GetLabels()))
-	bare.SetAnnotations(usersOwn(bare.GetAnnotations()))
+	bare.SetLabels(protocol.UsersOwn(bare.GetLabels()))
+	bare.SetAnnotations(protocol.UsersOwn(bare.GetAnnotations()))
 	metadata := child(bare.Object, "metadata")
 	for _, part := range []string{"labels", "annotations"} {
 		if len(child(metadata, part)) == 0 {

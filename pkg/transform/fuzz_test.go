@@ -82,7 +82,7 @@ func checkOverridden(t *testing.T, in Input, override string) {
 	t.Helper()
 	if annotations, err := stringsOf(in.Object, "annotations"); err != nil {
 		return
-	} else if err := unstructured.SetNestedStringMap(in.Object.Object, merged(annotations, map[string]string{v1alpha1.OverrideAnnotationPrefix + "east": override}), "metadata", "annotations"); err != nil {
+	} else if err := unstructured.SetNestedStringMap(in.Object.Object, merged(annotations, map[string]string{v1alpha1.OverrideAnnotation("east"): override}), "metadata", "annotations"); err != nil {
 		return // metadata is no object
 	}
 	desired, err := Desired(in)

@@ -27,7 +27,7 @@ type Origin struct {
 func OriginOf(downstreamObj metav1.Object) (Origin, bool) {
 	annotations := downstreamObj.GetAnnotations()
 	origin := Origin{
-		Workspace: annotations[v1alpha1.SourceClusterAnnotation],
+		Workspace: annotations[v1alpha1.SourceWorkspaceAnnotation],
 		Namespace: annotations[v1alpha1.SourceNamespaceAnnotation],
 		Name:      annotations[v1alpha1.SourceNameAnnotation],
 		Cluster:   annotations[v1alpha1.TargetClusterAnnotation],

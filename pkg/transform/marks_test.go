@@ -51,7 +51,7 @@ func TestMarksCountOnlyWhenOwnedByApply(t *testing.T) {
 			obj := &unstructured.Unstructured{Object: map[string]any{"apiVersion": "v1", "kind": "PersistentVolumeClaim"}}
 			obj.SetLabels(map[string]string{"app": "db", v1alpha1.ManagedByLabel: v1alpha1.ManagedByValue, v1alpha1.SourceHashLabel: origin.Hash()})
 			obj.SetAnnotations(map[string]string{
-				"note": "hi", v1alpha1.SourceClusterAnnotation: origin.Workspace, v1alpha1.SourceNamespaceAnnotation: origin.Namespace,
+				"note": "hi", v1alpha1.SourceWorkspaceAnnotation: origin.Workspace, v1alpha1.SourceNamespaceAnnotation: origin.Namespace,
 				v1alpha1.SourceNameAnnotation: origin.Name, v1alpha1.SourceUIDAnnotation: "u-1", v1alpha1.TargetClusterAnnotation: origin.Cluster,
 			})
 			obj.SetManagedFields(tc.entries)
@@ -144,7 +144,7 @@ func TestMarksOfUpstreamNamespaceStayUpstream(t *testing.T) {
 	upstreamNamespace := BareNamespace("shop")
 	upstreamNamespace.SetLabels(map[string]string{"team": "shop", v1alpha1.ManagedByLabel: v1alpha1.ManagedByOthersValue, v1alpha1.SourceHashLabel: "abc", "x.tmc.kcp.io/y": "z"})
 	upstreamNamespace.SetAnnotations(map[string]string{
-		v1alpha1.SourceClusterAnnotation: "victim", v1alpha1.SourcePathAnnotation: "root:victim", v1alpha1.SourceNameAnnotation: "other", v1alpha1.TargetClusterAnnotation: "west",
+		v1alpha1.SourceWorkspaceAnnotation: "victim", v1alpha1.SourcePathAnnotation: "root:victim", v1alpha1.SourceNameAnnotation: "other", v1alpha1.TargetClusterAnnotation: "west",
 	})
 	origin := Origin{Workspace: "ws", Name: "shop", Cluster: "east"}
 	plain, err := DesiredNamespace(nil, origin, v1alpha1.TransformRule{})

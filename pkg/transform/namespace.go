@@ -10,6 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation"
 
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
+	"github.com/kcp-tmc/tmc/pkg/protocol"
 )
 
 const (
@@ -132,15 +133,15 @@ func BareNamespace(name string) *unstructured.Unstructured {
 // ownersOf returns the annotations that say whose a namespace is; OriginOf reads them.
 func ownersOf(origin Origin) map[string]string {
 	return map[string]string{
-		v1alpha1.SourceClusterAnnotation: origin.Workspace,
-		v1alpha1.SourceNameAnnotation:    origin.Name,
-		v1alpha1.TargetClusterAnnotation: origin.Cluster,
+		v1alpha1.SourceWorkspaceAnnotation: origin.Workspace,
+		v1alpha1.SourceNameAnnotation:      origin.Name,
+		v1alpha1.TargetClusterAnnotation:   origin.Cluster,
 	}
 }
 
 // namespacesOwn returns the labels or annotations of a namespace that go down.
 func namespacesOwn(all map[string]string) map[string]string {
-	own := usersOwn(all)
+	own := protocol.UsersOwn(all)
 	for key := range own {
 		if key == corev1.LabelMetadataName || strings.HasPrefix(key, allocatedOnOpenShift) {
 			delete(own, key)

@@ -48,7 +48,7 @@ func checkSynced(desired *unstructured.Unstructured, in Input) error {
 		return nil
 	}
 	err := &NeverSyncedError{Reason: reason}
-	key := v1alpha1.OverrideAnnotationPrefix + in.Origin.Cluster
+	key := v1alpha1.OverrideAnnotation(in.Origin.Cluster)
 	if _, present := in.Object.GetAnnotations()[key]; present && IsNeverSynced(in.Object) == "" {
 		return &OverrideError{Annotation: key, Err: err}
 	}

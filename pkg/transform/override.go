@@ -9,6 +9,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
+	"github.com/kcp-tmc/tmc/pkg/apis/text"
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
 )
 
@@ -50,7 +51,7 @@ func (e *OverrideError) Unwrap() error { return e.Err }
 
 // applyOverride applies the user's JSON patch (RFC 6902) of the cluster's copy.
 func applyOverride(desired *unstructured.Unstructured, in Input) error {
-	key := v1alpha1.OverrideAnnotationPrefix + in.Origin.Cluster
+	key := v1alpha1.OverrideAnnotation(in.Origin.Cluster)
 	annotations, err := stringsOf(in.Object, "annotations")
 	if err != nil {
 		return err
@@ -91,7 +92,7 @@ func patchAll(desired *unstructured.Unstructured, key string, operations []json.
 			err = identity.check(patcher)
 		}
 		if err != nil {
-			return &OverrideError{Annotation: key, Index: i + 1, Op: cut64(operation.Op), Path: beginning(operation.Path, longestPath), Err: err}
+			return &OverrideError{Annotation: key, Index: i + 1, Op: cut64(operation.Op), Path: text.Shorten(operation.Path, longestPath), Err: err}
 		}
 	}
 	return nil

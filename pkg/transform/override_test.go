@@ -22,7 +22,7 @@ metadata: {name: web, namespace: default, uid: u, generation: 3, labels: {app: w
 spec: {replicas: 9007199254740993, weight: 0.5, list: [a, null, b], template: {spec: {containers: [{name: web, image: nginx}]}}}
 status: {replicas: 1}
 `)
-	obj.SetAnnotations(map[string]string{v1alpha1.OverrideAnnotationPrefix + "east": patch, v1alpha1.OverrideAnnotationPrefix + "west": "no patch"})
+	obj.SetAnnotations(map[string]string{v1alpha1.OverrideAnnotation("east"): patch, v1alpha1.OverrideAnnotation("west"): "no patch"})
 	return obj
 }
 

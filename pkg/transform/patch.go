@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	utiljson "k8s.io/apimachinery/pkg/util/json"
+
+	"github.com/kcp-tmc/tmc/pkg/apis/text"
 )
 
 // mostWork bounds what the operations of one override may cost together. A unit is an
@@ -380,15 +382,7 @@ func sameScalar(a, b any) bool {
 }
 
 // cut64 returns the beginning of a text that may be of any length.
-func cut64(text string) string { return beginning(text, 64) }
-
-// beginning returns a text of at most so many bytes as it is, and of a longer one so much.
-func beginning(text string, most int) string {
-	if len(text) <= most {
-		return text
-	}
-	return strings.ToValidUTF8(text[:most], "") + "…"
-}
+func cut64(quoted string) string { return text.Shorten(quoted, 64) }
 
 // operation is one of a patch, as far as it can be read.
 type operation struct {

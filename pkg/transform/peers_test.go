@@ -120,7 +120,7 @@ func TestConfineNetworkPolicies(t *testing.T) {
 
 func TestConfineOverrides(t *testing.T) {
 	policy := object(t, `{apiVersion: networking.k8s.io/v1, kind: NetworkPolicy, spec: {ingress: [{from: [{podSelector: {}}]}]}}`)
-	policy.SetAnnotations(map[string]string{v1alpha1.OverrideAnnotationPrefix + "east": `[{"op":"add","path":"/spec/egress","value":[{"to":[{"namespaceSelector":{}}]}]},{"op":"replace","path":"/spec/ingress/0/from/0","value":{"namespaceSelector":{"matchLabels":{"kubernetes.io/metadata.name":"payments"}}}}]`})
+	policy.SetAnnotations(map[string]string{v1alpha1.OverrideAnnotation("east"): `[{"op":"add","path":"/spec/egress","value":[{"to":[{"namespaceSelector":{}}]}]},{"op":"replace","path":"/spec/ingress/0/from/0","value":{"namespaceSelector":{"matchLabels":{"kubernetes.io/metadata.name":"payments"}}}}]`})
 	rule := ruleOf(t, "")
 	got := reached(t, selectorsOf(transformed(t, inputOf(policy, rule))), namespacesOfACluster(t, rule))
 	if diff := cmp.Diff(set("ws:front", "ws:default", "kube-system", "monitoring"), got); diff != "" {

@@ -19,6 +19,7 @@ import (
 
 	"github.com/kcp-tmc/tmc/pkg/apis/quantity"
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
+	"github.com/kcp-tmc/tmc/pkg/protocol"
 )
 
 // longestPrefix leaves room for something of the namespace's own name before the
@@ -182,7 +183,7 @@ func checkResource(name corev1.ResourceName) string {
 func validateKeys(entries map[string]string, path *field.Path) field.ErrorList {
 	var problems field.ErrorList
 	for key := range entries {
-		if len(usersOwn(map[string]string{key: ""})) == 0 || key == corev1.LabelMetadataName {
+		if len(protocol.UsersOwn(map[string]string{key: ""})) == 0 || key == corev1.LabelMetadataName {
 			problems = append(problems, field.Forbidden(path.Key(key), "is written by tmc, kcp or the cluster itself"))
 		}
 	}

@@ -5,19 +5,14 @@ import (
 	"fmt"
 	"maps"
 	"strconv"
-	"strings"
 
-	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
 	"github.com/kcp-tmc/tmc/pkg/kinds"
+	"github.com/kcp-tmc/tmc/pkg/protocol"
 )
-
-// deploymentDomain holds the annotations of the deployment controller, which runs
-// downstream and would fight for them.
-const deploymentDomain = "deployment.kubernetes.io/"
 
 // Input is all that a copy is made from.
 type Input struct {
@@ -85,7 +80,7 @@ func applyShare(desired *unstructured.Unstructured, in Input, replicas kinds.Pat
 		unstructured.RemoveNestedField(desired.Object, replicas...)
 		return nil
 	}
-	share, divided, err := v1alpha1.Share(in.Object.GetAnnotations(), in.Origin.Cluster)
+	share, divided, err := protocol.Read(in.Object).Share(in.Origin.Cluster)
 	if err != nil || !divided {
 		return err
 	}
@@ -113,8 +108,8 @@ func strip(in Input) (*unstructured.Unstructured, error) {
 	namespace, name := in.Origin.Target(in.Rule)
 	desired.SetName(name)
 	desired.SetNamespace(namespace)
-	desired.SetLabels(usersOwn(labels))
-	desired.SetAnnotations(usersOwn(annotations))
+	desired.SetLabels(protocol.UsersOwn(labels))
+	desired.SetAnnotations(protocol.UsersOwn(annotations))
 	return desired, nil
 }
 
@@ -135,12 +130,12 @@ func stamp(desired *unstructured.Unstructured, in Input) error {
 		v1alpha1.ManagedByLabel:  v1alpha1.ManagedByValue,
 		v1alpha1.SourceHashLabel: origin.Hash(),
 	}, map[string]string{
-		v1alpha1.SourceClusterAnnotation:    origin.Workspace,
+		v1alpha1.SourceWorkspaceAnnotation:  origin.Workspace,
 		v1alpha1.SourceNamespaceAnnotation:  origin.Namespace,
 		v1alpha1.SourceNameAnnotation:       origin.Name,
 		v1alpha1.SourceUIDAnnotation:        string(in.Object.GetUID()),
 		v1alpha1.SourceGenerationAnnotation: strconv.FormatInt(in.Object.GetGeneration(), 10),
-		v1alpha1.SourceInputsAnnotation:     Inputs(in.Object, origin.Cluster),
+		v1alpha1.SourceInputsAnnotation:     protocol.Read(in.Object).Inputs(origin.Cluster),
 		v1alpha1.TargetClusterAnnotation:    origin.Cluster,
 	})
 	return seal(desired)
@@ -170,33 +165,9 @@ func merged(base, winners map[string]string) map[string]string {
 	return all
 }
 
-// Inputs stands, in 16 hexadecimal digits, for what of the upstream object shapes
-// a cluster's copy without moving the generation: the labels and annotations that
-// go down, and what is said for that cluster alone.
+// Inputs is protocol.Object.Inputs of an upstream object.
 func Inputs(upstreamObj *unstructured.Unstructured, cluster string) string {
-	annotations := upstreamObj.GetAnnotations()
-	data, err := json.Marshal([]any{
-		usersOwn(upstreamObj.GetLabels()),
-		usersOwn(annotations),
-		annotations[v1alpha1.OverrideAnnotationPrefix+cluster],
-		annotations[v1alpha1.ReplicasAnnotation(cluster)],
-	})
-	if err != nil {
-		return "" // cannot be: these are maps of strings
-	}
-	return hash(data)[:16]
-}
-
-// usersOwn returns the entries of labels or annotations that go down.
-func usersOwn(all map[string]string) map[string]string {
-	own := make(map[string]string, len(all))
-	for key, value := range all {
-		if v1alpha1.IsOwnKey(key) || key == corev1.LastAppliedConfigAnnotation || strings.HasPrefix(key, deploymentDomain) {
-			continue
-		}
-		own[key] = value
-	}
-	return own
+	return protocol.Read(upstreamObj).Inputs(cluster)
 }
 
 // dropNulls removes the fields that are null, at any depth. To the typed kinds

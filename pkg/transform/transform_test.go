@@ -99,7 +99,7 @@ func TestDesiredKeepsUserFields(t *testing.T) {
 			},
 			"annotations": map[string]any{
 				"note":                              "hi",
-				v1alpha1.SourceClusterAnnotation:    "ws",
+				v1alpha1.SourceWorkspaceAnnotation:  "ws",
 				v1alpha1.SourceNamespaceAnnotation:  "default",
 				v1alpha1.SourceNameAnnotation:       "web",
 				v1alpha1.SourceUIDAnnotation:        "u-1",
@@ -161,9 +161,9 @@ func TestInputs(t *testing.T) {
 		same       bool
 	}{
 		"AUsersAnnotation":   {"note", false},
-		"ItsOverride":        {v1alpha1.OverrideAnnotationPrefix + "east", false},
+		"ItsOverride":        {v1alpha1.OverrideAnnotation("east"), false},
 		"ItsShare":           {v1alpha1.ReplicasAnnotationPrefix + "east", false},
-		"AnothersOverride":   {v1alpha1.OverrideAnnotationPrefix + "west", true},
+		"AnothersOverride":   {v1alpha1.OverrideAnnotation("west"), true},
 		"AReport":            {v1alpha1.StatusAnnotation("east"), true},
 		"APlacementsRequest": {v1alpha1.TargetClustersAnnotation, true},
 	}
@@ -222,7 +222,7 @@ func TestDesiredKeepsEverythingElse(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			in := inputOf(upstreamObj.DeepCopy(), rule)
 			if override != "" {
-				in.Object.SetAnnotations(map[string]string{v1alpha1.OverrideAnnotationPrefix + "east": override})
+				in.Object.SetAnnotations(map[string]string{v1alpha1.OverrideAnnotation("east"): override})
 			}
 			got := transformed(t, in).Object
 			delete(got, "apiVersion")

@@ -1,0 +1,217 @@
+package protocol
+
+import (
+	"errors"
+	"slices"
+	"strings"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/util/sets"
+
+	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
+)
+
+// State says whether an object comes to a cluster or leaves it.
+type State string
+
+const (
+	// Placed is on the cluster, or on its way there.
+	Placed State = "placed"
+	// Kept is on the cluster until it is available where it goes instead.
+	Kept State = "kept"
+	// Leaving is on its way out of the cluster. An object that is being deleted leaves all its clusters.
+	Leaving State = "leaving"
+)
+
+// Belief says whether a cluster's report counts, and why not.
+type Belief string
+
+const (
+	// Believed is a report that counts.
+	Believed Belief = ""
+	// NotReported is a cluster that has not reported.
+	NotReported Belief = "NotReported"
+	// InvalidReport is a report that cannot be read, or holds what no syncer writes.
+	InvalidReport Belief = "InvalidReport"
+	// Silent is a cluster that is not heard of: what it last reported does not count, unless the object has ended there.
+	Silent Belief = "ClusterSilent"
+)
+
+// Lag is the first thing that keeps a cluster's copy from being up to date.
+type Lag string
+
+const (
+	// UpToDate is a copy that was made from the object as it is now, and that its own controller has observed.
+	UpToDate Lag = ""
+	// NoCopy is a cluster that has no copy as it should be, or none that anything is known of.
+	NoCopy Lag = "NoCopy"
+	// OldGeneration is a copy of another generation than the present one.
+	OldGeneration Lag = "OldGeneration"
+	// OldInputs is a copy that was made with other labels, annotations, override or share of the replicas.
+	OldInputs Lag = "OldInputs"
+	// NotDivided is an object whose spec.replicas has changed and has not been divided anew: the cluster may run its former
+	// share.
+	NotDivided Lag = "NotDivided"
+	// NotObserved is a copy that its own controller has not observed as it is now.
+	NotObserved Lag = "NotObserved"
+)
+
+// Observation says whether the controllers of a kind write status.observedGeneration.
+type Observation int
+
+const (
+	// MayObserve is a kind of which some controllers do: one that does is believed.
+	MayObserve Observation = iota
+	// Observes is a kind whose controllers do.
+	Observes
+	// NeverObserves is a kind whose controllers do not.
+	NeverObserves
+)
+
+// Facts are what entries depend on beside what tmc says on the object. The zero value is right for kinds of which nothing
+// is known, while all clusters are heard of.
+type Facts struct {
+	// Replicas is the object's spec.replicas, and 1 where it has none. It counts where replicas are divided.
+	Replicas int64
+	// Observes says whether the kind's controllers write status.observedGeneration.
+	Observes Observation
+	// Ends are types of conditions. When one of them is true, the object will do nothing more.
+	Ends []string
+	// Inputs returns what a cluster's report has to name as its inputs. It is nil for Object.Inputs.
+	Inputs func(cluster string) string
+	// Silent says, for people, why nothing is heard of a cluster. It is empty for one that is heard of, and nil when all are.
+	Silent func(cluster string) string
+}
+
+// Entry is what is known of an object on one cluster.
+type Entry struct {
+	Cluster string
+	State   State
+	// Held says whether the cluster's syncer holds the object.
+	Held bool
+	// Why says, for people, why the object is there.
+	Why string
+	// LeavingSince is when the cluster was asked to remove its copy. It is empty when it was not asked.
+	LeavingSince string
+	// Share is the cluster's share of the replicas, nil where they are not divided. ShareErr is what is wrong with it.
+	Share    *int64
+	ShareErr error
+	// Override is the user's JSON patch of the copy, empty without one.
+	Override string
+	// Report is what the cluster has reported last, zero when that cannot be read. Belief says whether it counts.
+	Report Report
+	Belief Belief
+	// Doubt says, for people, why the report does not count. It is empty when it does.
+	Doubt string
+	// Lag is what keeps the copy from being up to date, as far as the report tells.
+	Lag Lag
+	// Observed says whether the copy's own controller has observed the copy as it is, where the kind's controllers tell.
+	Observed bool
+}
+
+// IsUpToDate reports whether the cluster's report counts and its copy is up to date.
+func (e Entry) IsUpToDate() bool { return e.Belief == Believed && e.Lag == UpToDate }
+
+// Entries returns an entry for each of the clusters, in their order: those of Placed, Present, or others.
+func (o Object) Entries(clusters []string, facts Facts) []Entry {
+	placement := o.Placement()
+	if facts.Inputs == nil {
+		facts.Inputs = o.Inputs
+	}
+	isDivision := !o.IsDivided() || placement.Replicas != nil && *placement.Replicas == facts.Replicas
+	entries := make([]Entry, 0, len(clusters))
+	for _, cluster := range clusters {
+		e := Entry{Cluster: cluster, State: o.state(cluster, placement), Held: o.IsHeld(cluster), Why: placement.Clusters[cluster]}
+		e.LeavingSince, _ = o.LeavingSince(cluster)
+		e.Override, _ = o.Override(cluster)
+		if share, divided, err := o.Share(cluster); err != nil {
+			e.ShareErr = err
+		} else if divided {
+			e.Share = &share
+		}
+		report, err := o.Report(cluster)
+		e.Report = report
+		e.Belief, e.Doubt = facts.belief(cluster, report, err)
+		e.Lag, e.Observed = o.lag(report, isDivision, facts)
+		entries = append(entries, e)
+	}
+	return entries
+}
+
+func (o Object) state(cluster string, placement Placement) State {
+	switch {
+	case o.IsDeleting(), !o.IsPlaced(cluster):
+		return Leaving
+	case placement.IsKept(cluster):
+		return Kept
+	default:
+		return Placed
+	}
+}
+
+func (f Facts) belief(cluster string, report Report, err error) (belief Belief, doubt string) {
+	switch {
+	case errors.Is(err, ErrNotReported):
+		return NotReported, err.Error()
+	case err != nil:
+		return InvalidReport, err.Error()
+	case f.Silent == nil || f.hasEnded(report):
+		return Believed, ""
+	}
+	if why := f.Silent(cluster); why != "" {
+		return Silent, why
+	}
+	return Believed, ""
+}
+
+// hasEnded reports whether the object will do nothing more on the cluster: then what was reported of it stays true.
+func (f Facts) hasEnded(report Report) bool {
+	return slices.ContainsFunc(f.Ends, func(conditionType string) bool {
+		c, ok := report.Condition(conditionType)
+		return ok && c.Status == metav1.ConditionTrue
+	})
+}
+
+func (o Object) lag(report Report, isDivision bool, facts Facts) (lag Lag, observed bool) {
+	tells := facts.Observes == Observes || facts.Observes == MayObserve && report.LocalObservedGeneration > 0
+	observed = report.LocalGeneration > 0 && (!tells || report.LocalObservedGeneration >= report.LocalGeneration)
+	switch {
+	case report.Generation == 0:
+		return NoCopy, observed
+	case report.Generation != o.object.GetGeneration():
+		return OldGeneration, observed
+	case report.LocalGeneration == 0:
+		return NoCopy, observed
+	case report.Inputs != facts.Inputs(report.Cluster):
+		return OldInputs, observed
+	case !isDivision:
+		return NotDivided, observed
+	case !observed:
+		return NotObserved, observed
+	default:
+		return UpToDate, observed
+	}
+}
+
+// SilentClusters returns the clusters that the object's status says are silent: those of its conditions of the types
+// v1alpha1.SilentCondition that are true. The hub writes one for each silent cluster that the object is placed on.
+func SilentClusters(upstreamObj *unstructured.Unstructured) sets.Set[string] {
+	silent := sets.New[string]()
+	status, _ := upstreamObj.Object["status"].(map[string]any)
+	conditions, _ := status["conditions"].([]any)
+	for _, entry := range conditions {
+		condition, _ := entry.(map[string]any)
+		conditionType, _ := condition["type"].(string)
+		if cluster, ok := strings.CutPrefix(conditionType, v1alpha1.SilentConditionPrefix); ok && condition["status"] == string(metav1.ConditionTrue) {
+			silent.Insert(cluster)
+		}
+	}
+	return silent
+}
+
+// IsHubsCondition reports whether only the hub writes conditions of the type: what a cluster reports under it is not
+// merged.
+func IsHubsCondition(conditionType string) bool {
+	return conditionType == v1alpha1.ConditionSynced || strings.HasPrefix(conditionType, v1alpha1.SilentConditionPrefix)
+}
