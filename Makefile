@@ -39,8 +39,10 @@ tools: ## Build kcp and the parts of a cluster into bin/tools (8 min cold, then 
 test: test-unit e2e ## Run all tests: unit tests, then e2e against real kcp and three real clusters
 
 .PHONY: test-unit
-test-unit: ## Run the unit tests, with the race detector
-	go test -race $$(go list ./... | grep -v /e2e$$)
+test-unit: ## Run the unit tests, with the race detector, and print what they cover
+	@mkdir -p bin
+	go test -race -coverprofile=bin/coverage.out $$(go list ./... | grep -v /e2e$$)
+	go run ./hack/coverage -profile bin/coverage.out
 
 .PHONY: e2e
 e2e: tools $(HELM) ## Run the e2e tests: real programs, real kcp, three real clusters (about 20 min)
