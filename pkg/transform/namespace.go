@@ -1,6 +1,7 @@
 package transform
 
 import (
+	"path"
 	"regexp"
 	"slices"
 	"strings"
@@ -14,27 +15,24 @@ import (
 )
 
 const (
-	// isolationDigits end the name of an isolated namespace. What comes before them is
-	// the whole upstream name, so that only other workspaces could collide, and nobody
-	// chooses those names: 64 bits are plenty.
+	// isolationDigits end the name of an isolated namespace. The whole upstream name comes before them, so that only the
+	// namespaces of other workspaces could collide, and nobody chooses the names of logical clusters: 64 bits are plenty.
 	isolationDigits = 16
-	// cutDigits end a name that had to be cut. Whoever chooses the part that was cut
-	// off may try names at leisure: 96 bits.
+	// cutDigits end a name that had to be cut. Whoever chooses the part that was cut off can try many names: 96 bits.
 	cutDigits = 24
-	// allocatedOnOpenShift starts the annotations in which an OpenShift cluster keeps
-	// the user ids, groups and SELinux labels that it has allocated to its namespace
-	// (UIDRangeAnnotation and its neighbours in github.com/openshift/api/security/v1).
+	// allocatedOnOpenShift begins the annotations in which an OpenShift cluster keeps the user ids, groups and SELinux
+	// labels that it has allocated to its namespace (UIDRangeAnnotation and its neighbours in
+	// github.com/openshift/api/security/v1).
 	allocatedOnOpenShift = "openshift.io/sa.scc."
 )
 
 // cutName is what a name that was cut looks like.
 var cutName = regexp.MustCompile(`-[0-9a-f]{24}$`)
 
-// Namespace returns the name of the namespace on the cluster that stands for a
-// namespace of a workspace: prefix and name, and a hash of workspace and name behind
-// them when they are isolated. A name that gets too long for a DNS-1123 label is cut,
-// and ends in a hash of all that it stands for instead. Two namespaces of a workspace
-// never have one name; those of several workspaces have where they are not isolated.
+// Namespace returns the name of the namespace on the cluster that stands for a namespace of a workspace: prefix and
+// name, and behind them a hash of workspace and name when the rule isolates workspaces. A name that gets too long for a
+// DNS-1123 label is cut, and ends in a hash of all that it stands for. Two namespaces of a workspace never have one
+// name; namespaces of several workspaces may have one where the rule does not isolate them.
 func Namespace(rule v1alpha1.TransformRule, workspace, namespace string) string {
 	name := rule.NamespacePrefix + namespace
 	if rule.NamespaceMode == v1alpha1.NamespaceModeIsolated {
@@ -44,8 +42,7 @@ func Namespace(rule v1alpha1.TransformRule, workspace, namespace string) string 
 		}
 		return cut(name, identity)
 	}
-	// A name that only looks as if it had been cut could be that of one which was.
-	// (Without a prefix, none is.)
+	// A name that only looks as if it had been cut could be that of one which was. (Without a prefix, none is cut.)
 	isTaken := rule.NamespacePrefix != "" && cutName.MatchString(name)
 	if len(name) <= validation.DNS1123LabelMaxLength && !isTaken {
 		return name
@@ -58,25 +55,34 @@ func cut(name, identity string) string {
 	return strings.TrimRight(readable, "-") + "-" + identity[:cutDigits]
 }
 
-// DesiredNamespace returns the namespace that the cluster is to have for an upstream
-// one, as the body of a server-side apply. The origin names the upstream namespace as
-// an object: it has no Namespace. upstreamNamespace is nil when all that is known of
-// it is its name. Of the user's labels and annotations those go down that the rule names
-// (NamespaceLabels, NamespaceAnnotations), less those that say what a cluster has made of its
-// own namespace; the rule's own are added, and win. Overrides are not applied: what a
-// namespace may do (its pod security level) is the operator's word.
+// Matched returns the first of the patterns that a namespace of the cluster matches, empty when it matches none. In a
+// pattern, "*" stands for any number of characters. (The schema of ClusterRegistrations lets no other special ones in.)
+func Matched(patterns []string, namespace string) (pattern string) {
+	for _, pattern := range patterns {
+		if matched, err := path.Match(pattern, namespace); err == nil && matched {
+			return pattern
+		}
+	}
+	return ""
+}
+
+// DesiredNamespace returns the namespace that the cluster is to have for an upstream one, as the body of a server-side
+// apply. The origin names the upstream namespace as an object: it has no Namespace. upstreamNamespace is nil when only
+// its name is known. Of the user's labels and annotations those go downstream that the rule names (NamespaceLabels,
+// NamespaceAnnotations), without those that say what a cluster has made of its own namespace; the rule's own are added,
+// and win. Overrides are not applied: what a namespace may do (its pod security level) is decided by the operator.
 func DesiredNamespace(upstreamNamespace *unstructured.Unstructured, origin Origin, rule v1alpha1.TransformRule) (*unstructured.Unstructured, error) {
 	desired := BareNamespace(Namespace(rule, origin.Workspace, origin.Name))
 	if upstreamNamespace != nil {
-		labels, err := stringsOf(upstreamNamespace, "labels")
+		labels, err := stringsOf(upstreamNamespace, labelsField)
 		if err != nil {
 			return nil, err
 		}
-		annotations, err := stringsOf(upstreamNamespace, "annotations")
+		annotations, err := stringsOf(upstreamNamespace, annotationsField)
 		if err != nil {
 			return nil, err
 		}
-		add(desired, allowed(namespacesOwn(labels), rule.NamespaceLabels), allowed(namespacesOwn(annotations), rule.NamespaceAnnotations))
+		add(desired, namespacesOwn(labels, rule.NamespaceLabels), namespacesOwn(annotations, rule.NamespaceAnnotations))
 	}
 	add(desired, rule.Labels, rule.Annotations)
 	ours := map[string]string{v1alpha1.ManagedByLabel: v1alpha1.ManagedByValue}
@@ -84,44 +90,32 @@ func DesiredNamespace(upstreamNamespace *unstructured.Unstructured, origin Origi
 		ours[v1alpha1.WorkspaceLabel] = workspaceValue(origin.Workspace)
 	}
 	add(desired, ours, ownersOf(origin))
-	if err := seal(desired); err != nil {
-		return nil, err
-	}
-	return desired, nil
+	return seal(desired)
 }
 
-// NotedNamespace returns what is applied to a namespace that tmc did not make, for it to
-// say whose it is: that of the workspace of the origin, which names the upstream
-// namespace as in DesiredNamespace. Nothing else of it is touched.
+// NotedNamespace returns what is applied to a namespace that tmc did not make, to note in it which workspace uses it:
+// that of the origin, which names the upstream namespace as in DesiredNamespace. Nothing else of the namespace changes.
 func NotedNamespace(name string, origin Origin) (*unstructured.Unstructured, error) {
 	noted := BareNamespace(name)
 	add(noted, map[string]string{
 		v1alpha1.ManagedByLabel: v1alpha1.ManagedByOthersValue,
 		v1alpha1.WorkspaceLabel: workspaceValue(origin.Workspace),
 	}, ownersOf(origin))
-	if err := seal(noted); err != nil {
-		return nil, err
-	}
-	return noted, nil
+	return seal(noted)
 }
 
-// FreeNamespace returns what is applied to a namespace that tmc made for the cluster when
-// it is nobody's any more, and is kept for what is in it: the rule's labels and
-// annotations hold on.
+// FreeNamespace returns what is applied to a namespace that tmc made for the cluster when no workspace uses it any more,
+// and that stays for what else is in it: the rule's labels and annotations still apply.
 func FreeNamespace(name, cluster string, rule v1alpha1.TransformRule) (*unstructured.Unstructured, error) {
 	free := BareNamespace(name)
 	add(free, rule.Labels, rule.Annotations)
 	add(free, map[string]string{v1alpha1.ManagedByLabel: v1alpha1.ManagedByValue}, map[string]string{
 		v1alpha1.TargetClusterAnnotation: cluster,
 	})
-	if err := seal(free); err != nil {
-		return nil, err
-	}
-	return free, nil
+	return seal(free)
 }
 
-// BareNamespace returns a namespace of which nothing is said. Applied, it takes back
-// whatever else was applied before.
+// BareNamespace returns a namespace with nothing but its name. Applied, it takes back whatever else was applied before.
 func BareNamespace(name string) *unstructured.Unstructured {
 	bare := &unstructured.Unstructured{}
 	bare.SetAPIVersion("v1")
@@ -130,7 +124,7 @@ func BareNamespace(name string) *unstructured.Unstructured {
 	return bare
 }
 
-// ownersOf returns the annotations that say whose a namespace is; OriginOf reads them.
+// ownersOf returns the annotations that say which workspace uses a namespace; OriginOf reads them.
 func ownersOf(origin Origin) map[string]string {
 	return map[string]string{
 		v1alpha1.SourceWorkspaceAnnotation: origin.Workspace,
@@ -139,27 +133,17 @@ func ownersOf(origin Origin) map[string]string {
 	}
 }
 
-// namespacesOwn returns the labels or annotations of a namespace that go down.
-func namespacesOwn(all map[string]string) map[string]string {
+// namespacesOwn returns the labels or annotations of a namespace that go downstream: of the user's own, those whose keys
+// one of the patterns names. A pattern is a key, a domain and "/*", or "*".
+func namespacesOwn(all map[string]string, patterns []string) map[string]string {
 	own := protocol.UsersOwn(all)
 	for key := range own {
-		if key == corev1.LabelMetadataName || strings.HasPrefix(key, allocatedOnOpenShift) {
+		isNamed := slices.ContainsFunc(patterns, func(pattern string) bool { return matchesKey(pattern, key) })
+		if !isNamed || key == corev1.LabelMetadataName || strings.HasPrefix(key, allocatedOnOpenShift) {
 			delete(own, key)
 		}
 	}
 	return own
-}
-
-// allowed returns the entries whose keys one of the patterns names: a key, a domain and
-// "/*", or "*".
-func allowed(all map[string]string, patterns []string) map[string]string {
-	kept := map[string]string{}
-	for key, value := range all {
-		if slices.ContainsFunc(patterns, func(pattern string) bool { return matchesKey(pattern, key) }) {
-			kept[key] = value
-		}
-	}
-	return kept
 }
 
 func matchesKey(pattern, key string) bool {
@@ -169,8 +153,8 @@ func matchesKey(pattern, key string) bool {
 	return pattern == key
 }
 
-// workspaceValue is what stands for a workspace in WorkspaceLabel: the name of its logical
-// cluster, which only kcp's own workspaces have one of that is no label's value.
+// workspaceValue returns what stands for a workspace in WorkspaceLabel: the name of its logical cluster. Only kcp's own
+// workspaces have names that are no label's value; those are hashed.
 func workspaceValue(workspace string) string {
 	if len(validation.IsValidLabelValue(workspace)) == 0 {
 		return workspace

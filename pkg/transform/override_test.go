@@ -3,6 +3,7 @@ package transform
 import (
 	"errors"
 	"fmt"
+	"math/rand"
 	"strings"
 	"testing"
 
@@ -169,5 +170,83 @@ func TestOmitReplicas(t *testing.T) {
 	in.OmitReplicas = true
 	if spec := child(transformed(t, in).Object, "spec"); spec["replicas"] != int64(2) {
 		t.Errorf("the user's override for the cluster is the last word, spec is %v", spec)
+	}
+}
+
+// TestOverrideRandomPatches tries patches that a fuzzer, which
+// knows no grammar, hardly finds: all operations between all kinds of places.
+func TestOverrideRandomPatches(t *testing.T) {
+	ops := []string{"add", "remove", "replace", "move", "copy", "test", "Add", ""}
+	paths := []string{
+		"", "/", "//", "/spec", "/spec/", "/spec/list", "/spec/list/-", "/spec/list/0", "/spec/list/1", "/spec/list/01", "/spec/list/1e0", "/spec/list/-1", "/spec/list/0/x",
+		"/spec/list/99999999999999999999", "/spec/template/spec/containers/0", "/spec/template/spec/containers/0/image", "/spec/template/spec/containers/0/image/x",
+		"/spec/replicas/x", "/spec/none/x", "/metadata", "/metadata/name", "/metadata/namespace", "/metadata/labels", "/metadata/labels/app", "/metadata/labels/a~1b~0c~2",
+		"/metadata/annotations", "/metadata/annotations/tmc.kcp.io~1source-uid", "/metadata/uid", "/kind", "/Kind", "/apiVersion", "/status", "/status/x", "/spec/template",
+	}
+	values := []string{"", `,"value":null`, `,"value":{}`, `,"value":[]`, `,"value":"web"`, `,"value":5`, `,"value":{"a":null,"a":[null]}`, `,"value":{"name":"web","namespace":"default"}`, `,"value":[null,{"a":{}}]`, `,"VALUE":1`}
+	random := rand.New(rand.NewSource(1))
+	pick := func(from []string) string { return from[random.Intn(len(from))] }
+	applied := 0
+	for range 5000 {
+		var operations []string
+		for range 1 + random.Intn(6) {
+			operations = append(operations, fmt.Sprintf(`{"op":%q,"path":%q,"from":%q%s}`, pick(ops), pick(paths), pick(paths), pick(values)))
+		}
+		patch := "[" + strings.Join(operations, ",") + "]"
+		in := inputOf(overridden(t, patch), v1alpha1.TransformRule{})
+		desired, err := Desired(in)
+		var failed *OverrideError
+		switch {
+		case err == nil:
+			applied++
+			checkIdentity(t, in, desired)
+		case !errors.As(err, &failed):
+			t.Fatalf("%s: %v, want an OverrideError", patch, err)
+		}
+	}
+	if applied < 50 {
+		t.Errorf("only %d of them could be applied", applied)
+	}
+}
+
+func TestOverrideQuantityBounds(t *testing.T) {
+	cases := map[string]struct {
+		reason, patch string
+		// want is the field that is named, empty when the override is fine.
+		want string
+	}{
+		"ARequest":      {"A2: adding it takes seconds", `[{"op":"add","path":"/spec/template/spec/containers/0/resources","value":{"requests":{"cpu":"1e20000000"}}}]`, "spec.template.spec.containers.0.resources.requests.cpu"},
+		"TwoOfThem":     {"the first by name is named, always", `[{"op":"add","path":"/spec/template/spec/containers/0/resources","value":{"requests":{"memory":"1e20000000","cpu":"1E-999999999"}}}]`, "requests.cpu"},
+		"ALimit":        {"likewise", `[{"op":"add","path":"/spec/template/spec/containers/0/resources","value":{"limits":{"example.com/gpu":"1e2000000000"}}}]`, "limits.example.com/gpu"},
+		"OfThePod":      {"a pod as a whole has some as well", `[{"op":"add","path":"/spec/template/spec/resources","value":{"requests":{"cpu":"1e2000"}}}]`, "spec.template.spec.resources.requests.cpu"},
+		"Overhead":      {"that of its runtime class", `[{"op":"add","path":"/spec/template/spec/overhead","value":{"cpu":"1e2000"}}]`, "overhead.cpu"},
+		"AVolume":       {"in memory", `[{"op":"add","path":"/spec/template/spec/volumes","value":[{"emptyDir":{"sizeLimit":"1e2000"}}]}]`, "volumes.0.emptyDir.sizeLimit"},
+		"AClaim":        {"of a StatefulSet, or an ephemeral one", `[{"op":"add","path":"/spec/volumeClaimTemplates","value":[{"spec":{"resources":{"requests":{"storage":"1e2000"}}}}]}]`, "volumeClaimTemplates.0.spec.resources.requests.storage"},
+		"ADivisor":      {"of the downward API", `[{"op":"add","path":"/spec/template/spec/containers/0/env","value":[{"valueFrom":{"resourceFieldRef":{"divisor":"1e-2000"}}}]}]`, "resourceFieldRef.divisor"},
+		"AMetric":       {"of an autoscaler", `[{"op":"add","path":"/spec/metrics","value":[{"pods":{"target":{"value":"1e2000"}}}]}]`, "metrics.0.pods.target.value"},
+		"ManyDigits":    {"reading it takes long", `[{"op":"add","path":"/spec/template/spec/containers/0/resources","value":{"requests":{"cpu":"` + strings.Repeat("9", 100_000) + `"}}}]`, "requests.cpu"},
+		"AFraction":     {"of JSON", `[{"op":"add","path":"/spec/template/spec/containers/0/resources","value":{"requests":{"cpu":1e300}}}]`, "requests.cpu"},
+		"APod":          {"deep in a CronJob", `[{"op":"add","path":"/spec/jobTemplate","value":{"spec":{"template":{"spec":{"initContainers":[{"resources":{"limits":{"cpu":"1e2000"}}}]}}}}}]`, "jobTemplate.spec.template.spec.initContainers.0.resources.limits.cpu"},
+		"Common":        {"what people write", `[{"op":"add","path":"/spec/template/spec/containers/0/resources","value":{"requests":{"cpu":"250m","memory":"1.5Gi","storage":"1e3","example.com/gpu":2,"x":0.5}}}]`, ""},
+		"NoNumber":      {"the cluster will say so", `[{"op":"add","path":"/spec/template/spec/containers/0/resources","value":{"requests":{"cpu":"much"}}}]`, ""},
+		"AnEnvironment": {"a text may look like anything", `[{"op":"add","path":"/spec/template/spec/containers/0/env","value":[{"name":"COMMIT","value":"7e12345"}]}]`, ""},
+		"ALabel":        {"likewise", `[{"op":"add","path":"/metadata/labels/requests","value":"7e12345"}]`, ""},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			for range 3 {
+				_, err := Desired(inputOf(overridden(t, tc.patch), v1alpha1.TransformRule{}))
+				if tc.want == "" {
+					if err != nil {
+						t.Errorf("%s: %v", tc.reason, err)
+					}
+					continue
+				}
+				var failed *OverrideError
+				if !errors.As(err, &failed) || !strings.Contains(err.Error(), tc.want+": ") || !strings.Contains(err.Error(), "exponent") || len(err.Error()) > 512 {
+					t.Errorf("%s: got %v, want an OverrideError that names %s", tc.reason, err, tc.want)
+				}
+			}
+		})
 	}
 }

@@ -14,34 +14,30 @@ import (
 	"github.com/kcp-tmc/tmc/pkg/apis/text"
 )
 
-// mostWork bounds what the operations of one override may cost together. A unit is an
-// entry of an object or a list that is visited, compared or copied, 16 bytes of copied or
-// compared text, or 16 elements of a list that make room: some 20 to 50 ns each.
-const mostWork = 60_000
-
-// textPerUnit and elementsPerUnit are how much of each is one unit of work.
 const (
+	// mostWork bounds what the operations of one override may cost together, in units. A unit is an entry of an object or a
+	// list that is visited, compared or copied, textPerUnit bytes of copied or compared text, or elementsPerUnit elements of
+	// a list that an insertion moves: some 20 to 50 ns each.
+	mostWork        = 60_000
 	textPerUnit     = 16
 	elementsPerUnit = 16
+	// newContainer is the cost of making an object or a list.
+	newContainer = 4
 )
-
-// newContainer is what making an object or a list is worth.
-const newContainer = 4
 
 // errTooMuchWork is why an operation is refused that may well be right.
 var errTooMuchWork = fmt.Errorf("is too much: all operations of an override together may visit or copy some %d entries, "+
 	"where 16 bytes of text, and 16 elements that an insertion moves, count as one", mostWork)
 
-// patcher applies operations of RFC 6902 to a decoded object, in place, until they have
-// cost as much as they may. (github.com/evanphx/json-patch has no bounds but one for
-// copies: it decodes what is nested level by level, each time it comes by, and comparing
-// a document of 60 KB takes it seconds.)
+// patcher applies operations of RFC 6902 to a decoded object, in place, until they have cost mostWork.
+// (github.com/evanphx/json-patch bounds nothing but copies: it decodes nested values level by level, each time that it
+// visits them, and takes seconds to compare a document of 60 KB.)
 type patcher struct {
 	object map[string]any
 	work   int
 }
 
-// charge takes note of work, and fails when it is more than is left.
+// charge adds work, and fails when more is done than mostWork.
 func (p *patcher) charge(work int) error {
 	if p.work += work; p.work > mostWork {
 		return errTooMuchWork
@@ -75,19 +71,19 @@ func (p *patcher) apply(o operation) error {
 	}
 }
 
-// needsOfOperations are the operations that there are, and what each needs a value for.
+// needsOfOperations lists the operations, and what each needs a value for.
 var needsOfOperations = map[string]string{
 	opAdd: "add", "replace": "set", "test": "compare with",
 	"remove": "", opMove: "", "copy": "",
 }
 
-// Operations that are told apart in several places.
+// The operations that several places distinguish.
 const (
 	opAdd  = "add"
 	opMove = "move"
 )
 
-// applyValue applies an operation that brings a value.
+// applyValue applies an operation that has a value: add, replace or test.
 func (p *patcher) applyValue(o operation, path []string) error {
 	var value any
 	if err := utiljson.Unmarshal(o.value, &value); err != nil {
@@ -111,7 +107,7 @@ func (p *patcher) applyValue(o operation, path []string) error {
 	return err
 }
 
-// transfer moves or copies.
+// transfer applies move and copy.
 func (p *patcher) transfer(o operation, path []string) error {
 	from, err := readPointer("from", o.From)
 	if err != nil {
@@ -141,7 +137,7 @@ func (p *patcher) transfer(o operation, path []string) error {
 	return p.add(path, value)
 }
 
-// readPointer takes a JSON pointer (RFC 6901) apart.
+// readPointer returns the tokens of a JSON pointer (RFC 6901). field names it in errors.
 func readPointer(field, pointer string) ([]string, error) {
 	if pointer == "" {
 		return nil, nil
@@ -181,7 +177,7 @@ func (p place) set(value any) {
 	p.list[p.index] = value
 }
 
-// find returns the place of what is there.
+// find returns the place that a path leads to. It fails when nothing is there.
 func (p *patcher) find(path []string) (place, error) {
 	if err := p.charge(len(path)); err != nil {
 		return place{}, err
@@ -268,8 +264,8 @@ func (p *patcher) remove(path []string) (any, error) {
 	return value, nil
 }
 
-// parent returns what an entry is of, and the place of that. The object as a whole has no
-// place, and needs none: it stays the same map.
+// parent returns the object or list that an entry belongs to, and the place of that. The object as a whole has no place,
+// and needs none: it stays the same map.
 func (p *patcher) parent(path []string) (above place, parent any, err error) {
 	if len(path) == 1 {
 		return place{}, p.object, nil
@@ -280,7 +276,7 @@ func (p *patcher) parent(path []string) (above place, parent any, err error) {
 	return above, above.get(), nil
 }
 
-// copied returns a copy that shares nothing with the value that could be changed.
+// copied returns a copy that shares no memory with the value.
 func (p *patcher) copied(value any) (any, error) {
 	switch value := value.(type) {
 	case map[string]any:
@@ -316,7 +312,7 @@ func (p *patcher) copied(value any) (any, error) {
 	}
 }
 
-// equal compares as RFC 6902 has it: numbers by their value.
+// equal reports whether two values are equal by RFC 6902, which compares numbers by their value.
 func (p *patcher) equal(a, b any) (bool, error) {
 	if err := p.charge(1); err != nil {
 		return false, err
@@ -363,7 +359,7 @@ func (p *patcher) equalLists(a, b []any, isList bool) (bool, error) {
 	return true, nil
 }
 
-// sameScalar compares what is neither a text, an object nor a list.
+// sameScalar reports whether a, which is neither a string, an object nor a list, equals b.
 func sameScalar(a, b any) bool {
 	switch b.(type) {
 	case map[string]any, []any:
@@ -381,19 +377,19 @@ func sameScalar(a, b any) bool {
 	return a == b
 }
 
-// cut64 returns the beginning of a text that may be of any length.
+// cut64 returns the beginning of a text of any length, for errors to quote.
 func cut64(quoted string) string { return text.Shorten(quoted, 64) }
 
-// operation is one of a patch, as far as it can be read.
+// operation is one of a patch. Its fields are empty where they cannot be read.
 type operation struct {
 	Op, Path, From string
 	// value is nil when there is none.
 	value json.RawMessage
 }
 
-// readOperation returns what can be read of an operation, if only for its error.
+// readOperation returns what can be read of an operation, which errors quote.
 func readOperation(data []byte) (operation, error) {
-	// No struct: encoding/json would take PATH for path, which RFC 6902 does not.
+	// No struct: encoding/json would accept PATH for path, and RFC 6902 does not.
 	var fields map[string]json.RawMessage
 	if err := json.Unmarshal(data, &fields); err != nil {
 		return operation{Op: "unreadable"}, err
@@ -401,7 +397,7 @@ func readOperation(data []byte) (operation, error) {
 	return operation{Op: textOf(fields["op"]), Path: textOf(fields["path"]), From: textOf(fields["from"]), value: fields["value"]}, nil
 }
 
-// textOf returns the JSON string, empty when it is none.
+// textOf returns the value of a JSON string, empty when the data is none.
 func textOf(data []byte) string {
 	var text string
 	if err := json.Unmarshal(data, &text); err != nil {

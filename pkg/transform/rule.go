@@ -1,34 +1,28 @@
 package transform
 
 import (
-	"errors"
-	"fmt"
-	"regexp"
-	"slices"
+	_ "crypto/sha512" // without it, reference refuses sha384 and sha512 digests, which kubelets know
 	"strings"
 
+	"github.com/distribution/reference"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
-	apivalidation "k8s.io/apimachinery/pkg/api/validation"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	metavalidation "k8s.io/apimachinery/pkg/apis/meta/v1/validation"
 	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/apimachinery/pkg/util/validation"
-	"k8s.io/apimachinery/pkg/util/validation/field"
-	"sigs.k8s.io/yaml"
 
 	"github.com/kcp-tmc/tmc/pkg/apis/quantity"
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
-	"github.com/kcp-tmc/tmc/pkg/protocol"
 )
-
-// longestPrefix leaves room for something of the namespace's own name before the
-// hash of one that has to be cut.
-const longestPrefix = 32
 
 var networkPolicy = schema.GroupKind{Group: "networking.k8s.io", Kind: "NetworkPolicy"}
 
-// applyRule does to a copy what the cluster's rule says, its name aside.
+// The fields of what a container, or a pod, may use and wants to have.
+const (
+	limitsField   = "limits"
+	requestsField = "requests"
+)
+
+// applyRule does to a copy what the cluster's rule says, apart from its namespace.
 func applyRule(desired *unstructured.Unstructured, rule v1alpha1.TransformRule, workspace string) {
 	if desired.GroupVersionKind().GroupKind() == networkPolicy {
 		renamePeers(desired, rule, workspace)
@@ -42,150 +36,106 @@ func applyRule(desired *unstructured.Unstructured, rule v1alpha1.TransformRule, 
 	add(desired, rule.Labels, rule.Annotations)
 }
 
-// ParseRule reads a rule from YAML or JSON. Unknown and repeated fields are errors,
-// and so is whatever ValidateRule finds. Of no input, the rule does nothing.
-func ParseRule(data []byte) (v1alpha1.TransformRule, error) {
-	// The quantities are read one by one, for an error to name the one that is none.
-	var input struct {
-		v1alpha1.TransformRule
-
-		ResourceLimits map[corev1.ResourceName]any `json:"resourceLimits,omitempty"`
-	}
-	if err := yaml.UnmarshalStrict(data, &input); err != nil {
-		return v1alpha1.TransformRule{}, fmt.Errorf("not a transform rule: %w", err)
-	}
-	rule := input.TransformRule
-	limits, problems := quantitiesOf(input.ResourceLimits)
-	rule.ResourceLimits = limits
-	if err := errors.Join(problems.ToAggregate(), ValidateRule(rule)); err != nil {
-		return v1alpha1.TransformRule{}, err
-	}
-	return rule, nil
-}
-
-func quantitiesOf(values map[corev1.ResourceName]any) (corev1.ResourceList, field.ErrorList) {
-	if len(values) == 0 {
-		return nil, nil
-	}
-	var problems field.ErrorList
-	quantities := corev1.ResourceList{}
-	for name, value := range values {
-		parsed, ok := quantity.Parse(value)
-		if !ok {
-			path := field.NewPath("resourceLimits").Key(string(name))
-			problems = append(problems, field.Invalid(path, shortened(value), "must be "+quantity.Expected))
-			continue
-		}
-		quantities[name] = parsed
-	}
-	return quantities, problems
-}
-
-// shortened returns a value that is none as it may be quoted.
-func shortened(value any) any {
-	if text, isText := value.(string); isText {
-		return cut64(text)
-	}
-	return value
-}
-
-// ValidateRule returns an error that names every field of the rule that cannot be,
-// and what was expected; nil when there is none.
-func ValidateRule(rule v1alpha1.TransformRule) error {
-	var problems field.ErrorList
-	problems = append(problems, validatePrefix(rule.NamespacePrefix, field.NewPath("namespacePrefix"))...)
-	modes := []v1alpha1.NamespaceMode{v1alpha1.NamespaceModeExclusive, v1alpha1.NamespaceModeIsolated, v1alpha1.NamespaceModeShared}
-	if rule.NamespaceMode != "" && !slices.Contains(modes, rule.NamespaceMode) {
-		problems = append(problems, field.NotSupported(field.NewPath("namespaceMode"), rule.NamespaceMode, modes))
-	}
-	problems = append(problems, validatePatterns(rule.NamespaceLabels, field.NewPath("namespaceLabels"))...)
-	problems = append(problems, validatePatterns(rule.NamespaceAnnotations, field.NewPath("namespaceAnnotations"))...)
-	if rule.ImageRegistry != "" {
-		if err := checkRegistry(rule.ImageRegistry); err != nil {
-			problems = append(problems, field.Invalid(field.NewPath("imageRegistry"), rule.ImageRegistry, err.Error()))
+// useRegistry takes every image of a pod from the registry.
+func useRegistry(podSpec map[string]any, registry string) {
+	replace := func(holder map[string]any, field string) {
+		if image, isString := holder[field].(string); isString {
+			holder[field] = imageFrom(registry, image)
 		}
 	}
-	problems = append(problems, validateCaps(rule.ResourceLimits, field.NewPath("resourceLimits"))...)
-	labels, annotations := field.NewPath("labels"), field.NewPath("annotations")
-	problems = append(problems, metavalidation.ValidateLabels(rule.Labels, labels)...)
-	problems = append(problems, validateKeys(rule.Labels, labels)...)
-	problems = append(problems, apivalidation.ValidateAnnotations(rule.Annotations, annotations)...)
-	problems = append(problems, validateKeys(rule.Annotations, annotations)...)
-	slices.SortStableFunc(problems, func(a, b *field.Error) int { return strings.Compare(a.Field, b.Field) })
-	return problems.ToAggregate()
+	for _, container := range children(podSpec, "containers", "initContainers", "ephemeralContainers") {
+		replace(container, "image")
+	}
+	for _, volume := range children(podSpec, "volumes") {
+		replace(child(volume, "image"), "reference")
+	}
 }
 
-// keyPattern is what matchesKey knows; the schema has it as well.
-var keyPattern = regexp.MustCompile(`^([*]|[a-z0-9]([-a-z0-9.]*[a-z0-9])?/[*]|([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)$`)
-
-func validatePatterns(patterns []string, path *field.Path) field.ErrorList {
-	var problems field.ErrorList
-	for i, pattern := range patterns {
-		if !keyPattern.MatchString(pattern) {
-			problems = append(problems, field.Invalid(path.Index(i), shortened(pattern),
-				"must be a key, for instance example.com/team, a domain with all its keys, for instance example.com/*, or *"))
-		}
+// imageFrom returns the reference of the same image in the registry: the domain is replaced; path, tag and digest are
+// kept, and no tag is added. An image that is in the registry already stays as it is. So does one that the grammar of
+// references (github.com/distribution/reference) refuses: the kubelet will say so.
+func imageFrom(registry, image string) string {
+	named, err := reference.ParseNormalizedNamed(image)
+	if err != nil {
+		return image
 	}
-	return problems
+	inRegistry := registry + "/"
+	if strings.HasPrefix(image, inRegistry) || strings.HasPrefix(named.Name(), inRegistry) {
+		return image
+	}
+	moved := inRegistry + reference.Path(named)
+	if tagged, ok := named.(reference.Tagged); ok {
+		moved += ":" + tagged.Tag()
+	}
+	if digested, ok := named.(reference.Digested); ok {
+		moved += "@" + digested.Digest().String()
+	}
+	return moved
 }
 
-// validatePrefix checks that a prefix begins namespaces, and none of Kubernetes' own:
-// with "k", a namespace ube-system would be kube-system.
-func validatePrefix(prefix string, path *field.Path) field.ErrorList {
-	if prefix == "" {
-		return nil
-	}
-	var problems field.ErrorList
-	if len(prefix) > longestPrefix {
-		problems = append(problems, field.TooLong(path, prefix, longestPrefix))
-	}
-	if messages := validation.IsDNS1123Label(prefix + "x"); len(prefix) <= longestPrefix && len(messages) > 0 {
-		problems = append(problems, field.Invalid(path, prefix, "must begin a name: "+strings.Join(messages, "; ")))
-	}
-	if strings.HasPrefix(prefix, clustersNamespaces) || strings.HasPrefix(clustersNamespaces, prefix) {
-		problems = append(problems, field.Invalid(path, prefix, "must not begin names of the form kube-…, which are the cluster's own"))
-	}
-	return problems
-}
-
-func validateCaps(caps corev1.ResourceList, path *field.Path) field.ErrorList {
-	var problems field.ErrorList
+// capPod lowers the limits and requests of a pod's containers to the caps. Ephemeral containers cannot have any
+// (ValidateEphemeralContainers in k8s.io/kubernetes).
+func capPod(podSpec map[string]any, caps corev1.ResourceList) {
 	for name, ceiling := range caps {
-		key := path.Key(string(name))
 		ceiling = quantity.Clamp(name, ceiling)
-		if message := checkResource(name); message != "" {
-			problems = append(problems, field.Invalid(key, string(name), message))
-		}
-		if ceiling.Sign() <= 0 {
-			problems = append(problems, field.Invalid(key, ceiling.String(), "must be more than 0"))
-		}
-		if isWhole := ceiling.Cmp(*resource.NewQuantity(ceiling.Value(), resource.DecimalSI)) == 0; !isWhole && !isForAnyContainer(name) {
-			problems = append(problems, field.Invalid(key, ceiling.String(), "must be a whole number"))
+		mayAdd := isForAnyContainer(name) && !isOfPod(podSpec, name)
+		for _, container := range children(podSpec, "containers", "initContainers") {
+			capContainer(container, string(name), ceiling, mayAdd)
 		}
 	}
-	return problems
 }
 
-// checkResource says what is wrong with the name of a resource of containers: what
-// has no domain is one of Kubernetes' own (validateContainerResourceName in
-// k8s.io/kubernetes).
-func checkResource(name corev1.ResourceName) string {
-	if messages := validation.IsQualifiedName(string(name)); len(messages) > 0 {
-		return "must be the name of a resource: " + strings.Join(messages, "; ")
-	}
-	if strings.Contains(string(name), "/") || isForAnyContainer(name) || strings.HasPrefix(string(name), corev1.ResourceHugePagesPrefix) {
-		return ""
-	}
-	return "must be cpu, memory, ephemeral-storage, hugepages-SIZE or a name with a domain, for instance example.com/gpu"
+// isForAnyContainer reports whether every container uses the resource, so that one without a limit may use all of it. Of
+// any other resource, a container without a limit has nothing.
+func isForAnyContainer(name corev1.ResourceName) bool {
+	return name == corev1.ResourceCPU || name == corev1.ResourceMemory || name == corev1.ResourceEphemeralStorage
 }
 
-// validateKeys refuses the keys that tmc or the cluster writes itself.
-func validateKeys(entries map[string]string, path *field.Path) field.ErrorList {
-	var problems field.ErrorList
-	for key := range entries {
-		if len(protocol.UsersOwn(map[string]string{key: ""})) == 0 || key == corev1.LabelMetadataName {
-			problems = append(problems, field.Forbidden(path.Key(key), "is written by tmc, kcp or the cluster itself"))
+// isOfPod reports whether the pod as a whole states how much it takes. A limit added to a container may then be above
+// the pod's; and since it becomes the container's request unless that is stated, the sum of requests may be too. Either
+// makes the pod invalid (validatePodResourceConsistency in k8s.io/kubernetes). Lowering a limit does not.
+func isOfPod(podSpec map[string]any, name corev1.ResourceName) bool {
+	for _, part := range []string{limitsField, requestsField} {
+		if _, stated := child(podSpec, "resources", part)[string(name)]; stated {
+			return true
 		}
 	}
-	return problems
+	return false
+}
+
+func capContainer(container map[string]any, name string, ceiling resource.Quantity, mayAdd bool) {
+	limit, stated := child(container, "resources", limitsField)[name]
+	if !stated {
+		if !mayAdd || !setLimit(container, name, ceiling) {
+			return
+		}
+		limit = ceiling.String()
+	}
+	value, ok := quantity.ParseClamped(limit)
+	if !ok {
+		return // no quantity: the cluster will say so
+	}
+	if value.Cmp(ceiling) > 0 && setLimit(container, name, ceiling) {
+		limit, value = ceiling.String(), ceiling
+	}
+	requests := child(container, "resources", requestsField)
+	if request, ok := quantity.ParseClamped(requests[name]); ok && request.Cmp(value) > 0 {
+		requests[name] = limit
+	}
+}
+
+// setLimit sets a container's limit. It returns false where there is something else in the way.
+func setLimit(container map[string]any, name string, limit resource.Quantity) bool {
+	for _, field := range []string{"resources", limitsField} {
+		if _, present := container[field]; !present {
+			container[field] = map[string]any{}
+		}
+		below, isObject := container[field].(map[string]any)
+		if !isObject {
+			return false
+		}
+		container = below
+	}
+	container[name] = limit.String()
+	return true
 }

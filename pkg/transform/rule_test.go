@@ -3,127 +3,191 @@ package transform
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
-	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/api/resource"
-
-	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
 )
 
-func TestParseRule(t *testing.T) {
-	want := v1alpha1.TransformRule{
-		NamespacePrefix: "kcp-", NamespaceMode: v1alpha1.NamespaceModeIsolated, ImageRegistry: "registry.example.com:5000/mirror",
-		ResourceLimits: corev1.ResourceList{"cpu": resource.MustParse("2"), "memory": resource.MustParse("1Gi"), "example.com/gpu": resource.MustParse("1")},
-		Labels:         map[string]string{"tier": "edge"}, Annotations: map[string]string{"example.com/owner": "us"},
-	}
-	for name, text := range map[string]string{
-		"YAML": "namespacePrefix: kcp-\nnamespaceMode: Isolated\nimageRegistry: registry.example.com:5000/mirror\n" +
-			"resourceLimits: {cpu: 2, memory: 1Gi, example.com/gpu: \"1\"}\nlabels: {tier: edge}\nannotations: {example.com/owner: us}\n",
-		"JSON": `{"namespacePrefix":"kcp-","namespaceMode":"Isolated","imageRegistry":"registry.example.com:5000/mirror",
-			"resourceLimits":{"cpu":2,"memory":"1Gi","example.com/gpu":1},"labels":{"tier":"edge"},"annotations":{"example.com/owner":"us"}}`,
-	} {
-		t.Run(name, func(t *testing.T) {
-			got, err := ParseRule([]byte(text))
-			if err != nil {
-				t.Fatal(err)
-			}
-			if diff := cmp.Diff(want, got); diff != "" {
-				t.Errorf("rule (-want +got):\n%s", diff)
-			}
-		})
-	}
-	for _, nothing := range []string{"", "\n", "# nothing yet\n", "{}", "null"} {
-		got, err := ParseRule([]byte(nothing))
-		if diff := cmp.Diff(v1alpha1.TransformRule{}, got); err != nil || diff != "" {
-			t.Errorf("of %q: %v, rule (-want +got):\n%s", nothing, err, diff)
-		}
-	}
-}
-
-func TestParseRuleErrors(t *testing.T) {
-	cases := map[string]struct {
-		rule string
-		want []string
-	}{
-		"AnUnknownField":             {"imageregistries: x", []string{"imageregistries"}},
-		"AFieldTwice":                {"imageRegistry: a.example.com\nimageRegistry: b.example.com", []string{"imageRegistry"}},
-		"NoObject":                   {"- 1", []string{"not a transform rule"}},
-		"ANumberForALabel":           {"labels: {a: [1]}", []string{"labels"}},
-		"AnUnknownMode":              {"namespaceMode: Private", []string{`namespaceMode: Unsupported value: "Private"`, "Exclusive", "Isolated", "Shared"}},
-		"APrefixWithUppercase":       {"namespacePrefix: Kcp-", []string{"namespacePrefix: Invalid value"}},
-		"APrefixThatBeginsWithADash": {"namespacePrefix: -a", []string{"namespacePrefix: Invalid value"}},
-		"APrefixThatIsTooLong":       {"namespacePrefix: " + strings.Repeat("a", 33), []string{"namespacePrefix: Too long", "32"}},
-		"APrefixOfKubernetes":        {"namespacePrefix: kube-x-", []string{"namespacePrefix: Invalid value", "kube-"}},
-		"APrefixThatCompletesKube":   {"namespacePrefix: ku", []string{"namespacePrefix: Invalid value", "kube-"}},
-		"ARegistryThatIsNoHost":      {"imageRegistry: registry", []string{`imageRegistry: Invalid value: "registry"`, "HOST[:PORT][/PATH]"}},
-		"ARegistryWithAScheme":       {"imageRegistry: https://registry.example.com", []string{"imageRegistry: Invalid value", "without a scheme"}},
-		"ARegistryWithASlash":        {"imageRegistry: registry.example.com/", []string{"imageRegistry"}},
-		"ARegistryWithATag":          {"imageRegistry: \"registry.example.com/mirror:v1\"", []string{"imageRegistry"}},
-		"ARegistryWithADigest":       {"imageRegistry: \"registry.example.com/m@sha256:" + strings.Repeat("a", 64) + "\"", []string{"imageRegistry"}},
-		"ARegistryInUppercase":       {"imageRegistry: registry.example.com/Mirror", []string{"imageRegistry"}},
-		"ARegistryWithoutAPort":      {"imageRegistry: \"registry.example.com:\"", []string{"imageRegistry"}},
-		"ACapThatTakesHours":         {"resourceLimits: {cpu: 1e2000000000}", []string{"resourceLimits[cpu]: Invalid value", "exponent"}},
-		"HalfAKey":                   {"namespaceLabels: [team, istio-*]", []string{"namespaceLabels[1]: Invalid value", "example.com/*"}},
-		"NoKey":                      {"namespaceAnnotations: ['a b']", []string{"namespaceAnnotations[0]: Invalid value"}},
-		"ACapThatIsNoQuantity":       {"resourceLimits: {cpu: many}", []string{"resourceLimits[cpu]: Invalid value", "quantity"}},
-		"ACapOfNothing":              {"resourceLimits: {cpu: 0}", []string{"resourceLimits[cpu]: Invalid value", "more than 0"}},
-		"ANegativeCap":               {"resourceLimits: {memory: -1Gi}", []string{"resourceLimits[memory]: Invalid value", "more than 0"}},
-		"AnUnknownResource":          {"resourceLimits: {cpus: 1}", []string{"resourceLimits[cpus]: Invalid value", "ephemeral-storage"}},
-		"AResourceThatIsNoName":      {"resourceLimits: {\"a b\": 1}", []string{"resourceLimits[a b]: Invalid value"}},
-		"HalfAGPU":                   {"resourceLimits: {example.com/gpu: 500m}", []string{"resourceLimits[example.com/gpu]: Invalid value", "whole"}},
-		"ALabelKey":                  {"labels: {\"a b\": x}", []string{"labels"}},
-		"ALabelValue":                {"labels: {a: \"x y\"}", []string{"labels"}},
-		"ALabelOfOurs":               {"labels: {tmc.kcp.io/managed-by: x}", []string{"labels[tmc.kcp.io/managed-by]: Forbidden"}},
-		"TheNamespaceLabel":          {"labels: {kubernetes.io/metadata.name: x}", []string{"labels[kubernetes.io/metadata.name]: Forbidden"}},
-		"AnAnnotationKey":            {"annotations: {a/b/c: x}", []string{"annotations"}},
-		"AnAnnotationOfKcp":          {"annotations: {kcp.io/cluster: x}", []string{"annotations[kcp.io/cluster]: Forbidden"}},
-		"SeveralAtOnce":              {"namespaceMode: x\nimageRegistry: hub\nresourceLimits: {cpu: z, memory: 0}", []string{"namespaceMode", "imageRegistry", "resourceLimits[cpu]", "resourceLimits[memory]"}},
+func TestImageRegistry(t *testing.T) {
+	sha256 := "@sha256:" + strings.Repeat("a", 64)
+	sha512 := "@sha512:" + strings.Repeat("b", 128)
+	cases := map[string]struct{ image, want string }{
+		"AFamiliarName":            {"nginx", "registry.example.com/library/nginx"},
+		"AFamiliarNameWithATag":    {"nginx:1.29", "registry.example.com/library/nginx:1.29"},
+		"AnOfficialImage":          {"library/nginx", "registry.example.com/library/nginx"},
+		"AnOrganisation":           {"org/app:1", "registry.example.com/org/app:1"},
+		"ADeepPath":                {"quay.example.com/a/b/c/d:x", "registry.example.com/a/b/c/d:x"},
+		"APort":                    {"host:5000/org/app" + sha256, "registry.example.com/org/app" + sha256},
+		"Localhost":                {"localhost/x", "registry.example.com/x"},
+		"DockerHubByName":          {"docker.io/nginx", "registry.example.com/library/nginx"},
+		"DockerHubByItsOldName":    {"index.docker.io/nginx", "registry.example.com/library/nginx"},
+		"ATagAndADigest":           {"name:tag" + sha256, "registry.example.com/library/name:tag" + sha256},
+		"ALongDigest":              {"name" + sha512, "registry.example.com/library/name" + sha512},
+		"AnUppercaseTag":           {"org/app:V1-RC", "registry.example.com/org/app:V1-RC"},
+		"AnIPv6Host":               {"[::1]:5000/app", "registry.example.com/app"},
+		"AnUppercaseHost":          {"HOST/app", "registry.example.com/app"},
+		"TheRegistryItself":        {"registry.example.com/org/app:1", "registry.example.com/org/app:1"},
+		"TheRegistryOnAnotherPort": {"registry.example.com:5000/app", "registry.example.com/app"},
+		"ALongerHost":              {"registry.example.com.au/app", "registry.example.com/app"},
+		"AnUppercasePath":          {"org/App", "org/App"},
+		"NoImage":                  {"", ""},
+		"ABlank":                   {"nginx latest", "nginx latest"},
+		"AnIdentifier":             {strings.Repeat("c", 64), strings.Repeat("c", 64)},
+		"ATemplateNobodyFilledIn":  {"${IMAGE}", "${IMAGE}"},
+		"AnUnknownDigest":          {"app@crc32:" + strings.Repeat("d", 32), "app@crc32:" + strings.Repeat("d", 32)},
+		"AColonAndNothingBehindIt": {"app:", "app:"},
+		"AComponentNamedLikeAHost": {"org/registry.example.com/app", "registry.example.com/org/registry.example.com/app"},
+		"ADigestWithoutItsDigits":  {"app@sha256:", "app@sha256:"},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
-			_, err := ParseRule([]byte(tc.rule))
-			for _, want := range tc.want {
-				if err == nil || !strings.Contains(err.Error(), want) {
-					t.Errorf("got %v, want an error that says %q", err, want)
+			got := imageFrom("registry.example.com", tc.image)
+			if got != tc.want {
+				t.Errorf("%q became %q, want %q", tc.image, got, tc.want)
+			}
+			for _, registry := range []string{
+				"registry.example.com", "registry.example.com/mirror", "registry.example.com:5000/a/b", "localhost/m",
+				"index.docker.io/m", "docker.io", "index.docker.io", "docker.io/m",
+			} {
+				if err := checkRegistry(registry); err != nil {
+					t.Fatalf("%s: %v", registry, err)
+				}
+				once := imageFrom(registry, tc.image)
+				if twice := imageFrom(registry, once); twice != once {
+					t.Errorf("%s: applied twice, %q became %q", registry, once, twice)
 				}
 			}
 		})
 	}
 }
 
-func TestRuleLabelsAndAnnotations(t *testing.T) {
-	obj := object(t, `
-apiVersion: apps/v1
-kind: Deployment
-metadata: {name: web, namespace: default, labels: {tier: users, app: web}, annotations: {owner: users, note: hi}}
-spec:
-  selector: {matchLabels: {tier: users}}
-  template: {metadata: {labels: {tier: users}}, spec: {containers: []}}
-`)
-	got := transformed(t, inputOf(obj, ruleOf(t, "labels: {tier: operators, zone: a}\nannotations: {owner: operators}")))
-	want := parsed(t, `
-apiVersion: apps/v1
-kind: Deployment
-metadata: {labels: {tier: operators, app: web, zone: a}, annotations: {owner: operators, note: hi}}
-spec:
-  selector: {matchLabels: {tier: users}}
-  template: {metadata: {labels: {tier: users}}, spec: {containers: []}}
-`)
-	if diff := cmp.Diff(want, content(got)); diff != "" {
-		t.Errorf("the operator's win, and neither selector nor pods change (-want +got):\n%s", diff)
+func TestImageRegistryOfEveryPodTemplate(t *testing.T) {
+	pod := `
+	containers: [{name: a, image: a}, not a container, {name: no-image}, {name: number, image: 5}]
+	initContainers: [{name: b, image: b}]
+	ephemeralContainers: [{name: c, image: c}]
+	volumes: [{name: d, image: {reference: d, pullPolicy: Always}}, {name: e, emptyDir: {}}]
+`
+	want := parsed(t, strings.NewReplacer(
+		"image: a}", "image: registry.example.com/library/a}", "image: b}", "image: registry.example.com/library/b}",
+		"image: c}", "image: registry.example.com/library/c}", "reference: d,", "reference: registry.example.com/library/d,",
+	).Replace(pod))
+	cases := map[string]struct {
+		header string
+		path   []string
+	}{
+		"ADeployment":         {"{apiVersion: apps/v1, kind: Deployment}", []string{"spec", "template", "spec"}},
+		"ACronJob":            {"{apiVersion: batch/v1, kind: CronJob}", []string{"spec", "jobTemplate", "spec", "template", "spec"}},
+		"AKindNobodyHeardOf":  {"{apiVersion: example.com/v1, kind: Fleet}", []string{"spec", "template", "spec"}},
+		"AnotherWithAJob":     {"{apiVersion: example.com/v1, kind: Backup}", []string{"spec", "jobTemplate", "spec", "template", "spec"}},
+		"APod":                {"{apiVersion: v1, kind: Pod}", []string{"spec"}},
+		"AnotherKindNamedPod": {"{apiVersion: example.com/v1, kind: Pod}", nil},
+		"AListThatIsNoPods":   {"{apiVersion: example.com/v1, kind: Registry}", nil},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			path, expected := tc.path, want
+			if path == nil { // a list of containers that are no pod's
+				path, expected = []string{"spec"}, parsed(t, pod)
+			}
+			obj := object(t, tc.header)
+			at := obj.Object
+			for _, field := range path[:len(path)-1] {
+				at[field] = map[string]any{}
+				at = child(at, field)
+			}
+			at[path[len(path)-1]] = parsed(t, pod)
+			got := transformed(t, inputOf(obj, ruleOf(t, "imageRegistry: registry.example.com")))
+			if diff := cmp.Diff(expected, child(got.Object, path...)); diff != "" {
+				t.Errorf("pod (-want +got):\n%s", diff)
+			}
+		})
 	}
 }
 
-func TestInputsIgnoreRule(t *testing.T) {
-	obj := container(t, "{name: web, image: nginx}")
-	plain := transformed(t, inputOf(obj, v1alpha1.TransformRule{}))
-	ruled := transformed(t, inputOf(obj, ruleOf(t, "imageRegistry: registry.example.com\nlabels: {a: b}")))
-	inputs, applied := v1alpha1.SourceInputsAnnotation, v1alpha1.AppliedHashAnnotation
-	if plain.GetAnnotations()[inputs] != ruled.GetAnnotations()[inputs] {
-		t.Error("the hub, which does not know the rule, would wait for ever")
+func TestCapsLowerAndNeverRaise(t *testing.T) {
+	cases := map[string]struct{ caps, container, want string }{
+		"NoCap":                     {`{}`, `{resources: {limits: {cpu: 8}, requests: {cpu: 9}}}`, `{resources: {limits: {cpu: 8}, requests: {cpu: 9}}}`},
+		"NoLimit":                   {`{cpu: 2, memory: 1Gi, ephemeral-storage: 5Gi}`, `{}`, `{resources: {limits: {cpu: "2", memory: 1Gi, ephemeral-storage: 5Gi}}}`},
+		"NoLimitBesideARequest":     {`{cpu: 2}`, `{resources: {requests: {cpu: 500m}}}`, `{resources: {limits: {cpu: "2"}, requests: {cpu: 500m}}}`},
+		"NoLimitBelowTheRequest":    {`{cpu: 2}`, `{resources: {requests: {cpu: 4}}}`, `{resources: {limits: {cpu: "2"}, requests: {cpu: "2"}}}`},
+		"EmptyResources":            {`{cpu: 2}`, `{resources: {}}`, `{resources: {limits: {cpu: "2"}}}`},
+		"NullLimits":                {`{cpu: 2}`, `{resources: {limits: null}}`, `{resources: {limits: {cpu: "2"}}}`},
+		"Above":                     {`{memory: 1Gi}`, `{resources: {limits: {memory: 4Gi}}}`, `{resources: {limits: {memory: 1Gi}}}`},
+		"AboveWithARequestAbove":    {`{memory: 1Gi}`, `{resources: {limits: {memory: 4Gi}, requests: {memory: 2Gi}}}`, `{resources: {limits: {memory: 1Gi}, requests: {memory: 1Gi}}}`},
+		"AboveWithARequestBelow":    {`{memory: 1Gi}`, `{resources: {limits: {memory: 4Gi}, requests: {memory: 512Mi}}}`, `{resources: {limits: {memory: 1Gi}, requests: {memory: 512Mi}}}`},
+		"BelowIsKeptAsItIsWritten":  {`{memory: 1Gi, cpu: 2}`, `{resources: {limits: {memory: 1024Mi, cpu: 0.50}}}`, `{resources: {limits: {memory: 1024Mi, cpu: 0.5}}}`},
+		"EqualInOtherWords":         {`{memory: 1Gi}`, `{resources: {limits: {memory: 1073741824}}}`, `{resources: {limits: {memory: 1073741824}}}`},
+		"AnInteger":                 {`{cpu: 2}`, `{resources: {limits: {cpu: 3}}}`, `{resources: {limits: {cpu: "2"}}}`},
+		"AFraction":                 {`{cpu: 2}`, `{resources: {limits: {cpu: 2.5}}}`, `{resources: {limits: {cpu: "2"}}}`},
+		"AnExponent":                {`{memory: 1Gi}`, `{resources: {limits: {memory: 12e8}}}`, `{resources: {limits: {memory: 1Gi}}}`},
+		"AnExponentInText":          {`{memory: 1Gi}`, `{resources: {limits: {memory: "12e8"}}}`, `{resources: {limits: {memory: 1Gi}}}`},
+		"NoQuantity":                {`{cpu: 2}`, `{resources: {limits: {cpu: lots}, requests: {cpu: 4}}}`, `{resources: {limits: {cpu: lots}, requests: {cpu: 4}}}`},
+		"ARequestThatIsNoQuantity":  {`{cpu: 2}`, `{resources: {limits: {cpu: 4}, requests: {cpu: lots}}}`, `{resources: {limits: {cpu: "2"}, requests: {cpu: lots}}}`},
+		"ALimitThatIsNoScalar":      {`{cpu: 2}`, `{resources: {limits: {cpu: {a: 1}}}}`, `{resources: {limits: {cpu: {a: 1}}}}`},
+		"LimitsThatAreNoObject":     {`{cpu: 2}`, `{resources: {limits: [1]}}`, `{resources: {limits: [1]}}`},
+		"ResourcesThatAreNoObject":  {`{cpu: 2}`, `{resources: many}`, `{resources: many}`},
+		"AnotherResource":           {`{cpu: 2}`, `{resources: {limits: {memory: 4Gi, cpu: 1}, claims: [{name: x}]}}`, `{resources: {limits: {memory: 4Gi, cpu: 1}, claims: [{name: x}]}}`},
+		"AnExtendedResource":        {`{example.com/gpu: 1}`, `{resources: {limits: {example.com/gpu: 4}, requests: {example.com/gpu: 4}}}`, `{resources: {limits: {example.com/gpu: "1"}, requests: {example.com/gpu: "1"}}}`},
+		"NoExtendedResource":        {`{example.com/gpu: 1}`, `{name: a}`, `{name: a}`},
+		"HugePages":                 {`{hugepages-2Mi: 2Mi}`, `{resources: {limits: {hugepages-2Mi: 8Mi}, requests: {hugepages-2Mi: 8Mi}}}`, `{resources: {limits: {hugepages-2Mi: 2Mi}, requests: {hugepages-2Mi: 2Mi}}}`},
+		"NoHugePages":               {`{hugepages-2Mi: 2Mi}`, `{name: a}`, `{name: a}`},
+		"MoreThanThereCanBe":        {`{cpu: 2}`, `{resources: {limits: {cpu: "1e1000000000"}, requests: {cpu: "1e999999999"}}}`, `{resources: {limits: {cpu: "2"}, requests: {cpu: "2"}}}`},
+		"LessThanThereCanBe":        {`{cpu: 2}`, `{resources: {limits: {cpu: "1e-1000000000"}}}`, `{resources: {limits: {cpu: "1e-1000000000"}}}`},
+		"AZeroThatLooksLikeMuch":    {`{cpu: 2}`, `{resources: {limits: {cpu: "0e1000000000"}}}`, `{resources: {limits: {cpu: "0e1000000000"}}}`},
+		"AHugeNumber":               {`{cpu: 2}`, `{resources: {limits: {cpu: 1e300}}}`, `{resources: {limits: {cpu: "2"}}}`},
+		"MoreDigitsThanAnybodyUses": {`{cpu: 2}`, `{resources: {limits: {cpu: "00000000000000000000000000000000000000000000000000000000000000001"}}}`, `{resources: {limits: {cpu: "00000000000000000000000000000000000000000000000000000000000000001"}}}`},
 	}
-	if plain.GetAnnotations()[applied] == ruled.GetAnnotations()[applied] {
-		t.Error("a new rule would not be applied")
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			start := time.Now()
+			got := transformed(t, inputOf(container(t, tc.container), ruleOf(t, "resourceLimits: "+tc.caps)))
+			if diff := cmp.Diff(parsed(t, tc.want), containerOf(t, got)); diff != "" {
+				t.Errorf("container (-want +got):\n%s", diff)
+			}
+			if took := time.Since(start); took > 5*time.Second {
+				t.Errorf("took %s", took)
+			}
+		})
+	}
+}
+
+func TestCapsOfContainersThatCanHaveLimits(t *testing.T) {
+	cases := map[string]struct{ reason, pod, want string }{
+		"InitContainers": {
+			"they run on the cluster as well",
+			`{containers: [], initContainers: [{name: a, restartPolicy: Always}]}`,
+			`{containers: [], initContainers: [{name: a, restartPolicy: Always, resources: {limits: {cpu: "2"}}}]}`,
+		},
+		"EphemeralContainers": {
+			"they cannot have any",
+			`{containers: [], ephemeralContainers: [{name: a}]}`,
+			`{containers: [], ephemeralContainers: [{name: a}]}`,
+		},
+		"APodWithALimit": {
+			"a container without one shares the pod's; one above the cap is lowered still, which the pod allows",
+			`{resources: {limits: {cpu: 1}}, containers: [{name: a}, {name: b, resources: {limits: {cpu: 4}}}]}`,
+			`{resources: {limits: {cpu: 1}}, containers: [{name: a}, {name: b, resources: {limits: {cpu: "2"}}}]}`,
+		},
+		"APodWithARequest": {
+			"a limit would be the container's request as well, and more than the pod's",
+			`{resources: {requests: {cpu: 1}}, containers: [{name: a}]}`,
+			`{resources: {requests: {cpu: 1}}, containers: [{name: a}]}`,
+		},
+		"APodWithALimitForSomethingElse": {
+			"it says nothing about this one",
+			`{resources: {limits: {memory: 1Gi}}, containers: [{name: a}]}`,
+			`{resources: {limits: {memory: 1Gi}}, containers: [{name: a, resources: {limits: {cpu: "2"}}}]}`,
+		},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			obj := object(t, "{apiVersion: apps/v1, kind: DaemonSet, spec: {template: {}}}")
+			child(obj.Object, "spec", "template")["spec"] = parsed(t, tc.pod)
+			got := transformed(t, inputOf(obj, ruleOf(t, "resourceLimits: {cpu: 2}")))
+			if diff := cmp.Diff(parsed(t, tc.want), podSpecs(got)[0]); diff != "" {
+				t.Errorf("%s: pod (-want +got):\n%s", tc.reason, diff)
+			}
+		})
 	}
 }

@@ -13,22 +13,25 @@ import (
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
 )
 
-// clustersNamespaces starts the names that Kubernetes reserves for itself: a
-// workspace's policy that names one means the cluster's.
-const clustersNamespaces = "kube-"
+// kubernetesNamespaces begins the names that Kubernetes reserves for itself: a workspace's policy that names one means
+// the cluster's.
+const kubernetesNamespaces = "kube-"
 
-// renamePeers maps the namespaces that a NetworkPolicy selects by name, so that it
-// means on the cluster what it means in the workspace.
+// peersOf are the fields of a NetworkPolicy's rules that list peers, by direction.
+var peersOf = map[string]string{"ingress": "from", "egress": "to"}
+
+// renamePeers maps the namespaces that a NetworkPolicy selects by name, so that it means on the cluster what it means in
+// the workspace.
 func renamePeers(desired *unstructured.Unstructured, rule v1alpha1.TransformRule, workspace string) {
 	rename := func(name any) any {
 		namespace, isString := name.(string)
-		if !isString || namespace == "" || strings.HasPrefix(namespace, clustersNamespaces) {
+		if !isString || namespace == "" || strings.HasPrefix(namespace, kubernetesNamespaces) {
 			return name
 		}
 		return Namespace(rule, workspace, namespace)
 	}
 	spec := child(desired.Object, "spec")
-	for direction, peers := range map[string]string{"ingress": "from", "egress": "to"} {
+	for direction, peers := range peersOf {
 		for _, policyRule := range children(spec, direction) {
 			for _, peer := range children(policyRule, peers) {
 				renameSelected(child(peer, "namespaceSelector"), rename)
@@ -44,7 +47,9 @@ func renameSelected(selector map[string]any, rename func(any) any) {
 		matchLabels[corev1.LabelMetadataName] = rename(name)
 	}
 	for _, requirement := range children(selector, "matchExpressions") {
-		if requirement["key"] != corev1.LabelMetadataName || !comparesNames(requirement["operator"]) {
+		operator := requirement["operator"]
+		comparesNames := operator == string(metav1.LabelSelectorOpIn) || operator == string(metav1.LabelSelectorOpNotIn)
+		if requirement["key"] != corev1.LabelMetadataName || !comparesNames {
 			continue
 		}
 		names, _ := requirement["values"].([]any)
@@ -54,19 +59,17 @@ func renameSelected(selector map[string]any, rename func(any) any) {
 	}
 }
 
-// confine has what crosses namespaces on the cluster reach no namespace of another workspace,
-// where the rule separates workspaces. It comes after the user's override: it is a boundary.
+// confine narrows the selectors of a copy that cross namespaces on the cluster, so that they reach no namespace of another
+// workspace, where the rule separates workspaces. It comes after the user's override: it is a boundary.
 func confine(desired *unstructured.Unstructured, rule v1alpha1.TransformRule, workspace string) {
 	if !rule.SeparatesWorkspaces() {
 		return
 	}
 	if desired.GroupVersionKind().GroupKind() == networkPolicy {
-		spec := child(desired.Object, "spec")
-		for _, policyRule := range children(spec, "ingress") {
-			confinePeers(policyRule, "from", workspace)
-		}
-		for _, policyRule := range children(spec, "egress") {
-			confinePeers(policyRule, "to", workspace)
+		for direction, peers := range peersOf {
+			for _, policyRule := range children(child(desired.Object, "spec"), direction) {
+				confinePeers(policyRule, peers, workspace)
+			}
 		}
 	}
 	for _, podSpec := range podSpecs(desired) {
@@ -83,8 +86,8 @@ func confine(desired *unstructured.Unstructured, rule v1alpha1.TransformRule, wo
 	}
 }
 
-// confinePeers makes two peers of each that selects namespaces: those of them that are the
-// workspace's own, and those that are no workspace's, the cluster's own (where its DNS is).
+// confinePeers replaces each peer that selects namespaces by two: one for those that are the workspace's own, and one for
+// those that are no workspace's, which are the cluster's own (its DNS is there).
 func confinePeers(policyRule map[string]any, field, workspace string) {
 	peers, isList := policyRule[field].([]any)
 	if !isList {
@@ -98,7 +101,7 @@ func confinePeers(policyRule map[string]any, field, workspace string) {
 			confined = append(confined, peer)
 			continue
 		}
-		for _, more := range []map[string]any{ofWorkspace(workspace), ofNobody()} {
+		for _, more := range []map[string]any{ofWorkspace(workspace), ofNoWorkspace()} {
 			one := maps.Clone(fields)
 			one["namespaceSelector"] = narrowed(selector, more)
 			confined = append(confined, runtime.DeepCopyJSONValue(one))
@@ -109,9 +112,8 @@ func confinePeers(policyRule map[string]any, field, workspace string) {
 	}
 }
 
-// confineTerm has a term of a pod affinity select namespaces of the workspace alone. A term
-// may have a list of names and a selector, which add up; one selector cannot say that, and
-// of the names the pod's own is kept then.
+// confineTerm narrows a term of a pod affinity to the namespaces of the workspace. A term may have a list of names and a
+// selector, which add up. One selector cannot express that; of the names only the pod's own namespace is kept then.
 func confineTerm(term map[string]any, rule v1alpha1.TransformRule, workspace, own string) {
 	names, _ := term["namespaces"].([]any)
 	selector, selects := term["namespaceSelector"].(map[string]any)
@@ -147,13 +149,13 @@ func ofWorkspace(workspace string) map[string]any {
 	return requirement(v1alpha1.WorkspaceLabel, metav1.LabelSelectorOpIn, workspaceValue(workspace))
 }
 
-// ofNobody selects the namespaces that no syncer has made or noted. It goes by the older of
-// the labels: what a syncer of an earlier version has marked is a workspace's as well.
-func ofNobody() map[string]any {
+// ofNoWorkspace selects the namespaces that no syncer has made or marked. It uses the older of the two labels: what a
+// syncer of an earlier version has marked is a workspace's as well.
+func ofNoWorkspace() map[string]any {
 	return requirement(v1alpha1.ManagedByLabel, metav1.LabelSelectorOpDoesNotExist)
 }
 
-// requirement is one of a label selector's matchExpressions.
+// requirement returns one of a label selector's matchExpressions.
 func requirement(key string, operator metav1.LabelSelectorOperator, values ...any) map[string]any {
 	one := map[string]any{"key": key, "operator": string(operator)}
 	if len(values) > 0 {
@@ -171,8 +173,4 @@ func narrowed(selector, more map[string]any) map[string]any {
 	requirements, _ := narrow["matchExpressions"].([]any)
 	narrow["matchExpressions"] = append(slices.Clip(requirements), more)
 	return narrow
-}
-
-func comparesNames(operator any) bool {
-	return operator == string(metav1.LabelSelectorOpIn) || operator == string(metav1.LabelSelectorOpNotIn)
 }
