@@ -4,6 +4,8 @@ import (
 	"slices"
 
 	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"github.com/kcp-tmc/tmc/pkg/protocol"
 )
 
 // Kind is what tmc knows of a kind. The JSON names are those of the entries of an operator's file.
@@ -83,15 +85,13 @@ func (k *Kind) IsKnown() bool { return !k.assumed }
 func (k *Kind) Requires(counter string) bool { return slices.Contains(k.Required, counter) }
 
 // Observation says whether the controllers of a kind write status.observedGeneration.
-type Observation string
+type Observation = protocol.Observation
 
+// The observations that there are.
 const (
-	// ObservesWhenReported is a kind of which some controllers do: one that does is believed.
-	ObservesWhenReported Observation = ""
-	// AlwaysObserves is a kind whose controllers do.
-	AlwaysObserves Observation = "Always"
-	// NeverObserves is a kind whose controllers do not.
-	NeverObserves Observation = "Never"
+	ObservesWhenReported = protocol.ObservesWhenReported
+	AlwaysObserves       = protocol.AlwaysObserves
+	NeverObserves        = protocol.NeverObserves
 )
 
 // Rollout says how a roll-out of a kind is judged on one cluster.

@@ -8,6 +8,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
+	"github.com/kcp-tmc/tmc/pkg/protocol"
 )
 
 // HasReplicas reports whether the object has a number of replicas that can be divided among clusters.
@@ -48,6 +49,15 @@ func (k *Kind) WantedOf(obj *unstructured.Unstructured, share *int64, report v1a
 	default:
 		return nil
 	}
+}
+
+// Facts returns what the protocol has to know of the kind to judge what clusters report on an object of it.
+func (k *Kind) Facts(obj *unstructured.Unstructured) protocol.Facts {
+	number, counted := k.ReplicasOf(obj)
+	if !counted {
+		number = 1
+	}
+	return protocol.Facts{Replicas: number, Observes: k.Observes, Ends: k.Ends}
 }
 
 // numberAt returns an integer of an object, 1 when it is not given, as Kubernetes has it.

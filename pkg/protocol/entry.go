@@ -58,19 +58,19 @@ const (
 )
 
 // Observation says whether the controllers of a kind write status.observedGeneration.
-type Observation int
+type Observation string
 
 const (
-	// MayObserve is a kind of which some controllers do: one that does is believed.
-	MayObserve Observation = iota
-	// Observes is a kind whose controllers do.
-	Observes
+	// ObservesWhenReported is a kind of which some controllers do: one that does is believed.
+	ObservesWhenReported Observation = ""
+	// AlwaysObserves is a kind whose controllers do.
+	AlwaysObserves Observation = "Always"
 	// NeverObserves is a kind whose controllers do not.
-	NeverObserves
+	NeverObserves Observation = "Never"
 )
 
-// Facts are what entries depend on beside what tmc says on the object. The zero value is right for kinds of which nothing
-// is known, while all clusters are heard of.
+// Facts are what entries depend on beside what tmc says on the object: kinds.Kind.Facts returns those of its kind, and the
+// caller adds who is silent. The zero value is right for a kind of which nothing is known, while all clusters are heard of.
 type Facts struct {
 	// Replicas is the object's spec.replicas, and 1 where it has none. It counts where replicas are divided.
 	Replicas int64
@@ -174,7 +174,7 @@ func (f Facts) hasEnded(report Report) bool {
 }
 
 func (o Object) lag(report Report, isDivision bool, facts Facts) (lag Lag, observed bool) {
-	tells := facts.Observes == Observes || facts.Observes == MayObserve && report.LocalObservedGeneration > 0
+	tells := facts.Observes == AlwaysObserves || facts.Observes == ObservesWhenReported && report.LocalObservedGeneration > 0
 	observed = report.LocalGeneration > 0 && (!tells || report.LocalObservedGeneration >= report.LocalGeneration)
 	switch {
 	case report.Generation == 0:

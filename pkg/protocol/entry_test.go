@@ -152,7 +152,7 @@ func TestEntriesLag(t *testing.T) {
 		"divided, and nobody says how":        {object(divided(``), reported()), Facts{Replicas: 3}, NotDivided, false},
 		"a share that is left of before":      {object(placedOn("east"), share("west", "1"), reported()), Facts{Replicas: 3}, UpToDate, false},
 		"not observed":                        {object(reported(observed(4))), Facts{}, NotObserved, true},
-		"never observed, of a kind that does": {object(reported(observed(0))), Facts{Observes: Observes}, NotObserved, true},
+		"never observed, of a kind that does": {object(reported(observed(0))), Facts{Observes: AlwaysObserves}, NotObserved, true},
 		"never observed, of a kind that may":  {object(reported(observed(0))), Facts{}, UpToDate, false},
 		"a kind that never observes":          {object(reported(observed(4))), Facts{Observes: NeverObserves}, UpToDate, false},
 	}
