@@ -11,8 +11,6 @@ import (
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/klog/v2"
 
-	"github.com/kcp-dev/logicalcluster/v3"
-
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
 	"github.com/kcp-tmc/tmc/pkg/dependency"
 	"github.com/kcp-tmc/tmc/pkg/events"
@@ -71,15 +69,13 @@ func newHub(config hubConfig) (*hub, error) {
 		KCP:               config.kcp,
 		ProviderWorkspace: config.providerWorkspace,
 		SilentAfter:       config.silentAfter,
-		Placed:            placed{h},
-		OnChange:          h.onCluster,
 	})
 	if err != nil {
 		return nil, err
 	}
-	h.paths = inventory.NewPaths(config.kcp, config.providerWorkspace, func(workspace logicalcluster.Name) { h.scheduler.OnWorkspace(workspace) })
-	h.bindings = inventory.NewBindings(upstream, h.onBindings)
-	h.guard = guard.New(upstream, h.bindings, h.onPolicies)
+	h.paths = inventory.NewPaths(config.kcp, config.providerWorkspace)
+	h.bindings = inventory.NewBindings(upstream)
+	h.guard = guard.New(upstream, h.bindings)
 	h.protector = protect.New(upstream, h.registry.ExportsOf)
 	if err := h.initialize(); err != nil {
 		return nil, err
@@ -113,35 +109,17 @@ func newHub(config hubConfig) (*hub, error) {
 	return h, nil
 }
 
-// listen has all be told of what changes in kcp: first those whom the others ask.
+// listen has all be told of what changes: first those whom the others ask.
 func (h *hub) listen() {
-	for _, handler := range []upstream.Handler{
-		h.paths.OnUpstream, h.bindings.OnUpstream, h.guard.OnUpstream, h.protector.OnUpstream, h.scheduler.OnUpstream, h.aggregator.OnUpstream,
-	} {
-		h.upstream.Handle(handler)
-	}
+	h.upstream.Handle(h.paths.OnUpstream, h.bindings.OnUpstream, h.guard.OnUpstream, h.protector.OnUpstream, h.scheduler.OnUpstream, h.aggregator.OnUpstream)
+	h.registry.Handle(h.protector.OnCluster, h.scheduler.OnCluster, h.aggregator.OnCluster)
+	h.paths.Handle(h.scheduler.OnWorkspace)
+	h.bindings.Handle(h.scheduler.OnWorkspace, h.aggregator.OnWorkspace)
+	h.guard.Handle(h.scheduler.OnWorkspace, h.initializer.OnStanding)
+	h.initializing.Handle(h.initializer.OnUpstream)
 }
 
 func (h *hub) hasSynced() bool { return h.upstream.HasSynced() && h.registry.HasSynced() }
-
-// onCluster hands on that a cluster has changed.
-func (h *hub) onCluster(cluster string) {
-	h.protector.OnCluster(cluster)
-	h.scheduler.OnCluster(cluster)
-	h.aggregator.OnCluster(cluster)
-}
-
-// onBindings hands on that a workspace has bound other APIExports.
-func (h *hub) onBindings(workspace logicalcluster.Name) {
-	h.scheduler.OnWorkspace(workspace)
-	h.aggregator.OnWorkspace(workspace)
-}
-
-// onPolicies hands on that policies have come to stand in a workspace, or stand no more.
-func (h *hub) onPolicies(workspace logicalcluster.Name) {
-	h.scheduler.OnWorkspace(workspace)
-	h.initializer.OnStanding(workspace)
-}
 
 // initialize makes what initializes workspaces of the tenants' type.
 func (h *hub) initialize() error {
@@ -157,11 +135,8 @@ func (h *hub) initialize() error {
 	if err != nil {
 		return err
 	}
-	if h.initializer, err = guard.NewInitializer(h.initializing, h.config.kcp, h.config.providerWorkspace, h.guard); err != nil {
-		return err
-	}
-	h.initializing.Handle(h.initializer.OnUpstream)
-	return nil
+	h.initializer, err = guard.NewInitializer(h.initializing, h.config.kcp, h.config.providerWorkspace, h.guard)
+	return err
 }
 
 // placed is what the registry needs to know of what is on clusters.
@@ -222,7 +197,7 @@ func (h *hub) work(ctx context.Context) {
 	running.Go(func() { h.guard.Run(ctx) })
 	running.Go(func() { h.protector.Run(ctx) })
 	running.Go(func() { h.initializer.Run(ctx) })
-	running.Go(func() { h.registry.Work(ctx) })
+	running.Go(func() { h.registry.Work(ctx, placed{h}) })
 	running.Go(func() { h.scheduler.Run(ctx, h.config.workers) })
 	running.Go(func() { h.aggregator.Run(ctx, h.config.workers) })
 	if h.repair != nil {

@@ -38,7 +38,8 @@ type world struct {
 
 func newWorld() *world {
 	w := &world{objects: map[kcp.ObjectKey]*unstructured.Unstructured{}, clock: time.Unix(0, 0)}
-	w.guard = New(w, w, func(logicalcluster.Name) { w.told++ })
+	w.guard = New(w, w)
+	w.guard.Handle(func(logicalcluster.Name) { w.told++ })
 	w.guard.now = func() time.Time { return w.clock }
 	return w
 }

@@ -36,10 +36,10 @@ type bindings interface {
 
 // Guard keeps tmc's policies in the workspaces that have bound tmc.
 type Guard struct {
-	upstream  upstream
-	bindings  bindings
-	onChanged func(workspace logicalcluster.Name)
-	loop      *controller.Controller[logicalcluster.Name]
+	upstream upstream
+	bindings bindings
+	handlers []func(workspace logicalcluster.Name)
+	loop     *controller.Controller[logicalcluster.Name]
 	// now is the clock; tests replace it.
 	now func() time.Time
 
@@ -49,21 +49,26 @@ type Guard struct {
 	wanted   []wanted
 	// known says where the policies stand, as was read of the caches since one changed last.
 	known map[logicalcluster.Name]bool
-	// told is what was so when onChanged was called last.
+	// told is what was so when the handlers were called last.
 	told map[logicalcluster.Name]bool
 	// paces say how often the policies of workspaces may be put back.
 	paces map[logicalcluster.Name]*rate.Limiter
 }
 
-// New returns a Guard over caches of what Slim has slimmed, which tells onChanged of each
-// workspace where the policies have come to stand, or stand no more.
-func New(upstream upstream, bindings bindings, onChanged func(workspace logicalcluster.Name)) *Guard {
+// New returns a Guard over caches of what Slim has slimmed.
+func New(upstream upstream, bindings bindings) *Guard {
 	g := &Guard{
-		upstream: upstream, bindings: bindings, onChanged: onChanged, now: time.Now,
+		upstream: upstream, bindings: bindings, now: time.Now,
 		known: map[logicalcluster.Name]bool{}, told: map[logicalcluster.Name]bool{}, paces: map[logicalcluster.Name]*rate.Limiter{},
 	}
 	g.loop = controller.New("guard", g.sync)
 	return g
+}
+
+// Handle has the handlers told, in this order, of each workspace where the policies have come
+// to stand, or stand no more. It is called before Run.
+func (g *Guard) Handle(handlers ...func(workspace logicalcluster.Name)) {
+	g.handlers = append(g.handlers, handlers...)
 }
 
 // workers are how many workspaces are looked after at a time: a write takes some 10 ms.
@@ -187,7 +192,9 @@ func (g *Guard) look(workspace logicalcluster.Name) (broken []wanted) {
 	}
 	g.mu.Unlock()
 	if !told || before != stand {
-		g.onChanged(workspace)
+		for _, handler := range g.handlers {
+			handler(workspace)
+		}
 	}
 	return broken
 }
@@ -212,7 +219,9 @@ func (g *Guard) forget(workspace logicalcluster.Name) {
 	delete(g.paces, workspace)
 	g.mu.Unlock()
 	if told {
-		g.onChanged(workspace)
+		for _, handler := range g.handlers {
+			handler(workspace)
+		}
 	}
 }
 

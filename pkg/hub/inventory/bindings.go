@@ -58,26 +58,31 @@ type bindingCaches interface {
 // Bindings know which of the provider's APIExports consumer workspaces have bound, as kcp
 // says of their APIBindings.
 type Bindings struct {
-	caches    bindingCaches
-	onChanged func(workspace logicalcluster.Name)
-	loop      *controller.Controller[logicalcluster.Name]
+	caches   bindingCaches
+	handlers []func(workspace logicalcluster.Name)
+	loop     *controller.Controller[logicalcluster.Name]
 
 	mu sync.Mutex
 	// known is what has been read of the caches since an APIBinding changed last.
 	known map[logicalcluster.Name]bound
-	// told is what was so when onChanged was called last.
+	// told is what was so when handlers were called last.
 	told map[logicalcluster.Name]bound
 }
 
-// NewBindings returns Bindings over caches that have Indexers, which tell onChanged of each
-// workspace that has bound something else than before.
-func NewBindings(caches bindingCaches, onChanged func(workspace logicalcluster.Name)) *Bindings {
-	b := &Bindings{caches: caches, onChanged: onChanged, known: map[logicalcluster.Name]bound{}, told: map[logicalcluster.Name]bound{}}
+// NewBindings returns Bindings over caches that have Indexers.
+func NewBindings(caches bindingCaches) *Bindings {
+	b := &Bindings{caches: caches, known: map[logicalcluster.Name]bound{}, told: map[logicalcluster.Name]bound{}}
 	b.loop = controller.New("binding", b.sync)
 	return b
 }
 
-// Run tells of changes until ctx ends.
+// Handle has the handlers told, in this order, of each workspace that has bound something
+// else than before. It is called before Run.
+func (b *Bindings) Handle(handlers ...func(workspace logicalcluster.Name)) {
+	b.handlers = append(b.handlers, handlers...)
+}
+
+// Run tells the handlers of changes until ctx ends.
 func (b *Bindings) Run(ctx context.Context) { b.loop.Run(ctx, 1) }
 
 // OnUpstream takes note of APIBindings that have changed; it is a upstream.Handler.
@@ -103,7 +108,9 @@ func (b *Bindings) sync(_ context.Context, workspace logicalcluster.Name) (time.
 	}
 	b.mu.Unlock()
 	if !told || !before.equal(now) {
-		b.onChanged(workspace)
+		for _, handler := range b.handlers {
+			handler(workspace)
+		}
 	}
 	return 0, nil
 }

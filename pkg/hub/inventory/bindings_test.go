@@ -111,7 +111,7 @@ func TestAWorkspaceHasBoundWhatKCPSaysThatItHas(t *testing.T) {
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
 			c := &caches{provider: "provider", objects: map[string]*unstructured.Unstructured{}}
-			b := NewBindings(c, func(logicalcluster.Name) {})
+			b := NewBindings(c)
 			for name, document := range tc.bindings {
 				c.set(t, b, name, document)
 			}
@@ -128,7 +128,8 @@ func TestAWorkspaceHasBoundWhatKCPSaysThatItHas(t *testing.T) {
 func TestAWorkspaceIsToldOfWhenWhatItHasBoundChanges(t *testing.T) {
 	c := &caches{provider: "provider", objects: map[string]*unstructured.Unstructured{}}
 	told := 0
-	b := NewBindings(c, func(logicalcluster.Name) { told++ })
+	b := NewBindings(c)
+	b.Handle(func(logicalcluster.Name) { told++ })
 	step := func(reason string, want int, name, document string) {
 		t.Helper()
 		c.set(t, b, name, document)
@@ -150,7 +151,7 @@ func TestAWorkspaceIsToldOfWhenWhatItHasBoundChanges(t *testing.T) {
 
 func TestBindingsAreLookedThroughOnceForAllThatAsk(t *testing.T) {
 	c := &caches{provider: "provider", objects: map[string]*unstructured.Unstructured{}}
-	b := NewBindings(c, func(logicalcluster.Name) {})
+	b := NewBindings(c)
 	c.set(t, b, "a", east)
 	for range 1000 {
 		b.LeftOut("ws", "cluster-east", schema.GroupResource{Group: "apps", Resource: "deployments"})
@@ -162,7 +163,7 @@ func TestBindingsAreLookedThroughOnceForAllThatAsk(t *testing.T) {
 
 func TestOfABindingThePartIsKeptThatSomebodyLooksAt(t *testing.T) {
 	c := &caches{objects: map[string]*unstructured.Unstructured{}}
-	c.set(t, NewBindings(c, nil), "a", east)
+	c.set(t, NewBindings(c), "a", east)
 	status, _, _ := unstructured.NestedMap(c.objects["a"].Object, "status")
 	delete(status, "appliedPermissionClaims")
 	want := map[string]any{"apiExportClusterName": "provider", "phase": "Bound"}
@@ -201,7 +202,8 @@ func TestAWorkspaceLetsTheHubKeepPoliciesWhenAllOfThemAreClaimed(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			c := &caches{provider: "provider", objects: map[string]*unstructured.Unstructured{}}
 			told := 0
-			b := NewBindings(c, func(logicalcluster.Name) { told++ })
+			b := NewBindings(c)
+			b.Handle(func(logicalcluster.Name) { told++ })
 			c.set(t, b, "tmc", tc.binding)
 			if _, err := b.sync(t.Context(), "ws"); err != nil {
 				t.Fatal(err)

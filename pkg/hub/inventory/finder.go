@@ -48,10 +48,6 @@ type finder struct {
 	expires time.Time
 }
 
-func newFinder(config *rest.Config, provider logicalcluster.Path) *finder {
-	return &finder{config: config, provider: provider}
-}
-
 // isAt reports whether a workspace is at a path. It follows the Workspace objects from root
 // down, each of which only those above it can make. Where the hub may not read these, which
 // on kcp v0.31 no ServiceAccount may in another workspace than its own, it asks for the

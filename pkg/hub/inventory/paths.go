@@ -53,10 +53,10 @@ const (
 // a workspace says of its path counts when kcp, asked for what is at that path, has found
 // this workspace.
 type Paths struct {
-	ask     func(ctx context.Context, workspace logicalcluster.Name, path logicalcluster.Path) (Answer, error)
-	onKnown func(workspace logicalcluster.Name)
-	loop    *controller.Controller[logicalcluster.Name]
-	now     func() time.Time
+	ask      func(ctx context.Context, workspace logicalcluster.Name, path logicalcluster.Path) (Answer, error)
+	handlers []func(workspace logicalcluster.Name)
+	loop     *controller.Controller[logicalcluster.Name]
+	now      func() time.Time
 
 	mu sync.RWMutex
 	// claims are what the bindings of workspaces say.
@@ -81,17 +81,22 @@ type standing struct {
 	doubtedAt time.Time
 }
 
-// NewPaths returns Paths that look into what the bindings of workspaces say by asking the
-// kcp of config, and tell onKnown of each workspace whose path has become known or another.
-// provider is the workspace with the account of PathReader.
-func NewPaths(config *rest.Config, provider logicalcluster.Path, onKnown func(workspace logicalcluster.Name)) *Paths {
-	return newPaths(newFinder(config, provider).isAt, onKnown)
+// NewPaths returns Paths that check what the bindings of workspaces say by asking the kcp of
+// config. provider is the workspace with the account of PathReader.
+func NewPaths(config *rest.Config, provider logicalcluster.Path) *Paths {
+	return newPaths((&finder{config: config, provider: provider}).isAt)
 }
 
-func newPaths(ask func(context.Context, logicalcluster.Name, logicalcluster.Path) (Answer, error), onKnown func(logicalcluster.Name)) *Paths {
-	p := &Paths{ask: ask, onKnown: onKnown, now: time.Now, claims: map[logicalcluster.Name]string{}, known: map[logicalcluster.Name]standing{}, wanted: sets.New[logicalcluster.Name]()}
+func newPaths(ask func(context.Context, logicalcluster.Name, logicalcluster.Path) (Answer, error)) *Paths {
+	p := &Paths{ask: ask, now: time.Now, claims: map[logicalcluster.Name]string{}, known: map[logicalcluster.Name]standing{}, wanted: sets.New[logicalcluster.Name]()}
 	p.loop = controller.New("workspace", p.sync)
 	return p
+}
+
+// Handle has the handlers told, in this order, of each workspace whose path has become known,
+// or is another one than before. It is called before Run.
+func (p *Paths) Handle(handlers ...func(workspace logicalcluster.Name)) {
+	p.handlers = append(p.handlers, handlers...)
 }
 
 // Run asks until ctx ends.
@@ -282,7 +287,9 @@ func (p *Paths) learn(workspace logicalcluster.Name, is standing) {
 	after, _ := p.pathOf(workspace)
 	p.mu.Unlock()
 	if !known || before != after {
-		p.onKnown(workspace)
+		for _, handler := range p.handlers {
+			handler(workspace)
+		}
 	}
 }
 

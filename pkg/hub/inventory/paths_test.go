@@ -38,7 +38,8 @@ func newPathsFixture(t *testing.T) *pathsFixture {
 	f.Paths = newPaths(func(_ context.Context, _ logicalcluster.Name, path logicalcluster.Path) (Answer, error) {
 		f.asked = append(f.asked, path.String())
 		return f.answers[path.String()], f.err
-	}, func(logicalcluster.Name) { f.told++ })
+	})
+	f.Handle(func(logicalcluster.Name) { f.told++ })
 	f.now = func() time.Time { return f.clock }
 	f.Ask("ws")
 	return f
@@ -270,7 +271,7 @@ func TestKCPIsAskedForWhatIsAtAPath(t *testing.T) {
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
 			server, requests := pathServer(t, tc.mayWalk)
-			f := newFinder(&rest.Config{Host: server.URL + "/clusters/root:tmc", BearerToken: "hub"}, logicalcluster.NewPath("root:tmc"))
+			f := &finder{config: &rest.Config{Host: server.URL + "/clusters/root:tmc", BearerToken: "hub"}, provider: logicalcluster.NewPath("root:tmc")}
 			got, err := f.isAt(t.Context(), tc.workspace, logicalcluster.NewPath(tc.path))
 			if err != nil || got != tc.want {
 				t.Errorf("got %q (%v), want %q", got, err, tc.want)

@@ -1,6 +1,6 @@
-// Package registry is the hub's side of the registry of clusters: it knows which
-// there are and which of them are heard of, says so in their conditions, and sees
-// that nothing is left on a cluster before its registration goes.
+// Package registry is the hub's side of the registry of clusters: it knows which clusters
+// are registered and which of them send heartbeats, writes that into their conditions, and
+// lets a registration go only when nothing is left on its cluster.
 //
-// Where workloads go is not its business: it hands out placement.Clusters.
+// It does not decide where workloads go: it hands out placement.Clusters.
 package registry

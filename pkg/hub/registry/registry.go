@@ -13,7 +13,6 @@ import (
 	coordinationv1 "k8s.io/api/coordination/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/util/sets"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/dynamic/dynamicinformer"
 	"k8s.io/client-go/informers"
@@ -34,18 +33,12 @@ type Config struct {
 	// KCP leads to kcp, ProviderWorkspace is where the registrations and Leases are.
 	KCP               *rest.Config
 	ProviderWorkspace logicalcluster.Path
-	// SilentAfter is how long nothing may be heard of a cluster before it no longer
-	// counts.
+	// SilentAfter is how long a cluster may send no heartbeat before it no longer counts.
 	SilentAfter time.Duration
-	// Placed knows what is on clusters.
-	Placed placed
-	// OnChange is told of a cluster that came, went, or changed in what placement and
-	// merging look at, capacity aside. It must not block.
-	OnChange func(cluster string)
 }
 
-// placed knows what is on clusters, and takes it off them.
-type placed interface {
+// Placed knows what is on clusters, and takes it off them.
+type Placed interface {
 	// HasSynced reports whether all of it is known.
 	HasSynced() bool
 	// Keys returns the objects that are placed on the cluster, or held by its syncer.
@@ -60,17 +53,19 @@ type Registry struct {
 	registrations dynamic.NamespaceableResourceInterface
 	leases        leases
 	informers     []cache.SharedIndexInformer
-	// handed tells of each informer whether all that was there has been handed on.
-	handed []cache.InformerSynced
-	loop   *controller.Controller[string]
+	// handlersSynced report of each informer whether all that was there has been handed on.
+	handlersSynced []cache.InformerSynced
+	handlers       []func(cluster string)
+	loop           *controller.Controller[string]
+	// placed is set by Work.
+	placed Placed
 	// now is the clock; tests replace it.
 	now func() time.Time
 
 	mu       sync.RWMutex
 	clusters map[string]*cluster
-	// deaf is when kcp last did not let us watch: who cannot hear must not take that for
-	// silence.
-	deaf time.Time
+	// watchFailed is when kcp last did not let us watch registrations or Leases.
+	watchFailed time.Time
 }
 
 // leases is what the registry does about Leases.
@@ -78,27 +73,8 @@ type leases interface {
 	Delete(ctx context.Context, name string, options metav1.DeleteOptions) error
 }
 
-// cluster is what is known of one cluster.
-type cluster struct {
-	// registration is nil when there is none: a Lease may come first.
-	registration *v1alpha1.ClusterRegistration
-	// resources are those that its registration says it serves.
-	resources sets.Set[string]
-	// renewed is the renewTime of its Lease, nil when there is none.
-	renewed *metav1.MicroTime
-	// heard is when, by our clock, the Lease was seen to be renewed.
-	heard time.Time
-	// isDoubtful is set when that was the first look at what had been there before: it
-	// may have been renewed long ago.
-	isDoubtful bool
-	// readiness is the verdict; silentSince is from when it was not True.
-	readiness   readiness
-	silentSince time.Time
-	// taintedSince says, for each taint without a time, when it was first seen.
-	taintedSince map[string]time.Time
-}
-
-// New returns a Registry that has not yet connected to kcp.
+// New returns a Registry that has not yet connected to kcp. It fails when no client can be
+// made from Config.
 func New(config Config) (*Registry, error) {
 	dynamicClient, err := kcp.NewClient(config.KCP, config.ProviderWorkspace, dynamic.NewForConfig)
 	if err != nil {
@@ -126,6 +102,19 @@ func newRegistry(config Config, registrations dynamic.NamespaceableResourceInter
 	return r
 }
 
+// Handle has the handlers told, in this order, of each cluster that came, went, or changed in
+// what placing and merging look at, capacity aside. It is called before Run. Handlers must not
+// block.
+func (r *Registry) Handle(handlers ...func(cluster string)) {
+	r.handlers = append(r.handlers, handlers...)
+}
+
+func (r *Registry) notify(cluster string) {
+	for _, handler := range r.handlers {
+		handler(cluster)
+	}
+}
+
 // watch has an informer's objects handed to handle, gone ones as nil. isListed is set
 // for those that were there when watching began.
 func (r *Registry) watch(informer cache.SharedIndexInformer, handle func(name string, obj any, isListed bool)) error {
@@ -149,22 +138,21 @@ func (r *Registry) watch(informer cache.SharedIndexInformer, handle func(name st
 	}
 	err = informer.SetWatchErrorHandlerWithContext(func(ctx context.Context, _ *cache.Reflector, err error) {
 		if !errors.Is(err, io.EOF) { // the regular end of a watch
-			r.noteDeaf()
+			r.noteWatchFailed()
 		}
 		kcp.LogReadError(ctx, "the registry of clusters", r.config.ProviderWorkspace.String(), err)
 	})
 	if err != nil {
 		return fmt.Errorf("watching the registry: %w", err)
 	}
-	r.informers, r.handed = append(r.informers, informer), append(r.handed, registration.HasSynced)
+	r.informers, r.handlersSynced = append(r.informers, informer), append(r.handlersSynced, registration.HasSynced)
 	return nil
 }
 
-// noteDeaf takes note that nothing could be heard until now.
-func (r *Registry) noteDeaf() {
+func (r *Registry) noteWatchFailed() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.deaf = r.now()
+	r.watchFailed = r.now()
 }
 
 // Run watches until ctx ends, and returns when everything that it started has ended.
@@ -176,14 +164,16 @@ func (r *Registry) Run(ctx context.Context) {
 	running.Wait()
 }
 
-// HasSynced reports whether the registry has been read: before, a cluster that is not known
-// yet would look removed.
+// HasSynced reports whether registrations and Leases have been read. Until then, a cluster
+// that is not known yet looks removed.
 func (r *Registry) HasSynced() bool {
-	return !slices.ContainsFunc(r.handed, func(hasSynced cache.InformerSynced) bool { return !hasSynced() })
+	return !slices.ContainsFunc(r.handlersSynced, func(hasSynced cache.InformerSynced) bool { return !hasSynced() })
 }
 
-// Work judges clusters and sees them off until ctx ends; one hub at a time does.
-func (r *Registry) Work(ctx context.Context) {
+// Work keeps the Ready conditions, and lets registrations go whose clusters are empty
+// according to placed, until ctx ends. Only the hub that leads calls it, once.
+func (r *Registry) Work(ctx context.Context, placed Placed) {
+	r.placed = placed
 	r.loop.Run(ctx, 1)
 }
 
@@ -228,8 +218,8 @@ func (r *Registry) ExportsOf(name string) []string {
 	return exports
 }
 
-// Silent says, for people, that nothing is heard of a cluster, and since when; empty
-// of one that is heard of.
+// Silent says, for people, that a cluster sends no heartbeats, and since when; empty of one
+// that does.
 func (r *Registry) Silent(name string) string {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
@@ -240,7 +230,7 @@ func (r *Registry) Silent(name string) string {
 	if c.readiness.status == metav1.ConditionTrue {
 		return ""
 	}
-	return c.readiness.what
+	return c.readiness.message
 }
 
 // onRegistration takes note of a registration, nil when it has gone.
@@ -252,20 +242,11 @@ func (r *Registry) onRegistration(name string, obj any, _ bool) {
 			return // its schema does not let it be
 		}
 	}
-	r.update(name, func(c *cluster) {
-		if registration != nil && (c.registration == nil || c.registration.UID != registration.UID) {
-			c.readiness, c.silentSince = storedReadiness(registration), silentSince(registration)
-		}
-		c.registration, c.resources = registration, nil
-		if registration != nil {
-			c.resources = sets.New(registration.Status.Resources...)
-		}
-		c.noteTaints(r.now())
-	})
+	r.update(name, func(c *cluster) { c.register(registration, r.now()) })
 }
 
-// onLease takes note of a heartbeat. What counts is when it is seen, by our clock: the
-// clocks of clusters are their own.
+// onLease takes note of a heartbeat. What counts is when we see it, by our clock: the clock of
+// the cluster may be wrong.
 func (r *Registry) onLease(name string, obj any, isListed bool) {
 	lease, _ := obj.(*coordinationv1.Lease)
 	r.update(name, func(c *cluster) {
@@ -274,17 +255,17 @@ func (r *Registry) onLease(name string, obj any, isListed bool) {
 			return
 		}
 		if c.renewed == nil || !c.renewed.Equal(lease.Spec.RenewTime) {
-			c.renewed, c.heard, c.isDoubtful = lease.Spec.RenewTime, r.now(), isListed
+			c.renewed, c.heard, c.mayBeOld = lease.Spec.RenewTime, r.now(), isListed
 		}
 	})
 }
 
-// update changes what is known of a cluster, and tells of it.
+// update changes what is known of a cluster, and tells the handlers when that matters to them.
 func (r *Registry) update(name string, change func(*cluster)) {
 	r.mu.Lock()
 	c := r.clusters[name]
 	if c == nil {
-		c = &cluster{taintedSince: map[string]time.Time{}}
+		c = &cluster{}
 		r.clusters[name] = c
 	}
 	before := c.view()
@@ -296,6 +277,6 @@ func (r *Registry) update(name string, change func(*cluster)) {
 	r.mu.Unlock()
 	r.loop.Enqueue(name)
 	if isNews {
-		r.config.OnChange(name)
+		r.notify(name)
 	}
 }

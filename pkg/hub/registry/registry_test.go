@@ -45,10 +45,9 @@ func newFixture(t *testing.T, registration *v1alpha1.ClusterRegistration) *fixtu
 	f := &fixture{t: t, time: began}
 	client := dynamicfake.NewSimpleDynamicClientWithCustomListKinds(runtime.NewScheme(),
 		map[schema.GroupVersionResource]string{v1alpha1.ClusterRegistrationsResource: "ClusterRegistrationList"}, f.encode(registration))
-	f.Registry = newRegistry(Config{
-		SilentAfter: silentAfter, Placed: f, OnChange: func(string) { f.changes++ },
-	}, client.Resource(v1alpha1.ClusterRegistrationsResource), f)
-	f.now = func() time.Time { return f.time }
+	f.Registry = newRegistry(Config{SilentAfter: silentAfter}, client.Resource(v1alpha1.ClusterRegistrationsResource), f)
+	f.Handle(func(string) { f.changes++ })
+	f.now, f.placed = func() time.Time { return f.time }, f
 	f.read()
 	return f
 }
@@ -141,7 +140,7 @@ func (f *fixture) ready() string {
 	return string(condition.Status) + " " + condition.Reason
 }
 
-func TestAClusterThatFallsSilentIsNotReadyUntilItIsHeardAgain(t *testing.T) {
+func TestRegistrySilentClusterIsNotReady(t *testing.T) {
 	f := newFixture(t, &v1alpha1.ClusterRegistration{})
 	f.turn()
 	if got := f.ready(); got != "Unknown NeverHeard" {
@@ -149,14 +148,14 @@ func TestAClusterThatFallsSilentIsNotReadyUntilItIsHeardAgain(t *testing.T) {
 	}
 	f.heartbeat(began.Add(-time.Hour), false) // its clock is slow
 	if again := f.turn(); again != silentAfter {
-		t.Errorf("it is looked at again after %s, want %s", again, silentAfter)
+		t.Errorf("it is evaluated again after %s, want %s", again, silentAfter)
 	}
 	if got := f.ready(); got != "True HeartbeatReceived" || f.Silent("east") != "" {
 		t.Errorf("after a heartbeat it is %q, and Silent says %q", got, f.Silent("east"))
 	}
 	f.time = began.Add(silentAfter - time.Second)
 	if again := f.turn(); again != time.Second || f.Silent("east") != "" {
-		t.Errorf("a second too early it is silent (%q), or not looked at in time: %s", f.Silent("east"), again)
+		t.Errorf("a second too early it is silent (%q), or not evaluated in time: %s", f.Silent("east"), again)
 	}
 	f.time = began.Add(silentAfter)
 	f.fallsSilent()
@@ -183,15 +182,15 @@ func (f *fixture) fallsSilent() {
 	}
 }
 
-func TestWhoIsDeafDoesNotCallOthersSilent(t *testing.T) {
+func TestRegistryFailedWatchIsNoSilence(t *testing.T) {
 	f := newFixture(t, &v1alpha1.ClusterRegistration{})
 	f.heartbeat(began, false)
 	f.turn()
 	f.time = began.Add(silentAfter - time.Second)
-	f.noteDeaf() // kcp is not reachable, and nor is it for the cluster
+	f.noteWatchFailed() // kcp is not reachable, and nor is it for the cluster
 	f.time = began.Add(silentAfter)
 	if again := f.turn(); f.Silent("east") != "" || again != silentAfter-time.Second {
-		t.Errorf("it is called %q, and looked at again after %s", f.Silent("east"), again)
+		t.Errorf("Silent says %q, and it is evaluated again after %s", f.Silent("east"), again)
 	}
 	f.time = began.Add(2*silentAfter - time.Second)
 	if f.turn(); f.Silent("east") == "" {
@@ -199,7 +198,7 @@ func TestWhoIsDeafDoesNotCallOthersSilent(t *testing.T) {
 	}
 }
 
-func TestASecondHubGoesByWhatTheFirstFound(t *testing.T) {
+func TestRegistryTakesOverFromAnotherHub(t *testing.T) {
 	condition := func(status metav1.ConditionStatus) []metav1.Condition {
 		return []metav1.Condition{{Type: v1alpha1.ConditionReady, Status: status, Reason: "Stored", LastTransitionTime: metav1.NewTime(began.Add(-time.Hour))}}
 	}
@@ -209,10 +208,10 @@ func TestASecondHubGoesByWhatTheFirstFound(t *testing.T) {
 		isListed   bool
 		want       string
 	}{
-		"WasReady":           {"its Lease counts as seen just now", condition(metav1.ConditionTrue), true, "True"},
-		"WasSilent":          {"its Lease is an old one", condition(metav1.ConditionUnknown), true, "Unknown"},
-		"WasSilentAndRenews": {"its Lease came while we watched", condition(metav1.ConditionUnknown), false, "True"},
-		"NothingWasSaid":     {"it came while no hub was there", nil, true, "True"},
+		"the last hub found it ready":                 {"its Lease counts as seen just now", condition(metav1.ConditionTrue), true, "True"},
+		"the last hub found it silent":                {"its Lease is an old one", condition(metav1.ConditionUnknown), true, "Unknown"},
+		"the last hub found it silent, and it renews": {"its Lease came while we watched", condition(metav1.ConditionUnknown), false, "True"},
+		"no hub has written a condition":              {"it came while no hub was there", nil, true, "True"},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -226,7 +225,7 @@ func TestASecondHubGoesByWhatTheFirstFound(t *testing.T) {
 	}
 }
 
-func TestNothingIsWrittenTwice(t *testing.T) {
+func TestRegistryWritesNothingTwice(t *testing.T) {
 	f := newFixture(t, &v1alpha1.ClusterRegistration{})
 	f.heartbeat(began, false)
 	f.turn()
@@ -246,7 +245,7 @@ func TestNothingIsWrittenTwice(t *testing.T) {
 	}
 }
 
-func TestARegistrationGoesWhenNothingIsLeftOnItsCluster(t *testing.T) {
+func TestRegistryRemovesEmptyClusters(t *testing.T) {
 	web := kcp.ObjectKey{Name: "web"}
 	leaving := func(f *fixture, annotations map[string]string) {
 		f.turn()
@@ -268,7 +267,7 @@ func TestARegistrationGoesWhenNothingIsLeftOnItsCluster(t *testing.T) {
 			t.Error("it does not drain")
 		}
 		if again := f.turn(); !held(f) || len(f.released) > 0 || again == 0 {
-			t.Errorf("held: %t, released: %v, looked at again after %s", held(f), f.released, again)
+			t.Errorf("held: %t, released: %v, evaluated again after %s", held(f), f.released, again)
 		}
 		f.keys = nil
 		f.turn()
@@ -297,7 +296,7 @@ func TestARegistrationGoesWhenNothingIsLeftOnItsCluster(t *testing.T) {
 	})
 }
 
-func TestPlacementIsToldHowAClusterIsIsolatedAndWhatItTakes(t *testing.T) {
+func TestRegistryCluster(t *testing.T) {
 	f := newFixture(t, &v1alpha1.ClusterRegistration{})
 	steps := []struct {
 		reason        string
@@ -330,7 +329,7 @@ func TestPlacementIsToldHowAClusterIsIsolatedAndWhatItTakes(t *testing.T) {
 	}
 }
 
-func TestExportsOf(t *testing.T) {
+func TestRegistryExportsOf(t *testing.T) {
 	east := func(isolation v1alpha1.Isolation, present string) *v1alpha1.ClusterRegistration {
 		return &v1alpha1.ClusterRegistration{
 			Spec: v1alpha1.ClusterRegistrationSpec{Isolation: isolation}, Status: v1alpha1.ClusterRegistrationStatus{Export: present},
@@ -341,10 +340,10 @@ func TestExportsOf(t *testing.T) {
 		registration *v1alpha1.ClusterRegistration
 		want         []string
 	}{
-		"Runs":         {"its syncer runs as it joined", east(v1alpha1.IsolationCluster, "cluster-east"), []string{"cluster-east"}},
-		"NeverRan":     {"it is about to", east(v1alpha1.IsolationCluster, ""), []string{"cluster-east"}},
-		"JoinedAnew":   {"its syncer still sees through the former", east(v1alpha1.IsolationShared, "cluster-east"), []string{"tmc.kcp.io", "cluster-east"}},
-		"LeavesAGroup": {"likewise", east(v1alpha1.IsolationCluster, "group-eu"), []string{"cluster-east", "group-eu"}},
+		"its syncer runs as it joined": {"its syncer runs as it joined", east(v1alpha1.IsolationCluster, "cluster-east"), []string{"cluster-east"}},
+		"its syncer never ran":         {"it is about to", east(v1alpha1.IsolationCluster, ""), []string{"cluster-east"}},
+		"it has joined anew":           {"its syncer still sees through the former", east(v1alpha1.IsolationShared, "cluster-east"), []string{"tmc.kcp.io", "cluster-east"}},
+		"it leaves a group":            {"likewise", east(v1alpha1.IsolationCluster, "group-eu"), []string{"cluster-east", "group-eu"}},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {

@@ -17,28 +17,28 @@ import (
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
 )
 
-// emptyInterval is how often to look whether a cluster that leaves is empty.
+// emptyInterval is how often to look whether a cluster that is being removed is empty.
 const emptyInterval = time.Second
 
-// sync is a turn for one cluster: it judges whether the cluster is heard of, and sees
-// it off when its registration is being deleted.
+// sync is a turn for one cluster: it evaluates whether the cluster is ready, and removes it
+// when its registration is being deleted.
 func (r *Registry) sync(ctx context.Context, name string) (time.Duration, error) {
-	registration, again := r.judge(ctx, name)
-	if registration == nil {
+	registration, again := r.evaluate(ctx, name)
+	switch {
+	case registration == nil:
 		return 0, nil
-	}
-	if registration.DeletionTimestamp == nil {
-		return again, errors.Join(r.hold(ctx, registration), r.writeReady(ctx, registration))
-	}
-	if !slices.Contains(registration.Finalizers, v1alpha1.RegistryFinalizer) {
+	case registration.DeletionTimestamp == nil:
+		return again, errors.Join(r.addFinalizer(ctx, registration), r.writeReady(ctx, registration))
+	case !slices.Contains(registration.Finalizers, v1alpha1.RegistryFinalizer):
 		return 0, nil // it goes
+	default:
+		return emptyInterval, r.remove(ctx, registration)
 	}
-	return emptyInterval, r.seeOff(ctx, registration)
 }
 
-// judge takes the verdict on a cluster, and returns its registration, nil when it has
-// none, and when to judge again.
-func (r *Registry) judge(ctx context.Context, name string) (*v1alpha1.ClusterRegistration, time.Duration) {
+// evaluate evaluates whether a cluster is ready, and returns its registration, nil when it
+// has none, and when to evaluate it again.
+func (r *Registry) evaluate(ctx context.Context, name string) (*v1alpha1.ClusterRegistration, time.Duration) {
 	r.mu.Lock()
 	c := r.clusters[name]
 	if c == nil || c.registration == nil {
@@ -47,39 +47,39 @@ func (r *Registry) judge(ctx context.Context, name string) (*v1alpha1.ClusterReg
 	}
 	before := c.readiness
 	var again time.Duration
-	c.readiness, again = judge(c, r.deaf, r.now(), r.config.SilentAfter)
+	c.readiness, again = c.evaluate(r.watchFailed, r.now(), r.config.SilentAfter)
 	if c.readiness.status != before.status || c.silentSince.IsZero() {
 		c.silentSince = r.now()
 	}
 	registration, now := c.registration, c.readiness
 	r.mu.Unlock()
 	if now.status != before.status {
-		klog.FromContext(ctx).Info("A cluster's readiness has changed", "cluster", name, "ready", now.status, "reason", now.reason, "message", now.what)
-		r.config.OnChange(name)
+		klog.FromContext(ctx).Info("A cluster's readiness has changed", "cluster", name, "ready", now.status, "reason", now.reason, "message", now.message)
+		r.notify(name)
 	}
 	return registration, again
 }
 
-// hold sets our finalizer: a cluster is to be emptied before it goes.
-func (r *Registry) hold(ctx context.Context, registration *v1alpha1.ClusterRegistration) error {
+// addFinalizer adds our finalizer: a cluster is emptied before its registration goes.
+func (r *Registry) addFinalizer(ctx context.Context, registration *v1alpha1.ClusterRegistration) error {
 	if slices.Contains(registration.Finalizers, v1alpha1.RegistryFinalizer) {
 		return nil
 	}
 	return r.patchFinalizers(ctx, registration, append(slices.Clone(registration.Finalizers), v1alpha1.RegistryFinalizer))
 }
 
-// seeOff lets a registration go once nothing is on the cluster any more. When it is
-// known that the cluster will never come back, what is on it is taken off.
-func (r *Registry) seeOff(ctx context.Context, registration *v1alpha1.ClusterRegistration) error {
-	if !r.config.Placed.HasSynced() {
+// remove lets a registration go once nothing is on the cluster any more. When people say
+// that the cluster will never come back, it takes off what is on it.
+func (r *Registry) remove(ctx context.Context, registration *v1alpha1.ClusterRegistration) error {
+	if !r.placed.HasSynced() {
 		return nil // what is not seen yet may be there
 	}
-	keys := r.config.Placed.Keys(registration.Name)
+	keys := r.placed.Keys(registration.Name)
 	if registration.Annotations[v1alpha1.ReleaseAnnotation] == "true" && len(keys) > 0 {
 		klog.FromContext(ctx).Info("Releasing what is on the cluster", "cluster", registration.Name, "objects", len(keys))
 		var errs []error
 		for _, key := range keys {
-			errs = append(errs, r.config.Placed.Release(ctx, key, registration.Name))
+			errs = append(errs, r.placed.Release(ctx, key, registration.Name))
 		}
 		return errors.Join(errs...)
 	}
@@ -96,17 +96,17 @@ func (r *Registry) seeOff(ctx context.Context, registration *v1alpha1.ClusterReg
 	}))
 }
 
-// writeReady writes the Ready condition when it is not what was judged.
+// writeReady writes the Ready condition when it is not what was evaluated.
 func (r *Registry) writeReady(ctx context.Context, registration *v1alpha1.ClusterRegistration) error {
 	r.mu.RLock()
-	var verdict readiness
+	var now readiness
 	if c := r.clusters[registration.Name]; c != nil {
-		verdict = c.readiness
+		now = c.readiness
 	}
 	r.mu.RUnlock()
 	conditions := slices.Clone(registration.Status.Conditions)
 	changed := apimeta.SetStatusCondition(&conditions, metav1.Condition{
-		Type: v1alpha1.ConditionReady, Status: verdict.status, Reason: verdict.reason, Message: verdict.what,
+		Type: v1alpha1.ConditionReady, Status: now.status, Reason: now.reason, Message: now.message,
 		LastTransitionTime: metav1.NewTime(r.now()),
 	})
 	if !changed {
