@@ -12,7 +12,6 @@ import (
 	"k8s.io/klog/v2"
 
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
-	"github.com/kcp-tmc/tmc/pkg/dependency"
 	"github.com/kcp-tmc/tmc/pkg/events"
 	"github.com/kcp-tmc/tmc/pkg/hub/aggregator"
 	"github.com/kcp-tmc/tmc/pkg/hub/guard"
@@ -21,6 +20,7 @@ import (
 	"github.com/kcp-tmc/tmc/pkg/hub/registry"
 	"github.com/kcp-tmc/tmc/pkg/hub/scheduler"
 	"github.com/kcp-tmc/tmc/pkg/kcp"
+	"github.com/kcp-tmc/tmc/pkg/kinds"
 	"github.com/kcp-tmc/tmc/pkg/upstream"
 )
 
@@ -54,7 +54,7 @@ func newHub(config hubConfig) (*hub, error) {
 		ProviderWorkspace: config.providerWorkspace,
 		Export:            v1alpha1.APIExportName,
 		Want:              func(r kcp.Resource) bool { return v1alpha1.IsWatchedByHub(r.GroupResource(), r.Namespaced) },
-		Indexers:          inventory.Indexers(),
+		Indexers:          inventory.Indexers(config.kinds),
 		Transform:         strip,
 		FieldManager:      v1alpha1.ControllerFieldManager,
 	})
@@ -64,7 +64,7 @@ func newHub(config hubConfig) (*hub, error) {
 	h := &hub{config: config, upstream: upstream}
 	h.recorder = events.NewRecorder(upstream, v1alpha1.ControllerFieldManager)
 	notices := events.NewNotices(h.recorder)
-	h.relations = inventory.New(upstream)
+	h.relations = inventory.New(upstream, config.kinds)
 	h.registry, err = registry.New(registry.Config{
 		KCP:               config.kcp,
 		ProviderWorkspace: config.providerWorkspace,
@@ -89,6 +89,7 @@ func newHub(config hubConfig) (*hub, error) {
 		Paths:         h.paths,
 		Bindings:      h.guard,
 		TenantType:    tenantType,
+		Kinds:         config.kinds,
 		Default:       config.defaultPlacement,
 		FailoverAfter: config.failoverAfter,
 	})
@@ -98,6 +99,7 @@ func newHub(config hubConfig) (*hub, error) {
 		Registry:   h.registry,
 		Bindings:   h.guard,
 		Notices:    notices,
+		Kinds:      config.kinds,
 		TenantType: tenantType,
 	})
 	if config.repairAddress != "" {
@@ -223,7 +225,7 @@ func (h *hub) lead(ctx context.Context) error {
 func strip(obj any) (any, error) {
 	if upstreamObj, ok := obj.(*unstructured.Unstructured); ok {
 		upstreamObj.SetManagedFields(nil)
-		dependency.Slim(upstreamObj)
+		kinds.Slim(upstreamObj)
 		inventory.SlimBinding(upstreamObj)
 		guard.Slim(upstreamObj)
 	}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/kcp-tmc/tmc/cmd/internal/daemon"
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
+	"github.com/kcp-tmc/tmc/pkg/kinds"
 	"github.com/kcp-tmc/tmc/pkg/placement"
 )
 
@@ -80,6 +81,7 @@ type hubConfig struct {
 	lease             daemon.Lease
 	// repairAddress is empty when patches are not repaired.
 	repairAddress string
+	kinds         kinds.Kinds
 }
 
 // complete reads the files that the flags name.
@@ -88,7 +90,12 @@ func (o *options) complete() (hubConfig, error) {
 	if err != nil {
 		return hubConfig{}, err
 	}
+	known, err := o.common.Kinds()
+	if err != nil {
+		return hubConfig{}, err
+	}
 	return hubConfig{
+		kinds:             known,
 		kcp:               config,
 		providerWorkspace: logicalcluster.NewPath(o.common.ProviderWorkspace),
 		silentAfter:       o.silentAfter,

@@ -150,7 +150,12 @@ func (o *options) complete() (syncer.Config, error) {
 	if err != nil {
 		return syncer.Config{}, err
 	}
+	known, err := o.common.Kinds()
+	if err != nil {
+		return syncer.Config{}, err
+	}
 	return syncer.Config{
+		Kinds:             known,
 		Cluster:           o.clusterName,
 		Upstream:          upstream,
 		Downstream:        downstream,

@@ -191,6 +191,37 @@ func generatedSelector() []Owned {
 	return owned
 }
 
+// podReferences are where a pod's spec (k8s.io/api/core/v1.PodSpec) names objects, its account aside: what Kubernetes itself
+// takes for its Secrets and ConfigMaps (VisitPodSecretNames and VisitPodConfigmapNames of kubernetes, pkg/api/v1/pod/util.go),
+// and its claims. imagePullSecrets are optional: the kubelet warns of a missing one and goes on to pull the image without
+// (getPullSecretsForPod of pkg/kubelet/kubelet_pods.go).
+func podReferences() []Reference {
+	references := []Reference{
+		{Path: path("imagePullSecrets[].name"), Resource: "secrets", Optional: true},
+		{Path: path("volumes[].configMap.name"), Resource: "configmaps"},
+		{Path: path("volumes[].secret.secretName"), Resource: "secrets"},
+		{Path: path("volumes[].persistentVolumeClaim.claimName"), Resource: "persistentvolumeclaims"},
+		{Path: path("volumes[].projected.sources[].configMap.name"), Resource: "configmaps"},
+		{Path: path("volumes[].projected.sources[].secret.name"), Resource: "secrets"},
+		{Path: path("volumes[].azureFile.secretName"), Resource: "secrets"},
+		{Path: path("volumes[].csi.nodePublishSecretRef.name"), Resource: "secrets"},
+	}
+	for _, plugin := range []string{"cephfs", "cinder", "flexVolume", "iscsi", "rbd", "scaleIO", "storageos"} {
+		references = append(references, Reference{Path: path("volumes[]." + plugin + ".secretRef.name"), Resource: "secrets"})
+	}
+	for _, list := range containerLists {
+		references = append(references,
+			Reference{Path: path(list + "[].env[].valueFrom.configMapKeyRef.name"), Resource: "configmaps"},
+			Reference{Path: path(list + "[].env[].valueFrom.secretKeyRef.name"), Resource: "secrets"},
+			Reference{Path: path(list + "[].envFrom[].configMapRef.name"), Resource: "configmaps"},
+			Reference{Path: path(list + "[].envFrom[].secretRef.name"), Resource: "secrets"},
+		)
+	}
+	return references
+}
+
+var containerLists = []string{"containers", "initContainers", "ephemeralContainers"}
+
 // conventional says what types of conditions mean that are not good when true, as the API conventions recommend, or whose
 // absence is a failure. It counts for every kind whose entry does not say otherwise.
 var conventional = []Condition{

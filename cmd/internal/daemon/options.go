@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 
 	"github.com/spf13/pflag"
 	"k8s.io/client-go/rest"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
 	"github.com/kcp-tmc/tmc/pkg/kcp"
+	"github.com/kcp-tmc/tmc/pkg/kinds"
 )
 
 // Options are the flags that both daemons take.
@@ -27,6 +29,9 @@ type Options struct {
 	// BindAddress is the host:port of health, MetricsBindAddress that of metrics; the latter
 	// is empty when they are not served.
 	BindAddress, MetricsBindAddress string
+
+	// KindsFile is the file with the operator's kinds, empty without one.
+	KindsFile string
 
 	logs *logsapi.LoggingConfiguration
 }
@@ -50,6 +55,7 @@ func (o *Options) AddFlags(flags *pflag.FlagSet) {
 	flags.IntVar(&o.Workers, "workers", o.Workers, "How many objects each loop works on at a time.")
 	flags.StringVar(&o.BindAddress, "bind-address", o.BindAddress, "Address, host:port, of /healthz and /readyz.")
 	flags.StringVar(&o.MetricsBindAddress, "metrics-bind-address", o.MetricsBindAddress, "Address, host:port, of /metrics, for everybody who reaches it. Empty: they are not served.")
+	flags.StringVar(&o.KindsFile, "kinds-file", o.KindsFile, "File that says what there is to know of kinds that tmc does not know, such as custom resources (YAML, a list of entries). tmc-controller and all syncers should have the same.")
 	logsapi.AddFlags(o.logs, flags)
 }
 
@@ -74,6 +80,23 @@ func (o *Options) Validate() error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// Kinds reads the operator's kinds, and returns them and the built-in ones. It fails when the file cannot be read, or an entry
+// is not valid.
+func (o *Options) Kinds() (kinds.Kinds, error) {
+	if o.KindsFile == "" {
+		return kinds.Kinds{}, nil
+	}
+	content, err := os.ReadFile(o.KindsFile)
+	if err != nil {
+		return kinds.Kinds{}, fmt.Errorf("--kinds-file: %w", err)
+	}
+	known, err := kinds.Parse(o.KindsFile, content)
+	if err != nil {
+		return kinds.Kinds{}, fmt.Errorf("--kinds-file: %w", err)
+	}
+	return known, nil
 }
 
 // KCPConfig reads the kubeconfig for kcp. It fails when the file cannot be read,

@@ -13,7 +13,6 @@ import (
 	"k8s.io/klog/v2"
 
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
-	"github.com/kcp-tmc/tmc/pkg/dependency"
 	"github.com/kcp-tmc/tmc/pkg/kcp"
 	"github.com/kcp-tmc/tmc/pkg/transform"
 )
@@ -88,7 +87,7 @@ func (s *Syncer) stay(ctx context.Context, key kcp.ObjectKey, st state, verdict 
 	case actRefuse:
 		return s.refuse(ctx, key, st)
 	case actLinger:
-		return lingering(st)
+		return s.lingers(st)
 	default:
 		return result{}
 	}
@@ -218,10 +217,10 @@ func (s *Syncer) logObstacle(ctx context.Context, key kcp.ObjectKey, st state) {
 		"copyOfWorkspace", origin.Workspace, "copyOfNamespace", origin.Namespace, "copyOf", origin.Name, "forCluster", origin.Cluster)
 }
 
-// lingering is the result of a turn that leaves copies where the object used to go.
+// lingers is the result of a turn that leaves copies where the object used to go.
 // What workloads there use goes with them, and is not worth a word.
-func lingering(st state) result {
-	if !dependency.IsWorkload(st.upstreamObj.GroupVersionKind().GroupKind()) {
+func (s *Syncer) lingers(st state) result {
+	if !s.kinds.IsWorkload(st.upstreamObj.GroupVersionKind().GroupKind()) {
 		return result{}
 	}
 	message := fmt.Sprintf("it moves to namespace %s, and stays in namespace %s until it is available there", st.namespace, st.strays[0].GetNamespace())

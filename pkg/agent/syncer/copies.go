@@ -13,8 +13,8 @@ import (
 	"k8s.io/client-go/tools/cache"
 
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
-	"github.com/kcp-tmc/tmc/pkg/dependency"
 	"github.com/kcp-tmc/tmc/pkg/kcp"
+	"github.com/kcp-tmc/tmc/pkg/kinds"
 	"github.com/kcp-tmc/tmc/pkg/transform"
 )
 
@@ -39,6 +39,7 @@ type copies struct {
 	cluster  string
 	synced   func(schema.GroupResource) bool
 	handlers handlers
+	kinds    kinds.Kinds
 
 	namespaces  *watched
 	autoscalers *watched
@@ -237,7 +238,7 @@ func (c *copies) eachIn(namespace string, visit func(schema.GroupVersionResource
 func (c *copies) hasWorkloads(namespace string) bool {
 	found := false
 	c.eachIn(namespace, func(_ schema.GroupVersionResource, downstreamObj *unstructured.Unstructured) bool {
-		found = dependency.IsWorkload(downstreamObj.GroupVersionKind().GroupKind())
+		found = c.kinds.IsWorkload(downstreamObj.GroupVersionKind().GroupKind())
 		return !found
 	})
 	return found

@@ -11,7 +11,6 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
-	"github.com/kcp-tmc/tmc/pkg/dependency"
 	"github.com/kcp-tmc/tmc/pkg/kcp"
 	"github.com/kcp-tmc/tmc/pkg/transform"
 )
@@ -93,6 +92,7 @@ func (s *Syncer) transform(key kcp.ObjectKey, st *state, rule v1alpha1.Transform
 		Origin:       st.origin,
 		Rule:         rule,
 		OmitReplicas: s.isScaledElsewhere(*st),
+		Kinds:        s.kinds,
 	}, transform.Desired)
 	if bad, ok := errors.AsType[*transform.OverrideError](err); ok {
 		st.broken = &v1alpha1.Problem{Reason: reasonBadOverride, Message: truncate(bad.Error())}
@@ -202,7 +202,7 @@ func mayReplace(upstreamObj *unstructured.Unstructured) bool {
 func (s *Syncer) mayClear(st state) bool {
 	for _, stray := range st.strays {
 		switch {
-		case dependency.IsWorkload(stray.GroupVersionKind().GroupKind()):
+		case s.kinds.IsWorkload(stray.GroupVersionKind().GroupKind()):
 			if !st.hasRun && !servesAs(st.downstreamObj, stray) {
 				return false
 			}

@@ -8,7 +8,6 @@ import (
 	"k8s.io/apimachinery/pkg/util/sets"
 
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
-	"github.com/kcp-tmc/tmc/pkg/dependency"
 	"github.com/kcp-tmc/tmc/pkg/kcp"
 )
 
@@ -50,7 +49,7 @@ func (s *Syncer) needsOf(key kcp.ObjectKey, st state) []need {
 func (s *Syncer) references(key kcp.ObjectKey, st state) []kcp.ObjectKey {
 	served := s.upstream.Resources()
 	var keys []kcp.ObjectKey
-	for _, reference := range dependency.References(st.upstreamObj) {
+	for _, reference := range s.kinds.Needs(st.upstreamObj) {
 		for resource := range served {
 			if resource.GroupResource() == reference.Resource {
 				keys = append(keys, kcp.ObjectKey{Workspace: key.Workspace, Resource: resource, Namespace: key.Namespace, Name: reference.Name})

@@ -22,8 +22,8 @@ import (
 
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
 	"github.com/kcp-tmc/tmc/pkg/controller"
-	"github.com/kcp-tmc/tmc/pkg/dependency"
 	"github.com/kcp-tmc/tmc/pkg/kcp"
+	"github.com/kcp-tmc/tmc/pkg/kinds"
 	"github.com/kcp-tmc/tmc/pkg/transform"
 	"github.com/kcp-tmc/tmc/pkg/upstream"
 )
@@ -50,6 +50,8 @@ type Config struct {
 	Namespace string
 	// Rule says how copies are adapted to the cluster; SetRule changes it.
 	Rule v1alpha1.TransformRule
+	// Kinds are the kinds that are known.
+	Kinds kinds.Kinds
 	// IsRegistered reports whether there is a cluster of that name. Without it, copies that
 	// were made under the names of clusters that there are no more stay.
 	IsRegistered func(ctx context.Context, cluster string) (bool, error)
@@ -61,6 +63,7 @@ type Config struct {
 type Syncer struct {
 	cluster string
 	workers int
+	kinds   kinds.Kinds
 	// rule is how copies are adapted at present; never nil.
 	rule atomic.Pointer[v1alpha1.TransformRule]
 	// denied are the patterns of the namespaces that nothing comes into; never nil.
@@ -104,7 +107,7 @@ type Syncer struct {
 // client cannot be made from its configuration.
 func New(config Config) (*Syncer, error) {
 	s := &Syncer{
-		cluster: config.Cluster, namespace: config.Namespace, workers: config.Workers, isRegistered: config.IsRegistered,
+		cluster: config.Cluster, kinds: config.Kinds, namespace: config.Namespace, workers: config.Workers, isRegistered: config.IsRegistered,
 		memories: newMemories(), waiters: newWaiters(), claims: newClaims(), now: time.Now,
 	}
 	s.export = cmp.Or(config.Export, v1alpha1.APIExportName)
@@ -127,6 +130,7 @@ func New(config Config) (*Syncer, error) {
 	if err != nil {
 		return nil, err
 	}
+	s.copies.kinds = config.Kinds
 	s.upstream, err = upstream.New(upstream.Options{
 		Config:            config.Upstream,
 		SingleWorkspace:   config.SingleWorkspace,
@@ -347,7 +351,7 @@ func (s *Syncer) onGone(key kcp.ObjectKey, oldObj *unstructured.Unstructured) {
 	if hasEnded(oldObj) {
 		s.memories.update(key, func(m *memory) { m.final = oldObj })
 	}
-	if dependency.IsWorkload(oldObj.GroupVersionKind().GroupKind()) {
+	if s.kinds.IsWorkload(oldObj.GroupVersionKind().GroupKind()) {
 		// What it used may have been waiting for that.
 		s.eachKeyIn(oldObj.GetNamespace(), s.specs.Enqueue)
 	}

@@ -21,10 +21,10 @@ import (
 	"github.com/kcp-tmc/tmc/pkg/aggregate"
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
 	"github.com/kcp-tmc/tmc/pkg/controller"
-	"github.com/kcp-tmc/tmc/pkg/dependency"
 	"github.com/kcp-tmc/tmc/pkg/events"
 	"github.com/kcp-tmc/tmc/pkg/hub/inventory"
 	"github.com/kcp-tmc/tmc/pkg/kcp"
+	"github.com/kcp-tmc/tmc/pkg/kinds"
 	"github.com/kcp-tmc/tmc/pkg/placement"
 	"github.com/kcp-tmc/tmc/pkg/transform"
 )
@@ -87,6 +87,8 @@ type Config struct {
 	Bindings bindings
 	// Notices tells users what is wrong with their objects.
 	Notices notices
+	// Kinds are the kinds that are known.
+	Kinds kinds.Kinds
 	// TenantType is the path of the WorkspaceType whose workspaces have all clusters bound.
 	TenantType string
 }
@@ -98,6 +100,7 @@ type Aggregator struct {
 	registry   registry
 	bindings   bindings
 	notices    notices
+	kinds      kinds.Kinds
 	tenantType string
 	loop       *controller.Controller[kcp.ObjectKey]
 	seen       *seen
@@ -109,7 +112,7 @@ type Aggregator struct {
 func New(config Config) *Aggregator {
 	a := &Aggregator{
 		upstream: config.Upstream, inventory: config.Inventory, registry: config.Registry, bindings: config.Bindings,
-		notices: config.Notices, tenantType: config.TenantType, seen: newSeen(), now: time.Now,
+		notices: config.Notices, kinds: config.Kinds, tenantType: config.TenantType, seen: newSeen(), now: time.Now,
 	}
 	a.loop = controller.New("aggregator", a.sync)
 	return a
@@ -159,7 +162,7 @@ func (a *Aggregator) sync(ctx context.Context, key kcp.ObjectKey) (time.Duration
 	}
 	a.tellProblems(key, upstreamObj)
 	resource := a.upstream.Resources()[key.Resource]
-	if !resource.HasStatus || !v1alpha1.IsSynced(resource.GroupResource(), resource.Namespaced) || isNobodys(upstreamObj) {
+	if !resource.HasStatus || !v1alpha1.IsSynced(resource.GroupResource(), resource.Namespaced) || a.isNobodys(upstreamObj) {
 		return 0, nil
 	}
 	if wait := a.untilPlaced(upstreamObj); wait > 0 {
@@ -184,7 +187,7 @@ func (a *Aggregator) sync(ctx context.Context, key kcp.ObjectKey) (time.Duration
 
 // strategy returns how the reports become a status as the object's placement has it.
 func (a *Aggregator) strategy(key kcp.ObjectKey, upstreamObj *unstructured.Unstructured) string {
-	isWorkload := dependency.IsWorkload(upstreamObj.GroupVersionKind().GroupKind())
+	isWorkload := a.kinds.IsWorkload(upstreamObj.GroupVersionKind().GroupKind())
 	chosen, _, _ := placement.Of(a.inventory.Placements(key.Workspace, key.Namespace), upstreamObj, isWorkload)
 	if chosen == nil {
 		return ""
@@ -236,9 +239,9 @@ func (a *Aggregator) whyMissing(need inventory.Need, clusters []string) string {
 
 // isNobodys tells of an object that is no workload whether it is, and has always
 // been, placed nowhere: nothing has to be said about it.
-func isNobodys(upstreamObj *unstructured.Unstructured) bool {
+func (a *Aggregator) isNobodys(upstreamObj *unstructured.Unstructured) bool {
 	_, hasStatus := upstreamObj.Object["status"]
-	return !hasStatus && !dependency.IsWorkload(upstreamObj.GroupVersionKind().GroupKind()) &&
+	return !hasStatus && !a.kinds.IsWorkload(upstreamObj.GroupVersionKind().GroupKind()) &&
 		len(v1alpha1.PlacedClusters(upstreamObj.GetLabels())) == 0
 }
 

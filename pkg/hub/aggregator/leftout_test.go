@@ -16,6 +16,7 @@ import (
 	"github.com/kcp-tmc/tmc/pkg/events"
 	"github.com/kcp-tmc/tmc/pkg/hub/inventory"
 	"github.com/kcp-tmc/tmc/pkg/kcp"
+	"github.com/kcp-tmc/tmc/pkg/kinds"
 	"github.com/kcp-tmc/tmc/pkg/placement"
 )
 
@@ -87,7 +88,7 @@ func TestSyncedSaysWhichSyncersDoNotSeeAnObject(t *testing.T) {
 				"east": {Name: "east", Export: "cluster-east"}, "west": {Name: "west", Export: "cluster-west"},
 				"few": {Name: "few", Export: v1alpha1.APIExportName, Resources: sets.New("configmaps/v1")},
 			}}
-			a := New(Config{Upstream: f, Inventory: inventory.New(f), Registry: f, Bindings: f, Notices: f, TenantType: "root:tmc:tmc-tenant"})
+			a := New(Config{Upstream: f, Inventory: inventory.New(f, kinds.Kinds{}), Registry: f, Bindings: f, Notices: f, TenantType: "root:tmc:tmc-tenant"})
 			obj := &unstructured.Unstructured{Object: map[string]any{}}
 			obj.SetAPIVersion("apps/v1")
 			obj.SetKind("Deployment")

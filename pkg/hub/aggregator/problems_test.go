@@ -13,6 +13,7 @@ import (
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
 	"github.com/kcp-tmc/tmc/pkg/hub/inventory"
 	"github.com/kcp-tmc/tmc/pkg/kcp"
+	"github.com/kcp-tmc/tmc/pkg/kinds"
 	"github.com/kcp-tmc/tmc/pkg/transform"
 )
 
@@ -31,7 +32,7 @@ func (f *toldHub) Warn(key kcp.ObjectKey, _ *unstructured.Unstructured, reason s
 
 func (f *toldHub) EachBy(index, value string, visit func(kcp.ObjectKey, *unstructured.Unstructured)) {
 	for key, obj := range f.objects {
-		values, err := inventory.Indexers()[index](obj)
+		values, err := inventory.Indexers(kinds.Kinds{})[index](obj)
 		for _, has := range values {
 			if err == nil && has == value {
 				visit(key, obj)
@@ -95,7 +96,7 @@ func TestAClusterHasNoWordForOthersWorkspaces(t *testing.T) {
 				t.Fatal(err)
 			}
 			obj.SetAnnotations(map[string]string{v1alpha1.StatusAnnotation("east"): encoded})
-			a := New(Config{Upstream: f, Inventory: inventory.New(f), Registry: f, Bindings: f, Notices: f})
+			a := New(Config{Upstream: f, Inventory: inventory.New(f, kinds.Kinds{}), Registry: f, Bindings: f, Notices: f})
 			a.tellProblems(key, obj)
 			if diff := cmp.Diff(tc.told, f.told); diff != "" {
 				t.Errorf("%s (-want +got):\n%s", tc.reason, diff)

@@ -13,6 +13,7 @@ import (
 
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
 	"github.com/kcp-tmc/tmc/pkg/kcp"
+	"github.com/kcp-tmc/tmc/pkg/kinds"
 )
 
 // caches hold APIBindings, and count who looks through them.
@@ -27,7 +28,7 @@ func (c *caches) Provider() logicalcluster.Name { return c.provider }
 func (c *caches) EachBy(index, value string, visit func(kcp.ObjectKey, *unstructured.Unstructured)) {
 	c.looks++
 	for _, obj := range c.objects {
-		if values, err := Indexers()[index](obj); err == nil && slices.Contains(values, value) {
+		if values, err := Indexers(kinds.Kinds{})[index](obj); err == nil && slices.Contains(values, value) {
 			visit(kcp.KeyOf(v1alpha1.APIBindingsResource, obj), obj)
 		}
 	}

@@ -7,8 +7,8 @@ import (
 
 	"github.com/kcp-dev/logicalcluster/v3"
 
-	"github.com/kcp-tmc/tmc/pkg/dependency"
 	"github.com/kcp-tmc/tmc/pkg/kcp"
+	"github.com/kcp-tmc/tmc/pkg/kinds"
 )
 
 // Upstream is what an Inventory needs of kcp's caches.
@@ -22,10 +22,10 @@ type Upstream interface {
 // needsIndex finds the objects that name an object.
 const needsIndex = "needs"
 
-// Indexers are those that the caches must have.
-func Indexers() cache.Indexers {
+// Indexers are those that the caches must have. The kinds say what objects need.
+func Indexers(known kinds.Kinds) cache.Indexers {
 	return cache.Indexers{
-		needsIndex:      indexer(needsValues),
+		needsIndex:      indexer(func(obj *unstructured.Unstructured) []string { return needsValues(known, obj) }),
 		clusterIndex:    indexer(clusterValues),
 		namesakesIndex:  indexer(namesakesValues),
 		placementsIndex: indexer(placementsValues),
@@ -43,9 +43,9 @@ func indexer(values func(*unstructured.Unstructured) []string) cache.IndexFunc {
 	}
 }
 
-func needsValues(upstreamObj *unstructured.Unstructured) []string {
+func needsValues(known kinds.Kinds, upstreamObj *unstructured.Unstructured) []string {
 	var values []string
-	for _, reference := range dependency.References(upstreamObj) {
+	for _, reference := range known.Needs(upstreamObj) {
 		values = append(values, needsValue(logicalcluster.From(upstreamObj), reference.Resource, upstreamObj.GetNamespace(), reference.Name))
 	}
 	return values
@@ -56,10 +56,13 @@ func needsValue(workspace logicalcluster.Name, resource schema.GroupResource, na
 }
 
 // Inventory looks relations up.
-type Inventory struct{ upstream Upstream }
+type Inventory struct {
+	upstream Upstream
+	kinds    kinds.Kinds
+}
 
-// New returns an Inventory over caches that have Indexers.
-func New(upstream Upstream) *Inventory { return &Inventory{upstream} }
+// New returns an Inventory over caches that have Indexers of the same kinds.
+func New(upstream Upstream, known kinds.Kinds) *Inventory { return &Inventory{upstream, known} }
 
 // Need is an object that another one names.
 type Need struct {
@@ -72,7 +75,7 @@ type Need struct {
 
 // Needs returns what the object names, of the kinds that kcp serves.
 func (i *Inventory) Needs(key kcp.ObjectKey, obj *unstructured.Unstructured) []Need {
-	references := dependency.References(obj)
+	references := i.kinds.Needs(obj)
 	if len(references) == 0 {
 		return nil
 	}
@@ -100,11 +103,11 @@ func (i *Inventory) EachDependent(key kcp.ObjectKey, visit func(kcp.ObjectKey, *
 // that name it, and those that it belongs with.
 func (i *Inventory) EachLeader(key kcp.ObjectKey, obj *unstructured.Unstructured, visit func(kcp.ObjectKey, *unstructured.Unstructured)) {
 	i.EachDependent(key, visit)
-	if !dependency.MayFollow(obj.GroupVersionKind().GroupKind()) {
+	if !i.kinds.MayFollow(obj.GroupVersionKind().GroupKind()) {
 		return
 	}
 	i.upstream.EachIn(key.Workspace, key.Namespace, func(leaderKey kcp.ObjectKey, leader *unstructured.Unstructured) {
-		if dependency.Follows(obj, leader) {
+		if i.kinds.Follows(obj, leader) {
 			visit(leaderKey, leader)
 		}
 	})
@@ -117,7 +120,7 @@ func (i *Inventory) EachFollower(key kcp.ObjectKey, obj *unstructured.Unstructur
 		visit(need.Key)
 	}
 	i.upstream.EachIn(key.Workspace, key.Namespace, func(followerKey kcp.ObjectKey, follower *unstructured.Unstructured) {
-		if dependency.MayFollow(follower.GroupVersionKind().GroupKind()) && dependency.Follows(follower, obj) {
+		if i.kinds.MayFollow(follower.GroupVersionKind().GroupKind()) && i.kinds.Follows(follower, obj) {
 			visit(followerKey)
 		}
 	})

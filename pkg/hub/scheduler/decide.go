@@ -9,7 +9,6 @@ import (
 	"k8s.io/apimachinery/pkg/util/sets"
 
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
-	"github.com/kcp-tmc/tmc/pkg/dependency"
 	"github.com/kcp-tmc/tmc/pkg/kcp"
 	"github.com/kcp-tmc/tmc/pkg/placement"
 )
@@ -32,7 +31,7 @@ func (s *Scheduler) decide(key kcp.ObjectKey, upstreamObj *unstructured.Unstruct
 	before, known := s.decided[key]
 	decision = placement.Decide(s.request(key, upstreamObj))
 	s.decided[key] = decided{decision, assumption(upstreamObj, decision)}
-	if dependency.IsWorkload(upstreamObj.GroupVersionKind().GroupKind()) {
+	if s.config.Kinds.IsWorkload(upstreamObj.GroupVersionKind().GroupKind()) {
 		s.load.set(key, decision.Clusters...)
 	}
 	return decision, !known || before.Follows != decision.Follows || !slices.Equal(before.Clusters, decision.Clusters)
@@ -60,7 +59,7 @@ func (s *Scheduler) request(key kcp.ObjectKey, upstreamObj *unstructured.Unstruc
 	path, _ := s.config.Paths.Path(key.Workspace)
 	return placement.Request{
 		Object:        upstreamObj,
-		IsWorkload:    dependency.IsWorkload(upstreamObj.GroupVersionKind().GroupKind()),
+		IsWorkload:    s.config.Kinds.IsWorkload(upstreamObj.GroupVersionKind().GroupKind()),
 		Workspace:     path,
 		Placements:    s.config.Inventory.Placements(key.Workspace, key.Namespace),
 		Clusters:      clusters,

@@ -20,9 +20,9 @@ import (
 
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
 	"github.com/kcp-tmc/tmc/pkg/controller"
-	"github.com/kcp-tmc/tmc/pkg/dependency"
 	"github.com/kcp-tmc/tmc/pkg/hub/inventory"
 	"github.com/kcp-tmc/tmc/pkg/kcp"
+	"github.com/kcp-tmc/tmc/pkg/kinds"
 	"github.com/kcp-tmc/tmc/pkg/placement"
 	"github.com/kcp-tmc/tmc/pkg/transform"
 )
@@ -51,6 +51,8 @@ type Config struct {
 	Paths paths
 	// Bindings know what workspaces have bound.
 	Bindings bindings
+	// Kinds are the kinds that are known.
+	Kinds kinds.Kinds
 	// TenantType is the path of the WorkspaceType whose workspaces have all clusters bound.
 	TenantType string
 	// Default is where workloads go that nothing else places.
@@ -151,7 +153,7 @@ func (s *Scheduler) OnUpstream(key kcp.ObjectKey, oldObj, newObj *unstructured.U
 	case !isPlaceable(key):
 		s.onOther(key, oldObj, newObj)
 		return
-	case oldObj != nil && newObj != nil && samePlacement(oldObj, newObj):
+	case oldObj != nil && newObj != nil && samePlacement(s.config.Kinds, oldObj, newObj):
 		if s.isMoving(key) {
 			s.loop.Enqueue(key) // it may be available by now where it goes
 		}
@@ -214,14 +216,14 @@ func namespaceOf(key kcp.ObjectKey) kcp.ObjectKey {
 
 // samePlacement reports whether two states of an object are one to the scheduler:
 // most changes are reports and merged statuses.
-func samePlacement(oldObj, newObj *unstructured.Unstructured) bool {
+func samePlacement(known kinds.Kinds, oldObj, newObj *unstructured.Unstructured) bool {
 	return oldObj.GetUID() == newObj.GetUID() &&
 		oldObj.GetGeneration() == newObj.GetGeneration() &&
 		(oldObj.GetDeletionTimestamp() == nil) == (newObj.GetDeletionTimestamp() == nil) &&
 		reflect.DeepEqual(oldObj.GetFinalizers(), newObj.GetFinalizers()) &&
 		reflect.DeepEqual(oldObj.GetLabels(), newObj.GetLabels()) &&
 		reflect.DeepEqual(withoutReports(oldObj), withoutReports(newObj)) &&
-		reflect.DeepEqual(dependency.References(oldObj), dependency.References(newObj))
+		reflect.DeepEqual(known.Needs(oldObj), known.Needs(newObj))
 }
 
 func withoutReports(obj *unstructured.Unstructured) map[string]string {

@@ -18,6 +18,7 @@ import (
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
 	"github.com/kcp-tmc/tmc/pkg/hub/inventory"
 	"github.com/kcp-tmc/tmc/pkg/kcp"
+	"github.com/kcp-tmc/tmc/pkg/kinds"
 	"github.com/kcp-tmc/tmc/pkg/placement"
 )
 
@@ -117,7 +118,7 @@ func (f *fakeKCP) EachInWorkspace(_ logicalcluster.Name, visit func(kcp.ObjectKe
 
 func (f *fakeKCP) EachBy(index, value string, visit func(kcp.ObjectKey, *unstructured.Unstructured)) {
 	for key, obj := range f.objects {
-		if values, err := inventory.Indexers()[index](obj); err == nil && slices.Contains(values, value) {
+		if values, err := inventory.Indexers(kinds.Kinds{})[index](obj); err == nil && slices.Contains(values, value) {
 			visit(key, obj)
 		}
 	}
@@ -184,7 +185,7 @@ func (f *fakeKCP) settle(t *testing.T) {
 }
 
 func (f *fakeKCP) scheduler(clusters registry) *Scheduler {
-	s := New(Config{Upstream: f, Inventory: inventory.New(f), Notices: f, Registry: clusters, Paths: fleet{}, Bindings: f, TenantType: "root:tmc:tmc-tenant", Default: placement.DefaultAll})
+	s := New(Config{Upstream: f, Inventory: inventory.New(f, kinds.Kinds{}), Notices: f, Registry: clusters, Paths: fleet{}, Bindings: f, TenantType: "root:tmc:tmc-tenant", Default: placement.DefaultAll})
 	s.now = func() time.Time { return time.Unix(0, 0) }
 	return s
 }

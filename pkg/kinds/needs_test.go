@@ -1,4 +1,4 @@
-package dependency
+package kinds
 
 import (
 	"fmt"
@@ -13,6 +13,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"sigs.k8s.io/yaml"
 )
 
@@ -35,21 +36,21 @@ func inDeployment(podSpec string) string {
 	return "{apiVersion: apps/v1, kind: Deployment, metadata: {name: web}, spec: {template: {metadata: {labels: {app: web}}, spec: " + podSpec + "}}}"
 }
 
-func needed(what, name string) Reference {
+func needed(what, name string) Need {
 	switch what {
 	case "configmap":
-		return Reference{Resource: configMaps, Name: name}
+		return Need{Resource: configMaps, Name: name}
 	case "secret":
-		return Reference{Resource: secrets, Name: name}
+		return Need{Resource: schema.GroupResource{Resource: "secrets"}, Name: name}
 	case "claim":
-		return Reference{Resource: claims, Name: name}
+		return Need{Resource: schema.GroupResource{Resource: "persistentvolumeclaims"}, Name: name}
 	case "account":
-		return Reference{Resource: serviceAccounts, Name: name}
+		return Need{Resource: serviceAccounts, Name: name}
 	}
 	panic(what)
 }
 
-func optional(what, name string) Reference {
+func optional(what, name string) Need {
 	reference := needed(what, name)
 	reference.Optional = true
 	return reference
@@ -59,7 +60,7 @@ func TestReferencesAreWhatAnObjectNeedsBeforeIt(t *testing.T) {
 	cases := map[string]struct {
 		reason string
 		obj    string
-		want   []Reference
+		want   []Need
 	}{
 		"NothingIsNamed": {
 			reason: "a plain workload needs nothing",
@@ -71,17 +72,17 @@ func TestReferencesAreWhatAnObjectNeedsBeforeIt(t *testing.T) {
 				containers: [{name: app, env: [{name: A, valueFrom: {configMapKeyRef: {name: main, key: a}}}]}],
 				initContainers: [{name: init, envFrom: [{secretRef: {name: init}}]}],
 				ephemeralContainers: [{name: debug, envFrom: [{configMapRef: {name: debug}}]}]}`),
-			want: []Reference{needed("configmap", "debug"), needed("configmap", "main"), needed("secret", "init")},
+			want: []Need{needed("configmap", "debug"), needed("configmap", "main"), needed("secret", "init")},
 		},
 		"ACronJob": {
 			reason: "its pods have their template within that of its Jobs",
 			obj:    `{apiVersion: batch/v1, kind: CronJob, metadata: {name: c}, spec: {jobTemplate: {spec: {template: {spec: {containers: [{envFrom: [{secretRef: {name: s}}]}]}}}}}}`,
-			want:   []Reference{needed("secret", "s")},
+			want:   []Need{needed("secret", "s")},
 		},
 		"AKindThatNobodyHasHeardOf": {
 			reason: "the template's shape tells, not the kind",
 			obj:    `{apiVersion: example.com/v1, kind: Rollout, metadata: {name: r}, spec: {template: {spec: {containers: [], volumes: [{name: v, configMap: {name: c}}]}}}}`,
-			want:   []Reference{needed("configmap", "c")},
+			want:   []Need{needed("configmap", "c")},
 		},
 		"ATemplateOfSomethingElse": {
 			reason: "without containers it is none of a pod",
@@ -92,49 +93,49 @@ func TestReferencesAreWhatAnObjectNeedsBeforeIt(t *testing.T) {
 			obj: inDeployment(`{containers: [{envFrom: [
 				{configMapRef: {name: a, optional: true}}, {configMapRef: {name: a}},
 				{configMapRef: {name: b}}, {configMapRef: {name: b, optional: true}}]}]}`),
-			want: []Reference{needed("configmap", "a"), needed("configmap", "b")},
+			want: []Need{needed("configmap", "a"), needed("configmap", "b")},
 		},
 		"TwiceOptional": {
 			reason: "it is optional if every mention is",
 			obj:    inDeployment(`{containers: [{envFrom: [{configMapRef: {name: a, optional: true}}]}], volumes: [{name: v, configMap: {name: a, optional: true}}]}`),
-			want:   []Reference{optional("configmap", "a")},
+			want:   []Need{optional("configmap", "a")},
 		},
 		"NotOptionalAfterAll": {
 			reason: "`optional: false` is the default spelled out",
 			obj:    inDeployment(`{containers: [], volumes: [{name: v, secret: {secretName: s, optional: false}}]}`),
-			want:   []Reference{needed("secret", "s")},
+			want:   []Need{needed("secret", "s")},
 		},
 		"OneNameForTwoThings": {
 			reason: "a ConfigMap and a Secret of one name are two",
 			obj:    inDeployment(`{containers: [{envFrom: [{configMapRef: {name: x, optional: true}}, {secretRef: {name: x}}]}]}`),
-			want:   []Reference{optional("configmap", "x"), needed("secret", "x")},
+			want:   []Need{optional("configmap", "x"), needed("secret", "x")},
 		},
 		"TheClustersOwnRootCertificates": {
 			reason: "each cluster has its own kube-root-ca.crt; a Secret of that name is somebody's",
 			obj: inDeployment(`{containers: [], volumes: [
 				{name: token, projected: {sources: [{serviceAccountToken: {path: token}}, {configMap: {name: kube-root-ca.crt}}, {downwardAPI: {}}, {secret: {name: s, optional: true}}]}},
 				{name: odd, secret: {secretName: kube-root-ca.crt}}]}`),
-			want: []Reference{needed("secret", "kube-root-ca.crt"), optional("secret", "s")},
+			want: []Need{needed("secret", "kube-root-ca.crt"), optional("secret", "s")},
 		},
 		"SecretsForPullingImages": {
 			reason: "the kubelet goes on without them; entries without a name are valid and nothing",
 			obj:    inDeployment(`{containers: [], imagePullSecrets: [{name: registry}, {}, {name: ""}]}`),
-			want:   []Reference{optional("secret", "registry")},
+			want:   []Need{optional("secret", "registry")},
 		},
 		"ASecretForPullingThatIsMountedToo": {
 			reason: "the mount needs it",
 			obj:    inDeployment(`{containers: [], imagePullSecrets: [{name: s}], volumes: [{name: v, secret: {secretName: s}}]}`),
-			want:   []Reference{needed("secret", "s")},
+			want:   []Need{needed("secret", "s")},
 		},
-		"AServiceAccount":             {"pods are refused without it", inDeployment(`{containers: [], serviceAccountName: robot}`), []Reference{needed("account", "robot")}},
-		"TheDeprecatedServiceAccount": {"it is an alias", inDeployment(`{containers: [], serviceAccount: robot}`), []Reference{needed("account", "robot")}},
-		"BothServiceAccounts":         {"the newer field wins", inDeployment(`{containers: [], serviceAccountName: robot, serviceAccount: human}`), []Reference{needed("account", "robot")}},
+		"AServiceAccount":             {"pods are refused without it", inDeployment(`{containers: [], serviceAccountName: robot}`), []Need{needed("account", "robot")}},
+		"TheDeprecatedServiceAccount": {"it is an alias", inDeployment(`{containers: [], serviceAccount: robot}`), []Need{needed("account", "robot")}},
+		"BothServiceAccounts":         {"the newer field wins", inDeployment(`{containers: [], serviceAccountName: robot, serviceAccount: human}`), []Need{needed("account", "robot")}},
 		"TheDefaultServiceAccount":    {"each namespace has one, and it wins over the alias", inDeployment(`{containers: [], serviceAccountName: default, serviceAccount: human}`), nil},
 		"AnEmptyServiceAccount":       {"that is the default", inDeployment(`{containers: [], serviceAccountName: ""}`), nil},
 		"AServiceAccountItself": {
 			reason: "pods go on without either of its lists",
 			obj:    `{apiVersion: v1, kind: ServiceAccount, metadata: {name: robot}, imagePullSecrets: [{name: registry}], secrets: [{name: token}]}`,
-			want:   []Reference{optional("secret", "registry"), optional("secret", "token")},
+			want:   []Need{optional("secret", "registry"), optional("secret", "token")},
 		},
 		"ServiceAccountsOfAnotherGroup": {
 			reason: "the group is part of the kind",
@@ -143,25 +144,25 @@ func TestReferencesAreWhatAnObjectNeedsBeforeIt(t *testing.T) {
 		"AnIngress": {
 			reason: "certificates may come later; entries without a Secret are valid",
 			obj:    `{apiVersion: networking.k8s.io/v1, kind: Ingress, metadata: {name: i}, spec: {tls: [{hosts: [a], secretName: cert}, {hosts: [b]}]}}`,
-			want:   []Reference{optional("secret", "cert")},
+			want:   []Need{optional("secret", "cert")},
 		},
 		"AVolumeOfAClaim": {
 			reason: "pods wait for it; an ephemeral one is made for each pod",
 			obj:    inDeployment(`{containers: [], volumes: [{name: v, persistentVolumeClaim: {claimName: data}}, {name: e, ephemeral: {volumeClaimTemplate: {spec: {}}}}, {name: d, emptyDir: {}}]}`),
-			want:   []Reference{needed("claim", "data")},
+			want:   []Need{needed("claim", "data")},
 		},
 		"MalformedHereAndThere": {
 			reason: "what can be read is",
 			obj: inDeployment(`{containers: [null, 7, {env: nothing, envFrom: [{configMapRef: {name: good, optional: "yes"}}, {secretRef: {name: 5}}, {secretRef: []}]}],
 				volumes: [{name: v, emptyDir: {sizeLimit: [no quantity]}, configMap: {name: also, defaultMode: "rw"}}], imagePullSecrets: {name: no list}, serviceAccountName: [no name]}`),
-			want: []Reference{needed("configmap", "also"), needed("configmap", "good")},
+			want: []Need{needed("configmap", "also"), needed("configmap", "good")},
 		},
 		"NoTemplateAtAll": {"null is nothing", `{apiVersion: apps/v1, kind: Deployment, metadata: {name: web}, spec: {template: null}}`, nil},
 		"SpecIsAText":     {"nor is a text", `{apiVersion: apps/v1, kind: Deployment, metadata: {name: web}, spec: later}`, nil},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
-			if diff := cmp.Diff(tc.want, References(parse(t, tc.obj)), cmpopts.EquateEmpty()); diff != "" {
+			if diff := cmp.Diff(tc.want, (Kinds{}).Needs(parse(t, tc.obj)), cmpopts.EquateEmpty()); diff != "" {
 				t.Errorf("%s (-want +got):\n%s", tc.reason, diff)
 			}
 		})
@@ -216,7 +217,7 @@ func TestNoFieldOfAPodThatNamesAnObjectIsOverlooked(t *testing.T) {
 	}
 	obj := &unstructured.Unstructured{Object: map[string]any{"spec": map[string]any{"template": map[string]any{"spec": content}}}}
 	var got []string
-	for _, reference := range References(obj) {
+	for _, reference := range (Kinds{}).Needs(obj) {
 		got = append(got, reference.Name)
 	}
 	if diff := cmp.Diff(f.names, got, cmpopts.SortSlices(func(a, b string) bool { return a < b })); diff != "" {

@@ -1,4 +1,4 @@
-package dependency
+package kinds
 
 import (
 	"testing"
@@ -89,7 +89,7 @@ func TestAFollowerGoesWhereWhatItBelongsToGoes(t *testing.T) {
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
-			if got := Follows(parse(t, tc.follower), parse(t, tc.leader)); got != tc.want {
+			if got := (Kinds{}).Follows(parse(t, tc.follower), parse(t, tc.leader)); got != tc.want {
 				t.Errorf("follows: %t, but %s", got, tc.reason)
 			}
 		})
@@ -100,11 +100,11 @@ func TestNothingFollowsAcrossNamespaces(t *testing.T) {
 	follower, leader := parse(t, webService), parse(t, webDeployment)
 	follower.SetNamespace("one")
 	leader.SetNamespace("two")
-	if Follows(follower, leader) {
+	if (Kinds{}).Follows(follower, leader) {
 		t.Error("a Service follows a workload of another namespace")
 	}
 	leader.SetNamespace("one")
-	if !Follows(follower, leader) {
+	if !(Kinds{}).Follows(follower, leader) {
 		t.Error("a Service does not follow a workload of its namespace")
 	}
 }
@@ -127,10 +127,10 @@ func TestKindsLeadOrFollowOrNeither(t *testing.T) {
 		{Kind: "ConfigMap"}:                                     {},
 	}
 	for gk, want := range cases {
-		if got := MayFollow(gk); got != want.follows {
+		if got := (Kinds{}).MayFollow(gk); got != want.follows {
 			t.Errorf("%s may follow: %t, want %t", gk, got, want.follows)
 		}
-		if got := IsWorkload(gk); got != want.isWorkload {
+		if got := (Kinds{}).IsWorkload(gk); got != want.isWorkload {
 			t.Errorf("%s is a workload: %t, want %t", gk, got, want.isWorkload)
 		}
 	}

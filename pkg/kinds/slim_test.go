@@ -1,4 +1,4 @@
-package dependency
+package kinds
 
 import (
 	"math/rand/v2"
@@ -110,8 +110,8 @@ status: {replicas: 3, conditions: [{type: Available, status: "True"}]}
 func TestAnEmptyObjectNeedsNothingAndFollowsNothing(t *testing.T) {
 	empty := &unstructured.Unstructured{}
 	Slim(empty)
-	if references := References(empty); len(references) > 0 || Follows(empty, empty) {
-		t.Errorf("it has references %v, follows itself: %t", references, Follows(empty, empty))
+	if references := (Kinds{}).Needs(empty); len(references) > 0 || (Kinds{}).Follows(empty, empty) {
+		t.Errorf("it has references %v, follows itself: %t", references, (Kinds{}).Follows(empty, empty))
 	}
 }
 
@@ -168,11 +168,11 @@ func checkSlim(t *testing.T, obj *unstructured.Unstructured, others []*unstructu
 	t.Helper()
 	slim := obj.DeepCopy()
 	Slim(slim)
-	if diff := cmp.Diff(References(obj), References(slim)); diff != "" {
+	if diff := cmp.Diff((Kinds{}).Needs(obj), (Kinds{}).Needs(slim)); diff != "" {
 		t.Fatalf("references (-of the object +of the slim one):\n%s\n%v\n%v", diff, obj.Object, slim.Object)
 	}
 	for _, other := range others {
-		if Follows(obj, other) != Follows(slim, other) || Follows(other, obj) != Follows(other, slim) {
+		if (Kinds{}).Follows(obj, other) != (Kinds{}).Follows(slim, other) || (Kinds{}).Follows(other, obj) != (Kinds{}).Follows(other, slim) {
 			t.Fatalf("the slim object is not among the same followers:\n%v\n%v\nto %v", obj.Object, slim.Object, other.Object)
 		}
 	}
@@ -199,11 +199,11 @@ func TestASlimObjectGivesTheSameAnswers(t *testing.T) {
 		random := rand.New(rand.NewPCG(seed, 1))
 		obj := disturbed(random, others[random.IntN(len(others))])
 		checkSlim(t, obj, others)
-		if len(References(obj)) > 0 {
+		if len((Kinds{}).Needs(obj)) > 0 {
 			withReferences++
 		}
 		for _, other := range others {
-			if Follows(obj, other) || Follows(other, obj) {
+			if (Kinds{}).Follows(obj, other) || (Kinds{}).Follows(other, obj) {
 				following++
 				break
 			}
