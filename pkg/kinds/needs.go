@@ -64,7 +64,7 @@ const (
 )
 
 var (
-	configMaps      = schema.GroupResource{Resource: "configmaps"}
+	configMaps      = schema.ParseGroupResource("configmaps")
 	serviceAccounts = schema.GroupResource{Resource: "serviceaccounts"}
 )
 
