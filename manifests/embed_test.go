@@ -13,14 +13,8 @@ import (
 )
 
 func TestExportRefersToTheEmbeddedSchemas(t *testing.T) {
-	export, err := Export()
-	if err != nil {
-		t.Fatal(err)
-	}
-	schemas, err := Schemas()
-	if err != nil {
-		t.Fatal(err)
-	}
+	export := Export()
+	schemas := Schemas()
 	var embedded, exported []string
 	for _, schema := range schemas {
 		embedded = append(embedded, schema.Name)
@@ -39,10 +33,7 @@ func TestExportRefersToTheEmbeddedSchemas(t *testing.T) {
 }
 
 func TestExportClaimsNoMoreThanNeeded(t *testing.T) {
-	export, err := Export()
-	if err != nil {
-		t.Fatal(err)
-	}
+	export := Export()
 	got := map[string][]string{}
 	for _, claim := range export.Spec.PermissionClaims {
 		got[claim.String()] = claim.Verbs
@@ -68,10 +59,7 @@ func TestExportClaimsNoMoreThanNeeded(t *testing.T) {
 }
 
 func TestRBACNamesTheExport(t *testing.T) {
-	objects, err := RBAC()
-	if err != nil {
-		t.Fatal(err)
-	}
+	objects := RBAC()
 	var found int
 	for _, object := range objects {
 		rules, _ := object.Object["rules"].([]any)
@@ -93,14 +81,8 @@ func TestRBACNamesTheExport(t *testing.T) {
 }
 
 func TestTheRegistryIsDefinedAndNotExported(t *testing.T) {
-	definitions, err := CRDs()
-	if err != nil {
-		t.Fatal(err)
-	}
-	export, err := Export()
-	if err != nil {
-		t.Fatal(err)
-	}
+	definitions := CRDs()
+	export := Export()
 	var defined []string
 	for _, definition := range definitions {
 		defined = append(defined, definition.Name)
@@ -120,10 +102,7 @@ func TestTheRegistryIsDefinedAndNotExported(t *testing.T) {
 }
 
 func TestHeartbeatsAndSyncersHaveTheirNamespaces(t *testing.T) {
-	namespaces, err := Namespaces()
-	if err != nil {
-		t.Fatal(err)
-	}
+	namespaces := Namespaces()
 	var names []string
 	for _, namespace := range namespaces {
 		names = append(names, namespace.GetKind()+" "+namespace.GetName())
@@ -161,10 +140,7 @@ func TestRBACIsAsNarrowAsCanBe(t *testing.T) {
 		"ClusterRole tmc-bind":               {"apiexports": {"bind"}},
 		"ClusterRole tmc-consumers":          consumersMay(t),
 	}
-	objects, err := RBAC()
-	if err != nil {
-		t.Fatal(err)
-	}
+	objects := RBAC()
 	got := map[string]map[string][]string{}
 	for _, object := range objects {
 		rules, hasRules := object.Object["rules"].([]any)
@@ -183,10 +159,7 @@ func TestRBACIsAsNarrowAsCanBe(t *testing.T) {
 }
 
 func TestTheHubHasNoSecretOrWebhookButThatOfTheRepair(t *testing.T) {
-	objects, err := RBAC()
-	if err != nil {
-		t.Fatal(err)
-	}
+	objects := RBAC()
 	found := 0
 	for _, object := range objects {
 		rules, _ := object.Object["rules"].([]any)
@@ -208,10 +181,7 @@ func TestTheHubHasNoSecretOrWebhookButThatOfTheRepair(t *testing.T) {
 }
 
 func TestNoSyncerCanTouchPolicies(t *testing.T) {
-	export, err := Export()
-	if err != nil {
-		t.Fatal(err)
-	}
+	export := Export()
 	// What a syncer's role has in the virtual workspace: see the test above, and that of pkg/cli/install of the accounts that join
 	// makes.
 	may := []string{"get", "list", "watch", "patch"}
@@ -230,10 +200,7 @@ func TestNoSyncerCanTouchPolicies(t *testing.T) {
 const repairURL = "https://hub.example.com:9443/repair"
 
 func TestTheRepairIsASecretAndAConfiguration(t *testing.T) {
-	objects, err := Repair(repairURL)
-	if err != nil {
-		t.Fatal(err)
-	}
+	objects := Repair(repairURL)
 	var got []string
 	for _, object := range objects {
 		got = append(got, object.GetKind()+" "+object.GetNamespace()+"/"+object.GetName())
@@ -275,15 +242,9 @@ func TestARepairThatIsDownIsInNobodysWay(t *testing.T) {
 // repairHook returns the one webhook that the repair has kcp ask, at repairURL.
 func repairHook(t *testing.T) admissionregistrationv1.MutatingWebhook {
 	t.Helper()
-	objects, err := Repair(repairURL)
-	if err != nil {
-		t.Fatal(err)
-	}
+	objects := Repair(repairURL)
 	isSecret := func(object *unstructured.Unstructured) bool { return object.GetKind() == "Secret" }
-	configurations, err := typed[admissionregistrationv1.MutatingWebhookConfiguration](slices.DeleteFunc(objects, isSecret))
-	if err != nil {
-		t.Fatal(err)
-	}
+	configurations := typed[admissionregistrationv1.MutatingWebhookConfiguration](slices.DeleteFunc(objects, isSecret))
 	if len(configurations) != 1 || len(configurations[0].Webhooks) != 1 {
 		t.Fatalf("expected one configuration with one webhook, found %v", configurations)
 	}
@@ -294,10 +255,7 @@ func repairHook(t *testing.T) admissionregistrationv1.MutatingWebhook {
 // status they may only read what the hub has written.
 func consumersMay(t *testing.T) map[string][]string {
 	t.Helper()
-	schemas, err := Schemas()
-	if err != nil {
-		t.Fatal(err)
-	}
+	schemas := Schemas()
 	may := map[string][]string{}
 	for _, schema := range schemas {
 		resource := schema.Spec.Names.Plural
@@ -310,17 +268,11 @@ func consumersMay(t *testing.T) map[string][]string {
 }
 
 func TestConsumersAreHeldToTheirRole(t *testing.T) {
-	export, err := Export()
-	if err != nil {
-		t.Fatal(err)
-	}
+	export := Export()
 	if export.Spec.MaximalPermissionPolicy == nil || export.Spec.MaximalPermissionPolicy.Local == nil {
 		t.Error("the export has no maximal permission policy: an administrator of a workspace could write any status")
 	}
-	objects, err := RBAC()
-	if err != nil {
-		t.Fatal(err)
-	}
+	objects := RBAC()
 	got := map[string]string{}
 	for _, object := range objects {
 		if object.GetKind() != "ClusterRoleBinding" {

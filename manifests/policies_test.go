@@ -432,7 +432,7 @@ func TestPoliciesNeedAProvider(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if strings.Contains(string(data), "u003cprovider") || strings.Contains(string(data), providerPlaceholder) {
+		if strings.Contains(string(data), "u003cprovider") || strings.Contains(string(data), "<provider>") {
 			t.Errorf("%s %s does not name its provider", object.GetKind(), object.GetName())
 		}
 	}

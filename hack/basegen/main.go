@@ -54,22 +54,17 @@ func run(dir string) error {
 }
 
 // options are those of the base.
-func options() (bootstrap.Options, error) {
-	kinds, err := manifests.Kinds()
+func options() bootstrap.Options {
 	return bootstrap.Options{
 		Cluster: placeholderCluster, Namespace: bootstrap.DefaultNamespace, Image: placeholderImage, Replicas: bootstrap.DefaultReplicas,
-		ProviderWorkspace: v1alpha1.DefaultProviderWorkspace, Export: v1alpha1.ClusterExport(placeholderCluster), Kinds: kinds,
+		ProviderWorkspace: v1alpha1.DefaultProviderWorkspace, Export: v1alpha1.ClusterExport(placeholderCluster), Kinds: manifests.Kinds(),
 		AdmissionPolicy: true,
-	}, err
+	}
 }
 
 // generate returns the content of the base's files, by name.
 func generate() (map[string][]byte, error) {
-	o, err := options()
-	if err != nil {
-		return nil, err
-	}
-	objects, err := bootstrap.Objects(o)
+	objects, err := bootstrap.Objects(options())
 	if err != nil {
 		return nil, err
 	}

@@ -51,10 +51,7 @@ func decoded(t *testing.T, into objects, data []byte) {
 // made returns what bootstrap makes of the options of the base, changed.
 func made(t *testing.T, change func(*bootstrap.Options)) objects {
 	t.Helper()
-	o, err := options()
-	if err != nil {
-		t.Fatal(err)
-	}
+	o := options()
 	change(&o)
 	manifest, err := bootstrap.Manifest(o)
 	if err != nil {

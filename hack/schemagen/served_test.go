@@ -33,15 +33,12 @@ import (
 // does with them, taken from the API server's own packages.
 
 // embedded returns the embedded schemas. Reading them takes a while.
-var embedded = sync.OnceValues(manifests.Schemas)
+var embedded = sync.OnceValue(manifests.Schemas)
 
 // served returns the embedded schema of a resource.
 func served(t *testing.T, resource string) *apisv1alpha1.APIResourceSchema {
 	t.Helper()
-	schemas, err := embedded()
-	if err != nil {
-		t.Fatal(err)
-	}
+	schemas := embedded()
 	at := slices.IndexFunc(schemas, func(schema *apisv1alpha1.APIResourceSchema) bool {
 		return schema.Spec.Names.Plural == resource
 	})
@@ -135,10 +132,7 @@ func deploymentServer(t *testing.T) *kindServer {
 // that kcp makes of its schema.
 func crdOf(t *testing.T, resource string) *apiextensions.CustomResourceDefinition {
 	t.Helper()
-	crds, err := manifests.CRDs()
-	if err != nil {
-		t.Fatal(err)
-	}
+	crds := manifests.CRDs()
 	for _, crd := range crds {
 		if crd.Spec.Names.Plural == resource {
 			return internalOf(t, crd)
