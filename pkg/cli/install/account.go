@@ -1,90 +1,65 @@
 package install
 
 import (
-	"context"
-	"fmt"
-	"reflect"
 	"slices"
-	"time"
 
-	authenticationv1 "k8s.io/api/authentication/v1"
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/runtime"
 
 	apisv1alpha2 "github.com/kcp-dev/sdk/apis/apis/v1alpha2"
 
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
 )
 
-var serviceAccountResource = corev1.SchemeGroupVersion.WithResource("serviceaccounts")
-
-// account is whom the syncer of a cluster is to kcp.
+// account is the identity of a cluster's syncer in kcp.
 type account struct {
 	cluster string
-	// exports are the APIExports through which it may see its objects: one, and while the
-	// cluster's syncer runs with the manifest of another isolation, that one's, too.
+	// exports are the APIExports through which it may see its objects. That is one; while the syncer still runs with the
+	// manifest of another isolation, the export of that as well.
 	exports []string
-	// formerNames are clusters whose registrations it may look for.
+	// formerNames are clusters whose registrations it may read.
 	formerNames []string
 }
 
 // accountName names the roles of a cluster's account, and their bindings.
 func accountName(cluster string) string { return "tmc-syncer-" + cluster }
 
-// accountSteps returns the account, its permissions and the Lease that it renews, which
-// it could not make: RBAC can limit what is created to no name.
-func accountSteps(a account) ([]step, error) {
-	role := metav1.TypeMeta{APIVersion: rbacv1.SchemeGroupVersion.String(), Kind: "Role"}
-	clusterRole := metav1.TypeMeta{APIVersion: role.APIVersion, Kind: "ClusterRole"}
-	clusterRoleMeta := a.meta("", accountName(a.cluster))
-	objects := []any{
-		&corev1.ServiceAccount{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "ServiceAccount"}, ObjectMeta: a.meta(v1alpha1.SyncersNamespace, a.cluster)},
-		&rbacv1.ClusterRole{TypeMeta: clusterRole, ObjectMeta: clusterRoleMeta, Rules: a.workspaceRules()},
-		&rbacv1.ClusterRoleBinding{
-			TypeMeta:   metav1.TypeMeta{APIVersion: role.APIVersion, Kind: "ClusterRoleBinding"},
-			ObjectMeta: clusterRoleMeta, RoleRef: roleRef(clusterRole, accountName(a.cluster)), Subjects: a.subjects(),
-		},
-	}
+// steps returns the ServiceAccount, its permissions and the Lease that it renews. It could not create the Lease itself:
+// RBAC cannot restrict the names of what is created.
+func (a account) steps() []step {
+	objects := []any{&corev1.ServiceAccount{
+		TypeMeta:   metav1.TypeMeta{APIVersion: "v1", Kind: "ServiceAccount"},
+		ObjectMeta: a.meta(v1alpha1.SyncersNamespace, a.cluster),
+	}}
+	subjects := []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Namespace: v1alpha1.SyncersNamespace, Name: a.cluster}}
+	objects = append(objects, roleAndBinding(a.meta("", accountName(a.cluster)), subjects, a.workspaceRules()...)...)
 	for _, namespaced := range []struct {
 		namespace string
 		rule      rbacv1.PolicyRule
 	}{
 		// The heartbeat is one patch.
 		{v1alpha1.HeartbeatNamespace, rule(coordinationv1.GroupName, "leases", []string{a.cluster}, "patch")},
-		// It renews its own token, and nobody else's.
+		// It renews its own token only.
 		{v1alpha1.SyncersNamespace, rule("", "serviceaccounts/token", []string{a.cluster}, "create")},
 	} {
-		meta := a.meta(namespaced.namespace, accountName(a.cluster))
-		objects = append(objects,
-			&rbacv1.Role{TypeMeta: role, ObjectMeta: meta, Rules: []rbacv1.PolicyRule{namespaced.rule}},
-			&rbacv1.RoleBinding{
-				TypeMeta:   metav1.TypeMeta{APIVersion: role.APIVersion, Kind: "RoleBinding"},
-				ObjectMeta: meta, RoleRef: roleRef(role, accountName(a.cluster)), Subjects: a.subjects(),
-			})
+		objects = append(objects, roleAndBinding(a.meta(namespaced.namespace, accountName(a.cluster)), subjects, namespaced.rule)...)
 	}
-	steps, err := stepsFor(objects, overlayObject)
-	if err != nil {
-		return nil, err
-	}
-	// The Lease is its syncer's from then on.
-	lease, err := stepsFor([]any{&coordinationv1.Lease{
+	return append(stepsOf(overlayObject, objects...), stepsOf(keepLive, &coordinationv1.Lease{
 		TypeMeta:   metav1.TypeMeta{APIVersion: coordinationv1.SchemeGroupVersion.String(), Kind: "Lease"},
 		ObjectMeta: a.meta(v1alpha1.HeartbeatNamespace, a.cluster),
-	}}, keepLive)
-	return append(steps, lease...), err
+	})...)
 }
 
-// workspaceRules are the permissions of an account outside of namespaces.
+// workspaceRules returns the permissions of the account outside of namespaces.
 func (a account) workspaceRules() []rbacv1.PolicyRule {
 	registrations := v1alpha1.ClusterRegistrationsResource.Resource
 	rules := []rbacv1.PolicyRule{
-		// Where the export's virtual workspaces are.
+		// It finds the export's virtual workspaces.
 		rule(apisv1alpha2.SchemeGroupVersion.Group, "apiexportendpointslices", a.exports, "get", "list", "watch"),
-		// What may be done there. It makes and deletes nothing.
+		// This is what it may do in them: it creates and deletes nothing.
 		rule(apisv1alpha2.SchemeGroupVersion.Group, "apiexports/content", a.exports, "get", "list", "watch", "patch"),
 		rule(v1alpha1.GroupName, registrations, []string{a.cluster}, "get", "list", "watch"),
 		rule(v1alpha1.GroupName, registrations+"/status", []string{a.cluster}, "patch"),
@@ -96,19 +71,67 @@ func (a account) workspaceRules() []rbacv1.PolicyRule {
 	return rules
 }
 
-// withExports returns a merger that has an account's role be about the exports.
+// meta returns the metadata of an object of the account.
+func (a account) meta(namespace, name string) metav1.ObjectMeta {
+	return metav1.ObjectMeta{Namespace: namespace, Name: name, Labels: map[string]string{v1alpha1.ClusterLabel: a.cluster}}
+}
+
+// roleAndBinding returns a role with the metadata, and the binding of the same name that gives it to the subjects. Both
+// are for the whole workspace unless the metadata has a namespace.
+func roleAndBinding(meta metav1.ObjectMeta, subjects []rbacv1.Subject, rules ...rbacv1.PolicyRule) []any {
+	typed := func(kind string) metav1.TypeMeta {
+		return metav1.TypeMeta{APIVersion: rbacv1.SchemeGroupVersion.String(), Kind: kind}
+	}
+	if meta.Namespace == "" {
+		return []any{
+			&rbacv1.ClusterRole{TypeMeta: typed("ClusterRole"), ObjectMeta: meta, Rules: rules},
+			&rbacv1.ClusterRoleBinding{
+				TypeMeta: typed("ClusterRoleBinding"), ObjectMeta: meta, Subjects: subjects,
+				RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: meta.Name},
+			},
+		}
+	}
+	return []any{
+		&rbacv1.Role{TypeMeta: typed("Role"), ObjectMeta: meta, Rules: rules},
+		&rbacv1.RoleBinding{
+			TypeMeta: typed("RoleBinding"), ObjectMeta: meta, Subjects: subjects,
+			RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: meta.Name},
+		},
+	}
+}
+
+func rule(group, resource string, names []string, verbs ...string) rbacv1.PolicyRule {
+	return rbacv1.PolicyRule{APIGroups: []string{group}, Resources: []string{resource}, ResourceNames: names, Verbs: verbs}
+}
+
+// isOfExports reports whether a rule is about what is seen through APIExports.
+func isOfExports(rule rbacv1.PolicyRule) bool {
+	return slices.Equal(rule.APIGroups, []string{apisv1alpha2.SchemeGroupVersion.Group})
+}
+
+// exportsOf returns the APIExports, sorted, whose content an account's role lets it see.
+func exportsOf(role rbacv1.ClusterRole) []string {
+	var exports []string
+	for _, rule := range role.Rules {
+		if isOfExports(rule) {
+			exports = append(exports, rule.ResourceNames...)
+		}
+	}
+	slices.Sort(exports)
+	return slices.Compact(exports)
+}
+
+// withExports returns a merger that restricts an account's role to the exports.
 func withExports(exports []string) merger {
 	return func(live, _ *unstructured.Unstructured) *unstructured.Unstructured {
 		result := live.DeepCopy()
-		// An error means that the field is no list: the API server sees to that.
+		// An error means that the field is no list, which the API server does not let it be.
 		rules, _, _ := unstructured.NestedSlice(result.Object, "rules")
-		names := []any{}
-		for _, export := range exports {
-			names = append(names, export)
-		}
 		for _, item := range rules {
-			if rule, ok := item.(map[string]any); ok && reflect.DeepEqual(rule["apiGroups"], []any{apisv1alpha2.SchemeGroupVersion.Group}) {
-				rule["resourceNames"] = names
+			if fields, isObject := item.(map[string]any); isObject {
+				if groups, _, _ := unstructured.NestedStringSlice(fields, "apiGroups"); isOfExports(rbacv1.PolicyRule{APIGroups: groups}) {
+					_ = unstructured.SetNestedStringSlice(fields, exports, "resourceNames")
+				}
 			}
 		}
 		if len(rules) > 0 {
@@ -118,48 +141,19 @@ func withExports(exports []string) merger {
 	}
 }
 
-// subjects is the account as a subject of bindings.
-func (a account) subjects() []rbacv1.Subject {
-	return []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Namespace: v1alpha1.SyncersNamespace, Name: a.cluster}}
-}
-
-// meta is the metadata of what is made for the account.
-func (a account) meta(namespace, name string) metav1.ObjectMeta {
-	return metav1.ObjectMeta{Namespace: namespace, Name: name, Labels: map[string]string{v1alpha1.ClusterLabel: a.cluster}}
-}
-
-func rule(group, resource string, names []string, verbs ...string) rbacv1.PolicyRule {
-	return rbacv1.PolicyRule{APIGroups: []string{group}, Resources: []string{resource}, ResourceNames: names, Verbs: verbs}
-}
-
-func roleRef(role metav1.TypeMeta, name string) rbacv1.RoleRef {
-	return rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: role.Kind, Name: name}
-}
-
-// stepsFor returns a step for each of the typed objects.
-func stepsFor(objects []any, merge merger) ([]step, error) {
-	return typedSteps(func() ([]any, error) { return objects, nil }, merge)
-}
-
-// requestToken asks for a token of an account of the provider workspace that kcp takes.
-func (s *server) requestToken(ctx context.Context, namespace, name string, lifetime time.Duration) (authenticationv1.TokenRequest, error) {
-	var answer authenticationv1.TokenRequest
-	objects, err := s.objects(s.options.ProviderWorkspace)
-	if err != nil {
-		return answer, err
+// exportsFor returns the APIExports that a cluster's account needs: first the one of its registration's spec, then, of
+// those that its role names already, the one through which its syncer sees its objects until it runs with another
+// manifest. A syncer that does not report which export that is may use any of them. A report gives a syncer nothing that
+// its role does not name.
+func exportsFor(registration *v1alpha1.ClusterRegistration, role *rbacv1.ClusterRole) []string {
+	exports := []string{registration.Spec.ExportFor(registration.Name)}
+	if role == nil || registration.Status.ClusterUID == "" {
+		return exports
 	}
-	asked, err := toUnstructured(&authenticationv1.TokenRequest{
-		TypeMeta:   metav1.TypeMeta{APIVersion: authenticationv1.SchemeGroupVersion.String(), Kind: "TokenRequest"},
-		ObjectMeta: metav1.ObjectMeta{Name: name},
-		Spec:       authenticationv1.TokenRequestSpec{ExpirationSeconds: new(int64(lifetime / time.Second))},
-	})
-	if err != nil {
-		return answer, err
+	for _, export := range exportsOf(*role) {
+		if reported := registration.Status.Export; export != exports[0] && (reported == "" || reported == export) {
+			exports = append(exports, export)
+		}
 	}
-	given, err := objects.Resource(serviceAccountResource).Namespace(namespace).Create(ctx, asked, metav1.CreateOptions{}, "token")
-	if err != nil {
-		return answer, s.explain(s.options.ProviderWorkspace, fmt.Errorf("token for ServiceAccount %s/%s: %w", namespace, name, err))
-	}
-	err = runtime.DefaultUnstructuredConverter.FromUnstructured(given.Object, &answer)
-	return answer, err
+	return exports
 }

@@ -12,178 +12,181 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/labels"
 	utiljson "k8s.io/apimachinery/pkg/util/json"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/util/retry"
+
+	"github.com/kcp-tmc/tmc/pkg/kcp"
 )
 
-// apply makes an object of a workspace as desired and reports what it did. It writes
-// only if merge says that something has to change. It fails when the object is being
-// deleted, for that cannot be taken back.
-func (s *server) apply(ctx context.Context, workspace string, desired *unstructured.Unstructured, merge merger) (Action, error) {
-	client, err := s.resource(workspace, desired)
-	if err != nil {
-		return "", err
-	}
-	var action Action
-	// Somebody else may write between our reading and writing.
-	err = retry.OnError(raceBackoff, isRace, func() error {
-		action, err = s.applyOnce(ctx, client, desired, merge)
-		return err
-	})
-	if err != nil {
-		err = fmt.Errorf("%s %s: %w", desired.GetKind(), desired.GetName(), err)
-		return "", s.explain(workspace, err)
-	}
-	s.applied(workspace, desired, action)
-	return action, nil
+// step is one object to apply, and how.
+type step struct {
+	desired *unstructured.Unstructured
+	merge   merger
 }
 
-// amend has merge change an object of a workspace that is there; one that is not is left
-// out. kind and name are those of object, and nothing else of it matters.
-func (s *server) amend(ctx context.Context, workspace string, object *unstructured.Unstructured, merge merger) error {
-	client, err := s.resource(workspace, object)
-	if err != nil {
-		return err
+// stepsOf returns a step for each of the objects, which are typed or unstructured.
+func stepsOf[T any](merge merger, objects ...T) []step {
+	steps := make([]step, len(objects))
+	for i, object := range objects {
+		steps[i] = step{encode(object), merge}
 	}
-	action := Unchanged
-	err = retry.OnError(raceBackoff, isRace, func() error {
-		live, err := client.Get(ctx, object.GetName(), metav1.GetOptions{})
-		if err != nil || live.GetDeletionTimestamp() != nil {
+	return steps
+}
+
+// applyAll applies steps in a workspace, in their order.
+func (s *server) applyAll(ctx context.Context, workspace string, steps []step) error {
+	for _, step := range steps {
+		if _, err := s.apply(ctx, workspace, step.desired, step.merge); err != nil {
 			return err
 		}
-		next := merge(live, nil)
-		if reflect.DeepEqual(next.Object, live.Object) {
-			return nil
-		}
-		action = Updated
-		return s.write(func() error {
-			_, err := client.Update(ctx, next, metav1.UpdateOptions{FieldManager: fieldManager})
-			return err
-		})
-	})
-	switch {
-	case isMissing(err):
-		return nil
-	case err != nil:
-		return s.explain(workspace, fmt.Errorf("%s %s: %w", object.GetKind(), object.GetName(), err))
 	}
-	s.applied(workspace, object, action)
 	return nil
 }
 
-// applyOnce gathers the live object, decides and writes.
-func (s *server) applyOnce(ctx context.Context, client dynamic.ResourceInterface, desired *unstructured.Unstructured, merge merger) (Action, error) {
-	return s.createOr(ctx, client, desired, func(live *unstructured.Unstructured) (Action, error) {
-		next := merge(live, desired)
-		if reflect.DeepEqual(next.Object, live.Object) {
-			return Unchanged, nil
+// apply creates an object of a workspace, or has merge change it to what is desired, and returns what it did. It writes
+// only if merge changes something. It fails when the object is being deleted, which cannot be undone.
+func (s *server) apply(ctx context.Context, workspace string, desired *unstructured.Unstructured, merge merger) (Action, error) {
+	return s.change(ctx, workspace, desired, func(client dynamic.ResourceInterface, live *unstructured.Unstructured) (Action, error) {
+		switch {
+		case live == nil:
+			return s.create(ctx, client, desired)
+		case live.GetDeletionTimestamp() != nil:
+			return "", errGoing(live)
+		default:
+			return s.update(ctx, client, live, merge(live, desired))
 		}
-		return Updated, s.write(func() error {
-			_, err := client.Update(ctx, next, metav1.UpdateOptions{FieldManager: fieldManager})
-			return err
-		})
 	})
 }
 
-// createOr makes the object if there is none of its name, and otherwise has change do
-// what is to be done about the one that there is.
-func (s *server) createOr(ctx context.Context, client dynamic.ResourceInterface, desired *unstructured.Unstructured, change func(live *unstructured.Unstructured) (Action, error)) (Action, error) {
-	live, err := client.Get(ctx, desired.GetName(), metav1.GetOptions{})
-	if isMissing(err) {
-		return Created, s.write(func() error {
-			_, err := client.Create(ctx, desired, metav1.CreateOptions{FieldManager: fieldManager})
-			return err
-		})
-	}
-	if err != nil {
-		return "", err
-	}
-	if err := checkStays(live); err != nil {
-		return "", err
-	}
-	return change(live)
+// amend has merge change an object of a workspace, unless it does not exist or is being deleted. Of object, only kind
+// and name matter.
+func (s *server) amend(ctx context.Context, workspace string, object *unstructured.Unstructured, merge merger) error {
+	_, err := s.change(ctx, workspace, object, func(client dynamic.ResourceInterface, live *unstructured.Unstructured) (Action, error) {
+		switch {
+		case live == nil:
+			return "", nil
+		case live.GetDeletionTimestamp() != nil:
+			return Unchanged, nil
+		}
+		action, err := s.update(ctx, client, live, merge(live, nil))
+		if kcp.IsMissing(err) {
+			return "", nil // somebody has deleted it since
+		}
+		return action, err
+	})
+	return err
 }
 
-// write makes a request that writes, unless nothing is to be written.
-func (s *server) write(request func() error) error {
-	if s.dryRun {
-		return nil
-	}
-	return request()
+// remove deletes an object of the provider workspace that has the labels. A Lease needs none: its syncer may have made
+// it.
+func (s *server) remove(ctx context.Context, marks map[string]string, object *unstructured.Unstructured) error {
+	_, err := s.change(ctx, s.provider, object, func(client dynamic.ResourceInterface, live *unstructured.Unstructured) (Action, error) {
+		if live == nil || live.GetKind() != "Lease" && !labels.SelectorFromSet(marks).Matches(labels.Set(live.GetLabels())) {
+			return "", nil
+		}
+		if s.dryRun {
+			return Deleted, nil
+		}
+		err := client.Delete(ctx, object.GetName(), metav1.DeleteOptions{Preconditions: metav1.NewUIDPreconditions(string(live.GetUID()))})
+		if kcp.IsMissing(err) {
+			return "", nil // somebody was faster
+		}
+		return Deleted, err
+	})
+	return err
 }
 
-// checkStays fails when an object is being deleted, which cannot be taken back.
-func checkStays(live *unstructured.Unstructured) error {
-	if live.GetDeletionTimestamp() == nil {
-		return nil
-	}
-	return fmt.Errorf("it is being deleted: wait until it is gone (finalizers: %v)", live.GetFinalizers())
-}
-
-// raceBackoff is how often a write is tried again that failed because of another one: for
-// some 3 s, which kcp's caches take on a busy machine to show what has just been written.
-var raceBackoff = wait.Backoff{Duration: 20 * time.Millisecond, Factor: 2, Jitter: 0.1, Steps: 8}
-
-// isRace reports whether a write failed because somebody else wrote first.
-func isRace(err error) bool {
-	return apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err) || isClaimedMeanwhile(err)
-}
-
-// claimLabel starts the labels by which kcp notes which claims show an object.
-const claimLabel = "claimed.internal.apis.kcp.io/"
-
-// isClaimedMeanwhile reports whether kcp refused an object because a claim on its kind came
-// into force while kcp admitted it: kcp sets the labels of claims first, and checks them in a
-// second step (kcp, pkg/admission/permissionclaims). kcp says so in words alone.
-func isClaimedMeanwhile(err error) bool {
-	return apierrors.IsForbidden(err) && strings.Contains(err.Error(), claimLabel)
-}
-
-// resource returns a client for objects like object in a workspace.
-func (s *server) resource(workspace string, object *unstructured.Unstructured) (dynamic.ResourceInterface, error) {
+// change reads an object of a workspace and calls act with it, nil when it does not exist, again for as long as
+// somebody else writes meanwhile. It tells the caller of the action that act returns, unless that is empty.
+func (s *server) change(ctx context.Context, workspace string, object *unstructured.Unstructured,
+	act func(client dynamic.ResourceInterface, live *unstructured.Unstructured) (Action, error),
+) (Action, error) {
 	objects, err := s.objects(workspace)
 	if err != nil {
-		return nil, err
+		return "", err
 	}
 	// All kinds that are installed have regular plurals.
 	plural, _ := meta.UnsafeGuessKindToResource(object.GroupVersionKind())
-	if namespace := object.GetNamespace(); namespace != "" {
-		return objects.Resource(plural).Namespace(namespace), nil
-	}
-	return objects.Resource(plural), nil
-}
-
-// applied tells the caller what was done about an object.
-func (s *server) applied(workspace string, object *unstructured.Unstructured, action Action) {
-	if s.options.OnApplied == nil {
-		return
-	}
-	s.telling.Lock()
-	defer s.telling.Unlock()
-	s.options.OnApplied(Result{
-		Workspace: workspace,
-		Group:     object.GroupVersionKind().Group,
-		Kind:      object.GetKind(),
-		Name:      object.GetName(),
-		Action:    action,
+	client := objects.Resource(plural).Namespace(object.GetNamespace())
+	var action Action
+	err = retry.OnError(raceBackoff, isRace, func() error {
+		live, err := client.Get(ctx, object.GetName(), metav1.GetOptions{})
+		if kcp.IsMissing(err) {
+			live, err = nil, nil
+		}
+		if err == nil {
+			action, err = act(client, live)
+		}
+		return err
 	})
+	if err != nil {
+		return "", s.explain(workspace, fmt.Errorf("%s %s: %w", object.GetKind(), object.GetName(), err))
+	}
+	if action != "" {
+		s.applied(workspace, object, action)
+	}
+	return action, nil
 }
 
-// toUnstructured returns a typed object, which must have its type set, as it is sent:
-// without status and without the empty time stamp that Go types have, and with numbers
-// as they are read from a server, so that both can be compared.
-func toUnstructured(object any) (*unstructured.Unstructured, error) {
-	data, err := json.Marshal(object)
-	if err != nil {
-		return nil, err
+// create makes an object, unless this is a dry run.
+func (s *server) create(ctx context.Context, client dynamic.ResourceInterface, desired *unstructured.Unstructured) (Action, error) {
+	if s.dryRun {
+		return Created, nil
+	}
+	_, err := client.Create(ctx, desired, metav1.CreateOptions{FieldManager: fieldManager})
+	return Created, err
+}
+
+// update makes next of a live object, unless they are equal or this is a dry run.
+func (s *server) update(ctx context.Context, client dynamic.ResourceInterface, live, next *unstructured.Unstructured) (Action, error) {
+	switch {
+	case reflect.DeepEqual(next.Object, live.Object):
+		return Unchanged, nil
+	case s.dryRun:
+		return Updated, nil
+	}
+	_, err := client.Update(ctx, next, metav1.UpdateOptions{FieldManager: fieldManager})
+	return Updated, err
+}
+
+// errGoing returns the error for an object that is being deleted.
+func errGoing(live *unstructured.Unstructured) error {
+	return fmt.Errorf("it is being deleted: wait until it is gone (finalizers: %v)", live.GetFinalizers())
+}
+
+// raceBackoff is how often a write is repeated that failed because of another one: for some 3 s, which kcp's caches
+// take on a busy machine to show what has just been written.
+var raceBackoff = wait.Backoff{Duration: 20 * time.Millisecond, Factor: 2, Jitter: 0.1, Steps: 8}
+
+// claimLabel is the prefix of the labels by which kcp notes which claims show an object.
+const claimLabel = "claimed.internal.apis.kcp.io/"
+
+// isRace reports whether a write failed because somebody else wrote first, or because a claim on the kind came into
+// force while kcp admitted the object: kcp sets the labels of claims first, and checks them in a second step (kcp,
+// pkg/admission/permissionclaims). Only the text of kcp's error says so.
+func isRace(err error) bool {
+	return apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err) || apierrors.IsForbidden(err) && strings.Contains(err.Error(), claimLabel)
+}
+
+// encode returns an object as it is sent: without status and without the empty time stamp that Go types have, and with
+// numbers as they are read from a server, so that both can be compared. A typed object needs its kind set. encode
+// panics when a type cannot be encoded, which none of those can that this package uses.
+func encode(object any) *unstructured.Unstructured {
+	if encoded, isEncoded := object.(*unstructured.Unstructured); isEncoded {
+		return encoded
 	}
 	fields := map[string]any{}
-	if err := utiljson.Unmarshal(data, &fields); err != nil {
-		return nil, err
+	data, err := json.Marshal(object)
+	if err == nil {
+		err = utiljson.Unmarshal(data, &fields)
+	}
+	if err != nil {
+		panic(fmt.Errorf("encoding %T: %w", object, err))
 	}
 	unstructured.RemoveNestedField(fields, "status")
 	unstructured.RemoveNestedField(fields, "metadata", "creationTimestamp")
-	return &unstructured.Unstructured{Object: fields}, nil
+	return &unstructured.Unstructured{Object: fields}
 }

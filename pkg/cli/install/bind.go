@@ -15,48 +15,41 @@ import (
 	"github.com/kcp-dev/logicalcluster/v3"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/client-go/discovery"
 
 	apisv1alpha2 "github.com/kcp-dev/sdk/apis/apis/v1alpha2"
 
 	"github.com/kcp-tmc/tmc/manifests"
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
+	"github.com/kcp-tmc/tmc/pkg/kcp"
 )
 
-// conflictGrace is how long a conflict has to last to be believed: kcp takes some
-// seconds to see that the other side of a conflict is gone.
+// conflictGrace is how long a conflict has to last to be believed: kcp takes some seconds to see that the other side of
+// a conflict is gone.
 const conflictGrace = 10 * time.Second
 
 // BindOptions say what to bind.
 type BindOptions struct {
 	Options
 
-	// IsolatedClusters are clusters with an APIExport of their own, and IsolationGroups those
-	// that share one, for a caller who may not see which there are.
+	// IsolatedClusters are clusters with an APIExport of their own, and IsolationGroups groups that share one, for a caller
+	// who may not see which exist.
 	IsolatedClusters, IsolationGroups []string
 }
 
-// Bind makes the workspace that the options' configuration points at a consumer: it
-// binds the APIExport of the provider workspace, and those of isolated clusters and of
-// isolation groups, accepts exactly the permission claims of those exports, for what is
-// placed there, adds the policies by which kcp guards what is tmc's on the objects, lets the
-// hub see whether the workspace is at its path, and waits until all can be used. Without the
-// permission to make policies, it leaves that to tmc-controller; without that to make roles,
-// it says so. It fails when the configuration points at no workspace
-// or at no kcp, when an export is missing or may not be bound, when the workspace has one
-// of the kinds from elsewhere, and when the timeout is over. A binding that was made stays,
-// also then.
+// Bind makes the workspace that the options' configuration points at a consumer. It binds the APIExport of the provider
+// workspace, and those of isolated clusters and of isolation groups, and accepts exactly the permission claims of those
+// exports. It applies the policies by which kcp guards what only tmc writes on objects, and the role by which the hub
+// sees whether the workspace is at its path, and waits until all bound kinds can be used. If the caller may not make
+// policies, tmc-controller does; if he may not make roles, he is told. Bind fails when the configuration points at no
+// workspace or at no kcp, when an export is missing or may not be bound, when the workspace has one of the kinds from
+// elsewhere, and when the timeout is over. A binding that was made stays even then.
 func Bind(ctx context.Context, options BindOptions) error {
-	if !logicalcluster.NewPath(options.ProviderWorkspace).IsValid() {
-		return fmt.Errorf("%q is not the path of a workspace, such as root:tmc", options.ProviderWorkspace)
-	}
-	named, err := options.views()
+	s, err := newServer(options.Options)
 	if err != nil {
 		return err
 	}
-	s, err := newServer(options.Options)
+	views, err := options.views()
 	if err != nil {
 		return err
 	}
@@ -67,29 +60,29 @@ func Bind(ctx context.Context, options BindOptions) error {
 	if b.present, err = s.bindings(ctx); err != nil {
 		return err
 	}
-	wanted, err := b.wanted(ctx, named)
+	wanted, err := b.wanted(ctx, views)
 	if err != nil {
 		return err
 	}
 	return b.bind(ctx, wanted)
 }
 
-// views are those that the options name.
-func (o BindOptions) views() ([]ownView, error) {
-	var views []ownView
+// views returns the views that the options name, by their APIExports.
+func (o BindOptions) views() (map[string]view, error) {
+	views := map[string]view{}
 	for _, cluster := range o.IsolatedClusters {
 		if err := v1alpha1.ValidateClusterName(cluster); err != nil {
-			return nil, err
+			return nil, fmt.Errorf("--isolated-clusters: %w", err)
 		}
-		view, _ := viewCalled(v1alpha1.ClusterExport(cluster))
-		views = append(views, view)
+		export := v1alpha1.ClusterExport(cluster)
+		views[export], _ = viewNamed(export)
 	}
 	for _, group := range o.IsolationGroups {
 		if err := v1alpha1.ValidateGroupName(group); err != nil {
-			return nil, err
+			return nil, fmt.Errorf("--isolation-groups: %w", err)
 		}
-		view, _ := viewCalled(v1alpha1.GroupExport(group))
-		views = append(views, view)
+		export := v1alpha1.GroupExport(group)
+		views[export], _ = viewNamed(export)
 	}
 	return views, nil
 }
@@ -104,11 +97,38 @@ type binder struct {
 	claims map[string][]apisv1alpha2.PermissionClaim
 }
 
-// atATime is how many bindings are made at a time.
+// atATime is how many bindings are made side by side.
 const atATime = 8
 
-// bind makes all bindings, and then waits until what they bring can be used.
-func (b *binder) bind(ctx context.Context, wanted []consumed) error {
+// wanted returns what is to be bound: what brings the kinds first, then the named views and all existing ones, sorted.
+// If the caller may not see which exist, those that are bound already take their place.
+func (b *binder) wanted(ctx context.Context, views map[string]view) ([]view, error) {
+	exports, err := b.viewExports(ctx)
+	switch {
+	case err == nil:
+		for _, export := range exports {
+			views[export.export], b.claims[export.export] = export.view, export.claims
+		}
+	case apierrors.IsNotFound(err) && !kcp.IsForeign(err): // the workspace itself
+		return nil, b.notInitialized(err)
+	case !kcp.IsDenied(err):
+		return nil, err
+	default:
+		for _, view := range boundViews(b.present, b.provider) {
+			views[view.export] = view
+		}
+		b.notice("you may not see which clusters of workspace %s are isolated: of those, only what is named or bound already is bound (%s)",
+			b.provider, cmp.Or(strings.Join(slices.Sorted(maps.Keys(views)), ", "), "none"))
+	}
+	wanted := []view{workloads}
+	for _, export := range slices.Sorted(maps.Keys(views)) {
+		wanted = append(wanted, views[export])
+	}
+	return wanted, nil
+}
+
+// bind makes all bindings, and waits until what they bring can be used.
+func (b *binder) bind(ctx context.Context, wanted []view) error {
 	names := make([]string, len(wanted))
 	making, together := errgroup.WithContext(ctx)
 	making.SetLimit(atATime)
@@ -125,11 +145,7 @@ func (b *binder) bind(ctx context.Context, wanted []consumed) error {
 	if err != nil {
 		return err
 	}
-	// The first is the one that brings the kinds.
-	if err := b.applyConsumerRBAC(ctx, &ready[0]); err != nil {
-		return err
-	}
-	if err := b.applyConsumerPolicies(ctx, &ready[0]); err != nil {
+	if err := b.applyConsumer(ctx, &ready[0]); err != nil { // the first brings the kinds
 		return err
 	}
 	var resources []schema.GroupResource
@@ -141,52 +157,49 @@ func (b *binder) bind(ctx context.Context, wanted []consumed) error {
 	return b.waitForResources(ctx, b.workspace, resources)
 }
 
-// wanted returns what is to be bound: what brings the kinds first, and then the views,
-// sorted: those that there are, if the caller may see them, and otherwise those that are
-// bound already; and those named.
-func (b *binder) wanted(ctx context.Context, named []ownView) ([]consumed, error) {
-	views := map[string]ownView{}
-	for _, view := range named {
-		views[view.export] = view
+// applyConsumer applies what the consumer's workspace needs besides bindings: a role by which the hub sees whether the
+// workspace is at the path that it claims, and the policies about kcp's own kinds. The caller may not be allowed to make
+// either. Without the role the workspace can be used. Policies are made by tmc-controller instead, and restored by it
+// when somebody deletes them, unless the APIExport is of an older tmc and does not let it.
+func (b *binder) applyConsumer(ctx context.Context, binding *apisv1alpha2.APIBinding) error {
+	provider := logicalcluster.Name(binding.Status.APIExportClusterName)
+	roles, err := manifests.ConsumerRBAC(provider)
+	if err != nil {
+		return err
 	}
-	exports, err := b.viewExports(ctx)
-	switch {
-	case err == nil:
-		for i := range exports {
-			view, _ := viewOf(&exports[i])
-			views[view.export] = view
-			var export apisv1alpha2.APIExport
-			if err := runtime.DefaultUnstructuredConverter.FromUnstructured(exports[i].Object, &export); err != nil {
-				return nil, err
-			}
-			b.claims[view.export] = export.Spec.PermissionClaims
-		}
-	case isMissing(err): // the workspace itself
-		return nil, b.notInitialized(err)
-	case !isDenied(err):
-		return nil, err
-	default:
-		for _, view := range boundViews(b.present, b.options.ProviderWorkspace) {
-			views[view.export] = view
-		}
-		b.notice(fmt.Sprintf("you may not see which clusters of workspace %s are isolated: of those, only what is named or bound already is bound (%s)",
-			b.options.ProviderWorkspace, cmp.Or(strings.Join(slices.Sorted(maps.Keys(views)), ", "), "none")))
+	policies, err := manifests.ConsumerPolicies(provider)
+	if err != nil {
+		return err
 	}
-	wanted := []consumed{workloads()}
-	for _, export := range slices.Sorted(maps.Keys(views)) {
-		wanted = append(wanted, shown(views[export]))
+	err = b.applyAll(ctx, b.workspace, stepsOf(overlayObject, roles...))
+	if kcp.IsDenied(err) {
+		b.notice("you may not make ClusterRoles in workspace %s, so that clusters which are for workspaces by their paths may not be for this one: "+
+			"have an administrator of the workspace run `kubectl tmc bind` again", b.workspace)
+	} else if err != nil {
+		return err
 	}
-	return wanted, nil
+	err = b.applyAll(ctx, b.workspace, stepsOf(mergePolicy, policies...))
+	if !kcp.IsDenied(err) {
+		return err
+	}
+	isClaimed := slices.ContainsFunc(binding.Status.AppliedPermissionClaims, func(claim apisv1alpha2.ScopedPermissionClaim) bool {
+		return v1alpha1.IsPolicy(schema.GroupResource{Group: claim.Group, Resource: claim.Resource})
+	})
+	if !isClaimed {
+		b.notice("you may not make ValidatingAdmissionPolicies in workspace %s, and the APIExport does not let tmc-controller make them: "+
+			"nothing is placed from here until `kubectl tmc init` has run with this version, and then `kubectl tmc bind` again", b.workspace)
+	}
+	return nil
 }
 
-// ensureBinding makes or updates the binding and returns its name.
-func (b *binder) ensureBinding(ctx context.Context, bound consumed) (string, error) {
-	name, exists, err := bindingFor(b.present, b.options.ProviderWorkspace, bound.export)
+// ensureBinding makes or updates the binding of a view and returns its name.
+func (b *binder) ensureBinding(ctx context.Context, bound view) (string, error) {
+	name, exists, err := bindingFor(b.present, b.provider, bound.export)
 	if err != nil {
 		return "", fmt.Errorf("workspace %s: %w", b.workspace, err)
 	}
 	if bound.export != v1alpha1.APIExportName {
-		if err := b.freeBinding(ctx, name); err != nil {
+		if err := b.releaseBinding(ctx, name); err != nil {
 			return "", err
 		}
 	}
@@ -196,26 +209,22 @@ func (b *binder) ensureBinding(ctx context.Context, bound consumed) (string, err
 			return "", err
 		}
 	}
-	if known {
-		return name, b.applyBinding(ctx, name, bound, claims, mergeBinding)
-	}
-	// The caller may bind the export but not read it. The binding tells its claims.
-	if !exists {
-		if err := b.applyBinding(ctx, name, bound, nil, keepLive); err != nil {
+	if !known { // the caller may bind the export but not read it: its binding tells the claims
+		if !exists {
+			if err := b.applyBinding(ctx, name, bound, nil, keepLive); err != nil {
+				return "", err
+			}
+		}
+		if claims, err = b.waitForClaims(ctx, name); err != nil {
 			return "", err
 		}
-	}
-	claims, err = b.waitForClaims(ctx, name)
-	if err != nil {
-		return "", err
 	}
 	return name, b.applyBinding(ctx, name, bound, claims, mergeBinding)
 }
 
-// freeBinding lets a view's binding go that somebody has deleted, and that the hub keeps while
-// the view is used: it is about to be made anew, and what is on clusters stays for that long.
-// It waits until the binding is gone.
-func (b *binder) freeBinding(ctx context.Context, name string) error {
+// releaseBinding waits until a view's binding is gone that somebody has deleted, and removes the finalizer by which the
+// hub keeps it while the view is used. The binding is about to be made anew, and what is on clusters stays that long.
+func (b *binder) releaseBinding(ctx context.Context, name string) error {
 	isKept := slices.ContainsFunc(b.present, func(binding apisv1alpha2.APIBinding) bool {
 		return binding.Name == name && binding.DeletionTimestamp != nil && slices.Contains(binding.Finalizers, v1alpha1.InUseFinalizer)
 	})
@@ -226,21 +235,19 @@ func (b *binder) freeBinding(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	client := objects.Resource(bindingResource)
-	b.notice(fmt.Sprintf("APIBinding %s of workspace %s was deleted, and is bound anew", name, b.workspace))
+	client := objects.Resource(kcp.APIBindingsResource)
+	b.notice("APIBinding %s of workspace %s was deleted, and is bound anew", name, b.workspace)
 	return b.waitFor(ctx, fmt.Sprintf("APIBinding %s in workspace %s to be gone", name, b.workspace), func(ctx context.Context) (progress, error) {
 		live, err := client.Get(ctx, name, metav1.GetOptions{})
-		switch {
-		case isMissing(err):
-			return progress{done: true}, nil
-		case err != nil:
+		if kcp.IsMissing(err) || err == nil && live.GetDeletionTimestamp() == nil {
+			return progress{done: true}, nil // it is gone, or somebody has made another one
+		}
+		if err != nil {
 			return progress{}, err
-		case live.GetDeletionTimestamp() == nil:
-			return progress{done: true}, nil // somebody else was faster
 		}
 		live.SetFinalizers(slices.DeleteFunc(live.GetFinalizers(), func(finalizer string) bool { return finalizer == v1alpha1.InUseFinalizer }))
 		_, err = client.Update(ctx, live, metav1.UpdateOptions{FieldManager: fieldManager})
-		if isMissing(err) || apierrors.IsConflict(err) {
+		if kcp.IsMissing(err) || apierrors.IsConflict(err) {
 			err = nil // it has changed meanwhile
 		}
 		return progress{state: fmt.Sprintf("its finalizers were %v", live.GetFinalizers())}, err
@@ -249,38 +256,29 @@ func (b *binder) freeBinding(ctx context.Context, name string) error {
 
 // bindings lists the bindings of the consumer workspace.
 func (s *server) bindings(ctx context.Context) ([]apisv1alpha2.APIBinding, error) {
-	objects, err := s.objects(s.workspace)
-	if err != nil {
-		return nil, err
-	}
-	list, err := objects.Resource(bindingResource).List(ctx, metav1.ListOptions{})
-	if err != nil {
-		return nil, s.explain(s.workspace, err)
-	}
-	var typed apisv1alpha2.APIBindingList
-	err = runtime.DefaultUnstructuredConverter.FromUnstructured(list.UnstructuredContent(), &typed)
-	return typed.Items, err
+	var list apisv1alpha2.APIBindingList
+	err := s.list(ctx, s.workspace, kcp.APIBindingsResource, "", &list)
+	return list.Items, err
 }
 
-// exportClaims returns the claims of the export, and whether the caller may know them.
-// kcp answers a request in a workspace that does not exist like one that is forbidden,
-// so a missing provider workspace shows only when the binding is made.
-func (s *server) exportClaims(ctx context.Context, name string) ([]apisv1alpha2.PermissionClaim, bool, error) {
+// exportClaims returns the claims of an export, and whether the caller may know them. kcp answers a request in
+// a workspace that does not exist as it answers a forbidden one, so that a missing provider workspace shows only when
+// the binding is made.
+func (s *server) exportClaims(ctx context.Context, name string) (claims []apisv1alpha2.PermissionClaim, known bool, err error) {
 	var export apisv1alpha2.APIExport
-	err := s.get(ctx, s.options.ProviderWorkspace, exportResource, name, &export)
+	err = s.get(ctx, s.provider, kcp.APIExportsResource, name, &export)
 	switch {
-	case isMissing(err):
-		return nil, false, fmt.Errorf("workspace %s has no APIExport %s: %s first: %w",
-			s.options.ProviderWorkspace, name, whatExports(name), err)
-	case isDenied(err):
+	case kcp.IsMissing(err):
+		return nil, false, fmt.Errorf("workspace %s has no APIExport %s: %s first: %w", s.provider, name, makesExport(name), err)
+	case kcp.IsDenied(err):
 		return nil, false, nil
 	default:
 		return export.Spec.PermissionClaims, err == nil, err
 	}
 }
 
-// whatExports says what to do for an export to be there.
-func whatExports(name string) string {
+// makesExport says what to do for an export to exist.
+func makesExport(name string) string {
 	if name == v1alpha1.APIExportName {
 		return "run `kubectl tmc init`"
 	}
@@ -288,16 +286,12 @@ func whatExports(name string) string {
 }
 
 // applyBinding makes or updates the binding with the claims.
-func (s *server) applyBinding(ctx context.Context, name string, bound consumed, claims []apisv1alpha2.PermissionClaim, merge merger) error {
-	desired, err := toUnstructured(newBinding(name, s.options.ProviderWorkspace, bound, claims))
-	if err != nil {
-		return err
-	}
-	_, err = s.apply(ctx, s.workspace, desired, merge)
-	if isDenied(err) {
+func (s *server) applyBinding(ctx context.Context, name string, bound view, claims []apisv1alpha2.PermissionClaim, merge merger) error {
+	_, err := s.apply(ctx, s.workspace, encode(newBinding(name, s.provider, bound, claims)), merge)
+	if kcp.IsDenied(err) {
 		return fmt.Errorf("APIExport %s of workspace %s cannot be bound in workspace %s: "+
 			"it is not there (%s first), or you lack the verb bind on it, or the right to make APIBindings here: %w",
-			bound.export, s.options.ProviderWorkspace, s.workspace, whatExports(bound.export), errors.Unwrap(err))
+			bound.export, s.provider, s.workspace, makesExport(bound.export), errors.Unwrap(err))
 	}
 	return err
 }
@@ -308,24 +302,20 @@ func (s *server) waitForClaims(ctx context.Context, name string) ([]apisv1alpha2
 	what := fmt.Sprintf("the permission claims of APIBinding %s in workspace %s", name, s.workspace)
 	err := s.waitFor(ctx, what, func(ctx context.Context) (progress, error) {
 		binding = apisv1alpha2.APIBinding{}
-		if err := s.get(ctx, s.workspace, bindingResource, name, &binding); err != nil {
-			return progress{}, err
-		}
-		// An export without claims leaves the list empty for good.
-		return progress{done: len(binding.Status.ExportPermissionClaims) > 0 || binding.Status.Phase == apisv1alpha2.APIBindingPhaseBound}, nil
+		err := s.get(ctx, s.workspace, kcp.APIBindingsResource, name, &binding)
+		// The list stays empty for an export without claims.
+		return progress{done: len(binding.Status.ExportPermissionClaims) > 0 || binding.Status.Phase == apisv1alpha2.APIBindingPhaseBound}, err
 	})
 	return binding.Status.ExportPermissionClaims, err
 }
 
-// waitForBindings waits until all exports are bound, and returns their bindings. It tells of
-// each that has to be waited for once. It fails when the workspace has one of the APIs from
-// elsewhere.
-func (s *server) waitForBindings(ctx context.Context, wanted []consumed, names []string) ([]apisv1alpha2.APIBinding, error) {
+// waitForBindings waits until all views are bound, and returns their bindings. It tells the caller once of each that has
+// to be waited for. It fails when the workspace has one of the APIs from elsewhere.
+func (s *server) waitForBindings(ctx context.Context, wanted []view, names []string) ([]apisv1alpha2.APIBinding, error) {
 	ready := make([]apisv1alpha2.APIBinding, len(wanted))
 	told := map[string]bool{}
 	conflicts := map[string]time.Time{}
-	what := fmt.Sprintf("the APIBindings of workspace %s", s.workspace)
-	err := s.poll(ctx, what, func(ctx context.Context) (progress, error) {
+	err := s.poll(ctx, "the APIBindings of workspace "+s.workspace, func(ctx context.Context) (progress, error) {
 		present, err := s.bindings(ctx)
 		if err != nil {
 			return progress{}, err
@@ -348,26 +338,22 @@ func (s *server) waitForBindings(ctx context.Context, wanted []consumed, names [
 				missing = append(missing, fmt.Sprintf("APIBinding %s: %s", name, now.state))
 				if !told[name] {
 					told[name] = true
-					s.waiting(fmt.Sprintf("%s, in workspace %s", wanted[i].purpose, s.workspace), "")
+					s.tell(s.options.OnWaiting, fmt.Sprintf("waiting for %s, in workspace %s", wanted[i].purpose(), s.workspace))
 				}
 			}
 		}
 		return progress{done: len(missing) == 0, state: strings.Join(missing, "; ")}, nil
-	})
+	}, func(string) {})
 	return ready, err
 }
 
-// conflictError names what keeps the binding's APIs out of the workspace. message is
-// what kcp says about it.
+// conflictError returns the error that names what keeps the binding's APIs out of the workspace. message is kcp's.
 func (s *server) conflictError(ctx context.Context, binding *apisv1alpha2.APIBinding, message string) error {
 	bindings, err := s.bindings(ctx)
 	if err != nil {
 		return err
 	}
-	export, err := manifests.Export()
-	if err != nil {
-		return err
-	}
+	export := manifests.Export()
 	owners := ownersOf(export.Spec.Resources, bindings, binding.Name)
 	for _, resource := range export.Spec.Resources {
 		name := resource.Name + "." + resource.Group
@@ -383,69 +369,34 @@ func (s *server) conflictError(ctx context.Context, binding *apisv1alpha2.APIBin
 		s.workspace, binding.Name, strings.Join(owners, " and from "), message)
 }
 
-// waitForResource is waitForResources for one.
-func (s *server) waitForResource(ctx context.Context, workspace string, resource schema.GroupResource) error {
-	return s.waitForResources(ctx, workspace, []schema.GroupResource{resource})
-}
-
-// waitForResources waits until resources can be used in a workspace: that they are bound or
-// established does not mean that every kcp server knows them already.
+// waitForResources waits until resources can be used in a workspace: when they are bound or established, not every kcp
+// server knows them yet.
 func (s *server) waitForResources(ctx context.Context, workspace string, resources []schema.GroupResource) error {
-	discoveryClient, err := s.discovery(workspace)
-	if err != nil {
-		return err
-	}
 	objects, err := s.objects(workspace)
 	if err != nil {
 		return err
 	}
 	missing := slices.Clone(resources)
-	what := fmt.Sprintf("%s in workspace %s", listResources(resources), workspace)
+	what := fmt.Sprintf("%s in workspace %s", listKinds(resources, ", "), workspace)
 	return s.waitFor(ctx, what, func(ctx context.Context) (progress, error) {
-		_, lists, err := discoveryClient.ServerGroupsAndResources()
-		// Groups that are broken are not ours, or show as missing.
-		if err != nil && !discovery.IsGroupDiscoveryFailedError(err) {
-			return progress{}, s.explain(workspace, err)
+		served, err := s.resources(workspace)
+		if err != nil {
+			return progress{}, err
 		}
-		for len(missing) > 0 {
-			found := discover(lists, missing[0])
-			if !found.Empty() {
-				_, err = objects.Resource(found).List(ctx, metav1.ListOptions{Limit: 1})
+		for ; len(missing) > 0; missing = missing[1:] {
+			wanted := missing[0]
+			at := slices.IndexFunc(served, func(r metav1.APIResource) bool { return r.Group == wanted.Group && r.Name == wanted.Resource })
+			if at >= 0 {
+				_, err = objects.Resource(wanted.WithVersion(served[at].Version)).List(ctx, metav1.ListOptions{Limit: 1})
 			}
 			switch {
-			case found.Empty(), apierrors.IsNotFound(err):
-				return progress{state: "not served yet: " + listResources(missing)}, nil
-			// Who may bind need not be allowed to use what is bound.
+			case at < 0, apierrors.IsNotFound(err):
+				return progress{state: "not served yet: " + listKinds(missing, ", ")}, nil
+			// Whoever may bind may not be allowed to use what is bound.
 			case err != nil && !apierrors.IsForbidden(err):
 				return progress{}, s.explain(workspace, err)
 			}
-			missing = missing[1:]
 		}
 		return progress{done: true}, nil
 	})
-}
-
-// listResources names resources, for people.
-func listResources(resources []schema.GroupResource) string {
-	var names []string
-	for _, resource := range resources {
-		names = append(names, resource.String())
-	}
-	return strings.Join(names, ", ")
-}
-
-// discover returns a version in which the resource is served, or an empty one.
-func discover(lists []*metav1.APIResourceList, wanted schema.GroupResource) schema.GroupVersionResource {
-	for _, list := range lists {
-		version, err := schema.ParseGroupVersion(list.GroupVersion)
-		if err != nil || version.Group != wanted.Group {
-			continue
-		}
-		for _, resource := range list.APIResources {
-			if resource.Name == wanted.Resource {
-				return version.WithResource(resource.Name)
-			}
-		}
-	}
-	return schema.GroupVersionResource{}
 }

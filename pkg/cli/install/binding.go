@@ -10,39 +10,13 @@ import (
 
 	apisv1alpha2 "github.com/kcp-dev/sdk/apis/apis/v1alpha2"
 	conditionsv1alpha1 "github.com/kcp-dev/sdk/apis/third_party/conditions/apis/conditions/v1alpha1"
-
-	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
 )
 
-// consumed is an export that a consumer workspace binds.
-type consumed struct {
-	// export is its name.
-	export string
-	// selector says which objects its claims are accepted for.
-	selector apisv1alpha2.PermissionClaimSelector
-	// purpose says, for people, what comes of it.
-	purpose string
-}
-
-// workloads is the export that brings tmc's kinds.
-func workloads() consumed {
-	return consumed{
-		export: v1alpha1.APIExportName, selector: apisv1alpha2.PermissionClaimSelector{MatchAll: true},
-		purpose: "the kinds that applications are made of",
-	}
-}
-
-// shown is the export of a view, which shows what is placed on its clusters.
-func shown(view ownView) consumed {
-	return consumed{export: view.export, selector: view.selector(), purpose: view.whose + " to see what is placed there"}
-}
-
-// newBinding returns an APIBinding that binds an export and accepts its claims. They are
-// accepted with the selector that the provider proposes for bindings that nobody asked for,
-// which says nothing here: kcp v0.31 knows a claim again, and labels objects for it, by all
-// that the export says of it but the verbs (ToLabelKeyAndValue in github.com/kcp-dev/sdk,
+// newBinding returns an APIBinding that binds a view and accepts its claims. A claim is accepted with the default
+// selector of the provider, which has no effect in a binding: kcp v0.31 recognises a claim, and labels objects for it, by
+// all that the export says of it but the verbs (ToLabelKeyAndValue in github.com/kcp-dev/sdk,
 // apis/apis/v1alpha2/permissionclaims; v0.32 leaves the selector out).
-func newBinding(name, provider string, bound consumed, claims []apisv1alpha2.PermissionClaim) *apisv1alpha2.APIBinding {
+func newBinding(name, provider string, bound view, claims []apisv1alpha2.PermissionClaim) *apisv1alpha2.APIBinding {
 	binding := &apisv1alpha2.APIBinding{
 		TypeMeta:   metav1.TypeMeta{APIVersion: apisv1alpha2.SchemeGroupVersion.String(), Kind: "APIBinding"},
 		ObjectMeta: metav1.ObjectMeta{Name: name},
@@ -52,43 +26,34 @@ func newBinding(name, provider string, bound consumed, claims []apisv1alpha2.Per
 	}
 	for _, claim := range claims {
 		binding.Spec.PermissionClaims = append(binding.Spec.PermissionClaims, apisv1alpha2.AcceptablePermissionClaim{
-			ScopedPermissionClaim: apisv1alpha2.ScopedPermissionClaim{
-				PermissionClaim: claim,
-				Selector:        bound.selector,
-			},
-			State: apisv1alpha2.ClaimAccepted,
+			ScopedPermissionClaim: apisv1alpha2.ScopedPermissionClaim{PermissionClaim: claim, Selector: bound.selector()},
+			State:                 apisv1alpha2.ClaimAccepted,
 		})
 	}
 	return binding
 }
 
-// bindingFor returns the name of the binding to use for an export: the one that a
-// workspace has for it already, such as one that its type brought along, or else
-// a binding named like the export. It fails when that name is taken.
+// bindingFor returns the name of the binding to use for an export: one that the workspace has for it already, for
+// instance from its type, or else the name of the export. It fails when that name is taken.
 func bindingFor(bindings []apisv1alpha2.APIBinding, provider, export string) (name string, exists bool, err error) {
 	for _, binding := range bindings {
-		if refersTo(binding, provider, export) {
+		if reference := binding.Spec.Reference.Export; reference != nil && reference.Path == provider && reference.Name == export {
 			return binding.Name, true, nil
 		}
-	}
-	for _, binding := range bindings {
 		if binding.Name == export {
-			return "", false, fmt.Errorf("APIBinding %s is there already and binds %s: delete it first", export, referenceOf(binding))
+			err = fmt.Errorf("APIBinding %s is there already and binds %s: delete it first", export, referenceOf(binding))
 		}
+	}
+	if err != nil {
+		return "", false, err
 	}
 	return export, false, nil
 }
 
-// refersTo reports whether a binding binds the named export.
-func refersTo(binding apisv1alpha2.APIBinding, provider, export string) bool {
-	reference := binding.Spec.Reference.Export
-	return reference != nil && reference.Path == provider && reference.Name == export
-}
-
-// boundViews returns the views whose exports are bound. A cluster that was taken out may
-// leave a binding behind, to an export that is gone.
-func boundViews(bindings []apisv1alpha2.APIBinding, provider string) []ownView {
-	var views []ownView
+// boundViews returns the views whose exports are bound. It leaves out bindings whose export is gone, which a cluster
+// that was taken out may leave behind.
+func boundViews(bindings []apisv1alpha2.APIBinding, provider string) []view {
+	var views []view
 	for _, binding := range bindings {
 		reference := binding.Spec.Reference.Export
 		valid, known := findCondition(binding.Status.Conditions, apisv1alpha2.APIExportValid)
@@ -96,7 +61,7 @@ func boundViews(bindings []apisv1alpha2.APIBinding, provider string) []ownView {
 		if reference == nil || reference.Path != provider || isGone {
 			continue
 		}
-		if view, ok := viewCalled(reference.Name); ok {
+		if view, ok := viewNamed(reference.Name); ok {
 			views = append(views, view)
 		}
 	}
@@ -116,26 +81,27 @@ func referenceOf(binding apisv1alpha2.APIBinding) string {
 	}
 }
 
-// bindingProgress tells how far kcp has come with a binding: it is done when the export
-// is bound in its newest form and all accepted claims are in force.
+// bindingProgress returns how far kcp has come with a binding. It is done when the export is bound in its newest form and
+// all accepted claims are in force.
 func bindingProgress(binding *apisv1alpha2.APIBinding) progress {
-	needed := []conditionsv1alpha1.ConditionType{
-		apisv1alpha2.APIExportValid,
-		apisv1alpha2.InitialBindingCompleted,
-		apisv1alpha2.BindingUpToDate,
-		apisv1alpha2.PermissionClaimsApplied,
-	}
-	for _, conditionType := range needed {
-		condition, known := findCondition(binding.Status.Conditions, conditionType)
+	for _, needed := range []conditionsv1alpha1.ConditionType{
+		apisv1alpha2.APIExportValid, apisv1alpha2.InitialBindingCompleted, apisv1alpha2.BindingUpToDate, apisv1alpha2.PermissionClaimsApplied,
+	} {
+		condition, known := findCondition(binding.Status.Conditions, needed)
 		switch {
 		case !known:
-			return progress{state: fmt.Sprintf("kcp has not said %s yet", conditionType)}
+			return progress{state: fmt.Sprintf("kcp has not said %s yet", needed)}
 		case condition.Status != corev1.ConditionTrue:
 			return progress{state: strings.TrimSpace(condition.Reason + " " + condition.Message)}
 		}
 	}
-	if claim, missing := unappliedClaim(binding); missing {
-		return progress{state: fmt.Sprintf("the claim on %s is not in force yet", claim)}
+	for _, accepted := range binding.Spec.PermissionClaims {
+		isApplied := slices.ContainsFunc(binding.Status.AppliedPermissionClaims, func(applied apisv1alpha2.ScopedPermissionClaim) bool {
+			return applied.EqualGRI(accepted.PermissionClaim)
+		})
+		if accepted.State == apisv1alpha2.ClaimAccepted && !isApplied {
+			return progress{state: fmt.Sprintf("the claim on %s is not in force yet", accepted.PermissionClaim)}
+		}
 	}
 	return progress{
 		done:  binding.Status.Phase == apisv1alpha2.APIBindingPhaseBound,
@@ -143,8 +109,8 @@ func bindingProgress(binding *apisv1alpha2.APIBinding) progress {
 	}
 }
 
-// conflictIn returns what kcp says about an API that the binding cannot bring because
-// the workspace has it from elsewhere; empty when there is no such conflict.
+// conflictIn returns kcp's message about an API that the binding cannot bring because the workspace has it from
+// elsewhere; empty when there is no such conflict.
 func conflictIn(binding *apisv1alpha2.APIBinding) string {
 	for _, condition := range binding.Status.Conditions {
 		if condition.Status == corev1.ConditionFalse && condition.Reason == apisv1alpha2.NamingConflictsReason {
@@ -154,8 +120,7 @@ func conflictIn(binding *apisv1alpha2.APIBinding) string {
 	return ""
 }
 
-// ownersOf names the bindings, other than the one named self, that brought one of the
-// resources into their workspace.
+// ownersOf names the bindings, other than the one named self, that brought one of the resources into their workspace.
 func ownersOf(resources []apisv1alpha2.ResourceSchema, bindings []apisv1alpha2.APIBinding, self string) []string {
 	var owners []string
 	for _, binding := range bindings {
@@ -169,21 +134,6 @@ func ownersOf(resources []apisv1alpha2.ResourceSchema, bindings []apisv1alpha2.A
 		}
 	}
 	return owners
-}
-
-// unappliedClaim returns an accepted claim that is not in force, if there is one.
-func unappliedClaim(binding *apisv1alpha2.APIBinding) (apisv1alpha2.PermissionClaim, bool) {
-	for _, accepted := range binding.Spec.PermissionClaims {
-		if accepted.State != apisv1alpha2.ClaimAccepted {
-			continue
-		}
-		if !slices.ContainsFunc(binding.Status.AppliedPermissionClaims, func(applied apisv1alpha2.ScopedPermissionClaim) bool {
-			return applied.EqualGRI(accepted.PermissionClaim)
-		}) {
-			return accepted.PermissionClaim, true
-		}
-	}
-	return apisv1alpha2.PermissionClaim{}, false
 }
 
 // findCondition returns the condition of a type, and whether there is one.

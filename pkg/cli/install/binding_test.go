@@ -65,7 +65,7 @@ func TestBindingFor(t *testing.T) {
 // bound returns a binding with which everything is in order, changed by the functions.
 func bound(changes ...func(*apisv1alpha2.APIBinding)) *apisv1alpha2.APIBinding {
 	events := apisv1alpha2.PermissionClaim{GroupResource: apisv1alpha2.GroupResource{Resource: "events"}, Verbs: []string{"create"}}
-	binding := newBinding("tmc.kcp.io", "root:tmc", workloads(), []apisv1alpha2.PermissionClaim{events})
+	binding := newBinding("tmc.kcp.io", "root:tmc", workloads, []apisv1alpha2.PermissionClaim{events})
 	binding.Status = apisv1alpha2.APIBindingStatus{
 		Phase:                   apisv1alpha2.APIBindingPhaseBound,
 		AppliedPermissionClaims: []apisv1alpha2.ScopedPermissionClaim{{PermissionClaim: events}},
@@ -170,7 +170,7 @@ func TestNewBindingAcceptsForAllObjects(t *testing.T) {
 		GroupResource: apisv1alpha2.GroupResource{Group: "apps", Resource: "deployments"}, IdentityHash: "hash", Verbs: []string{"get"},
 		DefaultSelector: &apisv1alpha2.PermissionClaimSelector{LabelSelector: metav1.LabelSelector{MatchLabels: map[string]string{"a": "b"}}},
 	}
-	binding := newBinding("name", "root:tmc", workloads(), []apisv1alpha2.PermissionClaim{claim})
+	binding := newBinding("name", "root:tmc", workloads, []apisv1alpha2.PermissionClaim{claim})
 	got := binding.Spec.PermissionClaims[0]
 	if got.State != apisv1alpha2.ClaimAccepted || !got.Selector.MatchAll {
 		t.Errorf("got %+v, want it accepted, for all objects, whatever the provider proposes", got)

@@ -1,9 +1,18 @@
-// Package install puts the kcp side of tmc into a provider workspace, binds consumer
-// workspaces to it, and makes there what a cluster needs to take part: its registration,
-// and an account for its syncer. What is there already is compared first: a run that
-// finds everything in order writes nothing.
+// Package install writes to kcp what tmc needs there. Every function compares first: a run that finds everything in
+// order writes nothing.
 //
-// It decides in pure functions (merge.go, binding.go, account.go, isolate.go) and knows
-// what to install from package manifests alone. It must not know flags, printing, what
-// runs in a cluster, or syncing.
+//	init.go        Init installs the provider workspace: schemas, APIExport, RBAC, policies, webhook.
+//	bind.go        Bind makes a workspace a consumer; binding.go decides about one APIBinding.
+//	join.go        Join registers a cluster and gives its syncer an account.
+//	unjoin.go      Unjoin deletes what Join made.
+//	account.go     The account of a syncer in kcp, and its permissions.
+//	credential.go  What a syncer gets: URL, authorities, token; and the revocation of tokens.
+//	kinds.go       The kinds that can be synced, and the choice among them.
+//	view.go        The APIExport through which an isolated cluster, or a group of clusters, sees its objects.
+//	fleet.go       Brings all views and accounts in line with the registrations, and deletes unused views.
+//	tenants.go     Brings the bindings of workspaces of the type tmc-tenant in line with the views.
+//	server.go      Requests to one kcp, their errors, and waiting.
+//	apply.go       Compare and write one object; merge.go says what a live object should become.
+//
+// The package does not know flags, printing, what runs in a cluster, or syncing.
 package install

@@ -100,11 +100,7 @@ func (f *fakeKCP) store(workspace, resource string, object metav1.Object) {
 	f.t.Helper()
 	f.mutex.Lock()
 	defer f.mutex.Unlock()
-	stored, err := toUnstructured(object)
-	if err != nil {
-		f.t.Fatal(err)
-	}
-	f.objects[strings.Join([]string{workspace, resource, object.GetName()}, "/")] = stored
+	f.objects[strings.Join([]string{workspace, resource, object.GetName()}, "/")] = encode(object)
 }
 
 // stored returns the content of an object, nil when there is none.

@@ -489,10 +489,7 @@ func TestTheHubsPathReaderMaySeeTheWorkspaceAndNothingElse(t *testing.T) {
 // acceptsAll checks that the binding of root:team-a accepts just what the export claims.
 func acceptsAll(t *testing.T, fake *fakeKCP) {
 	t.Helper()
-	export, err := manifests.Export()
-	if err != nil {
-		t.Fatal(err)
-	}
+	export := manifests.Export()
 	fake.change("root:team-a", "apibindings", "tmc.kcp.io", func(fields map[string]any) {
 		claims, _, _ := unstructured.NestedSlice(fields, "spec", "permissionClaims")
 		if len(claims) != len(export.Spec.PermissionClaims) {
@@ -551,7 +548,7 @@ func TestBindFails(t *testing.T) {
 		"while the binding is being deleted": {
 			workspace: "root:team-a",
 			change: func(f *fakeKCP, _ *Options) {
-				f.store("root:team-a", "apibindings", newBinding("tmc.kcp.io", "root:tmc", workloads(), nil))
+				f.store("root:team-a", "apibindings", newBinding("tmc.kcp.io", "root:tmc", workloads, nil))
 				f.change("root:team-a", "apibindings", "tmc.kcp.io", func(fields map[string]any) {
 					fields["metadata"].(map[string]any)["deletionTimestamp"] = "2026-01-01T00:00:00Z"
 				})

@@ -282,7 +282,7 @@ func TestInitHasViewsClaimWhatIsServedLater(t *testing.T) {
 		t.Fatal(err)
 	}
 	fake.takeWrites()
-	if err := s.updateViews(context.Background(), "root:tmc"); err != nil {
+	if err := s.updateViews(context.Background()); err != nil {
 		t.Fatal(err)
 	}
 	if resources, _ := claimsOf(fake, "cluster-east"); !slices.Contains(resources, "widgets") {

@@ -281,7 +281,7 @@ func TestJoinFails(t *testing.T) {
 	}{
 		"with a bad name":                  {change: func(_ *fakeKCP, o *JoinOptions) { o.Cluster = "East_1" }, message: []string{`"East_1"`, "cluster name"}},
 		"with a name that would overwrite": {change: func(_ *fakeKCP, o *JoinOptions) { o.Cluster = "register" }, message: []string{"tmc-syncer-register"}},
-		"with a bad former name":           {change: func(_ *fakeKCP, o *JoinOptions) { o.FormerNames = []string{"-"} }, message: []string{"former name", `"-"`}},
+		"with a bad former name":           {change: func(_ *fakeKCP, o *JoinOptions) { o.FormerNames = []string{"-"} }, message: []string{"--former-name", `"-"`}},
 		"with a bad label":                 {change: func(_ *fakeKCP, o *JoinOptions) { o.Labels = map[string]string{"a b": ""} }, message: []string{"labels", "a b"}},
 		"with a long location":             {change: func(_ *fakeKCP, o *JoinOptions) { o.Location = strings.Repeat("x", 64) }, message: []string{"location", "63"}},
 		"with a token for two days":        {change: func(_ *fakeKCP, o *JoinOptions) { o.TokenLifetime = 48 * time.Hour }, message: []string{"48h0m0s", "24h0m0s"}},

@@ -1,6 +1,7 @@
 package install
 
 import (
+	"maps"
 	"reflect"
 	"slices"
 
@@ -8,8 +9,8 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 )
 
-// merger returns what a live object should become so that it is as desired. It changes
-// neither, and returns something equal to live when there is nothing to do.
+// merger returns what a live object should become so that it is as desired. It changes neither, and returns something
+// equal to live when there is nothing to do.
 type merger func(live, desired *unstructured.Unstructured) *unstructured.Unstructured
 
 // keepLive is the merger for objects that nobody can or should change once they exist.
@@ -20,83 +21,62 @@ func overlayObject(live, desired *unstructured.Unstructured) *unstructured.Unstr
 	return &unstructured.Unstructured{Object: overlayMap(live.Object, desired.Object)}
 }
 
-// mergeDefinition is the merger for a CustomResourceDefinition. Its versions become the
-// desired ones as a whole: a schema means something by what it does not say, too. The
-// API server fills in nothing there, but in the fields beside them.
-func mergeDefinition(live, desired *unstructured.Unstructured) *unstructured.Unstructured {
-	result := overlayObject(live, desired)
-	// An error means that the field is no list: the API server sees to that.
-	if versions, found, err := unstructured.NestedSlice(desired.Object, "spec", "versions"); found && err == nil {
-		_ = unstructured.SetNestedSlice(result.Object, versions, "spec", "versions")
-	}
-	return result
-}
-
-// mergePolicy is the merger for a ValidatingAdmissionPolicy and its binding. Its conditions,
-// variables and validations become the desired ones as a whole: what is left over would
-// deny, or let pass, what it should not. The API server fills in nothing there.
-func mergePolicy(live, desired *unstructured.Unstructured) *unstructured.Unstructured {
-	result := overlayObject(live, desired)
-	for _, name := range []string{"matchConditions", "variables", "validations"} {
-		// An error means that the field is no list: the API server sees to that.
-		if items, found, err := unstructured.NestedSlice(desired.Object, "spec", name); found && err == nil {
-			_ = unstructured.SetNestedSlice(result.Object, items, "spec", name)
-		} else {
-			unstructured.RemoveNestedField(result.Object, "spec", name)
-		}
-	}
-	return result
-}
-
-// mergeExport is the merger for the APIExport. It swaps schemas of resources that it
-// knows and keeps those that others have added to the export.
-func mergeExport(live, desired *unstructured.Unstructured) *unstructured.Unstructured {
-	return overlayLists(live, desired, map[string]listMerge{
-		"resources":        {keys: []string{"group", "name"}, keepOthers: true},
-		"permissionClaims": {keys: claimKeys()},
+var (
+	// mergeDefinition is the merger for a CustomResourceDefinition. It replaces the versions as a whole: a schema also
+	// means something by what it leaves out. The API server fills in nothing there.
+	mergeDefinition = mergeLists(map[string]listMerge{"versions": {replace: true}})
+	// mergePolicy is the merger for a ValidatingAdmissionPolicy and its binding. It replaces these lists as a whole: what
+	// is left over in them would deny, or let pass, what it should not. The API server fills in nothing there.
+	mergePolicy = mergeLists(map[string]listMerge{
+		"matchConditions": {replace: true}, "variables": {replace: true}, "validations": {replace: true},
 	})
-}
-
-// mergeBinding is the merger for an APIBinding. It accepts exactly the desired claims.
-// A claim that the binding has keeps its selector, which kcp lets nobody change.
-func mergeBinding(live, desired *unstructured.Unstructured) *unstructured.Unstructured {
-	return overlayLists(live, desired, map[string]listMerge{
-		"permissionClaims": acceptedClaims(),
+	// mergeExport is the merger for an APIExport. It swaps the schemas of resources that it knows, and keeps those that
+	// others have added to the export.
+	mergeExport = mergeLists(map[string]listMerge{
+		"resources": {keys: []string{"group", "name"}, keepOthers: true}, "permissionClaims": {keys: claimKeys},
 	})
-}
+	// mergeBinding is the merger for an APIBinding. It accepts exactly the desired claims.
+	mergeBinding = mergeLists(map[string]listMerge{"permissionClaims": acceptedClaims})
+	// mergeTenantType is the merger for the WorkspaceType of tenants: the exports of other clusters stay.
+	mergeTenantType = mergeLists(map[string]listMerge{"defaultAPIBindings": {keys: []string{"export", "path"}, keepOthers: true}})
 
-// acceptedClaims is how the claims that an APIBinding accepts are merged.
-func acceptedClaims() listMerge {
-	return listMerge{keys: claimKeys(), keepFields: []string{"selector"}}
-}
-
-// claimKeys are the list map keys of permission claims in the apis.kcp.io API.
-func claimKeys() []string { return []string{"group", "resource", "identityHash"} }
+	// acceptedClaims merges the claims that an APIBinding accepts. A claim that the binding has keeps its selector, which
+	// nobody can change in kcp.
+	acceptedClaims = listMerge{keys: claimKeys, keepFields: []string{"selector"}}
+	// claimKeys are the list map keys of permission claims in the apis.kcp.io API.
+	claimKeys = []string{"group", "resource", "identityHash"}
+)
 
 // listMerge says how to merge a list of objects that are found by keys.
 type listMerge struct {
 	keys []string
+	// replace takes the desired list as it is.
+	replace bool
 	// keepOthers keeps items that are not desired.
 	keepOthers bool
 	// keepFields are fields that a live item keeps.
 	keepFields []string
 }
 
-// overlayLists overlays desired over live, with the named lists of the spec merged item
-// by item.
-func overlayLists(live, desired *unstructured.Unstructured, lists map[string]listMerge) *unstructured.Unstructured {
-	result := overlayObject(live, desired)
-	for name, how := range lists {
-		// Both errors mean that the field is no list: the API server sees to that.
-		liveItems, _, _ := unstructured.NestedSlice(live.Object, "spec", name)
-		desiredItems, _, _ := unstructured.NestedSlice(desired.Object, "spec", name)
-		if merged := how.merge(liveItems, desiredItems); len(merged) > 0 {
-			_ = unstructured.SetNestedSlice(result.Object, merged, "spec", name)
-		} else {
-			unstructured.RemoveNestedField(result.Object, "spec", name)
+// mergeLists returns a merger that lays desired over live, with the named lists of the spec merged item by item.
+func mergeLists(lists map[string]listMerge) merger {
+	return func(live, desired *unstructured.Unstructured) *unstructured.Unstructured {
+		result := overlayObject(live, desired)
+		for name, how := range lists {
+			// An error means that the field is no list, which the API server does not let it be.
+			merged, _, _ := unstructured.NestedSlice(desired.Object, "spec", name)
+			if !how.replace {
+				items, _, _ := unstructured.NestedSlice(live.Object, "spec", name)
+				merged = how.merge(items, merged)
+			}
+			if len(merged) > 0 {
+				_ = unstructured.SetNestedSlice(result.Object, merged, "spec", name)
+			} else {
+				unstructured.RemoveNestedField(result.Object, "spec", name)
+			}
 		}
+		return result
 	}
-	return result
 }
 
 // merge returns the merged list: live items first, in their order.
@@ -133,20 +113,17 @@ func (m listMerge) same(a, b any) bool {
 // without returns the desired item without the fields that the live one has and keeps.
 func (m listMerge) without(live, desired any) any {
 	liveFields, _ := live.(map[string]any)
-	desiredFields, _ := desired.(map[string]any)
-	result := map[string]any{}
-	for name, value := range desiredFields {
-		if _, has := liveFields[name]; has && slices.Contains(m.keepFields, name) {
-			continue
-		}
-		result[name] = value
-	}
+	fields, _ := desired.(map[string]any)
+	result := maps.Clone(fields)
+	maps.DeleteFunc(result, func(name string, _ any) bool {
+		_, has := liveFields[name]
+		return has && slices.Contains(m.keepFields, name)
+	})
 	return result
 }
 
-// overlay returns live with desired laid over it: fields of objects one by one, anything
-// else as a whole. A list that has all that is desired, and what the server has filled
-// in, stays as it is.
+// overlay returns live with desired laid over it: fields of objects one by one, anything else as a whole. A list that
+// has all that is desired, and what the server has filled in, stays as it is.
 func overlay(live, desired any) any {
 	liveMap, isLiveMap := live.(map[string]any)
 	desiredMap, isDesiredMap := desired.(map[string]any)

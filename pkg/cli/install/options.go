@@ -5,44 +5,48 @@ import (
 	"strings"
 	"time"
 
+	"github.com/kcp-dev/logicalcluster/v3"
 	"k8s.io/client-go/rest"
 )
 
-// DefaultTimeout is how long each thing is waited for if the options do not say. A
-// binding takes some 7 seconds: an API server waits 5 of them before it serves a new
-// kind (apiextensions-apiserver, pkg/controller/establish).
+// DefaultTimeout bounds each wait if the options do not say. A binding takes some 7 seconds: an API server waits 5 of
+// them before it serves a new kind (apiextensions-apiserver, pkg/controller/establish).
 const DefaultTimeout = 2 * time.Minute
-
-// requestTimeout bounds one request if the client configuration does not.
-const requestTimeout = 30 * time.Second
 
 // Options say where to install or bind, and whom to tell.
 type Options struct {
-	// Config points at a kcp server. Its host may name a workspace, as in
-	// https://kcp.example.com/clusters/root:team-a; Bind binds that one.
+	// Config points at a kcp server. Its host may name a workspace, as in https://kcp.example.com/clusters/root:team-a;
+	// Bind binds that one.
 	Config *rest.Config
-	// ProviderWorkspace is the path of the workspace that holds the APIExport, such as
-	// root:tmc.
+	// ProviderWorkspace is the path of the workspace that holds the APIExport, such as root:tmc.
 	ProviderWorkspace string
-	// Timeout bounds each thing that is waited for. Zero means DefaultTimeout.
+	// Timeout bounds each wait. Zero means DefaultTimeout.
 	Timeout time.Duration
-	// RepairURL is the URL, https://HOST:PORT, at which kcp reaches the webhook of tmc-controller that repairs patches; see
-	// ValidateRepairURL. Empty means that kcp is not to ask it any more; nil leaves it as it is. Init alone looks at it.
+	// RepairURL is the URL, https://HOST:PORT, at which kcp reaches the webhook of tmc-controller that repairs patches;
+	// see ValidateRepairURL. Init removes the webhook when the URL is empty, and leaves it as it is when RepairURL is
+	// nil. The other functions ignore it.
 	RepairURL *string
-	// OnApplied, if not nil, is called for each object, right after it is dealt with.
+	// OnApplied, if not nil, is called for each object, right after it was compared and written.
 	OnApplied func(Result)
-	// OnWaiting, if not nil, is called when something has to be waited for, with what
-	// that is, and again with what kcp says about it when that changes.
+	// OnWaiting, if not nil, is called with what is waited for, and again when what kcp says about it changes.
 	OnWaiting func(message string)
-	// OnNotice, if not nil, is called with what the caller should know: what could not be
-	// done, for instance, and what follows from that, where the rest is of use without it.
+	// OnNotice, if not nil, is called with what the caller should know, for instance what could not be done and what
+	// follows from that.
 	OnNotice func(message string)
+}
+
+// validateProvider returns an error unless ProviderWorkspace is the path of a workspace.
+func (o *Options) validateProvider() error {
+	if !logicalcluster.NewPath(o.ProviderWorkspace).IsValid() {
+		return fmt.Errorf("--provider-workspace: %q is not the path of a workspace, such as root:tmc", o.ProviderWorkspace)
+	}
+	return nil
 }
 
 // Action is what was done about an object.
 type Action string
 
-// These are the actions: Unchanged means that nothing was written.
+// The actions. Unchanged means that nothing was written.
 const (
 	Created   Action = "created"
 	Updated   Action = "updated"

@@ -1,12 +1,9 @@
 package install
 
 import (
-	"errors"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/runtime/schema"
 )
 
 func TestSplitHost(t *testing.T) {
@@ -29,29 +26,6 @@ func TestSplitHost(t *testing.T) {
 			base, workspace := splitHost(tc.host)
 			if diff := cmp.Diff(tc.want, parts{base, workspace}); diff != "" {
 				t.Errorf("(-want +got)\n%s", diff)
-			}
-		})
-	}
-}
-
-func TestForeignServer(t *testing.T) {
-	resource := schema.GroupResource{Group: "apis.kcp.io", Resource: "apiexports"}
-	tests := map[string]struct {
-		reason string
-		err    error
-		want   bool
-	}{
-		"an object is missing":             {"kcp names it", apierrors.NewNotFound(resource, "x"), false},
-		"a resource is forbidden":          {"kcp names it", apierrors.NewForbidden(resource, "x", errors.New("access denied")), false},
-		"a path is missing":                {"a kube-apiserver has nothing at /clusters", apierrors.NewGenericServerResponse(404, "get", resource, "x", "404 page not found", 0, true), true},
-		"a path is forbidden":              {"to a kube-apiserver /clusters is no resource", apierrors.NewForbidden(schema.GroupResource{}, "", errors.New("cannot get path")), true},
-		"it is no answer of an API server": {"the server cannot be reached", errors.New("connection refused"), false},
-		"there is no error":                {"", nil, false},
-	}
-	for name, tc := range tests {
-		t.Run(name, func(t *testing.T) {
-			if got := isForeign(tc.err); got != tc.want {
-				t.Errorf("got %t, want %t: %s", got, tc.want, tc.reason)
 			}
 		})
 	}
