@@ -33,7 +33,7 @@ func remembered(n *Notices) int {
 	return count
 }
 
-func TestEachThingIsToldOnce(t *testing.T) {
+func TestNoticesWriteEachOnce(t *testing.T) {
 	recorded := &written{}
 	n := NewNotices(recorded)
 	key := kcp.ObjectKey{Name: "web"}
@@ -56,8 +56,8 @@ func TestEachThingIsToldOnce(t *testing.T) {
 	}
 }
 
-// TestWhatIsRememberedOfAnObjectIsBounded is A10: every report has another reason.
-func TestWhatIsRememberedOfAnObjectIsBounded(t *testing.T) {
+// TestNoticesRememberABoundedAmount is A10: every report has another reason.
+func TestNoticesRememberABoundedAmount(t *testing.T) {
 	n := NewNotices(&written{})
 	key := kcp.ObjectKey{Name: "web"}
 	long := strings.Repeat("x", 1<<14)

@@ -17,15 +17,14 @@ import (
 
 func TestWaitSupported(t *testing.T) {
 	cases := map[string]struct {
-		reason  string
 		version string
 		refused int32
 		want    error
 	}{
-		"New":      {reason: "tmc works with it", version: "v1.35.1+kcp-v0.31.2"},
-		"Starting": {reason: "it is asked again", version: "v1.35.1+kcp-v0.31.2", refused: 1},
-		"Old":      {reason: "tmc does not work with it", version: "v1.33.3+kcp-v0.28.1", want: ErrTooOld},
-		"NoKCP":    {reason: "it is a cluster", version: "v1.36.3", want: ErrNotKCP},
+		"tmc works with it":                  {version: "v1.35.1+kcp-v0.31.2"},
+		"it is asked again until it answers": {version: "v1.35.1+kcp-v0.31.2", refused: 1},
+		"it is too old":                      {version: "v1.33.3+kcp-v0.28.1", want: ErrTooOld},
+		"it is a cluster":                    {version: "v1.36.3", want: ErrNotKCP},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -43,7 +42,7 @@ func TestWaitSupported(t *testing.T) {
 			defer server.Close()
 			err := WaitSupported(t.Context(), &rest.Config{Host: server.URL + "/clusters/root:other"}, logicalcluster.NewPath("root:tmc"))
 			if !errors.Is(err, tc.want) || asked.Load() != tc.refused+1 {
-				t.Errorf("%s: got %v after %d requests, want %v", tc.reason, err, asked.Load(), tc.want)
+				t.Errorf("got %v after %d requests, want %v", err, asked.Load(), tc.want)
 			}
 		})
 	}
@@ -58,6 +57,11 @@ func TestWaitSupportedEndsWithItsContext(t *testing.T) {
 	defer server.Close()
 	if err := WaitSupported(ctx, &rest.Config{Host: server.URL}, logicalcluster.NewPath("root:tmc")); err != nil {
 		t.Errorf("got %v from a kcp that has not answered", err)
+	}
+	for _, config := range []*rest.Config{{Host: "https://kcp:port:/"}, {Host: "https://kcp", TLSClientConfig: rest.TLSClientConfig{CAData: []byte("no PEM")}}} {
+		if err := WaitSupported(t.Context(), config, logicalcluster.NewPath("root:tmc")); err == nil {
+			t.Errorf("no error for %s, of which no client can be made", config.Host)
+		}
 	}
 }
 
