@@ -3,60 +3,44 @@ package placement
 import (
 	"cmp"
 	"maps"
+	"math"
 	"math/big"
 	"slices"
-	"strconv"
 
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
-	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
+	"github.com/kcp-tmc/tmc/pkg/apis/quantity"
 )
-
-// divisible returns the object's replicas, and whether they can be divided: only those
-// of Deployments and StatefulSets mean the same on several clusters as on one.
-func (s *survey) divisible() (int64, bool) {
-	if !s.hasReplicas() {
-		return 0, false
-	}
-	value, found, err := unstructured.NestedFieldNoCopy(s.Object.Object, "spec", "replicas")
-	if err != nil {
-		return 0, false
-	}
-	if !found || value == nil {
-		return 1, true // as Kubernetes has it
-	}
-	replicas, isInteger := value.(int64)
-	return max(replicas, 0), isInteger
-}
 
 // divide returns the shares of the chosen clusters, which add up to the total, those of
 // nothing left out.
-func (s *survey) divide(t terms, o outcome, total int64) map[string]int64 {
+func (s *snapshot) divide(t terms, c choice, total int64) map[string]int64 {
 	if total == 0 {
-		return s.idle(o)
+		return s.idle(c)
 	}
 	var shares map[string]int64
 	if t.byWeight {
-		shares = apportion(total, s.parts(o.chosen, t.weight))
+		shares = apportion(total, s.parts(c.clusters, t.weight))
 	} else {
-		shares = s.fill(total, o.chosen)
+		shares = s.fill(total, c.clusters)
 	}
 	maps.DeleteFunc(shares, func(_ string, share int64) bool { return share == 0 })
 	return shares
 }
 
 // idle has what is scaled to nothing stay where it is, with nothing.
-func (s *survey) idle(o outcome) map[string]int64 {
+func (s *snapshot) idle(c choice) map[string]int64 {
 	shares := map[string]int64{}
-	for _, cluster := range o.chosen {
-		if slices.Contains(o.question.staying, cluster) {
+	for _, cluster := range c.clusters {
+		if slices.Contains(c.candidates.staying, cluster) {
 			shares[cluster.Name] = 0
 		}
 	}
 	if len(shares) > 0 {
 		return shares
 	}
-	for _, cluster := range o.chosen {
+	for _, cluster := range c.clusters {
 		shares[cluster.Name] = 0
 	}
 	return shares
@@ -68,7 +52,7 @@ type part struct {
 	weight, present int64
 }
 
-func (s *survey) parts(clusters []*Cluster, weight func(*Cluster) int64) []part {
+func (s *snapshot) parts(clusters []*Cluster, weight func(*Cluster) int64) []part {
 	parts := make([]part, 0, len(clusters))
 	for _, cluster := range clusters {
 		parts = append(parts, part{name: cluster.Name, weight: weight(cluster), present: s.presentShare(cluster.Name)})
@@ -78,33 +62,31 @@ func (s *survey) parts(clusters []*Cluster, weight func(*Cluster) int64) []part 
 
 // presentShare returns the cluster's share of the replicas as decided before. What it
 // runs only until it is available elsewhere is placed there already.
-func (s *survey) presentShare(cluster string) int64 {
+func (s *snapshot) presentShare(cluster string) int64 {
 	if !s.present.Has(cluster) {
 		return 0
 	}
 	if share, assumed := s.Assumed.Shares[cluster]; assumed {
 		return max(share, 0)
 	}
-	if s.waning.Has(cluster) {
+	if s.draining.Has(cluster) {
 		return 0
 	}
 	return s.writtenShare(cluster)
 }
 
-func (s *survey) writtenShare(cluster string) int64 {
+// writtenShare returns the cluster's share of the replicas as the object has it. One that cannot be read is written anew.
+func (s *snapshot) writtenShare(cluster string) int64 {
 	if !s.on.Has(cluster) {
 		return 0
 	}
-	share, err := strconv.ParseInt(s.annotations[v1alpha1.ReplicasAnnotation(cluster)], 10, 64)
-	if err != nil {
-		return 0 // it is rewritten
-	}
-	return max(share, 0)
+	share, _, _ := s.object.Share(cluster)
+	return share
 }
 
 // fill divides by free capacity. What is placed stays; what has to be placed anew goes
 // where there is room, and what has to go is taken off in proportion.
-func (s *survey) fill(total int64, chosen []*Cluster) map[string]int64 {
+func (s *snapshot) fill(total int64, chosen []*Cluster) map[string]int64 {
 	placed := s.parts(chosen, func(cluster *Cluster) int64 { return s.presentShare(cluster.Name) })
 	missing := total
 	for _, part := range placed {
@@ -188,4 +170,92 @@ func (q quota) claim() int {
 	default:
 		return 1
 	}
+}
+
+// amounts are how much of resources, as quantity.Amount has it. Sums of them end at the
+// largest int64: what tenants and clusters write has no bounds.
+type amounts map[corev1.ResourceName]int64
+
+// freeReplicas returns for how many more pods the cluster has room, as far as sums over
+// its nodes tell; 0 while its capacity is not known.
+func freeReplicas(cluster *Cluster, request amounts) int64 {
+	free := int64(math.MaxInt64)
+	for name, each := range request {
+		if each <= 0 {
+			continue
+		}
+		left := quantity.Sub(quantity.Amount(name, cluster.Allocatable[name]), quantity.Amount(name, cluster.Requested[name]))
+		free = min(free, max(left, 0)/each)
+	}
+	return free
+}
+
+// podRequest returns what one replica requests of cpu, memory and pods: of the first two
+// only what its template says. What is no quantity there counts for nothing; its clusters
+// will say what is wrong with it.
+func podRequest(upstreamObj *unstructured.Unstructured) amounts {
+	request := amounts{corev1.ResourcePods: 1}
+	content, _, _ := unstructured.NestedFieldNoCopy(upstreamObj.Object, "spec", "template", "spec")
+	pod, isMap := content.(map[string]any)
+	if !isMap {
+		return request
+	}
+	for _, name := range []corev1.ResourceName{corev1.ResourceCPU, corev1.ResourceMemory} {
+		request[name] = requestOf(pod, name)
+	}
+	return request
+}
+
+// requestOf returns what a pod requests of a resource, as Kubernetes counts it: what
+// runs at the same time adds up, and what runs before needs no less room.
+func requestOf(pod map[string]any, name corev1.ResourceName) int64 {
+	var together, before int64
+	for _, container := range containers(pod, "initContainers") {
+		request := containerRequest(container, name)
+		if container["restartPolicy"] == string(corev1.ContainerRestartPolicyAlways) {
+			together = quantity.Add(together, request)
+			continue
+		}
+		before = max(before, quantity.Add(request, together))
+	}
+	for _, container := range containers(pod, "containers") {
+		together = quantity.Add(together, containerRequest(container, name))
+	}
+	return quantity.Add(max(before, together), amountAt(pod, name, "overhead"))
+}
+
+// mostContainers is how many containers of a list count: decisions are taken one after the
+// other, and a pod with more than that is not what they are about.
+const mostContainers = 100
+
+func containers(pod map[string]any, list string) []map[string]any {
+	entries, _ := pod[list].([]any)
+	entries = entries[:min(len(entries), mostContainers)]
+	containers := make([]map[string]any, 0, len(entries))
+	for _, entry := range entries {
+		if container, isMap := entry.(map[string]any); isMap {
+			containers = append(containers, container)
+		}
+	}
+	return containers
+}
+
+// containerRequest returns what a container requests; its limit counts as a request where
+// it makes none.
+func containerRequest(container map[string]any, name corev1.ResourceName) int64 {
+	if request, found, err := unstructured.NestedFieldNoCopy(container, "resources", "requests", string(name)); found && err == nil && request != nil {
+		return amountAt(container, name, "resources", "requests")
+	}
+	return amountAt(container, name, "resources", "limits")
+}
+
+// amountAt returns how much of a resource the list of resources at the path has; nothing
+// where it has none, or less.
+func amountAt(of map[string]any, name corev1.ResourceName, path ...string) int64 {
+	value, _, _ := unstructured.NestedFieldNoCopy(of, append(path, string(name))...)
+	parsed, ok := quantity.ParseClamped(value)
+	if !ok {
+		return 0
+	}
+	return max(quantity.Amount(name, parsed), 0)
 }

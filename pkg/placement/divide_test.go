@@ -84,7 +84,7 @@ func TestFreeCapacityDividesWhatIsPlacedAnew(t *testing.T) {
 		"NoRoom":       {"equally, if there is none anywhere", []objectChange{replicas(3)}, fleet("a", "b", "c"), shares{"a": 1, "b": 1, "c": 1}},
 		"NoRoomButOne": {"one that is not known has none", []objectChange{replicas(3)}, []Cluster{cluster("a"), roomy[1]}, shares{"b": 3}},
 		"OneLeft":      {"what it had is placed anew", []objectChange{replicas(6), share("a", 1), share("b", 2), share("gone", 3)}, roomy, shares{"a": 2, "b": 3, "c": 1}},
-		"Forged":       {"without an overflow", []objectChange{replicas(6), share("a", math.MaxInt64), share("b", math.MaxInt64)}, roomy, shares{"a": 3, "b": 3}},
+		"Forged":       {"what is no number of replicas is none", []objectChange{replicas(6), share("a", math.MaxInt64), share("b", math.MaxInt32+1)}, roomy, shares{"a": 3, "b": 2, "c": 1}},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -139,12 +139,13 @@ func TestWhatCannotBeDividedIsDuplicated(t *testing.T) {
 		"StatefulSet":      {"likewise", object("apps/v1", "StatefulSet", replicas(4)), true},
 		"DaemonSet":        {"its replicas are nodes", object("apps/v1", "DaemonSet"), false},
 		"Job":              {"its completions are not replicas", object("batch/v1", "Job"), false},
-		"AnothersGroup":    {"nobody knows what those mean", object("example.com/v1", "Deployment", replicas(4)), false},
+		"AnothersGroup":    {"a kind that nobody describes has replicas where it says so", object("example.com/v1", "Deployment", replicas(4)), true},
+		"AnotherWithout":   {"and else none", object("example.com/v1", "Deployment"), false},
 		"NoIntegerOfTheir": {"the clusters will say what is wrong with it", deployment(odd), false},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
-			got := Decide(request(tc.obj, fleet("a", "b"), placed("p", dividedBy(""))))
+			got := Decide(request(tc.obj, fleet("a", "b"), placed("p", dividedBy(""), ofKinds(tc.obj.GetKind()))))
 			if got.Shares != nil != tc.divides || len(got.Clusters) != 2 || len(got.Problems) > 0 {
 				t.Errorf("%s: %+v", tc.reason, got)
 			}

@@ -195,6 +195,11 @@ func spec(change func(*v1alpha1.WorkloadPlacementSpec)) func(*v1alpha1.WorkloadP
 	return func(placement *v1alpha1.WorkloadPlacement) { change(&placement.Spec) }
 }
 
+// ofKinds has the placement select objects of these kinds.
+func ofKinds(names ...string) func(*v1alpha1.WorkloadPlacement) {
+	return spec(func(s *v1alpha1.WorkloadPlacementSpec) { s.WorkloadSelector.Kinds = names })
+}
+
 func number(n int32) func(*v1alpha1.WorkloadPlacement) {
 	return spec(func(s *v1alpha1.WorkloadPlacementSpec) { s.NumberOfClusters = &n })
 }
@@ -233,7 +238,7 @@ func selecting(selector v1alpha1.ClusterSelector) func(*v1alpha1.WorkloadPlaceme
 // request is one about a Deployment on which placements decide.
 func request(obj *unstructured.Unstructured, clusters []Cluster, placements ...*v1alpha1.WorkloadPlacement) Request {
 	return Request{
-		Object: obj, IsWorkload: true, Workspace: "root:team:a", Placements: placements, Clusters: clusters, Default: DefaultAll,
+		Object: obj, Workspace: "root:team:a", Placements: placements, Clusters: clusters, Default: DefaultAll,
 		FailoverAfter: 5 * time.Minute, Now: theTime,
 	}
 }

@@ -19,7 +19,7 @@ func TestAClusterIsLeftOnceWhatReplacesItServes(t *testing.T) {
 	two, one := placed("p", number(2)), placed("p", number(1), selecting(v1alpha1.ClusterSelector{ClusterNames: []string{"c"}}))
 	everything := tolerating(v1alpha1.Toleration{Operator: corev1.TolerationOpExists})
 	target := annotated(map[string]string{v1alpha1.TargetClustersAnnotation: "b"})
-	markedAsKept := annotated(map[string]string{v1alpha1.PlacementAnnotation: `{"by":"placement p","clusters":{"a":"` + v1alpha1.ReasonKept + `"}}`})
+	markedAsKept := annotated(map[string]string{v1alpha1.PlacementAnnotation: `{"by":"placement p","clusters":{"a":"` + reasonKept + `"}}`})
 	divided := placed("p", dividedBy(v1alpha1.DivideByWeights))
 	cases := map[string]struct {
 		reason     string
@@ -54,7 +54,7 @@ func TestAClusterIsLeftOnceWhatReplacesItServes(t *testing.T) {
 		"DividedTooMuchElse":    {"more than its share on one makes up for nothing on another", request(deployment(here(share("a", 2), share("b", 2), share("c", 1), available(t, "b", 1, 3), available(t, "c", 1, 0))...), drained(), divided), []string{"a", "b", "c"}, []string{"a"}},
 		"ScaledIn":              {"who gets none leaves at once, nothing of it is missing anywhere", request(deployment(replicas(1), share("a", 1), share("b", 1), available(t, "a", 0, 1), available(t, "b", 0, 1)), fleet("a", "b"), divided), []string{"a"}, nil},
 		"WeighedOut":            {"who gets none because others get more waits for them", request(deployment(replicas(2), share("b", 1), share("a", 1), available(t, "a", 1, 1), available(t, "b", 1, 1)), fleet("a", "b", "c"), placed("p", dividedBy(""), weight(9, "c"))), []string{"a", "b", "c"}, []string{"b"}},
-		"WeighedOutAndAssigned": {"also after those have been told", request(deployment(replicas(2), share("b", 1), share("a", 1), share("c", 1), available(t, "a", 1, 1), available(t, "b", 1, 1), annotated(map[string]string{v1alpha1.PlacementAnnotation: `{"by":"placement p","clusters":{"b":"` + v1alpha1.ReasonKept + `"}}`})), fleet("a", "b", "c"), placed("p", dividedBy(""), weight(9, "c"))), []string{"a", "b", "c"}, []string{"b"}},
+		"WeighedOutAndAssigned": {"also after those have been told", request(deployment(replicas(2), share("b", 1), share("a", 1), share("c", 1), available(t, "a", 1, 1), available(t, "b", 1, 1), annotated(map[string]string{v1alpha1.PlacementAnnotation: `{"by":"placement p","clusters":{"b":"` + reasonKept + `"}}`})), fleet("a", "b", "c"), placed("p", dividedBy(""), weight(9, "c"))), []string{"a", "b", "c"}, []string{"b"}},
 		"WeightZero":            {"the others take over first", request(deployment(replicas(2), share("b", 1), share("a", 1), available(t, "a", 1, 1), available(t, "b", 1, 1)), fleet("a", "b"), placed("p", dividedBy(""), weight(0, "b"))), []string{"a", "b"}, []string{"b"}},
 	}
 	for name, tc := range cases {
@@ -63,7 +63,7 @@ func TestAClusterIsLeftOnceWhatReplacesItServes(t *testing.T) {
 			sameClusters(t, tc.reason, tc.want, got.Clusters)
 			sameClusters(t, tc.reason+": kept", tc.kept, got.Kept)
 			for _, name := range got.Kept {
-				if _, has := got.Shares[name]; has || got.Reasons[name] != v1alpha1.ReasonKept {
+				if _, has := got.Shares[name]; has || got.Reasons[name] != reasonKept {
 					t.Errorf("%s: %s has a share or another reason: %+v", tc.reason, name, got)
 				}
 			}
@@ -109,7 +109,7 @@ func TestWhatHasNoReplicasServesAsItsReportSays(t *testing.T) {
 			for _, change := range []objectChange{on("a", "b"), reporting(t, old), reporting(t, tc.report)} {
 				change(obj)
 			}
-			got := Decide(request(obj, []Cluster{cluster("a", draining), cluster("b")}, placed("p", number(1))))
+			got := Decide(request(obj, []Cluster{cluster("a", draining), cluster("b")}, placed("p", number(1), ofKinds(obj.GetKind()))))
 			if serves := len(got.Kept) == 0; serves != tc.serves {
 				t.Errorf("%s: serves: %t, want %t", tc.reason, serves, tc.serves)
 			}

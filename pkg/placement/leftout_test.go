@@ -1,7 +1,6 @@
 package placement
 
 import (
-	"encoding/json"
 	"fmt"
 	"strings"
 	"testing"
@@ -12,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/sets"
 
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
+	"github.com/kcp-tmc/tmc/pkg/protocol"
 )
 
 const tenantType = "root:tmc:tmc-tenant"
@@ -114,7 +114,7 @@ func TestWhatIsLeftOutIsNotedOnceAndInFewWords(t *testing.T) {
 	obj := deployment()
 	decision := Decide(request(obj, clusters))
 	apply(obj, Plan(obj, decision, decision.Clusters, groupsOf, theTime))
-	noted := func() v1alpha1.PlacementReason { return standing(t, obj) }
+	noted := func() protocol.Placement { return protocol.Read(obj).Placement() }
 	if len(noted().LeftOut) != v1alpha1.MaxLeftOut || !noted().MoreLeftOut {
 		t.Errorf("of 30 there are noted %+v", noted())
 	}
@@ -218,11 +218,11 @@ func TestAGroupsLabelIsThereAsLongAsThatOfAnyOfItsClusters(t *testing.T) {
 func TestGroupLabelsPlaceNothing(t *testing.T) {
 	obj := deployment(on("g-eu-1"))
 	change := Plan(obj, Decision{Follows: true, Clusters: []string{"g-eu-1"}}, []string{"g-eu-1"}, groupsOf, theTime)
-	if change.IsEmpty() || change.MovesPlaces() {
+	if change.IsEmpty() || change.Moves() {
 		t.Errorf("%+v is empty, or moves something", change)
 	}
-	if got := Holders(obj, change, func(string) bool { return true }); got != nil {
-		t.Errorf("it adds finalizers: %q", got)
+	if got := change.Entered(); got != nil {
+		t.Errorf("it enters %q", got)
 	}
 }
 
@@ -246,14 +246,4 @@ func TestWhatIsOnItsWayOutIsSeenByTheGroupsOfItsClusters(t *testing.T) {
 	if again := Regroup(obj, groupsOf); !again.IsEmpty() {
 		t.Errorf("once more %+v", again)
 	}
-}
-
-// standing is what the placement annotation says.
-func standing(t *testing.T, obj *unstructuredObject) v1alpha1.PlacementReason {
-	t.Helper()
-	var reason v1alpha1.PlacementReason
-	if err := json.Unmarshal([]byte(obj.GetAnnotations()[v1alpha1.PlacementAnnotation]), &reason); err != nil {
-		t.Fatal(err)
-	}
-	return reason
 }

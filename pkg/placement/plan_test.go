@@ -11,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/sets"
 
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
+	"github.com/kcp-tmc/tmc/pkg/protocol"
 )
 
 func TestAWorkloadGoesWhereItsAnnotationSays(t *testing.T) {
@@ -41,7 +42,7 @@ func TestAWorkloadGoesWhereItsAnnotationSays(t *testing.T) {
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
-			got := Decide(Request{Object: deployment(annotated(tc.annotations)), IsWorkload: true, Clusters: clusters, Default: tc.byDefault})
+			got := Decide(Request{Object: deployment(annotated(tc.annotations)), Clusters: clusters, Default: tc.byDefault})
 			if diff := cmp.Diff(tc.want, got.Clusters, cmpopts.EquateEmpty()); diff != "" {
 				t.Errorf("%s: clusters (-want +got):\n%s", tc.reason, diff)
 			}
@@ -65,7 +66,7 @@ func TestWhatIsNoWorkloadFollowsUnlessItIsPlaced(t *testing.T) {
 		t.Errorf("without an annotation (-want +got):\n%s", diff)
 	}
 	request.Object.SetAnnotations(map[string]string{v1alpha1.TargetClustersAnnotation: "west"})
-	want := Decision{Clusters: []string{"west"}, By: "annotation", Reasons: map[string]string{"west": "named in the annotation"}}
+	want := Decision{Clusters: []string{"west"}, By: protocol.ByAnnotation, Reasons: map[string]string{"west": "named in the annotation"}}
 	if diff := cmp.Diff(want, Decide(request)); diff != "" {
 		t.Errorf("with an annotation (-want +got):\n%s", diff)
 	}
@@ -91,7 +92,7 @@ func TestWhatIsNeededStaysUntilNobodyIsLeft(t *testing.T) {
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
-			if diff := cmp.Diff(tc.want, sets.List(Held(&tc.obj, tc.decision))); diff != "" {
+			if diff := cmp.Diff(tc.want, sets.List(Occupied(&tc.obj, tc.decision))); diff != "" {
 				t.Errorf("%s (-want +got):\n%s", tc.reason, diff)
 			}
 		})
@@ -106,12 +107,12 @@ func TestClustersAreEnteredByALabelAndLeftInTwoSteps(t *testing.T) {
 		reason   string
 		obj      metav1.ObjectMeta
 		selected []string
-		want     Change
+		want     protocol.Change
 	}{
 		"New": {
 			reason:   "a label each",
 			selected: []string{"east", "west"},
-			want:     Change{Labels: map[string]*string{label("east"): new("sync"), label("west"): new("sync")}},
+			want:     protocol.Change{Labels: map[string]*string{label("east"): new("sync"), label("west"): new("sync")}},
 		},
 		"InPlace": {
 			reason:   "nothing to write",
@@ -121,7 +122,7 @@ func TestClustersAreEnteredByALabelAndLeftInTwoSteps(t *testing.T) {
 		"LeavingWhileHeld": {
 			reason: "the syncer is asked to clean up; the label stays, or it would not see it",
 			obj:    metav1.ObjectMeta{Labels: map[string]string{label("east"): "sync"}, Finalizers: held},
-			want:   Change{Annotations: map[string]*string{deletion("east"): new("2026-01-02T03:04:05Z")}},
+			want:   protocol.Change{Annotations: map[string]*string{deletion("east"): new("2026-01-02T03:04:05Z")}},
 		},
 		"LeavingAndAsked": {
 			reason: "the time of the request stands",
@@ -134,7 +135,7 @@ func TestClustersAreEnteredByALabelAndLeftInTwoSteps(t *testing.T) {
 				Annotations: map[string]string{deletion("east"): "2025-01-01T00:00:00Z", report("east"): "{}", "note": "hi"},
 				Finalizers:  []string{"someone.else/finalizer"},
 			},
-			want: Change{
+			want: protocol.Change{
 				Labels:      map[string]*string{label("east"): nil},
 				Annotations: map[string]*string{deletion("east"): nil, report("east"): nil},
 			},
@@ -142,86 +143,90 @@ func TestClustersAreEnteredByALabelAndLeftInTwoSteps(t *testing.T) {
 		"NeverEntered": {
 			reason: "a cluster whose syncer has not begun is left at once",
 			obj:    metav1.ObjectMeta{Labels: map[string]string{label("east"): "sync"}},
-			want:   Change{Labels: map[string]*string{label("east"): nil}},
+			want:   protocol.Change{Labels: map[string]*string{label("east"): nil}},
 		},
 		"ComingBackWhileLeaving": {
 			reason:   "the request is withdrawn",
 			obj:      metav1.ObjectMeta{Labels: map[string]string{label("east"): "sync"}, Finalizers: held, Annotations: map[string]string{deletion("east"): "2025-01-01T00:00:00Z"}},
 			selected: []string{"east"},
-			want:     Change{Annotations: map[string]*string{deletion("east"): nil}},
+			want:     protocol.Change{Annotations: map[string]*string{deletion("east"): nil}},
 		},
 		"TheLabelWasTakenOff": {
 			reason:   "it is put back",
 			obj:      metav1.ObjectMeta{Finalizers: held},
 			selected: []string{"east"},
-			want:     Change{Labels: map[string]*string{label("east"): new("sync")}},
+			want:     protocol.Change{Labels: map[string]*string{label("east"): new("sync")}},
 		},
 		"TheLabelWasTakenOffWhileLeaving": {
 			reason: "its syncer has to see the object to clean up",
 			obj:    metav1.ObjectMeta{Finalizers: held, Annotations: map[string]string{deletion("east"): "2025-01-01T00:00:00Z"}},
-			want:   Change{Labels: map[string]*string{label("east"): new("sync")}},
+			want:   protocol.Change{Labels: map[string]*string{label("east"): new("sync")}},
 		},
 		"AForgedReport": {
 			reason: "a report of a cluster that has nothing to do with it goes",
 			obj:    metav1.ObjectMeta{Annotations: map[string]string{report("north"): "{}"}},
-			want:   Change{Annotations: map[string]*string{report("north"): nil}},
+			want:   protocol.Change{Annotations: map[string]*string{report("north"): nil}},
 		},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
 			got := Plan(&tc.obj, Decision{Clusters: tc.selected}, tc.selected, groupsOf, now)
-			if diff := cmp.Diff(tc.want, got, cmpopts.EquateEmpty()); diff != "" {
+			if diff := cmp.Diff(&tc.want, got, sameChange...); diff != "" {
 				t.Errorf("%s (-want +got):\n%s", tc.reason, diff)
 			}
 		})
 	}
 }
 
-func TestASecondPlanWithASteadyDecisionIsEmpty(t *testing.T) {
+func TestPlanExplainsOnce(t *testing.T) {
 	label, deletion, share, placement := v1alpha1.PlacementLabel, v1alpha1.DeletionAnnotation, v1alpha1.ReplicasAnnotation, v1alpha1.PlacementAnnotation
 	decision := Decision{
-		Clusters: []string{"a", "b", "c"}, Kept: []string{"c"}, Shares: map[string]int64{"a": 2, "b": 0}, By: "placement p",
-		Reasons: map[string]string{"a": "x", "b": "y", "c": v1alpha1.ReasonKept}, Unsatisfied: "too few",
+		Clusters: []string{"a", "b", "c"}, Kept: []string{"c"}, Shares: map[string]int64{"a": 2, "b": 0}, By: protocol.ByPlacement, Placement: "p",
+		Reasons: map[string]string{"a": "x", "b": "y", "c": reasonKept}, Unsatisfied: "too few",
 	}
-	stands := func(by, a, c, message string) string {
+	says := func(a, message string) string {
+		return `{"by":"placement","name":"p","replicas":2,"clusters":{"a":"` + a + `","b":"y","c":"` + reasonKept + `"},"kept":["c"],"message":"` + message + `"}`
+	}
+	said := func(by, a, c, message string) string { // in the former form
 		return `{"by":"` + by + `","replicas":2,"clusters":{"a":"` + a + `","b":"y","c":"` + c + `"},"message":"` + message + `"}`
 	}
 	all := map[string]string{label("a"): "sync", label("b"): "sync", label("c"): "sync"}
-	with := func(reason string) map[string]string {
-		return map[string]string{share("a"): "2", share("b"): "0", share("c"): "5", placement: reason}
+	with := func(explanation string) map[string]string {
+		return map[string]string{share("a"): "2", share("b"): "0", share("c"): "5", placement: explanation}
 	}
-	right := stands("placement p", "x", v1alpha1.ReasonKept, "too few")
+	right := says("x", "too few")
+	explains := func(explanation string) protocol.Change {
+		return protocol.Change{Annotations: map[string]*string{placement: &explanation}}
+	}
 	cases := map[string]struct {
-		reason              string
 		labels, annotations map[string]string
 		finalizers          []string
 		enter               []string
-		want                Change
+		want                protocol.Change
 	}{
-		"New": {
-			"the labels, the shares and why, in one", nil, nil, nil, []string{"a"},
-			Change{Labels: map[string]*string{label("a"): new("sync")}, Annotations: map[string]*string{share("a"): new("2"), placement: new(`{"by":"placement p","replicas":2,"clusters":{"a":"x"},"message":"too few"}`)}},
+		"the labels, the shares and why come in one write": {
+			nil, nil, nil, []string{"a"},
+			protocol.Change{Labels: map[string]*string{label("a"): new("sync")}, Annotations: map[string]*string{share("a"): new("2"), placement: new(`{"by":"placement","name":"p","replicas":2,"clusters":{"a":"x"},"message":"too few"}`)}},
 		},
-		"NothingEnteredYet": {"it is said with the first label", nil, nil, nil, nil, Change{}},
-		"Steady":            {"nothing to write", all, with(right), nil, []string{"a", "b", "c"}, Change{}},
-		"SteadyNotEntered":  {"what is there is no cluster to enter", all, with(right), nil, nil, Change{}},
-		"AnotherText":       {"it stands while the rest does", all, with(stands("placement p", "because", v1alpha1.ReasonKept, "too few")), nil, nil, Change{}},
-		"AnotherMessage":    {"it is news; other texts stand", all, with(stands("placement p", "because", v1alpha1.ReasonKept, "none")), nil, nil, Change{Annotations: map[string]*string{placement: new(stands("placement p", "because", v1alpha1.ReasonKept, "too few"))}}},
-		"NotYetKept":        {"it is news", all, with(stands("placement p", "x", "for good", "too few")), nil, nil, Change{Annotations: map[string]*string{placement: &right}}},
-		"AnotherDecided":    {"other texts are another's", all, with(stands("default", "because", v1alpha1.ReasonKept, "too few")), nil, nil, Change{Annotations: map[string]*string{placement: &right}}},
-		"Unreadable":        {"it is rewritten", all, with("?"), nil, nil, Change{Annotations: map[string]*string{placement: &right}}},
-		"AForgedShare": {
-			"it goes, or is put right", all, map[string]string{share("a"): "9", share("b"): "0", share("c"): "5", share("x"): "1", placement: right}, nil, nil,
-			Change{Annotations: map[string]*string{share("a"): new("2"), share("x"): nil}},
+		"nothing is said before the first label":        {nil, nil, nil, nil, protocol.Change{}},
+		"nothing has changed":                           {all, with(right), nil, []string{"a", "b", "c"}, protocol.Change{}},
+		"where it is, it need not enter":                {all, with(right), nil, nil, protocol.Change{}},
+		"nothing has changed since an earlier version":  {all, with(said("placement p", "x", reasonKept, "too few")), nil, nil, protocol.Change{}},
+		"an earlier version has worded it otherwise":    {all, with(said("placement p", "because", reasonKept, "too few")), nil, nil, protocol.Change{}},
+		"another text stays while the rest does":        {all, with(says("because", "too few")), nil, nil, protocol.Change{}},
+		"another message is news, and other texts stay": {all, with(said("placement p", "because", reasonKept, "none")), nil, nil, explains(says("because", "too few"))},
+		"that it is kept is news":                       {all, with(said("placement p", "x", "for good", "too few")), nil, nil, explains(right)},
+		"texts of another that decided do not stay":     {all, with(said("default", "because", reasonKept, "too few")), nil, nil, explains(right)},
+		"texts of another placement do not stay":        {all, with(said("placement q", "because", reasonKept, "too few")), nil, nil, explains(right)},
+		"what nobody can read is written anew":          {all, with("?"), nil, nil, explains(right)},
+		"forged shares go, or are put right":            {all, map[string]string{share("a"): "9", share("b"): "0", share("c"): "5", share("x"): "1", placement: right}, nil, nil, protocol.Change{Annotations: map[string]*string{share("a"): new("2"), share("x"): nil}}},
+		"what is to leave and comes back leaves first": {
+			all, map[string]string{share("a"): "2", share("b"): "0", share("c"): "5", deletion("a"): "x", placement: right}, nil, nil,
+			protocol.Change{Labels: map[string]*string{label("a"): nil}, Annotations: map[string]*string{share("a"): nil, deletion("a"): nil, placement: new(`{"by":"placement","name":"p","replicas":2,"clusters":{"b":"y","c":"` + reasonKept + `"},"kept":["c"],"message":"too few"}`)}},
 		},
-		"LeavingAndComingBack": {
-			"as what is not there: first it leaves", map[string]string{label("a"): "sync", label("b"): "sync", label("c"): "sync"},
-			map[string]string{share("a"): "2", share("b"): "0", share("c"): "5", deletion("a"): "x", placement: stands("placement p", "x", v1alpha1.ReasonKept, "too few")}, nil, nil,
-			Change{Labels: map[string]*string{label("a"): nil}, Annotations: map[string]*string{share("a"): nil, deletion("a"): nil, placement: new(`{"by":"placement p","replicas":2,"clusters":{"b":"y","c":"` + v1alpha1.ReasonKept + `"},"message":"too few"}`)}},
-		},
-		"ItsLabelTakenOff": {
-			"its syncer has to do with it: it does not enter, it is there", map[string]string{label("b"): "sync", label("c"): "sync"}, with(right), []string{v1alpha1.Finalizer("a")}, nil,
-			Change{Labels: map[string]*string{label("a"): new("sync")}},
+		"where its label was taken off, it is held and need not enter": {
+			map[string]string{label("b"): "sync", label("c"): "sync"}, with(right), []string{v1alpha1.Finalizer("a")}, nil,
+			protocol.Change{Labels: map[string]*string{label("a"): new("sync")}},
 		},
 	}
 	for name, tc := range cases {
@@ -231,12 +236,12 @@ func TestASecondPlanWithASteadyDecisionIsEmpty(t *testing.T) {
 			obj.SetAnnotations(tc.annotations)
 			obj.SetFinalizers(tc.finalizers)
 			got := Plan(obj, decision, tc.enter, groupsOf, theTime)
-			if diff := cmp.Diff(tc.want, got, cmpopts.EquateEmpty()); diff != "" {
-				t.Errorf("%s (-want +got):\n%s", tc.reason, diff)
+			if diff := cmp.Diff(&tc.want, got, sameChange...); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
 			}
 			apply(obj, got)
 			if again := Plan(obj, decision, tc.enter, groupsOf, theTime.Add(time.Hour)); !again.IsEmpty() {
-				t.Errorf("%s: once more: %+v", tc.reason, again)
+				t.Errorf("once more: %+v", again)
 			}
 		})
 	}
@@ -244,17 +249,20 @@ func TestASecondPlanWithASteadyDecisionIsEmpty(t *testing.T) {
 
 func TestWhatFollowsSaysNoReasonAndHasNoShare(t *testing.T) {
 	obj := object("v1", "ConfigMap", share("a", 3), annotated(map[string]string{v1alpha1.PlacementAnnotation: "{}"}))
-	want := Change{
+	want := protocol.Change{
 		Labels:      map[string]*string{v1alpha1.PlacementLabel("b"): new("sync")},
 		Annotations: map[string]*string{v1alpha1.PlacementAnnotation: nil, v1alpha1.ReplicasAnnotation("a"): nil},
 	}
-	if diff := cmp.Diff(want, Plan(obj, Decision{Follows: true}, []string{"a", "b"}, groupsOf, theTime)); diff != "" {
+	if diff := cmp.Diff(&want, Plan(obj, Decision{Follows: true}, []string{"a", "b"}, groupsOf, theTime), sameChange...); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
 
+// sameChange compares changes by what they write.
+var sameChange = cmp.Options{cmpopts.EquateEmpty(), cmpopts.IgnoreUnexported(protocol.Change{})}
+
 // apply carries out a change, as a patch does.
-func apply(obj *unstructuredObject, change Change) {
+func apply(obj *unstructuredObject, change *protocol.Change) {
 	obj.SetLabels(changed(obj.GetLabels(), change.Labels))
 	obj.SetAnnotations(changed(obj.GetAnnotations(), change.Annotations))
 }
@@ -271,29 +279,4 @@ func changed(values map[string]string, change map[string]*string) map[string]str
 		}
 	}
 	return values
-}
-
-func TestWhatEntersAClusterIsHeldForItsSyncer(t *testing.T) {
-	label, finalizer := v1alpha1.PlacementLabel, v1alpha1.Finalizer
-	isReady := func(cluster string) bool { return cluster != "silent" }
-	cases := map[string]struct {
-		reason  string
-		present []string
-		labels  map[string]*string
-		want    []string
-	}{
-		"Enters":         {"others' finalizers stay", []string{"other/one"}, map[string]*string{label("west"): new("sync"), label("east"): new("sync")}, []string{"other/one", finalizer("east"), finalizer("west")}},
-		"IsHeld":         {"there is nothing to add", []string{finalizer("east")}, map[string]*string{label("east"): new("sync")}, nil},
-		"IsNotHeardOf":   {"its syncer sets it, if it ever comes", nil, map[string]*string{label("silent"): new("sync")}, nil},
-		"Leaves":         {"its syncer takes it off", []string{finalizer("east")}, map[string]*string{label("east"): nil}, nil},
-		"NothingChanges": {"nothing is written", nil, nil, nil},
-	}
-	for name, tc := range cases {
-		t.Run(name, func(t *testing.T) {
-			got := Holders(&metav1.ObjectMeta{Finalizers: tc.present}, Change{Labels: tc.labels}, isReady)
-			if diff := cmp.Diff(tc.want, got); diff != "" {
-				t.Errorf("%s (-want +got):\n%s", tc.reason, diff)
-			}
-		})
-	}
 }

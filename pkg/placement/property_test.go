@@ -15,6 +15,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
+	"github.com/kcp-tmc/tmc/pkg/kinds"
+	"github.com/kcp-tmc/tmc/pkg/protocol"
 )
 
 // world is a fleet, placements and one object, which change at random.
@@ -146,7 +148,7 @@ func (w *world) bind(t *testing.T, i int) {
 	before := Decide(w.request)
 	unbound(c)
 	after := Decide(w.request)
-	if IsThere(w.request.Object, c.Name) && slices.Contains(before.Clusters, c.Name) != slices.Contains(after.Clusters, c.Name) {
+	if protocol.Read(w.request.Object).HasEntered(c.Name) && slices.Contains(before.Clusters, c.Name) != slices.Contains(after.Clusters, c.Name) {
 		t.Errorf("%s is not bound any more: it was on %q, and is to be on %q", c.Name, before.Clusters, after.Clusters)
 	}
 }
@@ -156,7 +158,7 @@ func (w *world) carryOut() {
 	obj := w.request.Object
 	var finalizers []string
 	for _, cluster := range v1alpha1.PlacedClusters(obj.GetLabels()) {
-		if IsOn(obj, cluster) || w.IntN(2) == 0 {
+		if protocol.Read(obj).IsPlaced(cluster) || w.IntN(2) == 0 {
 			finalizers = append(finalizers, v1alpha1.Finalizer(cluster))
 		}
 	}
@@ -251,19 +253,19 @@ func (w *world) checkConstraints(t *testing.T, context string, decision Decision
 
 // broken says which of the rules are broken for a cluster of the decision.
 func (w *world) broken(c Cluster, decision Decision) map[string]bool {
-	enters, kept := !IsOn(w.request.Object, c.Name), slices.Contains(decision.Kept, c.Name)
+	enters, kept := !protocol.Read(w.request.Object).IsPlaced(c.Name), slices.Contains(decision.Kept, c.Name)
 	byPlacement, reason := decision.Placement != "", decision.Reasons[c.Name]
 	return map[string]bool{
 		"not allowed":              len(c.AllowedWorkspaces) > 0 && c.AllowedWorkspaces[0] != "root:team:*",
 		"kept, and not there":      kept && enters,
 		"kept, and not ready":      kept && !c.Ready,
 		"drained":                  c.Draining && !kept,
-		"entered, and not ready":   enters && !c.Ready && decision.By != "annotation",
-		"entered, and tainted":     enters && len(c.Taints) > 0 && decision.By == "default",
-		"entered, and left out":    c.LeftOut != "" && !IsThere(w.request.Object, c.Name),
+		"entered, and not ready":   enters && !c.Ready && decision.By != protocol.ByAnnotation,
+		"entered, and tainted":     enters && len(c.Taints) > 0 && decision.By == protocol.ByDefault,
+		"entered, and left out":    c.LeftOut != "" && !protocol.Read(w.request.Object).HasEntered(c.Name),
 		"on, and said to be out":   decision.LeftOut[c.Name] != "",
 		"in nobody's reasons":      reason == "",
-		"kept for another reason":  kept != (reason == v1alpha1.ReasonKept),
+		"kept for another reason":  kept != (reason == reasonKept),
 		"kept where nothing moves": kept && !byPlacement,
 	}
 }
@@ -298,18 +300,18 @@ func (w *world) checkShares(t *testing.T, context string, decision Decision) {
 	if decision.Shares == nil {
 		return
 	}
-	total, divisible := look(w.request).divisible()
+	total, divisible := kinds.Kinds{}.Of(w.request.Object.GroupVersionKind().GroupKind()).ReplicasOf(w.request.Object)
 	if !divisible {
 		t.Fatalf("%s: a %s is divided", context, w.request.Object.GetKind())
 	}
 	checkSum(t, context, total, decision)
-	s := look(w.request)
+	s := newSnapshot(w.request)
 	placement, _, _ := Of(w.request.Placements, w.request.Object, true)
-	terms, _ := read(placement, true)
+	terms, _ := readTerms(placement, true)
 	if !terms.byWeight || total == 0 {
 		return
 	}
-	chosen := s.settle(terms, true, total).chosen
+	chosen := s.chooseAndDivide(terms, true, total).clusters
 	checkQuotas(t, context, total, s.parts(chosen, terms.weight), decision.Shares)
 }
 
@@ -381,7 +383,7 @@ func (w *world) checkUnrelated(t *testing.T, context string) {
 	other := w.request
 	other.Clusters = append(slices.Clone(other.Clusters), w.cluster("z"))
 	for i := range other.Clusters {
-		if c := &other.Clusters[i]; slices.Contains(before.Clusters, c.Name) || IsOn(w.request.Object, c.Name) {
+		if c := &other.Clusters[i]; slices.Contains(before.Clusters, c.Name) || protocol.Read(w.request.Object).IsPlaced(c.Name) {
 			w.load(c)
 		} else {
 			*c = w.cluster(c.Name)
@@ -411,8 +413,8 @@ func TestScalingMovesNoMoreThanIsNeeded(t *testing.T) {
 			total = max(total+2*random.Int64N(2)-1, 1)
 			replicas(total)(obj)
 			after := request(obj, clusters, p)
-			terms, _ := read(p, true)
-			checkQuotas(t, "scaled", total, look(after).parts(look(after).clusters, terms.weight), Decide(after).Shares)
+			terms, _ := readTerms(p, true)
+			checkQuotas(t, "scaled", total, newSnapshot(after).parts(newSnapshot(after).clusters, terms.weight), Decide(after).Shares)
 		}
 	}
 }

@@ -9,6 +9,8 @@ import (
 	"k8s.io/apimachinery/pkg/util/sets"
 
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
+	"github.com/kcp-tmc/tmc/pkg/kinds"
+	"github.com/kcp-tmc/tmc/pkg/protocol"
 )
 
 // Cluster is what placement knows of a cluster.
@@ -59,13 +61,13 @@ func (c Cluster) WhyLeftOut(bound v1alpha1.LeftOut, resource schema.GroupVersion
 
 // Request is all that a decision depends on. Nothing in it is changed.
 type Request struct {
-	// Object is to be placed: its labels, annotations and finalizers say where it is,
-	// and the reports among its annotations how it fares there.
+	// Object is to be placed. Its labels, annotations and finalizers say where it is, and the reports among its annotations
+	// how it fares there.
 	Object *unstructured.Unstructured
-	// IsWorkload is whether it goes somewhere by itself.
-	IsWorkload bool
-	// Workspace is the path of its workspace, empty while that is not known: then only
-	// clusters that are for all workspaces come into question.
+	// Kinds say whether the object goes somewhere by itself, and how its replicas are counted.
+	Kinds kinds.Kinds
+	// Workspace is the path of its workspace, empty while that is not known: then only clusters that are for all workspaces
+	// are candidates.
 	Workspace string
 	// Placements are those of its namespace, in any order.
 	Placements []*v1alpha1.WorkloadPlacement
@@ -73,17 +75,16 @@ type Request struct {
 	Clusters []Cluster
 	// Default says where a workload goes that nothing else places.
 	Default Default
-	// Assumed is what has been decided of the object and is not on it yet: it counts
-	// as if it were, so that a decision is kept until it is carried out.
+	// Assumed is what has been decided about the object and is not on it yet. It counts as if it were, so that a decision
+	// stays until it is carried out.
 	Assumed Assumed
-	// TenantType is the path of the WorkspaceType whose workspaces have all clusters
-	// bound, for messages that say what to do; empty when there is none.
+	// TenantType is the path of the WorkspaceType whose workspaces have all clusters bound, for messages that say what to do.
+	// It is empty when there is none.
 	TenantType string
-	// Assigned returns how many objects a placement of that name has on a cluster, for
-	// RoundRobin; nil means none.
+	// Assigned returns how many objects a placement of that name has on a cluster, for RoundRobin. Nil means none.
 	Assigned func(placement, cluster string) int
-	// FailoverAfter is how long an unreachable cluster (v1alpha1.TaintUnreachable) is
-	// tolerated by what has no toleration for that taint of its own.
+	// FailoverAfter is how long an unreachable cluster (v1alpha1.TaintUnreachable) is tolerated by what has no toleration
+	// for that taint of its own.
 	FailoverAfter time.Duration
 	// Now is the time.
 	Now time.Time
@@ -99,35 +100,30 @@ type Assumed struct {
 
 // Decision says where an object is to be.
 type Decision struct {
-	// Clusters are where the object is to be, sorted and without duplicates, those in
-	// Kept included.
+	// Clusters are where the object is to be, sorted and without duplicates, those in Kept included.
 	Clusters []string
-	// Kept are those of Clusters that it is to leave as soon as it is available where
-	// it goes instead: they are written as they are.
+	// Kept are those of Clusters, sorted, that the object leaves as soon as it is available where it goes instead. What is
+	// written about them stays as it is.
 	Kept []string
-	// Shares are the replicas of each of Clusters, those in Kept aside, where they are
-	// divided: they add up to spec.replicas. Nil where they are not.
+	// Shares are the replicas of each of Clusters but those in Kept, where they are divided: they add up to spec.replicas.
+	// They are nil where replicas are not divided.
 	Shares map[string]int64
-	// Follows is set when the object is where what needs it, or what it belongs
-	// with, is: nothing places the object itself.
+	// Follows is set when the object is where the objects are that need it or that it belongs with: nothing places the
+	// object itself.
 	Follows bool
-	// By is who decided, as v1alpha1.PlacementReason has it; empty when the object
-	// follows.
-	By string
-	// Placement is the name of the WorkloadPlacement that decided, if one did.
+	// By is who decided, protocol.ByNobody when the object follows. Placement is the name of the WorkloadPlacement if one did.
+	By        protocol.DecidedBy
 	Placement string
-	// Reasons say, for each of Clusters, why.
+	// Reasons say, for people, why the object is to be on each of Clusters.
 	Reasons map[string]string
-	// LeftOut are the clusters that the object would go to as well, and why it cannot. A
-	// placement that has all the clusters that it asks for misses none.
+	// LeftOut are the clusters that the object would go to as well, and why it cannot. A placement that has all the clusters
+	// that it asks for misses none.
 	LeftOut map[string]v1alpha1.LeftOut
-	// Unsatisfied says, for people, what the placement asks for and cannot have;
-	// empty when it has all.
+	// Unsatisfied says, for people, what the placement asks for and cannot have. It is empty when the placement has all.
 	Unsatisfied string
-	// Problems say, for the user, what of the object or of the placements was not
-	// heeded, and what was expected: names of clusters that there are not, a second
-	// placement that selects it, too.
+	// Problems say, for the user, what of the object or of the placements was ignored, and what was expected: names of
+	// clusters that do not exist, and a second placement that selects the object, too.
 	Problems []string
-	// Again is after how long time alone may change the decision; 0 for never.
+	// Again is after how long time alone may change the decision, 0 for never.
 	Again time.Duration
 }

@@ -37,13 +37,8 @@ func Of(placements []*v1alpha1.WorkloadPlacement, upstreamObj *unstructured.Unst
 	return selecting[0], ignored, problems
 }
 
-// Matches reports whether the placement selects the object. One that is being deleted
-// selects nothing, and neither does one whose selector cannot be read.
-func Matches(placement *v1alpha1.WorkloadPlacement, upstreamObj *unstructured.Unstructured, isWorkload bool) bool {
-	selected, _ := selects(placement, upstreamObj, isWorkload)
-	return selected
-}
-
+// selects reports whether the placement selects the object. One that is being deleted selects nothing, and neither does one
+// whose selector cannot be read, for which there is an error.
 func selects(placement *v1alpha1.WorkloadPlacement, upstreamObj *unstructured.Unstructured, isWorkload bool) (bool, error) {
 	selector := placement.Spec.WorkloadSelector
 	if placement.DeletionTimestamp != nil || !selectsKind(selector.Kinds, upstreamObj, isWorkload) {
@@ -111,9 +106,9 @@ type terms struct {
 	byWeight bool
 }
 
-// read returns the terms of a placement, for an object whose replicas are divided or
+// readTerms returns the terms of a placement, for an object whose replicas are divided or
 // not, and what of the placement could not be read.
-func read(placement *v1alpha1.WorkloadPlacement, divided bool) (t terms, problems []string) {
+func readTerms(placement *v1alpha1.WorkloadPlacement, divided bool) (t terms, problems []string) {
 	spec := placement.Spec
 	t = terms{WorkloadPlacementSpec: spec, name: placement.Name}
 	t.byWeight = divided && spec.DivideBy != v1alpha1.DivideByFreeCapacity

@@ -26,6 +26,7 @@ import (
 	"github.com/kcp-tmc/tmc/pkg/kcp"
 	"github.com/kcp-tmc/tmc/pkg/kinds"
 	"github.com/kcp-tmc/tmc/pkg/placement"
+	"github.com/kcp-tmc/tmc/pkg/protocol"
 	"github.com/kcp-tmc/tmc/pkg/transform"
 )
 
@@ -229,7 +230,7 @@ func (a *Aggregator) whyMissing(need inventory.Need, clusters []string) string {
 		}
 	}
 	for _, cluster := range clusters {
-		if why := a.leftOut(need.Key, cluster); why != "" && !placement.IsThere(need.Object, cluster) {
+		if why := a.leftOut(need.Key, cluster); why != "" && !protocol.Read(need.Object).HasEntered(cluster) {
 			kind := need.Object.GroupVersionKind().GroupKind()
 			return "is not placed on cluster " + cluster + ": " + placement.SayLeftOut([]string{cluster}, why, kind, a.tenantType)
 		}

@@ -1,8 +1,6 @@
 package scheduler
 
 import (
-	"cmp"
-	"encoding/json"
 	"slices"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -11,9 +9,10 @@ import (
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
 	"github.com/kcp-tmc/tmc/pkg/kcp"
 	"github.com/kcp-tmc/tmc/pkg/placement"
+	"github.com/kcp-tmc/tmc/pkg/protocol"
 )
 
-// decided is what has been decided of an object last.
+// decided is what has been decided about an object last.
 type decided struct {
 	placement.Decision
 
@@ -21,10 +20,9 @@ type decided struct {
 	assumed placement.Assumed
 }
 
-// decide returns where an object is to be, and whether that differs from what was
-// decided last. Decisions are taken one after the other, and each is known to the next:
-// two workloads do not both take the place that is free. What has been decided is kept
-// until it is carried out.
+// decide returns where an object is to be, and whether that differs from what was decided last. Decisions are taken one
+// after the other, and each is known to the next: two workloads do not both take the place that is free. What has been
+// decided is assumed until it is carried out.
 func (s *Scheduler) decide(key kcp.ObjectKey, upstreamObj *unstructured.Unstructured) (decision placement.Decision, isNews bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -32,14 +30,14 @@ func (s *Scheduler) decide(key kcp.ObjectKey, upstreamObj *unstructured.Unstruct
 	decision = placement.Decide(s.request(key, upstreamObj))
 	s.decided[key] = decided{decision, assumption(upstreamObj, decision)}
 	if s.config.Kinds.IsWorkload(upstreamObj.GroupVersionKind().GroupKind()) {
-		s.load.set(key, decision.Clusters...)
+		s.load.set(key, decision.Clusters)
 	}
 	return decision, !known || before.Follows != decision.Follows || !slices.Equal(before.Clusters, decision.Clusters)
 }
 
-// recall returns where an object is to be as was decided last: what follows it asks, and
-// there may be hundreds that do. When it is decided anew, they are asked again.
-func (s *Scheduler) recall(key kcp.ObjectKey, upstreamObj *unstructured.Unstructured) placement.Decision {
+// lastDecision returns where an object is to be as was decided last. What follows an object asks for that, and there may be
+// hundreds of such objects. When the object is decided anew, they ask again.
+func (s *Scheduler) lastDecision(key kcp.ObjectKey, upstreamObj *unstructured.Unstructured) placement.Decision {
 	s.mu.Lock()
 	last, known := s.decided[key]
 	s.mu.Unlock()
@@ -50,16 +48,17 @@ func (s *Scheduler) recall(key kcp.ObjectKey, upstreamObj *unstructured.Unstruct
 	return decision
 }
 
+// request is called with mu held.
 func (s *Scheduler) request(key kcp.ObjectKey, upstreamObj *unstructured.Unstructured) placement.Request {
 	clusters := s.config.Registry.Clusters()
 	for i := range clusters {
-		clusters[i].Workloads = s.load.of(clusters[i].Name)
+		clusters[i].Workloads = s.load.workloads[clusters[i].Name]
 		clusters[i].LeftOut = s.leftOut(key, clusters[i])
 	}
 	path, _ := s.config.Paths.Path(key.Workspace)
 	return placement.Request{
 		Object:        upstreamObj,
-		IsWorkload:    s.config.Kinds.IsWorkload(upstreamObj.GroupVersionKind().GroupKind()),
+		Kinds:         s.config.Kinds,
 		Workspace:     path,
 		Placements:    s.config.Inventory.Placements(key.Workspace, key.Namespace),
 		Clusters:      clusters,
@@ -72,11 +71,17 @@ func (s *Scheduler) request(key kcp.ObjectKey, upstreamObj *unstructured.Unstruc
 	}
 }
 
-// assumption returns what has been decided of an object and is not on it yet.
+// leftOut returns why the cluster's syncer would not see an object, empty when it would.
+func (s *Scheduler) leftOut(key kcp.ObjectKey, cluster placement.Cluster) v1alpha1.LeftOut {
+	return cluster.WhyLeftOut(s.config.Bindings.LeftOut(key.Workspace, cluster.Export, key.Resource.GroupResource()), key.Resource)
+}
+
+// assumption returns what has been decided about an object and is not on it yet.
 func assumption(upstreamObj *unstructured.Unstructured, decision placement.Decision) placement.Assumed {
+	object := protocol.Read(upstreamObj)
 	var assumed placement.Assumed
 	for _, cluster := range decision.Clusters {
-		if placement.IsOn(upstreamObj, cluster) {
+		if object.IsPlaced(cluster) {
 			continue
 		}
 		assumed.Clusters = append(assumed.Clusters, cluster)
@@ -90,69 +95,72 @@ func assumption(upstreamObj *unstructured.Unstructured, decision placement.Decis
 	return assumed
 }
 
-// forget drops what has been decided of an object that is gone.
+// forget drops what has been decided about an object that is gone.
 func (s *Scheduler) forget(key kcp.ObjectKey) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.decided, key)
-	s.load.set(key)
+	s.load.set(key, nil)
 }
 
-// isMoving reports whether an object stays where it is to leave until it is available
-// where it goes: then its reports matter.
-func (s *Scheduler) isMoving(key kcp.ObjectKey) bool {
+// isDraining reports whether an object stays on a cluster until it is available where it goes instead: then its reports
+// matter.
+func (s *Scheduler) isDraining(key kcp.ObjectKey) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return len(s.decided[key].Kept) > 0
 }
 
-// assigned returns what counts the objects, other than that of the key, that a
-// placement of its namespace has on a cluster. They are counted when first asked for:
-// few decisions do.
+// assigned returns what counts the objects, other than that of the key, that a placement of its namespace has on a cluster.
+// They are counted when first asked for: few decisions do. It is called with mu held.
 func (s *Scheduler) assigned(key kcp.ObjectKey) func(placement, cluster string) int {
 	var counts map[string]map[string]int
 	return func(name, cluster string) int {
 		if counts == nil {
 			counts = s.countAssigned(key)
 		}
-		return counts[byPlacement(name)][cluster]
+		return counts[name][cluster]
 	}
 }
 
+// countAssigned returns how many objects each placement of the key's namespace has on each cluster.
 func (s *Scheduler) countAssigned(key kcp.ObjectKey) map[string]map[string]int {
 	counts := map[string]map[string]int{}
 	s.config.Upstream.EachIn(key.Workspace, key.Namespace, func(otherKey kcp.ObjectKey, other *unstructured.Unstructured) {
-		if otherKey == key {
+		object, last := protocol.Read(other), s.decided[otherKey]
+		name := last.Placement
+		if last.By == protocol.ByNobody {
+			name = object.Placement().Name
+		}
+		if otherKey == key || name == "" {
 			return
 		}
-		by := cmp.Or(s.decided[otherKey].By, reasonOf(other).By)
-		if counts[by] == nil {
-			counts[by] = map[string]int{}
+		if counts[name] == nil {
+			counts[name] = map[string]int{}
 		}
-		for cluster := range sets.New(append(v1alpha1.PlacedClusters(other.GetLabels()), s.decided[otherKey].assumed.Clusters...)...) {
-			counts[by][cluster]++
+		for cluster := range sets.New(append(object.Labelled(), last.assumed.Clusters...)...) {
+			counts[name][cluster]++
 		}
 	})
 	return counts
 }
 
-// reasonOf returns what stands on an object about why it is where it is.
-func reasonOf(upstreamObj *unstructured.Unstructured) v1alpha1.PlacementReason {
-	return parseReason(upstreamObj.GetAnnotations()[v1alpha1.PlacementAnnotation])
+// load counts the workloads on each cluster, those included that are decided and not written yet.
+type load struct {
+	clusters  map[kcp.ObjectKey][]string
+	workloads map[string]int
 }
 
-func parseReason(annotation string) v1alpha1.PlacementReason {
-	var reason v1alpha1.PlacementReason
-	if err := json.Unmarshal([]byte(annotation), &reason); err != nil {
-		return v1alpha1.PlacementReason{} // none, or tampered with: the next write mends it
+// set says which clusters a workload is on. None forgets it.
+func (l load) set(key kcp.ObjectKey, clusters []string) {
+	for _, cluster := range l.clusters[key] {
+		l.workloads[cluster]--
 	}
-	return reason
-}
-
-// byPlacement is what stands on an object that a placement has decided about.
-func byPlacement(name string) string { return "placement " + name }
-
-// without returns the names that are not among the others.
-func without(names []string, others ...string) []string {
-	return slices.DeleteFunc(slices.Clone(names), func(name string) bool { return slices.Contains(others, name) })
+	delete(l.clusters, key)
+	for _, cluster := range clusters {
+		l.workloads[cluster]++
+	}
+	if len(clusters) > 0 {
+		l.clusters[key] = clusters
+	}
 }

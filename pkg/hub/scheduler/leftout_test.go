@@ -12,6 +12,7 @@ import (
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
 	"github.com/kcp-tmc/tmc/pkg/kcp"
 	"github.com/kcp-tmc/tmc/pkg/placement"
+	"github.com/kcp-tmc/tmc/pkg/protocol"
 )
 
 const (
@@ -52,7 +53,7 @@ func TestAnUnboundClusterIsTakenInWhenItIsBound(t *testing.T) {
 			t.Errorf("%s, while east is not bound (-want +got):\n%s", name, diff)
 		}
 	}
-	if noted := reasonOf(f.object("web")).LeftOut; noted["east"] != v1alpha1.LeftOutNotBound {
+	if noted := protocol.Read(f.object("web")).Placement().LeftOut; noted["east"] != v1alpha1.LeftOutNotBound {
 		t.Errorf("it is noted that %v are left out", noted)
 	}
 	if len(f.told) != 1 || !strings.Contains(f.told[0], "east is not bound here: kubectl tmc bind, or make the workspace of type root:tmc:tmc-tenant") {
@@ -71,7 +72,7 @@ func TestAnUnboundClusterIsTakenInWhenItIsBound(t *testing.T) {
 	if diff := cmp.Diff([]string{"app", "settings", "web"}, f.written); diff != "" {
 		t.Errorf("written when it is bound (-want +got):\n%s", diff)
 	}
-	if noted := reasonOf(f.object("web")).LeftOut; len(noted) > 0 || len(f.told) != 1 {
+	if noted := protocol.Read(f.object("web")).Placement().LeftOut; len(noted) > 0 || len(f.told) != 1 {
 		t.Errorf("left out are %v, and its user is told %q", noted, f.told)
 	}
 }
@@ -115,7 +116,7 @@ func TestANamedClusterThatIsNotBoundIsNotEntered(t *testing.T) {
 	s := f.scheduler(fleet{"east", "west"})
 	f.bindEast(s, false)
 	f.settleWith(t, s)
-	reason := reasonOf(f.object("web"))
+	reason := protocol.Read(f.object("web")).Placement()
 	if got := f.on("web"); got != nil || reason.LeftOut["east"] != v1alpha1.LeftOutNotBound || !strings.HasPrefix(reason.Message, "east is not bound here") {
 		t.Errorf("it is on %v, for %+v", got, reason)
 	}
@@ -124,7 +125,7 @@ func TestANamedClusterThatIsNotBoundIsNotEntered(t *testing.T) {
 	}
 	f.bindEast(s, true)
 	f.settleWith(t, s)
-	if diff := cmp.Diff([]string{"east"}, f.on("web")); diff != "" || reasonOf(f.object("web")).Message != "" {
+	if diff := cmp.Diff([]string{"east"}, f.on("web")); diff != "" || protocol.Read(f.object("web")).Placement().Message != "" {
 		t.Errorf("bound (-want +got):\n%s", diff)
 	}
 }

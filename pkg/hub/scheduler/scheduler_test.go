@@ -20,6 +20,7 @@ import (
 	"github.com/kcp-tmc/tmc/pkg/kcp"
 	"github.com/kcp-tmc/tmc/pkg/kinds"
 	"github.com/kcp-tmc/tmc/pkg/placement"
+	"github.com/kcp-tmc/tmc/pkg/protocol"
 )
 
 var resources = map[string]schema.GroupVersionResource{
@@ -221,7 +222,7 @@ func (f *fakeKCP) on(name string) []string {
 	var clusters []string
 	for key, obj := range f.objects {
 		for _, cluster := range []string{"east", "west"} {
-			if key.Name == name && placement.IsOn(obj, cluster) {
+			if key.Name == name && protocol.Read(obj).IsPlaced(cluster) {
 				clusters = append(clusters, cluster)
 			}
 		}

@@ -20,11 +20,11 @@ import (
 
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
 	"github.com/kcp-tmc/tmc/pkg/kcp"
-	"github.com/kcp-tmc/tmc/pkg/placement"
+	"github.com/kcp-tmc/tmc/pkg/protocol"
 )
 
-// statusInterval is how often the status of a placement is written at most: a hundred
-// workloads that come at once are one piece of news.
+// statusInterval is the least time between two writes of a placement's status: a hundred workloads that come at once are
+// one piece of news.
 const statusInterval = time.Second
 
 // Reasons of the Satisfied condition.
@@ -33,13 +33,6 @@ const (
 	reasonNoWorkloads = "NoWorkloads"
 	reasonMissing     = "ClustersMissing"
 )
-
-// queueStatus queues the placement that an object says has decided about it.
-func (s *Scheduler) queueStatus(key kcp.ObjectKey, upstreamObj *unstructured.Unstructured) {
-	if name, ok := strings.CutPrefix(reasonOf(upstreamObj).By, byPlacement("")); ok {
-		s.statuses.Enqueue(kcp.ObjectKey{Workspace: key.Workspace, Resource: v1alpha1.WorkloadPlacementsResource, Namespace: key.Namespace, Name: name})
-	}
-}
 
 // syncStatus says in the status of a placement what it has decided.
 func (s *Scheduler) syncStatus(ctx context.Context, key kcp.ObjectKey) (time.Duration, error) {
@@ -73,16 +66,17 @@ func (s *Scheduler) syncStatus(ctx context.Context, key kcp.ObjectKey) (time.Dur
 	return 0, err
 }
 
-// statusOf sums up what stands on the objects that the placement has decided about.
+// statusOf sums up what the objects say that the placement has decided about.
 func (s *Scheduler) statusOf(key kcp.ObjectKey, placementObj *v1alpha1.WorkloadPlacement) v1alpha1.WorkloadPlacementStatus {
 	status := v1alpha1.WorkloadPlacementStatus{ObservedGeneration: placementObj.Generation}
 	clusters, missing := sets.New[string](), 0
 	s.config.Upstream.EachIn(key.Workspace, key.Namespace, func(_ kcp.ObjectKey, upstreamObj *unstructured.Unstructured) {
-		reason := reasonOf(upstreamObj)
-		if reason.By != byPlacement(key.Name) {
+		object := protocol.Read(upstreamObj)
+		explanation := object.Placement()
+		if explanation.By != protocol.ByPlacement || explanation.Name != key.Name {
 			return
 		}
-		decided := decisionOn(upstreamObj, reason)
+		decided := decisionOn(upstreamObj, object, explanation)
 		status.Workloads++
 		status.Decisions = append(status.Decisions, decided)
 		for _, cluster := range decided.Clusters {
@@ -107,14 +101,12 @@ func (s *Scheduler) statusOf(key kcp.ObjectKey, placementObj *v1alpha1.WorkloadP
 	return status
 }
 
-func decisionOn(upstreamObj *unstructured.Unstructured, reason v1alpha1.PlacementReason) v1alpha1.PlacementDecision {
-	decided := v1alpha1.PlacementDecision{Kind: upstreamObj.GetKind(), Name: upstreamObj.GetName(), Message: reason.Message}
-	for _, cluster := range v1alpha1.PlacedClusters(upstreamObj.GetLabels()) {
-		if !placement.IsOn(upstreamObj, cluster) {
-			continue
-		}
-		on := v1alpha1.ClusterDecision{Name: cluster, Reason: reason.Clusters[cluster]}
-		if share, divided, err := v1alpha1.Share(upstreamObj.GetAnnotations(), cluster); divided && err == nil {
+// decisionOn returns what an object says about where it is.
+func decisionOn(upstreamObj *unstructured.Unstructured, object protocol.Object, explanation protocol.Placement) v1alpha1.PlacementDecision {
+	decided := v1alpha1.PlacementDecision{Kind: upstreamObj.GetKind(), Name: upstreamObj.GetName(), Message: explanation.Message}
+	for _, cluster := range object.Placed() {
+		on := v1alpha1.ClusterDecision{Name: cluster, Reason: explanation.Clusters[cluster]}
+		if share, divided, err := object.Share(cluster); divided && err == nil {
 			on.Replicas = &share
 		}
 		decided.Clusters = append(decided.Clusters, on)
@@ -122,8 +114,8 @@ func decisionOn(upstreamObj *unstructured.Unstructured, reason v1alpha1.Placemen
 	return decided
 }
 
-// satisfied returns the condition that says whether all workloads have the clusters
-// that are asked for.
+// satisfied returns the condition that says whether all workloads have the clusters that are asked for. missing is how many
+// do not.
 func satisfied(decisions []v1alpha1.PlacementDecision, missing int) metav1.Condition {
 	condition := metav1.Condition{Type: v1alpha1.ConditionSatisfied, Status: metav1.ConditionTrue, Reason: reasonSatisfied, Message: "Every workload has the clusters that are asked for."}
 	switch {

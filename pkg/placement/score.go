@@ -12,40 +12,40 @@ import (
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
 )
 
-// choose returns the clusters that the placement takes. What stays comes first, so
-// that nothing moves that need not; then the strategy has its say.
-func (s *survey) choose(t terms, q question) []*Cluster {
+// choose returns the candidates that the placement takes. Those that the object is on come first, so that it moves no more
+// than it has to; among others, the strategy scores.
+func (s *snapshot) choose(t terms, c candidates) []*Cluster {
 	if t.NumberOfClusters == nil {
-		return t.all(q)
+		return t.all(c)
 	}
-	var settled, leaving []*Cluster
-	for _, cluster := range q.staying {
-		// What was to leave is asked last: its replacement is on its way, and a
+	var staying, draining []*Cluster
+	for _, cluster := range c.staying {
+		// Clusters that the object drains from come after the others that it is on: their replacements are on their way, and a
 		// decision that goes back and forth never comes to an end.
-		if s.waning.Has(cluster.Name) {
-			leaving = append(leaving, cluster)
+		if s.draining.Has(cluster.Name) {
+			draining = append(draining, cluster)
 		} else {
-			settled = append(settled, cluster)
+			staying = append(staying, cluster)
 		}
 	}
 	p := picker{spreads: t.Strategy != v1alpha1.StrategyRoundRobin && t.Strategy != v1alpha1.StrategyLeastLoaded, left: int(*t.NumberOfClusters)}
 	locations := map[string]*int{}
-	for _, pool := range [][]*Cluster{settled, leaving, q.open} {
-		p.take(s.candidates(t, pool, locations))
+	for _, pool := range [][]*Cluster{staying, draining, c.open} {
+		p.take(s.score(t, pool, locations))
 	}
 	return p.chosen
 }
 
-// all returns every cluster that comes into question; with preferences, every one of
-// the best group that the object is on already, or else of the best that has any.
-func (t terms) all(q question) []*Cluster {
-	every := slices.Concat(q.staying, q.open)
+// all returns every candidate; with preferences, every one of the best group that the object is on already, or else of the
+// best group that has any.
+func (t terms) all(c candidates) []*Cluster {
+	every := slices.Concat(c.staying, c.open)
 	if t.Strategy != v1alpha1.StrategyAffinity || len(every) == 0 {
 		return every
 	}
-	basis := q.staying
+	basis := c.staying
 	if len(basis) == 0 {
-		basis = q.open
+		basis = c.open
 	}
 	best := len(t.preferences)
 	for _, cluster := range basis {
@@ -54,20 +54,21 @@ func (t terms) all(q question) []*Cluster {
 	return slices.DeleteFunc(every, func(cluster *Cluster) bool { return t.preference(cluster) != best })
 }
 
-// candidate is a cluster with what the strategy goes by. The lower come first.
+// candidate is a cluster with its score. The lower score is the better one.
 type candidate struct {
 	*Cluster
 
-	// first and second are the strategy's; between them comes, where clusters are
-	// spread, how many of the location are chosen.
-	first, second int
-	inLocation    *int
+	// score and tieBreak are the strategy's. Where clusters are spread, the number of chosen ones in the same location comes
+	// between the two.
+	score, tieBreak int
+	inLocation      *int
 	// hash makes different workloads prefer different clusters among equals.
 	hash uint64
 }
 
-func (s *survey) candidates(t terms, pool []*Cluster, locations map[string]*int) []candidate {
-	candidates := make([]candidate, 0, len(pool))
+// score scores the clusters by the strategy. locations count the chosen ones.
+func (s *snapshot) score(t terms, pool []*Cluster, locations map[string]*int) []candidate {
+	scored := make([]candidate, 0, len(pool))
 	for _, cluster := range pool {
 		if locations[cluster.Location] == nil {
 			locations[cluster.Location] = new(int)
@@ -79,17 +80,17 @@ func (s *survey) candidates(t terms, pool []*Cluster, locations map[string]*int)
 		switch t.Strategy {
 		case v1alpha1.StrategyRoundRobin:
 			if s.Assigned != nil {
-				c.first = s.Assigned(t.name, cluster.Name)
+				c.score = s.Assigned(t.name, cluster.Name)
 			}
 		case v1alpha1.StrategyLeastLoaded:
-			c.first, c.second = load(cluster), cluster.Workloads
+			c.score, c.tieBreak = load(cluster), cluster.Workloads
 		case v1alpha1.StrategyAffinity:
-			c.first = t.preference(cluster)
+			c.score = t.preference(cluster)
 		case v1alpha1.StrategySpread: // by location and hash alone
 		}
-		candidates = append(candidates, c)
+		scored = append(scored, c)
 	}
-	return candidates
+	return scored
 }
 
 // picker takes candidates, the best first, until it has enough.
@@ -118,19 +119,20 @@ func (p *picker) take(pool []candidate) {
 }
 
 func (p *picker) compare(a, b candidate) int {
-	if order := cmp.Compare(a.first, b.first); order != 0 {
+	if order := cmp.Compare(a.score, b.score); order != 0 {
 		return order
 	}
 	if order := cmp.Compare(*a.inLocation, *b.inLocation); p.spreads && order != 0 {
 		return order
 	}
-	return cmp.Or(cmp.Compare(a.second, b.second), cmp.Compare(a.hash, b.hash), cmp.Compare(a.Name, b.Name))
+	return cmp.Or(cmp.Compare(a.tieBreak, b.tieBreak), cmp.Compare(a.hash, b.hash), cmp.Compare(a.Name, b.Name))
 }
 
-// rendezvous ranks clusters for the object: in an order of its own, in which a cluster
-// that comes or goes changes nothing about the others.
-func (s *survey) rendezvous(cluster *Cluster) uint64 {
-	sum := sha256.Sum256([]byte(s.identity + "\x00" + cluster.Name))
+// rendezvous ranks a cluster for the object. Each object has an order of its own, in which a cluster that comes or goes
+// changes nothing about the others.
+func (s *snapshot) rendezvous(cluster *Cluster) uint64 {
+	identity := cmp.Or(string(s.Object.GetUID()), s.Object.GetNamespace()+"/"+s.Object.GetName())
+	sum := sha256.Sum256([]byte(identity + "\x00" + cluster.Name))
 	return binary.BigEndian.Uint64(sum[:])
 }
 

@@ -1,0 +1,200 @@
+package scheduler
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/sets"
+	"k8s.io/klog/v2"
+
+	"github.com/kcp-dev/logicalcluster/v3"
+
+	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
+	"github.com/kcp-tmc/tmc/pkg/kcp"
+	"github.com/kcp-tmc/tmc/pkg/placement"
+	"github.com/kcp-tmc/tmc/pkg/protocol"
+	"github.com/kcp-tmc/tmc/pkg/transform"
+)
+
+// readRetry is after how long an object has its next turn when not all of its workspace has been read: what is not seen yet
+// must not look as if nobody needed it.
+const readRetry = time.Second
+
+// sync takes a turn for an object.
+func (s *Scheduler) sync(ctx context.Context, key kcp.ObjectKey) (time.Duration, error) {
+	if !s.config.Upstream.HasReadWorkspace(key.Workspace) || !s.knowsWorkspace(key.Workspace) {
+		return readRetry, nil
+	}
+	upstreamObj := s.config.Upstream.Cached(key)
+	switch {
+	case upstreamObj == nil:
+		s.config.Notices.Forget(key)
+		s.forget(key) // a turn may have decided about it while it went
+		return 0, nil
+	case !isPlaceable(key):
+		return 0, nil
+	case upstreamObj.GetDeletionTimestamp() != nil:
+		// Its syncers see by themselves that they have to let go of it. The views of their groups have to show it.
+		return 0, s.write(ctx, key, placement.Regroup(upstreamObj, s.groupsOf))
+	case key.Resource == v1alpha1.NamespacesResource:
+		return 0, s.syncNamespace(ctx, key, upstreamObj)
+	}
+	decision := s.place(key, upstreamObj)
+	change := placement.Plan(upstreamObj, decision, s.ready(key, upstreamObj, decision.Clusters), s.groupsOf, s.now())
+	if change.IsEmpty() {
+		return decision.Again, nil
+	}
+	// A syncer sets its finalizer itself where it is missing. In one write with the label, the syncers of an object need not
+	// race for its list. What never got to a cluster that is silent must not wait for its syncer.
+	change.Hold(slices.DeleteFunc(change.Entered(), func(cluster string) bool { return !s.config.Registry.Cluster(cluster).Ready })...)
+	klog.FromContext(ctx).V(2).Info("Placing", "clusters", decision.Clusters, "by", decision.By)
+	if err := s.write(ctx, key, change); err != nil {
+		return 0, err
+	}
+	s.tell(upstreamObj, decision, change)
+	s.tellLeftOut(upstreamObj, change)
+	return decision.Again, nil
+}
+
+// syncNamespace labels a namespace for the clusters that anything in it is on, or is to be: their syncers see by it what its
+// user chose for it.
+func (s *Scheduler) syncNamespace(ctx context.Context, key kcp.ObjectKey, upstreamNamespace *unstructured.Unstructured) error {
+	occupied := sets.New[string]()
+	s.config.Upstream.EachIn(key.Workspace, key.Name, func(inside kcp.ObjectKey, upstreamObj *unstructured.Unstructured) {
+		if isPlaceable(inside) {
+			occupied = occupied.Union(placement.Occupied(upstreamObj, s.lastDecision(inside, upstreamObj)))
+		}
+	})
+	clusters := sets.List(occupied)
+	change := placement.Plan(upstreamNamespace, placement.Decision{Follows: true, Clusters: clusters}, clusters, s.groupsOf, s.now())
+	if !change.IsEmpty() {
+		klog.FromContext(ctx).V(2).Info("Labelling the namespace", "clusters", clusters)
+	}
+	return s.write(ctx, key, change)
+}
+
+// knowsWorkspace reports whether it is known which clusters a workspace may use. While its path is not known, clusters that
+// are for some workspaces would look forbidden. Where all are for all, the path does not matter.
+func (s *Scheduler) knowsWorkspace(workspace logicalcluster.Name) bool {
+	isRestricted := func(cluster placement.Cluster) bool { return len(cluster.AllowedWorkspaces) > 0 }
+	if _, known := s.config.Paths.Path(workspace); known || !slices.ContainsFunc(s.config.Registry.Clusters(), isRestricted) {
+		return true
+	}
+	s.config.Paths.Ask(workspace)
+	return false
+}
+
+// groupsOf returns the isolation groups whose views show what is placed on a cluster.
+func (s *Scheduler) groupsOf(cluster string) []string {
+	return s.config.Registry.Cluster(cluster).Groups
+}
+
+// place returns where the object is to be, and tells its user what was ignored.
+func (s *Scheduler) place(key kcp.ObjectKey, upstreamObj *unstructured.Unstructured) placement.Decision {
+	decision, isNews := s.decide(key, upstreamObj)
+	if isNews {
+		s.enqueueFollowers(key, upstreamObj)
+	}
+	s.warn(key, upstreamObj, decision)
+	never := transform.IsNeverSynced(upstreamObj)
+	switch {
+	case never == "" && decision.Follows:
+		// A cluster that is left out would hold it for ever: its syncer would never see it.
+		clusters := slices.DeleteFunc(sets.List(s.leaders(key, upstreamObj, 0)), func(cluster string) bool { return s.isLeftOut(key, upstreamObj, cluster) })
+		return placement.Decision{Follows: true, Clusters: clusters}
+	case never == "":
+		return decision
+	case len(decision.Clusters) > 0:
+		s.config.Notices.Warn(key, upstreamObj, reasonNeverSynced, never)
+	}
+	return placement.Decision{}
+}
+
+// isLeftOut reports whether an object is not on a cluster, and cannot enter it.
+func (s *Scheduler) isLeftOut(key kcp.ObjectKey, upstreamObj *unstructured.Unstructured, cluster string) bool {
+	return !protocol.Read(upstreamObj).HasEntered(cluster) && s.leftOut(key, s.config.Registry.Cluster(cluster)) != ""
+}
+
+// longestChain is how far objects follow each other: a Secret follows an Ingress, that a Service, that a Deployment. The
+// bound ends circles.
+const longestChain = 6
+
+// leaders returns the clusters of all objects that the object follows.
+func (s *Scheduler) leaders(key kcp.ObjectKey, upstreamObj *unstructured.Unstructured, depth int) sets.Set[string] {
+	clusters := sets.New[string]()
+	if depth > longestChain {
+		return clusters
+	}
+	s.config.Inventory.EachLeader(key, upstreamObj, func(leaderKey kcp.ObjectKey, leader *unstructured.Unstructured) {
+		decision := s.lastDecision(leaderKey, leader)
+		clusters = clusters.Union(placement.Occupied(leader, decision))
+		if decision.Follows && leader.GetDeletionTimestamp() == nil {
+			clusters = clusters.Union(s.leaders(leaderKey, leader, depth+1))
+		}
+	})
+	return clusters
+}
+
+// ready returns those of the clusters that the object is on, or may enter now: it enters one after its namespace and all
+// that it names. The event of the last of them brings its next turn.
+func (s *Scheduler) ready(key kcp.ObjectKey, upstreamObj *unstructured.Unstructured, clusters []string) []string {
+	object := protocol.Read(upstreamObj)
+	first := map[kcp.ObjectKey]*unstructured.Unstructured{}
+	for _, need := range s.config.Inventory.Needs(key, upstreamObj) {
+		if need.Object != nil && s.lastDecision(need.Key, need.Object).Follows && transform.IsNeverSynced(need.Object) == "" {
+			first[need.Key] = need.Object
+		}
+	}
+	namespace := s.config.Upstream.Cached(namespaceOf(key))
+	var ready []string
+	for _, cluster := range clusters {
+		hasNamespace := namespace == nil || namespace.GetDeletionTimestamp() != nil || protocol.Read(namespace).IsPlaced(cluster)
+		if object.IsPlaced(cluster) || hasNamespace && s.allOn(first, cluster) {
+			ready = append(ready, cluster)
+		}
+	}
+	return ready
+}
+
+// allOn reports whether the objects are on the cluster. Those that are being deleted do not count, nor those that cannot go
+// there: nobody waits for what never comes.
+func (s *Scheduler) allOn(objects map[kcp.ObjectKey]*unstructured.Unstructured, cluster string) bool {
+	for key, obj := range objects {
+		if object := protocol.Read(obj); !object.IsDeleting() && !object.IsPlaced(cluster) && !s.isLeftOut(key, obj, cluster) {
+			return false
+		}
+	}
+	return true
+}
+
+// write writes the change, if there is any. A finalizer that a syncer sets meanwhile refuses it: the hub would forget its
+// cluster too early.
+func (s *Scheduler) write(ctx context.Context, key kcp.ObjectKey, change *protocol.Change) error {
+	change.IfUnchanged = true
+	return s.patch(ctx, key, change)
+}
+
+func (s *Scheduler) patch(ctx context.Context, key kcp.ObjectKey, change *protocol.Change) error {
+	if change.IsEmpty() {
+		return nil
+	}
+	_, err := s.config.Upstream.Patch(ctx, key, types.MergePatchType, change.Patch())
+	if apierrors.IsNotFound(err) {
+		return nil // deleted meanwhile
+	}
+	return err
+}
+
+// Release takes everything of a cluster off an object: the cluster never comes back to let go of it. It returns the errors
+// of kcp but that the object is gone.
+func (s *Scheduler) Release(ctx context.Context, key kcp.ObjectKey, cluster string) error {
+	upstreamObj := s.config.Upstream.Cached(key)
+	if upstreamObj == nil {
+		return nil
+	}
+	return s.patch(ctx, key, placement.Forget(upstreamObj, cluster, s.groupsOf))
+}
