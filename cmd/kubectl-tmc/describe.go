@@ -36,26 +36,24 @@ func newDescribeCommand() *cobra.Command {
 		Use:   "describe (KIND NAME | KIND/NAME)",
 		Short: "Explain where an object is, how it fares there and what is wrong",
 		Long: `Explain where objects of the workspace that the kubeconfig points at are and why, what each
-cluster says of its copy, what the merged conditions and the events say, and, in the end,
-what is wrong. Kinds are named as with 'kubectl get'; any kind that is synced will do.`,
+cluster reports of its copy, what the merged conditions and the events say, and, at the end,
+what is wrong. Kinds are named as for 'kubectl get'; every kind that is synced can be described.`,
 		Example: describeExample,
 	}
 	options := newClientOptions(command, inANamespace)
-	command.RunE = func(command *cobra.Command, args []string) error {
-		options.complete(command)
+	return options.runs(command, func(ctx context.Context, args []string) error {
 		if len(args) == 0 {
 			return errors.New("say what to describe: KIND NAME, or KIND/NAME, such as deployment/web")
 		}
-		return runDescribe(command.Context(), options, args)
-	}
-	return command
+		return runDescribe(ctx, options, args)
+	})
 }
 
 // runDescribe describes the objects that the arguments name.
 func runDescribe(ctx context.Context, options *clientOptions, args []string) error {
-	namespace, _, err := options.loader().Namespace()
+	namespace, err := options.namespace()
 	if err != nil {
-		return fmt.Errorf("reading the kubeconfig: %w", err)
+		return err
 	}
 	config, err := options.consumerConfig()
 	if err != nil {
@@ -69,10 +67,7 @@ func runDescribe(ctx context.Context, options *clientOptions, args []string) err
 	}
 	silent := options.silent(ctx)
 	for i, info := range found {
-		obj, isUnstructured := info.Object.(*unstructured.Unstructured)
-		if !isUnstructured {
-			return fmt.Errorf("%s: unexpected object %T", info.ObjectName(), info.Object)
-		}
+		obj := info.Object.(*unstructured.Unstructured) // see Unstructured above
 		if i > 0 {
 			fmt.Fprint(options.out, "\n\n")
 		}
@@ -108,7 +103,7 @@ func eventsOf(ctx context.Context, config *rest.Config, obj *unstructured.Unstru
 	return events, nil
 }
 
-// eventOf takes over what is shown of an event, of the older and the newer sort.
+// eventOf returns what is shown of an event, of the older and the newer API.
 func eventOf(event *corev1.Event) view.Event {
 	shown := view.Event{
 		Type: event.Type, Reason: event.Reason, Message: event.Message,
@@ -127,7 +122,7 @@ func eventOf(event *corev1.Event) view.Event {
 	return shown
 }
 
-// clients are what the resource builder looks objects up with.
+// clients makes the clients of the resource builder.
 type clients struct{ config *rest.Config }
 
 // ToRESTConfig implements resource.RESTClientGetter.

@@ -1,8 +1,13 @@
-// Command kubectl-tmc is the kubectl plugin of tmc: `kubectl tmc init` installs the kcp
-// side, `kubectl tmc join` lets a cluster take part and `kubectl tmc unjoin` takes it out,
-// `kubectl tmc bind` lets a workspace use it, `kubectl tmc render` prints what a cluster
-// is sent. `kubectl tmc get` and `describe` show clusters and what runs where;
-// `cordon`, `uncordon`, `drain` and `remove` say what may come to a cluster and stay
-// there. It turns flags into options, calls the package that does the work and prints
-// what that reports; it decides nothing.
+// Command kubectl-tmc is the kubectl plugin of tmc. It turns flags into options, calls the package that does the work
+// and prints the results; it decides nothing.
+//
+//	install.go     init installs the kcp side; bind makes a workspace a consumer.
+//	join.go        join registers a cluster and prints the manifest of its syncer.
+//	scheduling.go  cordon, uncordon and drain say what may come to a cluster and stay there.
+//	remove.go      remove takes a cluster out of the registry; unjoin also deletes what join made.
+//	get.go         get shows clusters, and which workload is on which cluster.
+//	describe.go    describe explains where one object is and what is wrong with it.
+//	render.go      render prints what a cluster is sent.
+//	options.go     The flags that commands share; output.go prints for people and for programs.
+//	provider.go    Reads the registry of clusters; virtual.go reads the objects of all workspaces.
 package main

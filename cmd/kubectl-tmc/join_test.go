@@ -238,7 +238,7 @@ func TestJoinWithAnotherIsolationSaysWhatRemains(t *testing.T) {
 	}
 	kcp.objects[registrations+"/east"].Object["status"] = map[string]any{"clusterUID": "uid", "export": "tmc.kcp.io"}
 	_, progress, err := joinEast(t)
-	if err != nil || !strings.Contains(progress, "its syncer runs with APIExport tmc.kcp.io yet") || !strings.Contains(progress, "take that away with `kubectl tmc init`") {
+	if err != nil || !strings.Contains(progress, "its syncer still runs with APIExport tmc.kcp.io") || !strings.Contains(progress, "take that away with `kubectl tmc init`") {
 		t.Errorf("got %v\n%s", err, progress)
 	}
 }

@@ -25,20 +25,18 @@ func main() {
 
 // newCommand returns the plugin's root command.
 func newCommand() *cobra.Command {
-	// client-go logs what it also returns as errors.
+	// client-go also returns as errors what it logs.
 	klog.SetLogger(logr.Discard())
 	command := &cobra.Command{
 		Use:     "kubectl-tmc",
 		Short:   "Use many Kubernetes clusters as one, through kcp",
 		Version: version.Get().String(),
 		Args:    cobra.NoArgs,
-		// main prints errors; a failed request does not call for the usage.
+		// main prints errors, and the usage does not help against a failed request.
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Annotations:   map[string]string{cobra.CommandDisplayNameAnnotation: "kubectl tmc"},
-		RunE: func(command *cobra.Command, _ []string) error {
-			return command.Help()
-		},
+		RunE:          func(command *cobra.Command, _ []string) error { return command.Help() },
 	}
 	command.SetFlagErrorFunc(func(command *cobra.Command, err error) error {
 		return fmt.Errorf("%w\nSee '%s --help'", err, command.CommandPath())

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"io"
 	"time"
@@ -18,10 +20,9 @@ import (
 // requestTimeout bounds one request if neither the kubeconfig nor a flag does.
 const requestTimeout = 30 * time.Second
 
-// clientOptions are the flags that every command which talks to kcp has.
+// clientOptions are the flags of every command that talks to kcp.
 type clientOptions struct {
-	// loading and overrides are kubectl's flags that choose the kubeconfig and replace
-	// parts of it.
+	// loading and overrides are kubectl's flags that choose the kubeconfig and replace parts of it.
 	loading           *clientcmd.ClientConfigLoadingRules
 	overrides         clientcmd.ConfigOverrides
 	providerWorkspace string
@@ -37,8 +38,7 @@ const (
 	inANamespace scope = true
 )
 
-// newClientOptions returns the options with their defaults, and adds their flags to the
-// command, which also says where to print.
+// newClientOptions returns the options with their defaults, and adds their flags to the command.
 func newClientOptions(command *cobra.Command, scope scope) *clientOptions {
 	o := &clientOptions{
 		loading:           clientcmd.NewDefaultClientConfigLoadingRules(),
@@ -55,9 +55,13 @@ func newClientOptions(command *cobra.Command, scope scope) *clientOptions {
 	return o
 }
 
-// complete fills in what is known when the command runs.
-func (o *clientOptions) complete(command *cobra.Command) {
-	o.out, o.progress = &terminal{Writer: command.OutOrStdout()}, &terminal{Writer: command.ErrOrStderr()}
+// runs has the command call run. The command says where to print.
+func (o *clientOptions) runs(command *cobra.Command, run func(ctx context.Context, args []string) error) *cobra.Command {
+	command.RunE = func(command *cobra.Command, args []string) error {
+		o.out, o.progress = &terminal{Writer: command.OutOrStdout()}, &terminal{Writer: command.ErrOrStderr()}
+		return run(command.Context(), args)
+	}
+	return command
 }
 
 // loader reads the kubeconfig that the flags choose.
@@ -65,8 +69,17 @@ func (o *clientOptions) loader() clientcmd.ClientConfig {
 	return clientcmd.NewNonInteractiveDeferredLoadingClientConfig(o.loading, &o.overrides)
 }
 
-// restConfig returns the configuration of the workspace that the kubeconfig points at.
-// It fails when there is no usable kubeconfig.
+// namespace returns the namespace that the flags or the kubeconfig choose.
+func (o *clientOptions) namespace() (string, error) {
+	namespace, _, err := o.loader().Namespace()
+	if err != nil {
+		return "", fmt.Errorf("reading the kubeconfig: %w", err)
+	}
+	return namespace, nil
+}
+
+// restConfig returns the configuration of the workspace that the kubeconfig points at. It fails when there is no usable
+// kubeconfig.
 func (o *clientOptions) restConfig() (*rest.Config, error) {
 	config, err := o.loader().ClientConfig()
 	if clientcmd.IsEmptyConfig(err) {
@@ -79,8 +92,7 @@ func (o *clientOptions) restConfig() (*rest.Config, error) {
 	return config, nil
 }
 
-// bounded returns a copy of config whose requests end, and that leaves it to the server
-// to limit its clients.
+// bounded returns a copy of config whose requests end. The server limits its clients itself.
 func bounded(config *rest.Config) *rest.Config {
 	config = rest.CopyConfig(config)
 	config.QPS = -1
@@ -90,26 +102,7 @@ func bounded(config *rest.Config) *rest.Config {
 	return config
 }
 
-// tenantType returns the path of the WorkspaceType whose workspaces have all clusters bound.
-func (o *clientOptions) tenantType() string {
-	return logicalcluster.NewPath(o.providerWorkspace).Join(v1alpha1.TenantWorkspaceType).String()
-}
-
-// providerConfig returns the configuration of the provider workspace.
-func (o *clientOptions) providerConfig() (*rest.Config, error) {
-	path := logicalcluster.NewPath(o.providerWorkspace)
-	if !path.IsValid() {
-		return nil, fmt.Errorf("--provider-workspace: %q is not the path of a workspace", o.providerWorkspace)
-	}
-	config, err := o.restConfig()
-	if err != nil {
-		return nil, err
-	}
-	return kcp.ForWorkspace(bounded(config), path)
-}
-
-// consumerConfig returns the configuration of the workspace that the kubeconfig points
-// at, and fails when that is none.
+// consumerConfig returns the configuration of the workspace that the kubeconfig points at, and fails when that is none.
 func (o *clientOptions) consumerConfig() (*rest.Config, error) {
 	config, err := o.restConfig()
 	if err != nil {
@@ -125,42 +118,61 @@ func (o *clientOptions) consumerConfig() (*rest.Config, error) {
 	return bounded(config), nil
 }
 
-// kcpOptions are the flags of the commands that install.
+// tenantType returns the path of the WorkspaceType whose workspaces have all clusters bound.
+func (o *clientOptions) tenantType() string {
+	return logicalcluster.NewPath(o.providerWorkspace).Join(v1alpha1.TenantWorkspaceType).String()
+}
+
+// installOptions returns the options of the install package. It fails when there is no usable kubeconfig.
+func (o *clientOptions) installOptions() (install.Options, error) {
+	config, err := o.restConfig()
+	return install.Options{
+		Config:            config,
+		ProviderWorkspace: o.providerWorkspace,
+		OnApplied:         func(result install.Result) { fmt.Fprintln(o.out, result) },
+		OnWaiting:         func(message string) { fmt.Fprintln(o.progress, message) },
+		OnNotice:          func(message string) { fmt.Fprintln(o.progress, "note:", message) },
+	}, err
+}
+
+// kcpOptions are the flags of the commands that wait for kcp.
 type kcpOptions struct {
 	*clientOptions
 
 	timeout time.Duration
 }
 
-// newKCPOptions returns the options with their defaults, and adds their flags to the
-// command.
+// newKCPOptions returns the options with their defaults, and adds their flags to the command.
 func newKCPOptions(command *cobra.Command) *kcpOptions {
 	o := &kcpOptions{clientOptions: newClientOptions(command, noNamespace), timeout: install.DefaultTimeout}
 	command.Flags().DurationVar(&o.timeout, "timeout", o.timeout, "How long to wait for each thing that kcp has to do")
 	return o
 }
 
-// validate checks what no server has to be asked for.
-func (o *kcpOptions) validate() error {
+// installOptions validates the flags, and returns the options of the install package.
+func (o *kcpOptions) installOptions() (install.Options, error) {
 	if o.timeout <= 0 {
-		return fmt.Errorf("--timeout must be more than 0, not %s", o.timeout)
+		return install.Options{}, fmt.Errorf("--timeout: expected more than 0, not %s", o.timeout)
+	}
+	options, err := o.clientOptions.installOptions()
+	options.Timeout = o.timeout
+	return options, err
+}
+
+// needClusters refuses a command without the name of a cluster.
+func needClusters(_ *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return errors.New("the name of a cluster is needed; `kubectl tmc get clusters` lists them")
 	}
 	return nil
 }
 
-// installOptions returns what the install package takes. It fails when there is no
-// usable kubeconfig.
-func (o *kcpOptions) installOptions() (install.Options, error) {
-	config, err := o.restConfig()
-	if err != nil {
-		return install.Options{}, err
+// needOneCluster refuses a command without the name of just one cluster. done says what happens to it.
+func needOneCluster(done string) cobra.PositionalArgs {
+	return func(command *cobra.Command, args []string) error {
+		if len(args) > 1 {
+			return fmt.Errorf("one cluster is %s at a time", done)
+		}
+		return needClusters(command, args)
 	}
-	return install.Options{
-		Config:            config,
-		ProviderWorkspace: o.providerWorkspace,
-		Timeout:           o.timeout,
-		OnApplied:         func(result install.Result) { fmt.Fprintln(o.out, result) },
-		OnWaiting:         func(message string) { fmt.Fprintln(o.progress, message) },
-		OnNotice:          func(message string) { fmt.Fprintln(o.progress, "note:", message) },
-	}, nil
 }

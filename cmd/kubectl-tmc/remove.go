@@ -6,12 +6,14 @@ import (
 	"fmt"
 
 	"github.com/spf13/cobra"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/sets"
 
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
+	"github.com/kcp-tmc/tmc/pkg/bootstrap"
+	"github.com/kcp-tmc/tmc/pkg/cli/install"
 	"github.com/kcp-tmc/tmc/pkg/cli/view"
+	"github.com/kcp-tmc/tmc/pkg/kcp"
 )
 
 // mostRemains is how many objects are listed for people.
@@ -23,7 +25,13 @@ const removeExample = `  # Drain east and forget it
   # Forget a cluster that will never come back
   kubectl tmc remove east --force`
 
-// removeOptions are the flags of remove.
+const unjoinExample = `  # Drain east, and delete all that join has made for it in kcp
+  kubectl tmc unjoin east
+
+  # The same for a cluster that will never come back
+  kubectl tmc unjoin east --force`
+
+// removeOptions are the flags of remove and unjoin.
 type removeOptions struct {
 	*clientOptions
 	waitOptions
@@ -32,51 +40,110 @@ type removeOptions struct {
 	force, yes bool
 }
 
+func newRemoveOptions(command *cobra.Command) *removeOptions {
+	o := &removeOptions{clientOptions: newClientOptions(command, noNamespace)}
+	o.addFlag(command)
+	command.Flags().BoolVar(&o.force, "force", false, "Do not wait for the cluster: it will never come back")
+	command.Flags().BoolVar(&o.yes, "yes", false, "With --force, remove the cluster although it is still heard of")
+	return o
+}
+
 // newRemoveCommand returns the command that removes a cluster.
 func newRemoveCommand() *cobra.Command {
 	command := &cobra.Command{
 		Use:   "remove NAME",
 		Short: "Take a cluster out of the registry",
-		Long: `Take a cluster out of the registry. Everything leaves it first, as with 'kubectl tmc drain',
-which needs its syncer to run.
+		Long: `Take a cluster out of the registry. Everything leaves it first, as with 'kubectl tmc drain':
+its syncer has to run for that.
 
-With --force nothing is waited for that the cluster would have to do: that is for one that
-will never come back. What may still run there is listed, for nobody will clean it up. A
-cluster that is still heard of is not removed by force unless --yes is given.`,
+With --force the command does not wait for the cluster: that is for one that will never come
+back. It lists what may still run there, for nobody will clean that up. A cluster that is still
+heard of is removed by force only with --yes.`,
 		Example: removeExample,
 		Args:    needOneCluster("removed"),
 	}
-	options := &removeOptions{clientOptions: newClientOptions(command, noNamespace)}
-	options.addFlags(command)
+	options := newRemoveOptions(command)
 	options.output.addFlag(command)
-	command.RunE = func(command *cobra.Command, args []string) error {
-		options.complete(command)
+	return options.runs(command, func(ctx context.Context, args []string) error {
 		if err := errors.Join(options.validate(), options.output.validate()); err != nil {
 			return err
 		}
-		return runRemove(command.Context(), options, args[0])
+		provider, err := options.provider()
+		if err != nil {
+			return err
+		}
+		found, err := provider.named(ctx, args)
+		if err != nil {
+			return err
+		}
+		return newRemoval(options, provider, &found[0]).run(ctx)
+	})
+}
+
+// newUnjoinCommand returns the command that removes a cluster and what join has made for it.
+func newUnjoinCommand() *cobra.Command {
+	command := &cobra.Command{
+		Use:   "unjoin NAME",
+		Short: "Remove a cluster, and delete what join has made for it",
+		Long: `Remove a cluster as 'kubectl tmc remove' does, with --force and --yes as there, and delete
+what 'kubectl tmc join' has made for it in kcp: the account of its syncer, by which its tokens
+end, and its permissions. Unless other clusters of its group use them, its APIExport and the
+APIBindings of that are deleted, too; APIBindings that you may not delete are named. In the
+cluster itself nothing is deleted but the copies that its syncer removes.
+
+Run it again if it was interrupted.`,
+		Example: unjoinExample,
+		Args:    needOneCluster("taken out"),
 	}
-	return command
+	options := newRemoveOptions(command)
+	return options.runs(command, func(ctx context.Context, args []string) error {
+		if err := errors.Join(options.validate(), v1alpha1.ValidateClusterName(args[0])); err != nil {
+			return err
+		}
+		return runUnjoin(ctx, options, args[0])
+	})
 }
 
-// addFlags adds the flags that say how a cluster goes.
-func (o *removeOptions) addFlags(command *cobra.Command) {
-	o.addFlag(command)
-	command.Flags().BoolVar(&o.force, "force", false, "Do not wait for the cluster: it will never come back")
-	command.Flags().BoolVar(&o.yes, "yes", false, "With --force, remove the cluster although it is still heard of")
-}
-
-// runRemove removes a cluster, and says what may still run there.
-func runRemove(ctx context.Context, options *removeOptions, name string) error {
+// runUnjoin removes the cluster, and what was made for it, and says what remains to do.
+func runUnjoin(ctx context.Context, options *removeOptions, name string) error {
 	provider, err := options.provider()
 	if err != nil {
 		return err
 	}
-	found, err := provider.named(ctx, []string{name})
+	registration, err := provider.registration(ctx, name)
 	if err != nil {
 		return err
 	}
-	return newRemoval(options, provider, &found[0]).run(ctx)
+	if registration != nil {
+		if err := newRemoval(options, provider, registration).run(ctx); err != nil {
+			return err
+		}
+	}
+	isChanged := registration != nil
+	unjoin := install.UnjoinOptions{Cluster: name}
+	if unjoin.Options, err = options.installOptions(); err != nil {
+		return err
+	}
+	unjoin.OnApplied = func(result install.Result) {
+		if result.Action != install.Unchanged {
+			isChanged = true
+			fmt.Fprintln(options.out, result)
+		}
+	}
+	unjoin.OnWaiting = nil
+	if err := install.Unjoin(ctx, unjoin); err != nil {
+		return err
+	}
+	if !isChanged {
+		fmt.Fprintf(options.out, "there is nothing of a cluster %s in workspace %s\n", name, options.providerWorkspace)
+		return nil
+	}
+	fmt.Fprintf(options.out, `cluster %[1]s has been taken out. What runs its syncer is still in the cluster: delete it with the manifest that join has
+printed, `+"`kubectl --context %[1]s delete -f FILE`"+`, or by name:
+kubectl --context %[1]s delete namespace/%[2]s clusterrole/%[3]s clusterrolebinding/%[3]s
+kubectl --context %[1]s delete validatingadmissionpolicy/%[3]s validatingadmissionpolicybinding/%[3]s
+`, name, bootstrap.DefaultNamespace, bootstrap.Name)
+	return nil
 }
 
 // removal is the removal of a cluster.
@@ -91,7 +158,7 @@ func newRemoval(options *removeOptions, provider *provider, registration *v1alph
 	return &removal{options: options, provider: provider, watch: newEmptying(provider, options.clientOptions), registration: registration}
 }
 
-// run removes the cluster as the flags say, and says what may still run there.
+// run removes the cluster as the flags say, and prints what may still run there.
 func (r *removal) run(ctx context.Context) error {
 	if r.options.force {
 		return r.force(ctx)
@@ -99,8 +166,8 @@ func (r *removal) run(ctx context.Context) error {
 	return r.drain(ctx)
 }
 
-// drain removes the cluster and waits until everything has left it and the hub has let
-// it go.
+// drain deletes the registration, and waits until everything has left the cluster and the hub has let the registration
+// go.
 func (r *removal) drain(ctx context.Context) error {
 	name := r.registration.Name
 	if err := r.delete(ctx); err != nil {
@@ -111,32 +178,27 @@ func (r *removal) drain(ctx context.Context) error {
 		if gone || err != nil {
 			return gone, err
 		}
-		if _, err = r.watch.look(ctx, name); isHidden(err) {
-			return false, nil // who may not look at what is there may wait all the same
+		if _, err = r.watch.isEmpty(ctx, name); isHidden(err) {
+			return false, nil // a caller who may not see what is there can wait all the same
 		}
 		return false, err
 	}
 	err := r.options.until(ctx, isGone, func() error {
+		left := r.watch.left(name)
+		if placed, checked := r.watch.last[name]; checked && len(placed) == 0 {
+			left = "nothing is placed there; is tmc-controller running?"
+		}
 		return fmt.Errorf("gave up waiting for cluster %s to leave after %s; it goes on leaving, and `kubectl tmc remove %s --force` gives it up: %s",
-			name, r.options.timeout, name, r.stuck())
+			name, r.options.timeout, name, left)
 	})
 	if err != nil {
 		return err
 	}
-	return r.say(nil, "removed")
+	return r.print(nil, "removed")
 }
 
-// stuck says what keeps the registration.
-func (r *removal) stuck() string {
-	name := r.registration.Name
-	if placed, looked := r.watch.last[name]; looked && len(placed) == 0 {
-		return "nothing is placed there; is tmc-controller running?"
-	}
-	return r.watch.left(name)
-}
-
-// force releases the cluster: nothing waits for it any more. What it held is listed
-// before, for afterwards nothing tells.
+// force has nothing wait for the cluster any more. It lists what the cluster's syncer holds before that: afterwards no
+// object tells.
 func (r *removal) force(ctx context.Context) error {
 	name := r.registration.Name
 	if view.ReadyOf(r.registration) == string(metav1.ConditionTrue) && !r.options.yes {
@@ -150,8 +212,8 @@ func (r *removal) force(ctx context.Context) error {
 		return r.provider.explain("listing what is on cluster "+name, err)
 	}
 	remains := r.remains(ctx, held)
-	annotations := map[string]any{v1alpha1.ReleaseAnnotation: "true"}
-	if err := r.provider.patch(ctx, name, "release", map[string]any{"metadata": map[string]any{"annotations": annotations}}); err != nil {
+	release := map[string]any{"metadata": map[string]any{"annotations": map[string]any{v1alpha1.ReleaseAnnotation: "true"}}}
+	if err := r.provider.patch(ctx, name, "release", release); err != nil {
 		return err
 	}
 	if err := r.delete(ctx); err != nil {
@@ -162,12 +224,12 @@ func (r *removal) force(ctx context.Context) error {
 			name, r.options.timeout)
 	})
 	if err != nil {
-		return errors.Join(err, r.say(remains, "given up"))
+		return errors.Join(err, r.print(remains, "given up"))
 	}
-	return r.say(remains, "removed by force")
+	return r.print(remains, "removed by force")
 }
 
-// delete deletes the registration, that very one, unless that has been done.
+// delete deletes this very registration, unless somebody has.
 func (r *removal) delete(ctx context.Context) error {
 	if r.registration.DeletionTimestamp != nil {
 		return nil
@@ -175,22 +237,19 @@ func (r *removal) delete(ctx context.Context) error {
 	err := r.provider.objects.Resource(v1alpha1.ClusterRegistrationsResource).Delete(ctx, r.registration.Name, metav1.DeleteOptions{
 		Preconditions: metav1.NewUIDPreconditions(string(r.registration.UID)),
 	})
-	if err != nil && (!apierrors.IsNotFound(err) || isUnserved(err)) {
-		return r.provider.explain("removing cluster "+r.registration.Name, err)
+	if kcp.IsMissing(err) {
+		return nil
 	}
-	return nil
+	return r.provider.explain("removing cluster "+r.registration.Name, err)
 }
 
-// isGone reports whether the registration is.
+// isGone reports whether the registration is gone.
 func (r *removal) isGone(ctx context.Context) (bool, error) {
 	present, err := r.provider.registration(ctx, r.registration.Name)
-	if err != nil {
-		return false, err
-	}
-	return present == nil || present.UID != r.registration.UID, nil
+	return err == nil && (present == nil || present.UID != r.registration.UID), err
 }
 
-// remains names what is on the cluster, and by its rule the copies.
+// remains names the objects on the cluster, and by its rule their copies.
 func (r *removal) remains(ctx context.Context, held []onCluster) []view.Remain {
 	if len(held) == 0 {
 		return nil
@@ -218,11 +277,10 @@ func remainOf(obj onCluster, cluster string, rule *v1alpha1.TransformRule) view.
 	return view.RemainOf(obj, obj.kind, obj.workspace(), cluster, *rule)
 }
 
-// say prints what may still run on the cluster.
-func (r *removal) say(remains []view.Remain, how string) error {
-	name := r.registration.Name
+// print prints how the cluster was removed, and what may still run there.
+func (r *removal) print(remains []view.Remain, how string) error {
 	return r.options.output.write(r.options.out, view.NewList("RemainList", remains), func() error {
-		fmt.Fprintf(r.options.out, "cluster %s %s\n", name, how)
+		fmt.Fprintf(r.options.out, "cluster %s %s\n", r.registration.Name, how)
 		if len(remains) > 0 {
 			fmt.Fprintf(r.options.out, "what may still run there, %d in all:\n%s", len(remains), view.RemainsText(remains, mostRemains))
 		}

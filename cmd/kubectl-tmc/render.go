@@ -31,7 +31,7 @@ const renderExample = `  # What cluster east is sent of a Deployment
 type renderOptions struct {
 	filename, cluster, workspace, namespace, transformConfig string
 
-	// in is what the file name - stands for.
+	// in is standard input.
 	in io.Reader
 	// out is for the copies, notes for what is said about objects that have none.
 	out, notes io.Writer
@@ -49,6 +49,13 @@ for it. No server is asked. Objects as kcp has them ('kubectl get -o yaml', list
 exactly what is applied; manifests lack what kcp fills in (defaults, UID, generation).`,
 		Example: renderExample,
 		Args:    cobra.NoArgs,
+		RunE: func(command *cobra.Command, _ []string) error {
+			options.in, options.out, options.notes = command.InOrStdin(), command.OutOrStdout(), &terminal{Writer: command.ErrOrStderr()}
+			if err := options.validate(); err != nil {
+				return err
+			}
+			return runRender(options)
+		},
 	}
 	flags := command.Flags()
 	flags.StringVarP(&options.filename, "filename", "f", "", "File with the objects, in YAML or JSON; - is standard input")
@@ -56,19 +63,7 @@ exactly what is applied; manifests lack what kcp fills in (defaults, UID, genera
 	flags.StringVar(&options.workspace, "workspace", "", "Name of the objects' logical cluster, if not that of their annotation "+logicalcluster.AnnotationKey)
 	flags.StringVarP(&options.namespace, "namespace", "n", "default", "Namespace of the objects that name none")
 	flags.StringVar(&options.transformConfig, "transform-config", "", "File with the cluster's transform rule; without it, there is none")
-	command.RunE = func(command *cobra.Command, _ []string) error {
-		options.complete(command)
-		if err := options.validate(); err != nil {
-			return err
-		}
-		return runRender(options)
-	}
 	return command
-}
-
-// complete fills in what is known when the command runs.
-func (o *renderOptions) complete(command *cobra.Command) {
-	o.in, o.out, o.notes = command.InOrStdin(), command.OutOrStdout(), &terminal{Writer: command.ErrOrStderr()}
 }
 
 // validate checks the flags.
@@ -117,7 +112,7 @@ func (s source) String() string {
 	return fmt.Sprintf("%s (%s %s)", s.place, s.obj.GetKind(), name)
 }
 
-// runRender prints the copies of all objects, or none when there is none of one.
+// runRender prints the copies of all objects. It prints none when one of them cannot be made.
 func runRender(options *renderOptions) error {
 	rule, err := options.rule()
 	if err != nil {
@@ -213,40 +208,34 @@ func sourcesOf(place string, document []byte) ([]source, error) {
 	}
 	obj := &unstructured.Unstructured{Object: content}
 	if !obj.IsList() {
-		found := source{place: place, obj: obj}
-		return []source{found}, checkSource(found)
+		return []source{{place, obj}}, checkSource(source{place, obj})
 	}
-	var all []source
 	items, _, err := unstructured.NestedSlice(content, "items")
 	if err != nil {
 		return nil, fmt.Errorf("%s: items: %w", place, err)
 	}
+	all := make([]source, len(items))
 	for i, item := range items {
 		object, isObject := item.(map[string]any)
 		if !isObject {
 			return nil, fmt.Errorf("%s, items[%d]: is no object", place, i)
 		}
-		found := source{place: fmt.Sprintf("%s, items[%d]", place, i), obj: &unstructured.Unstructured{Object: object}}
-		if err := checkSource(found); err != nil {
+		all[i] = source{fmt.Sprintf("%s, items[%d]", place, i), &unstructured.Unstructured{Object: object}}
+		if err := checkSource(all[i]); err != nil {
 			return nil, err
 		}
-		all = append(all, found)
 	}
 	return all, nil
 }
 
 // checkSource returns an error when something is no object of a Kubernetes API.
 func checkSource(s source) error {
-	var missing string
-	switch {
-	case s.obj.GetAPIVersion() == "":
-		missing = "apiVersion"
-	case s.obj.GetKind() == "":
-		missing = "kind"
-	case s.obj.GetName() == "":
-		missing = "metadata.name"
-	default:
-		return nil
+	for _, field := range []struct{ name, value string }{
+		{"apiVersion", s.obj.GetAPIVersion()}, {"kind", s.obj.GetKind()}, {"metadata.name", s.obj.GetName()},
+	} {
+		if field.value == "" {
+			return fmt.Errorf("%s: %s: is missing, or no text", s.place, field.name)
+		}
 	}
-	return fmt.Errorf("%s: %s: is missing, or no text", s.place, missing)
+	return nil
 }
