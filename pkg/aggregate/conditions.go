@@ -8,27 +8,29 @@ import (
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
-	"github.com/kcp-tmc/tmc/pkg/apis/text"
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
+	"github.com/kcp-tmc/tmc/pkg/kinds"
+	"github.com/kcp-tmc/tmc/pkg/protocol"
 )
 
-// Condition types of Deployments.
+// Reasons of Deployments that clients look for (k8s.io/kubernetes/pkg/controller/deployment/util; kubectl's rollout status
+// and Argo CD's health check both know ProgressDeadlineExceeded), and of our own.
 const (
-	available      = "Available"
-	progressing    = "Progressing"
-	replicaFailure = "ReplicaFailure"
+	reasonAvailable        = "MinimumReplicasAvailable"
+	reasonUnavailable      = "MinimumReplicasUnavailable"
+	reasonProgressing      = "ReplicaSetUpdated"
+	reasonComplete         = "NewReplicaSetAvailable"
+	reasonDeadlineExceeded = "ProgressDeadlineExceeded"
+
+	reasonNoClusters = "NoClusters"
+	reasonSynced     = "Synced"
+	reasonMerged     = "Merged"
 )
 
-// Reasons of our own.
-const (
-	reasonNoClusters    = "NoClusters"
-	reasonNotReported   = "NotReported"
-	reasonSilent        = "ClusterSilent"
-	reasonInvalidReport = "InvalidReport"
-	reasonSynced        = "Synced"
-	reasonMerged        = "Merged"
-)
+// progressing is the type of a Deployment's condition whose reason says that it is done, or that its deadline has passed.
+const progressing = "Progressing"
 
 // condition is a merged condition before it has times.
 type condition struct {
@@ -38,220 +40,213 @@ type condition struct {
 	message       string
 }
 
-// says is a test whether a cluster reports the condition with the status.
-func says(conditionType string, status metav1.ConditionStatus) func(observation) bool {
-	return func(o observation) bool {
-		c, ok := o.report.Condition(conditionType)
-		return ok && c.Status == status
+// addConditions merges the conditions: those that have a rule of their own in the kind's entry, in its order, all others by
+// type, and our own.
+func (m *merge) addConditions() {
+	merged := slices.Concat(m.ruled(), m.others(), []condition{m.synced()}, m.silent())
+	previous, _, _ := unstructured.NestedSlice(m.in.Object.Object, "status", conditionsField)
+	conditions := make([]any, 0, len(merged))
+	for _, c := range merged {
+		conditions = append(conditions, m.timed(c, previous))
 	}
+	m.status[conditionsField] = conditions
 }
 
-// opinion is what a cluster says for a message to quote.
-func opinion(o observation, c v1alpha1.ReportCondition) string {
-	return o.cluster + ": " + cmp.Or(c.Message, c.Reason, string(c.Status))
-}
-
-// quote returns what the clusters say of which the test holds, and the first of
-// their reasons.
-func quote(observations []observation, conditionType string, test func(observation) bool) (reason string, quotes []string) {
-	for _, o := range observations {
-		if c, ok := o.report.Condition(conditionType); ok && test(o) {
-			reason = cmp.Or(reason, c.Reason)
-			quotes = append(quotes, opinion(o, c))
+func (m *merge) ruled() []condition {
+	var merged []condition
+	for _, c := range m.kind.Conditions {
+		switch c.Merge {
+		case kinds.MergeAvailable:
+			merged = append(merged, m.available(c.Type))
+		case kinds.MergeProgressing:
+			merged = append(merged, m.progressing(c.Type)...)
+		case kinds.MergeWhenTrue:
+			merged = append(merged, m.whenTrue(c)...)
+		case kinds.MergeByMeaning: // is one of the others
 		}
-	}
-	return reason, quotes
-}
-
-// mergeAvailable is true when the clusters say so. A cluster that says nothing is
-// not available.
-func mergeAvailable(m *merge) *condition {
-	merged := &condition{conditionType: available, status: metav1.ConditionFalse}
-	isAvailable := says(available, metav1.ConditionTrue)
-	lacking := clustersOf(m.shown, func(o observation) bool { return !isAvailable(o) })
-	total := len(m.shown)
-	switch {
-	case len(m.placed) == 0:
-		merged.reason, merged.message = reasonNoClusters, "The workload is placed on no cluster."
-	case total > 0 && m.strategy.holds(total-len(lacking), total):
-		merged.status, merged.reason = metav1.ConditionTrue, reasonAvailable
-		merged.message = fmt.Sprintf("Minimum availability in %s.", clusters(total-len(lacking)))
-	default:
-		merged.reason = reasonUnavailable
-		merged.message = fmt.Sprintf("No minimum availability in %s (%d of %s).", list(lacking, ", "), len(lacking), clusters(total))
 	}
 	return merged
 }
 
-// hasFailed reports whether the cluster has exceeded the progress deadline of the
-// present inputs: a failure of earlier ones is history.
-func hasFailed(o observation) bool {
-	c, ok := o.report.Condition(progressing)
-	return o.current && ok && c.Reason == reasonDeadlineExceeded
-}
-
-// cannotProgress reports whether the cluster says so for another reason.
-func cannotProgress(o observation) bool {
-	return o.current && !hasFailed(o) && says(progressing, metav1.ConditionFalse)(o)
-}
-
-// mergeProgressing is false when clusters have failed, complete when they are,
-// and absent when no cluster has an opinion (a paused Deployment without a
-// deadline). An exceeded deadline comes before other failures: it is the one that
-// ends a rollout.
-func mergeProgressing(m *merge) *condition {
-	total := len(m.shown)
-	for _, failure := range []func(observation) bool{hasFailed, cannotProgress} {
-		if m.strategy.fails(count(m.shown, failure), total) {
-			reason, quotes := quote(m.shown, progressing, failure)
-			return &condition{progressing, metav1.ConditionFalse, reason, list(quotes, "; ")}
-		}
-	}
-	waiting := clustersOf(m.shown, func(o observation) bool { return !o.current })
-	if !m.strategy.holds(total-len(waiting), total) {
-		return &condition{progressing, metav1.ConditionTrue, reasonProgressing, fmt.Sprintf("Waiting for %s to take up the present generation.", list(waiting, ", "))}
-	}
-	hasOpinion := func(o observation) bool { _, ok := o.report.Condition(progressing); return ok }
-	opinions := count(m.shown, hasOpinion)
-	if opinions == 0 {
-		return nil
-	}
-	_, unfinished := quote(m.shown, progressing, func(o observation) bool {
-		c, _ := o.report.Condition(progressing)
-		return c.Reason != reasonComplete
-	})
-	if !m.strategy.holds(opinions-len(unfinished), opinions) {
-		return &condition{progressing, metav1.ConditionTrue, reasonProgressing, list(unfinished, "; ")}
-	}
-	return &condition{progressing, metav1.ConditionTrue, reasonComplete, fmt.Sprintf("Successfully progressed in %s.", clusters(total))}
-}
-
-// mergeReplicaFailure is true when clusters say so, and absent otherwise, as on a
-// cluster.
-func mergeReplicaFailure(m *merge) *condition { return anywhere(replicaFailure)(m) }
-
-// anywhere merges a condition that is bad when true, and absent otherwise.
-func anywhere(conditionType string) func(*merge) *condition {
-	return func(m *merge) *condition {
-		isTrue := says(conditionType, metav1.ConditionTrue)
-		if !m.strategy.fails(count(m.shown, isTrue), len(m.shown)) {
-			return &condition{conditionType: conditionType}
-		}
-		reason, quotes := quote(m.shown, conditionType, isTrue)
-		return &condition{conditionType, metav1.ConditionTrue, reason, list(quotes, "; ")}
-	}
-}
-
-// everywhere merges a condition that is good when true, and absent otherwise.
-func everywhere(conditionType string) func(*merge) *condition {
-	return func(m *merge) *condition {
-		isTrue := says(conditionType, metav1.ConditionTrue)
-		number := count(m.shown, isTrue)
-		if number == 0 || !m.strategy.holds(number, len(m.shown)) {
-			return &condition{conditionType: conditionType}
-		}
-		reason, _ := quote(m.shown, conditionType, isTrue)
-		return &condition{conditionType, metav1.ConditionTrue, reason, fmt.Sprintf("In %s.", clusters(number))}
-	}
-}
-
-// badTypes are the condition types of Kubernetes' own kinds that are bad when true,
-// or say that something is not finished; those without a rule are taken for good when
-// true, as the API conventions recommend.
-var badTypes = []string{
-	"ReplicaFailure", "Failed", "FailureTarget", "ScalingLimited", "LoadBalancerPortsError", "Degraded", "Stalled",
-	// Of claims (k8s.io/api/core/v1.PersistentVolumeClaimConditionType).
-	"Resizing", "FileSystemResizePending", "ModifyingVolume", "ControllerResizeError", "NodeResizeError", "ModifyVolumeError",
-}
-
-// otherConditions merges the conditions that have no rule, by type: the worst
-// opinion counts, or what most say.
-func (m *merge) otherConditions(ruled []*condition) []*condition {
+func (m *merge) others() []condition {
 	var types []string
-	for _, o := range m.shown {
-		for _, c := range o.report.Conditions {
-			hasRule := slices.ContainsFunc(ruled, func(r *condition) bool { return r != nil && r.conditionType == c.Type })
-			if !hasRule && c.Type != v1alpha1.ConditionSynced {
+	for _, e := range m.shown {
+		for _, c := range e.Report.Conditions {
+			if m.kind.Condition(c.Type).Merge == kinds.MergeByMeaning && !protocol.IsHubsCondition(c.Type) {
 				types = append(types, c.Type)
 			}
 		}
 	}
 	slices.Sort(types)
-	var merged []*condition
+	var merged []condition
 	for _, conditionType := range slices.Compact(types) {
-		merged = append(merged, m.otherCondition(conditionType))
+		merged = append(merged, m.byMeaning(m.kind.Condition(conditionType)))
 	}
 	return merged
 }
 
-func (m *merge) otherCondition(conditionType string) *condition {
+// says is a test whether a cluster reports the condition with the status.
+func says(conditionType string, status metav1.ConditionStatus) func(protocol.Entry) bool {
+	return func(e protocol.Entry) bool {
+		c, ok := e.Report.Condition(conditionType)
+		return ok && c.Status == status
+	}
+}
+
+// quote returns what the clusters say of a condition, and the first of their reasons.
+func quote(entries []protocol.Entry, conditionType string) (reason string, quotes []string) {
+	for _, e := range entries {
+		if c, ok := e.Report.Condition(conditionType); ok {
+			reason = cmp.Or(reason, c.Reason)
+			quotes = append(quotes, e.Cluster+": "+cmp.Or(c.Message, c.Reason, string(c.Status)))
+		}
+	}
+	return reason, quotes
+}
+
+// available is true when the clusters say so. A cluster that says nothing is not available.
+func (m *merge) available(conditionType string) condition {
+	lacking, total := without(m.shown, says(conditionType, metav1.ConditionTrue)), len(m.shown)
+	switch {
+	case len(m.placed) == 0:
+		return condition{conditionType, metav1.ConditionFalse, reasonNoClusters, "The workload is placed on no cluster."}
+	case total > 0 && m.strategy.holds(total-len(lacking), total):
+		return condition{conditionType, metav1.ConditionTrue, reasonAvailable, fmt.Sprintf("Minimum availability in %s.", clusters(total-len(lacking)))}
+	default:
+		message := fmt.Sprintf("No minimum availability in %s (%d of %s).", list(lacking, ", "), len(lacking), clusters(total))
+		return condition{conditionType, metav1.ConditionFalse, reasonUnavailable, message}
+	}
+}
+
+// hasFailed reports whether the cluster has exceeded the progress deadline of the present inputs: a failure of earlier ones
+// is history.
+func hasFailed(e protocol.Entry) bool {
+	c, ok := e.Report.Condition(progressing)
+	return e.IsUpToDate() && ok && c.Reason == reasonDeadlineExceeded
+}
+
+// cannotProgress reports whether the cluster says so for another reason.
+func cannotProgress(e protocol.Entry) bool {
+	return e.IsUpToDate() && !hasFailed(e) && says(progressing, metav1.ConditionFalse)(e)
+}
+
+// progressing is false when clusters have failed, complete when they are, and absent when no cluster has an opinion (a
+// paused Deployment without a deadline). An exceeded deadline comes before other failures: it is the one that ends a
+// rollout.
+func (m *merge) progressing(conditionType string) []condition {
+	total := len(m.shown)
+	for _, failure := range []func(protocol.Entry) bool{hasFailed, cannotProgress} {
+		if failed := filter(m.shown, failure); m.strategy.fails(len(failed), total) {
+			reason, quotes := quote(failed, conditionType)
+			return []condition{{conditionType, metav1.ConditionFalse, reason, list(quotes, "; ")}}
+		}
+	}
+	waiting := without(m.shown, protocol.Entry.IsUpToDate)
+	if !m.strategy.holds(total-len(waiting), total) {
+		message := fmt.Sprintf("Waiting for %s to take up the present generation.", list(waiting, ", "))
+		return []condition{{conditionType, metav1.ConditionTrue, reasonProgressing, message}}
+	}
+	_, opinions := quote(m.shown, conditionType)
+	_, unfinished := quote(filter(m.shown, func(e protocol.Entry) bool {
+		c, _ := e.Report.Condition(conditionType)
+		return c.Reason != reasonComplete
+	}), conditionType)
+	switch {
+	case len(opinions) == 0:
+		return nil
+	case !m.strategy.holds(len(opinions)-len(unfinished), len(opinions)):
+		return []condition{{conditionType, metav1.ConditionTrue, reasonProgressing, list(unfinished, "; ")}}
+	default:
+		return []condition{{conditionType, metav1.ConditionTrue, reasonComplete, fmt.Sprintf("Successfully progressed in %s.", clusters(total))}}
+	}
+}
+
+// whenTrue is true as its meaning has it, and absent otherwise.
+func (m *merge) whenTrue(c kinds.Condition) []condition {
+	saySo := filter(m.shown, says(c.Type, metav1.ConditionTrue))
+	reason, quotes := quote(saySo, c.Type)
+	switch {
+	case c.TrueAnywhere() && m.strategy.fails(len(saySo), len(m.shown)):
+		return []condition{{c.Type, metav1.ConditionTrue, reason, list(quotes, "; ")}}
+	case !c.TrueAnywhere() && len(saySo) > 0 && m.strategy.holds(len(saySo), len(m.shown)):
+		return []condition{{c.Type, metav1.ConditionTrue, reason, fmt.Sprintf("In %s.", clusters(len(saySo)))}}
+	default:
+		return nil
+	}
+}
+
+// byMeaning merges a condition that has no rule of its own: the worst opinion counts, or what most say.
+func (m *merge) byMeaning(c kinds.Condition) condition {
 	good, bad := metav1.ConditionTrue, metav1.ConditionFalse
-	if slices.Contains(badTypes, conditionType) {
+	if c.TrueAnywhere() {
 		good, bad = bad, good
 	}
-	total := len(m.shown)
-	merged := &condition{conditionType: conditionType, status: good, reason: reasonMerged}
-	if m.strategy.holds(count(m.shown, says(conditionType, good)), total) {
-		reason, _ := quote(m.shown, conditionType, says(conditionType, good))
-		merged.reason = cmp.Or(reason, reasonMerged)
-		merged.message = fmt.Sprintf("In %s.", clusters(total))
-		return merged
+	isGood, total := says(c.Type, good), len(m.shown)
+	if agreeing := filter(m.shown, isGood); m.strategy.holds(len(agreeing), total) {
+		reason, _ := quote(agreeing, c.Type)
+		return condition{c.Type, good, cmp.Or(reason, reasonMerged), fmt.Sprintf("In %s.", clusters(total))}
 	}
-	isOther := func(o observation) bool { return !says(conditionType, good)(o) }
-	reason, quotes := quote(m.shown, conditionType, isOther)
-	merged.status = metav1.ConditionUnknown
-	if m.strategy.fails(count(m.shown, says(conditionType, bad)), total) {
-		merged.status = bad
-	}
-	silent := clustersOf(m.shown, func(o observation) bool { _, ok := o.report.Condition(conditionType); return !ok })
-	for _, cluster := range silent {
+	reason, quotes := quote(filter(m.shown, func(e protocol.Entry) bool { return !isGood(e) }), c.Type)
+	for _, cluster := range without(m.shown, func(e protocol.Entry) bool { _, ok := e.Report.Condition(c.Type); return ok }) {
 		quotes = append(quotes, cluster+": says nothing of it")
 	}
-	merged.reason, merged.message = cmp.Or(reason, reasonMerged), list(quotes, "; ")
-	return merged
+	status := metav1.ConditionUnknown
+	if m.strategy.fails(len(filter(m.shown, says(c.Type, bad))), total) {
+		status = bad
+	}
+	return condition{c.Type, status, cmp.Or(reason, reasonMerged), list(quotes, "; ")}
 }
 
-// mergeSynced is true when every placed cluster has reported, none has a problem and
-// the hub has found none, whatever the strategy.
+// synced is true when every placed cluster has reported, none has a problem and the hub has found none, whatever the
+// strategy.
 //
-// What the hub has found comes first, and gives the reason: it is wrong for every
-// cluster, it is what the user can mend, and often it is why clusters are silent or
-// complain. Of it and of what clusters say the message names a few each, so that
+// What the hub has found comes first, and gives the reason: it is wrong for every cluster, it is what the user can mend, and
+// often it is why clusters are silent or complain. Of it and of what clusters say the message names a few each, so that
 // neither hides the other.
-func mergeSynced(placed []observation, found []v1alpha1.Problem) *condition {
+func (m *merge) synced() condition {
 	var reason string
 	var own, theirs []string
-	for _, problem := range found {
+	for _, problem := range m.in.Problems {
 		own = append(own, cmp.Or(problem.Message, problem.Reason))
 		reason = cmp.Or(reason, problem.Reason)
 	}
-	for _, o := range placed {
-		if isUnknown(o) {
-			theirs = append(theirs, o.cluster+": "+o.unknown)
-			reason = cmp.Or(reason, o.reason)
+	for _, e := range m.placed {
+		if !isBelieved(e) {
+			theirs = append(theirs, e.Cluster+": "+e.Doubt)
+			reason = cmp.Or(reason, string(e.Belief))
 		}
-		for _, problem := range o.report.Problems {
-			theirs = append(theirs, o.cluster+": "+problem.Message)
+		for _, problem := range e.Report.Problems {
+			theirs = append(theirs, e.Cluster+": "+problem.Message)
 			reason = cmp.Or(reason, problem.Reason)
 		}
 	}
-	merged := &condition{v1alpha1.ConditionSynced, metav1.ConditionTrue, reasonSynced, fmt.Sprintf("In place in %s.", clusters(len(placed)))}
-	if len(own)+len(theirs) > 0 {
-		parts := slices.DeleteFunc([]string{list(own, "; "), list(theirs, "; ")}, func(part string) bool { return part == "" })
-		merged.status, merged.reason, merged.message = metav1.ConditionFalse, reason, strings.Join(parts, "; ")
+	if len(own)+len(theirs) == 0 {
+		return condition{v1alpha1.ConditionSynced, metav1.ConditionTrue, reasonSynced, fmt.Sprintf("In place in %s.", clusters(len(m.placed)))}
 	}
-	return merged
+	parts := slices.DeleteFunc([]string{list(own, "; "), list(theirs, "; ")}, func(part string) bool { return part == "" })
+	return condition{v1alpha1.ConditionSynced, metav1.ConditionFalse, reason, strings.Join(parts, "; ")}
 }
 
-// timed gives a condition its times: lastTransitionTime moves with the status
-// alone, lastUpdateTime, where the kind has it, with any news.
+// silent returns a condition for each placed cluster that is silent: who reads the object need not read messages.
+func (m *merge) silent() []condition {
+	var silent []condition
+	for _, e := range m.placed {
+		if e.Belief == protocol.Silent {
+			silent = append(silent, condition{v1alpha1.SilentCondition(e.Cluster), metav1.ConditionTrue, string(e.Belief), e.Doubt})
+		}
+	}
+	return silent
+}
+
+// timed gives a condition its times: lastTransitionTime moves with the status alone, lastUpdateTime, where the kind has it,
+// with any news.
 func (m *merge) timed(c condition, previous []any) map[string]any {
 	now := m.in.Now.UTC().Format(time.RFC3339)
 	result := map[string]any{
-		"type": c.conditionType, "status": string(c.status), "reason": c.reason, "message": text.Shorten(c.message, longestMessage),
+		"type": c.conditionType, "status": string(c.status), "reason": c.reason, "message": shortened(c.message),
 		"lastTransitionTime": now,
 	}
-	if m.rules.hasUpdateTime {
+	if m.kind.UpdateTimes {
 		result["lastUpdateTime"] = now
 	}
 	for _, entry := range previous {
@@ -260,20 +255,45 @@ func (m *merge) timed(c condition, previous []any) map[string]any {
 			continue
 		}
 		keep(result, before, "lastTransitionTime")
-		if m.rules.hasUpdateTime && before["reason"] == result["reason"] && before["message"] == result["message"] {
+		if m.kind.UpdateTimes && before["reason"] == result["reason"] && before["message"] == result["message"] {
 			keep(result, before, "lastUpdateTime")
 		}
 	}
 	return result
 }
 
-// longestMessage is how long the message of a merged condition may be: what clusters say is
-// quoted in it.
-const longestMessage = 8 << 10
-
-// keep takes a time over from the condition as it stands.
+// keep takes a time over from the condition as it is.
 func keep(result, before map[string]any, field string) {
 	if value, ok := before[field].(string); ok {
 		result[field] = value
 	}
+}
+
+// longestMessage is how long the message of a merged condition may be: what clusters say is quoted in it.
+const longestMessage = 8 << 10
+
+func shortened(message string) string {
+	if len(message) <= longestMessage {
+		return message
+	}
+	return strings.ToValidUTF8(message[:longestMessage], "") + "…"
+}
+
+// mostNames is how many clusters a message names before it counts the rest.
+const mostNames = 3
+
+// list joins entries for people: the first few, then how many more.
+func list(entries []string, separator string) string {
+	if len(entries) <= mostNames {
+		return strings.Join(entries, separator)
+	}
+	return fmt.Sprintf("%s and %d more", strings.Join(entries[:mostNames], separator), len(entries)-mostNames)
+}
+
+// clusters words a number of clusters.
+func clusters(number int) string {
+	if number == 1 {
+		return "1 cluster"
+	}
+	return fmt.Sprintf("%d clusters", number)
 }

@@ -96,7 +96,7 @@ func placement(clusters []string) map[string]string {
 // with its strategy.
 func mergeInto(t *testing.T, object any, now metav1.Time) string {
 	t.Helper()
-	return mergeWith(t, object, Input{Now: now})
+	return mergeWith(t, object, Input{Inputs: noInputs, Now: now})
 }
 
 // mergeWith is mergeInto with what else there is to say.
@@ -124,14 +124,14 @@ func conditionOf(status appsv1.DeploymentStatus, conditionType string) appsv1.De
 	return appsv1.DeploymentCondition{}
 }
 
-func TestCountersAreSumsOverThePlacedClusters(t *testing.T) {
-	behind := with(complete("west", 4, 2), func(r *v1alpha1.Report) { r.Counters[terminatingReplicas] = 1 })
+func TestStatusCounters(t *testing.T) {
+	behind := with(complete("west", 4, 2), func(r *v1alpha1.Report) { r.Counters["terminatingReplicas"] = 1 })
 	cases := map[string]struct {
 		reason string
 		in     deploymentInput
 		want   appsv1.DeploymentStatus
 	}{
-		"EveryClusterIsDone": {
+		"every cluster is done": {
 			reason: "all counters add up, and the generation is observed",
 			in: deploymentInput{
 				Generation: 5, Replicas: 3, Placed: []string{"east", "west"},
@@ -139,7 +139,7 @@ func TestCountersAreSumsOverThePlacedClusters(t *testing.T) {
 			},
 			want: appsv1.DeploymentStatus{ObservedGeneration: 5, Replicas: 6, UpdatedReplicas: 6, ReadyReplicas: 6, AvailableReplicas: 6},
 		},
-		"OneIsAGenerationBehind": {
+		"one is a generation behind": {
 			reason: "what it runs counts, but not as updated, and the generation is not observed",
 			in: deploymentInput{
 				Generation: 5, Replicas: 3, Placed: []string{"east", "west"},
@@ -151,7 +151,7 @@ func TestCountersAreSumsOverThePlacedClusters(t *testing.T) {
 				TerminatingReplicas: new(int32(1)),
 			},
 		},
-		"OneHasNotReported": {
+		"one has not reported": {
 			reason: "it lacks all its replicas; those of the complete one must not make up for it",
 			in: deploymentInput{
 				Generation: 1, Replicas: 3, Placed: []string{"east", "west"},
@@ -159,7 +159,7 @@ func TestCountersAreSumsOverThePlacedClusters(t *testing.T) {
 			},
 			want: appsv1.DeploymentStatus{Replicas: 3, UpdatedReplicas: 2, ReadyReplicas: 3, AvailableReplicas: 3, UnavailableReplicas: 3},
 		},
-		"AReportFromWhereItIsNotPlaced": {
+		"a report from where it is not placed": {
 			reason: "the placement says who counts",
 			in: deploymentInput{
 				Generation: 1, Replicas: 1, Placed: []string{"east"},
@@ -167,7 +167,7 @@ func TestCountersAreSumsOverThePlacedClusters(t *testing.T) {
 			},
 			want: appsv1.DeploymentStatus{ObservedGeneration: 1, Replicas: 1, UpdatedReplicas: 1, ReadyReplicas: 1, AvailableReplicas: 1},
 		},
-		"OneIsBeingLeft": {
+		"one is being left": {
 			reason: "what it still runs is on its way out",
 			in: deploymentInput{
 				Generation: 1, Replicas: 1, Placed: []string{"east", "west"},
@@ -175,12 +175,12 @@ func TestCountersAreSumsOverThePlacedClusters(t *testing.T) {
 			},
 			want: appsv1.DeploymentStatus{ObservedGeneration: 1, Replicas: 1, UpdatedReplicas: 1, ReadyReplicas: 1, AvailableReplicas: 1},
 		},
-		"Nowhere": {
+		"nowhere": {
 			reason: "nobody observes what is placed nowhere",
 			in:     deploymentInput{Generation: 2, Replicas: 1, Previous: appsv1.DeploymentStatus{ObservedGeneration: 1}},
 			want:   appsv1.DeploymentStatus{ObservedGeneration: 1},
 		},
-		"ScaledToZeroWhileAClusterIsSilent": {
+		"scaled to zero while a cluster is silent": {
 			reason: "kubectl must not conclude that nothing is left to do",
 			in:     deploymentInput{Generation: 1, Placed: []string{"east"}, Previous: appsv1.DeploymentStatus{ObservedGeneration: 1}},
 			want:   appsv1.DeploymentStatus{ObservedGeneration: 1, Replicas: 1},
@@ -197,7 +197,7 @@ func TestCountersAreSumsOverThePlacedClusters(t *testing.T) {
 	}
 }
 
-func TestConditionsNameTheClustersThatKeepThemFromBeingTrue(t *testing.T) {
+func TestStatusConditionsOfDeployments(t *testing.T) {
 	exceeded := with(complete("west", 5, 0), func(r *v1alpha1.Report) {
 		r.Conditions = []v1alpha1.ReportCondition{
 			{Type: "Available", Status: "False", Reason: reasonUnavailable},
@@ -221,7 +221,7 @@ func TestConditionsNameTheClustersThatKeepThemFromBeingTrue(t *testing.T) {
 		reports []v1alpha1.Report
 		wants   []want
 	}{
-		"AllIsWell": {
+		"all is well": {
 			reason: "every condition is true", placed: []string{"east", "west"},
 			reports: []v1alpha1.Report{complete("east", 5, 1), complete("west", 5, 1)},
 			wants: []want{
@@ -230,7 +230,7 @@ func TestConditionsNameTheClustersThatKeepThemFromBeingTrue(t *testing.T) {
 				{"Synced", "True", "Synced", "In place in 2 clusters."},
 			},
 		},
-		"OneExceedsItsDeadline": {
+		"one exceeds its deadline": {
 			reason: "the rollout has failed, by the reason that kubectl and Argo CD look for", placed: []string{"east", "west"},
 			reports: []v1alpha1.Report{complete("east", 5, 1), exceeded},
 			wants: []want{
@@ -239,7 +239,7 @@ func TestConditionsNameTheClustersThatKeepThemFromBeingTrue(t *testing.T) {
 				{"ReplicaFailure", "True", "FailedCreate", "west: quota"},
 			},
 		},
-		"OneHasNotReported": {
+		"one has not reported": {
 			reason: "silence is not availability", placed: []string{"east", "west"},
 			reports: []v1alpha1.Report{complete("east", 5, 1)},
 			wants: []want{
@@ -248,16 +248,16 @@ func TestConditionsNameTheClustersThatKeepThemFromBeingTrue(t *testing.T) {
 				{"Synced", "False", "NotReported", "west: has not reported"},
 			},
 		},
-		"OneIsInConflict": {
+		"one is in conflict": {
 			reason: "the user hears of it", placed: []string{"west"},
 			reports: []v1alpha1.Report{conflict},
 			wants:   []want{{"Synced", "False", "Conflict", "west: default/nginx is in the way"}},
 		},
-		"ManyAreSilent": {
+		"many are silent": {
 			reason: "a message names a few", placed: []string{"a", "b", "c", "d", "e"},
 			wants: []want{{"Available", "False", reasonUnavailable, "No minimum availability in a, b, c and 2 more (5 of 5 clusters)."}},
 		},
-		"Nowhere": {
+		"nowhere": {
 			reason: "that is a reason of its own",
 			wants:  []want{{"Available", "False", "NoClusters", "The workload is placed on no cluster."}},
 		},
@@ -275,7 +275,7 @@ func TestConditionsNameTheClustersThatKeepThemFromBeingTrue(t *testing.T) {
 	}
 }
 
-func TestAFailureOfAnEarlierGenerationIsHistory(t *testing.T) {
+func TestStatusIgnoresFailuresOfEarlierGenerations(t *testing.T) {
 	stale := with(complete("west", 4, 1), func(r *v1alpha1.Report) {
 		r.Conditions[1] = v1alpha1.ReportCondition{Type: "Progressing", Status: "False", Reason: reasonDeadlineExceeded}
 	})
@@ -285,14 +285,14 @@ func TestAFailureOfAnEarlierGenerationIsHistory(t *testing.T) {
 	}
 }
 
-func TestReportsThatCannotBeBelievedAreSaidSo(t *testing.T) {
+func TestStatusNamesReportsThatDoNotCount(t *testing.T) {
 	cases := map[string]struct {
 		value string
 		want  string
 	}{
-		"Garbage":         {"certainly not JSON", "is not readable"},
-		"ANewerVersion":   {`{"v":99,"cluster":"west"}`, "unknown report version 99"},
-		"AnothersForgery": {`{"v":1,"cluster":"east"}`, `was written for cluster "east"`},
+		"garbage":          {"certainly not JSON", "is not readable"},
+		"a newer version":  {`{"v":99,"cluster":"west"}`, "unknown report version 99"},
+		"anothers forgery": {`{"v":1,"cluster":"east"}`, `was written for cluster "east"`},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -310,7 +310,7 @@ func TestReportsThatCannotBeBelievedAreSaidSo(t *testing.T) {
 	}
 }
 
-func TestTimesMoveOnlyWithNews(t *testing.T) {
+func TestConditionTimesMoveOnlyWithNews(t *testing.T) {
 	in := deploymentInput{Generation: 1, Replicas: 1, Placed: []string{"east"}, Annotations: annotations(t, complete("east", 1, 1)), Now: now}
 	first := in.merge(t)
 	in.Previous, in.Now = first, metav1.Unix(2000, 0)
@@ -323,7 +323,7 @@ func TestTimesMoveOnlyWithNews(t *testing.T) {
 	}
 }
 
-func TestEqualInputGivesEqualBytes(t *testing.T) {
+func TestStatusOfEqualInputIsEqual(t *testing.T) {
 	var placed []string
 	var reports []v1alpha1.Report
 	for i := range 20 {

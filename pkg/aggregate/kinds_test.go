@@ -19,6 +19,26 @@ import (
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
 )
 
+// Fields of the statuses of kinds that only their entries name.
+const (
+	startTime          = "startTime"
+	completionTime     = "completionTime"
+	lastScheduleTime   = "lastScheduleTime"
+	lastSuccessfulTime = "lastSuccessfulTime"
+	lastScaleTime      = "lastScaleTime"
+	phase              = "phase"
+	available          = "Available"
+	currentReplicas    = "currentReplicas"
+	desiredReplicas    = "desiredReplicas"
+	currentHealthy     = "currentHealthy"
+	desiredHealthy     = "desiredHealthy"
+	disruptionsAllowed = "disruptionsAllowed"
+	expectedPods       = "expectedPods"
+)
+
+// noInputs is for reports that say nothing of inputs.
+func noInputs(string) string { return "" }
+
 // isDoneTo asks kubectl whether the object is rolled out.
 func isDoneTo(t *testing.T, viewer polymorphichelpers.StatusViewer, object any) bool {
 	t.Helper()
@@ -33,8 +53,8 @@ func isDoneTo(t *testing.T, viewer polymorphichelpers.StatusViewer, object any) 
 	return done
 }
 
-// rollout is a kind of which a test makes clusters' own objects, in any state.
-type rollout[T any] struct {
+// kubectlRollout is a kind of which a test makes clusters' own objects, in any state.
+type kubectlRollout[T any] struct {
 	viewer polymorphichelpers.StatusViewer
 	// upstream returns an object without a status, local one of a cluster.
 	upstream func(random *rand.Rand) T
@@ -47,7 +67,7 @@ type rollout[T any] struct {
 // check makes objects on up to three clusters, of which some have not taken up
 // the present generation, and compares what kubectl says of the merged status
 // with what it says of theirs.
-func (r rollout[T]) check(t *testing.T) {
+func (r kubectlRollout[T]) check(t *testing.T) {
 	t.Helper()
 	verdicts := map[bool]int{}
 	for seed := range uint64(5000) {
@@ -85,7 +105,7 @@ func (r rollout[T]) check(t *testing.T) {
 }
 
 // report is what a syncer would say of the local object.
-func (r rollout[T]) report(t *testing.T, cluster string, local T) v1alpha1.Report {
+func (r kubectlRollout[T]) report(t *testing.T, cluster string, local T) v1alpha1.Report {
 	t.Helper()
 	content, err := runtime.DefaultUnstructuredConverter.ToUnstructured(local)
 	if err != nil {
@@ -123,8 +143,8 @@ func most(random *rand.Rand, n int32) int32 {
 	return random.Int32N(n + 1)
 }
 
-func TestKubectlConcludesOfStatefulSetsWhatItWouldFromEveryCluster(t *testing.T) {
-	rollout[*appsv1.StatefulSet]{
+func TestRolloutOfStatefulSetsAsKubectlJudgesIt(t *testing.T) {
+	kubectlRollout[*appsv1.StatefulSet]{
 		viewer: &polymorphichelpers.StatefulSetStatusViewer{},
 		meta:   func(s *appsv1.StatefulSet) *metav1.ObjectMeta { return &s.ObjectMeta },
 		// With a rolling update of no replicas, or without a partition, kubectl looks
@@ -161,8 +181,8 @@ func TestKubectlConcludesOfStatefulSetsWhatItWouldFromEveryCluster(t *testing.T)
 	}.check(t)
 }
 
-func TestKubectlConcludesOfDaemonSetsWhatItWouldFromEveryCluster(t *testing.T) {
-	rollout[*appsv1.DaemonSet]{
+func TestRolloutOfDaemonSetsAsKubectlJudgesIt(t *testing.T) {
+	kubectlRollout[*appsv1.DaemonSet]{
 		viewer: &polymorphichelpers.DaemonSetStatusViewer{},
 		meta:   func(d *appsv1.DaemonSet) *metav1.ObjectMeta { return &d.ObjectMeta },
 		isMute: func(*appsv1.DaemonSet) bool { return false },
@@ -200,7 +220,7 @@ func jobReport(cluster, started, completed string, conditions ...string) v1alpha
 	return report
 }
 
-func TestAJobIsCompleteEverywhereAndFailedAnywhere(t *testing.T) {
+func TestStatusOfJobs(t *testing.T) {
 	type want struct {
 		conditions     map[string]string
 		start, complet string
@@ -211,12 +231,12 @@ func TestAJobIsCompleteEverywhereAndFailedAnywhere(t *testing.T) {
 		reports []v1alpha1.Report
 		want    want
 	}{
-		"Running": {
+		"running": {
 			reason:  "one is done, one is not",
 			reports: []v1alpha1.Report{jobReport("east", "2026-01-01T00:00:01Z", "2026-01-01T00:00:09Z", "SuccessCriteriaMet", "Complete"), jobReport("west", "2026-01-01T00:00:00Z", "")},
 			want:    want{map[string]string{"Synced": "In place in 2 clusters."}, "2026-01-01T00:00:00Z", "", 4},
 		},
-		"Complete": {
+		"complete": {
 			reason: "it is complete when the last one is",
 			reports: []v1alpha1.Report{
 				jobReport("east", "2026-01-01T00:00:01Z", "2026-01-01T00:00:09Z", "SuccessCriteriaMet", "Complete"),
@@ -224,12 +244,12 @@ func TestAJobIsCompleteEverywhereAndFailedAnywhere(t *testing.T) {
 			},
 			want: want{map[string]string{"SuccessCriteriaMet": "In 2 clusters.", "Complete": "In 2 clusters.", "Synced": "In place in 2 clusters."}, "2026-01-01T00:00:00Z", "2026-01-01T00:00:09Z", 4},
 		},
-		"Failed": {
+		"failed": {
 			reason:  "one failure is one too many, and is named",
 			reports: []v1alpha1.Report{jobReport("east", "2026-01-01T00:00:01Z", "2026-01-01T00:00:09Z", "Complete"), jobReport("west", "2026-01-01T00:00:00Z", "", "FailureTarget", "Failed")},
 			want:    want{map[string]string{"FailureTarget": "west: it is", "Failed": "west: it is", "Synced": "In place in 2 clusters."}, "2026-01-01T00:00:00Z", "", 4},
 		},
-		"OneIsSilent": {
+		"one is silent": {
 			reason:  "what nobody knows of is not complete",
 			reports: []v1alpha1.Report{jobReport("east", "2026-01-01T00:00:01Z", "2026-01-01T00:00:09Z", "Complete")},
 			want:    want{map[string]string{"Synced": "west: has not reported"}, "2026-01-01T00:00:01Z", "", 2},
@@ -258,7 +278,7 @@ func timeOf(at *metav1.Time) string {
 	return at.UTC().Format("2006-01-02T15:04:05Z")
 }
 
-func TestAddressesAreUnitedAndSorted(t *testing.T) {
+func TestStatusAddressesAreUnitedAndSorted(t *testing.T) {
 	service := &corev1.Service{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Service"}}
 	service.Labels = placement([]string{"east", "west"})
 	east, west := complete("east", 0, 0), complete("west", 0, 0)
@@ -273,7 +293,7 @@ func TestAddressesAreUnitedAndSorted(t *testing.T) {
 	}
 }
 
-func TestAKindWithoutRulesHasItsConditionsMergedAndItsCountersLeftAlone(t *testing.T) {
+func TestStatusOfAKindWithoutAnEntry(t *testing.T) {
 	say := func(cluster string, conditions ...v1alpha1.ReportCondition) v1alpha1.Report {
 		return v1alpha1.Report{Version: v1alpha1.ReportVersion, Cluster: cluster, Generation: 1, LocalGeneration: 1, Counters: map[string]int64{"things": 7}, Conditions: conditions}
 	}
@@ -287,7 +307,7 @@ func TestAKindWithoutRulesHasItsConditionsMergedAndItsCountersLeftAlone(t *testi
 		say("east", v1alpha1.ReportCondition{Type: "Ready", Status: "True"}, v1alpha1.ReportCondition{Type: "Degraded", Status: "False"}, v1alpha1.ReportCondition{Type: "Rare", Status: "True"}),
 		say("west", v1alpha1.ReportCondition{Type: "Ready", Status: "False", Reason: "NotYet", Message: "soon"}, v1alpha1.ReportCondition{Type: "Degraded", Status: "False"}),
 	))
-	status, problem := Status(Input{Object: object, Now: now})
+	status, problem := Status(Input{Inputs: noInputs, Object: object, Now: now})
 	if problem != "" {
 		t.Error(problem)
 	}
@@ -313,7 +333,7 @@ func TestAKindWithoutRulesHasItsConditionsMergedAndItsCountersLeftAlone(t *testi
 	}
 }
 
-func TestTheStrategySaysWhoseOpinionCounts(t *testing.T) {
+func TestStrategyWhoseOpinionCounts(t *testing.T) {
 	at := func(report v1alpha1.Report, written string) v1alpha1.Report {
 		report.Written = written
 		return report
@@ -321,8 +341,8 @@ func TestTheStrategySaysWhoseOpinionCounts(t *testing.T) {
 	unavailable := func(cluster string) v1alpha1.Report {
 		return with(complete(cluster, 1, 2), func(r *v1alpha1.Report) {
 			r.Conditions = []v1alpha1.ReportCondition{
-				{Type: available, Status: "False", Reason: reasonUnavailable},
-				{Type: progressing, Status: "False", Reason: reasonDeadlineExceeded, Message: "timed out"},
+				{Type: "Available", Status: "False", Reason: reasonUnavailable},
+				{Type: "Progressing", Status: "False", Reason: reasonDeadlineExceeded, Message: "timed out"},
 			}
 			r.Counters = map[string]int64{replicas: 2, updatedReplicas: 2, readyReplicas: 1, availableReplicas: 1}
 		})
@@ -337,12 +357,12 @@ func TestTheStrategySaysWhoseOpinionCounts(t *testing.T) {
 		progressing string
 		ready       int32
 	}{
-		"UnionOfAMinority":    {"the worst counts", "union", minority, "False", reasonDeadlineExceeded, 5},
-		"MajorityOverAFew":    {"most say that it is available and complete; counters still are sums", "majority", minority, "True", reasonComplete, 5},
-		"MajorityOfHalf":      {"half is not more than half", "majority", even, "False", reasonProgressing, 3},
-		"LatestIsGood":        {"east was the last to write", "latest", minority, "True", reasonComplete, 2},
-		"LatestIsBad":         {"west was", "latest", even, "False", reasonDeadlineExceeded, 1},
-		"LatestWithoutReport": {"nobody has written", "latest", nil, "False", reasonProgressing, 0},
+		"union of a minority":   {"the worst counts", "union", minority, "False", reasonDeadlineExceeded, 5},
+		"majority over a few":   {"most say that it is available and complete; counters still are sums", "majority", minority, "True", reasonComplete, 5},
+		"majority of half":      {"half is not more than half", "majority", even, "False", reasonProgressing, 3},
+		"latest is good":        {"east was the last to write", "latest", minority, "True", reasonComplete, 2},
+		"latest is bad":         {"west was", "latest", even, "False", reasonDeadlineExceeded, 1},
+		"latest without report": {"nobody has written", "latest", nil, "False", reasonProgressing, 0},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -367,7 +387,7 @@ func TestTheStrategySaysWhoseOpinionCounts(t *testing.T) {
 	}
 }
 
-func TestNoStrategyMakesAnUnfinishedRolloutReadAsDone(t *testing.T) {
+func TestStrategyNeverMakesAnUnfinishedRolloutReadAsDone(t *testing.T) {
 	for _, strategy := range []string{"union", "majority", "latest"} {
 		behind := with(complete("west", 1, 2), func(r *v1alpha1.Report) { r.Counters[availableReplicas] = 1 })
 		strategyAnnotations := annotations(t, complete("east", 1, 2), complete("north", 1, 2), behind)
@@ -382,7 +402,7 @@ func TestNoStrategyMakesAnUnfinishedRolloutReadAsDone(t *testing.T) {
 	}
 }
 
-func TestAStrategyThatDoesNotExistIsSaidSoAndTheDefaultTaken(t *testing.T) {
+func TestStrategyThatDoesNotExist(t *testing.T) {
 	upstream := &appsv1.Deployment{TypeMeta: metav1.TypeMeta{APIVersion: "apps/v1", Kind: "Deployment"}}
 	upstream.Annotations = map[string]string{v1alpha1.StatusStrategyAnnotation: "best"}
 	problem := mergeInto(t, upstream, now)
@@ -393,7 +413,7 @@ func TestAStrategyThatDoesNotExistIsSaidSoAndTheDefaultTaken(t *testing.T) {
 	}
 }
 
-func TestAClusterCountsOnceItHasTakenUpThePresentInputs(t *testing.T) {
+func TestStatusCountsPresentInputsOnly(t *testing.T) {
 	upstream := &unstructured.Unstructured{Object: map[string]any{"apiVersion": "apps/v1", "kind": "Deployment", "metadata": map[string]any{"name": "app", "generation": int64(1)}}}
 	upstream.SetLabels(placement([]string{"east"}))
 	report := complete("east", 1, 1)
@@ -428,7 +448,7 @@ func mergeOn(t *testing.T, apiVersion, kind string, clusters []string, strategy 
 	all := annotations(t, reports...)
 	all[v1alpha1.StatusStrategyAnnotation] = strategy
 	object.SetAnnotations(all)
-	status, problem := Status(Input{Object: object, Now: now})
+	status, problem := Status(Input{Inputs: noInputs, Object: object, Now: now})
 	if problem != "" {
 		t.Error(problem)
 	}
@@ -441,7 +461,7 @@ func mergeOn(t *testing.T, apiVersion, kind string, clusters []string, strategy 
 	return status, conditions
 }
 
-func TestAClaimIsBoundEverywhereAndLostAnywhere(t *testing.T) {
+func TestStatusOfClaims(t *testing.T) {
 	claim := func(cluster, said string) v1alpha1.Report {
 		report := saying(cluster, nil, map[string]string{phase: said})
 		report.Written = map[string]string{"east": "1970-01-01T00:00:02.000Z", "west": "1970-01-01T00:00:01.000Z"}[cluster]
@@ -455,17 +475,17 @@ func TestAClaimIsBoundEverywhereAndLostAnywhere(t *testing.T) {
 		reports  []v1alpha1.Report
 		want     string
 	}{
-		"BoundInAll":      {"every cluster says so", both, "union", []v1alpha1.Report{claim("east", "Bound"), claim("west", "Bound")}, "Bound"},
-		"PendingInOne":    {"one waits", both, "union", []v1alpha1.Report{claim("east", "Bound"), claim("west", "Pending")}, "Pending"},
-		"OneIsSilent":     {"nobody knows of west's", both, "union", []v1alpha1.Report{claim("east", "Bound")}, "Pending"},
-		"OneHasNoPhase":   {"its copy is new", both, "union", []v1alpha1.Report{claim("east", "Bound"), claim("west", "")}, "Pending"},
-		"LostInOne":       {"what it held is gone", both, "union", []v1alpha1.Report{claim("east", "Bound"), claim("west", "Lost")}, "Lost"},
-		"LostAndPending":  {"lost is worse than pending", both, "union", []v1alpha1.Report{claim("east", "Lost"), claim("west", "Pending")}, "Lost"},
-		"AnUnknownPhase":  {"it is not bound, for all that is known", both, "union", []v1alpha1.Report{claim("east", "Bound"), claim("west", "Haunted")}, "Pending"},
-		"LatestAlone":     {"east was the last to write, and it alone is shown", both, "latest", []v1alpha1.Report{claim("east", "Bound"), claim("west", "Lost")}, "Bound"},
-		"AMajority":       {"a phase is no opinion: all are looked at", both, "majority", []v1alpha1.Report{claim("east", "Bound"), claim("west", "Lost")}, "Lost"},
-		"PlacedNowhere":   {"nothing is bound there", nil, "union", nil, "Pending"},
-		"NobodyHasSpoken": {"nor there", both, "latest", nil, "Pending"},
+		"bound in all":      {"every cluster says so", both, "union", []v1alpha1.Report{claim("east", "Bound"), claim("west", "Bound")}, "Bound"},
+		"pending in one":    {"one waits", both, "union", []v1alpha1.Report{claim("east", "Bound"), claim("west", "Pending")}, "Pending"},
+		"one is silent":     {"nobody knows of west's", both, "union", []v1alpha1.Report{claim("east", "Bound")}, "Pending"},
+		"one has no phase":  {"its copy is new", both, "union", []v1alpha1.Report{claim("east", "Bound"), claim("west", "")}, "Pending"},
+		"lost in one":       {"what it held is gone", both, "union", []v1alpha1.Report{claim("east", "Bound"), claim("west", "Lost")}, "Lost"},
+		"lost and pending":  {"lost is worse than pending", both, "union", []v1alpha1.Report{claim("east", "Lost"), claim("west", "Pending")}, "Lost"},
+		"an unknown phase":  {"it is not bound, for all that is known", both, "union", []v1alpha1.Report{claim("east", "Bound"), claim("west", "Haunted")}, "Pending"},
+		"latest alone":      {"east was the last to write, and it alone is shown", both, "latest", []v1alpha1.Report{claim("east", "Bound"), claim("west", "Lost")}, "Bound"},
+		"a majority":        {"a phase is no opinion: all are looked at", both, "majority", []v1alpha1.Report{claim("east", "Bound"), claim("west", "Lost")}, "Lost"},
+		"placed nowhere":    {"nothing is bound there", nil, "union", nil, "Pending"},
+		"nobody has spoken": {"nor there", both, "latest", nil, "Pending"},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -477,7 +497,7 @@ func TestAClaimIsBoundEverywhereAndLostAnywhere(t *testing.T) {
 	}
 }
 
-func TestAClaimThatIsResizedAnywhereIsBeingResized(t *testing.T) {
+func TestConditionsOfAClaimThatIsResized(t *testing.T) {
 	_, conditions := mergeOn(t, "v1", "PersistentVolumeClaim", []string{"east", "west"}, "union",
 		saying("east", nil, map[string]string{phase: "Bound"}, v1alpha1.ReportCondition{Type: "FileSystemResizePending", Status: "True", Message: "waits for a pod"}),
 		saying("west", nil, map[string]string{phase: "Bound"}))
@@ -490,7 +510,7 @@ func TestAClaimThatIsResizedAnywhereIsBeingResized(t *testing.T) {
 	}
 }
 
-func TestABudgetIsTheSumOfThoseOfTheClusters(t *testing.T) {
+func TestStatusOfBudgets(t *testing.T) {
 	allowed := v1alpha1.ReportCondition{Type: "DisruptionAllowed", Status: "True", Reason: "SufficientPods"}
 	denied := v1alpha1.ReportCondition{Type: "DisruptionAllowed", Status: "False", Reason: "InsufficientPods"}
 	report := func(cluster string, healthy, disruptions int64, condition v1alpha1.ReportCondition) v1alpha1.Report {
@@ -506,20 +526,20 @@ func TestABudgetIsTheSumOfThoseOfTheClusters(t *testing.T) {
 		want      map[string]any
 		condition string
 	}{
-		"BothAllow": {
+		"both allow": {
 			"all counters add up, and all clusters have seen it", []string{"east", "west"},
 			[]v1alpha1.Report{report("east", 3, 1, allowed), report("west", 3, 1, allowed)},
 			map[string]any{currentHealthy: int64(6), desiredHealthy: int64(4), expectedPods: int64(6), disruptionsAllowed: int64(2), observedGeneration: int64(1)},
 			"True SufficientPods In 2 clusters.",
 		},
-		"OneDenies": {
+		"one denies": {
 			"the condition names it, and the sum is what the other one allows", []string{"east", "west"},
 			[]v1alpha1.Report{report("east", 3, 1, allowed), report("west", 2, 0, denied)},
 			map[string]any{currentHealthy: int64(5), desiredHealthy: int64(4), expectedPods: int64(6), disruptionsAllowed: int64(1), observedGeneration: int64(1)},
 			"False InsufficientPods west: InsufficientPods",
 		},
-		"NobodyHasReported": {"the API wants the counters even when they are 0", []string{"east"}, nil, none, ""},
-		"PlacedNowhere":     {"there too", nil, nil, none, ""},
+		"nobody has reported": {"the API wants the counters even when they are 0", []string{"east"}, nil, none, ""},
+		"placed nowhere":      {"there too", nil, nil, none, ""},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -534,7 +554,7 @@ func TestABudgetIsTheSumOfThoseOfTheClusters(t *testing.T) {
 	}
 }
 
-func TestAnAutoscalerShowsWhatAllOfThemScaleTo(t *testing.T) {
+func TestStatusOfAutoscalers(t *testing.T) {
 	report := func(cluster string, current, desired int64, scaled string, limited metav1.ConditionStatus) v1alpha1.Report {
 		return saying(cluster, map[string]int64{currentReplicas: current, desiredReplicas: desired}, map[string]string{lastScaleTime: scaled},
 			v1alpha1.ReportCondition{Type: "AbleToScale", Status: "True", Reason: "ReadyForNewScale"},
@@ -567,13 +587,13 @@ func TestAnAutoscalerShowsWhatAllOfThemScaleTo(t *testing.T) {
 	}
 }
 
-func TestACronJobLastRanWhenItLastRanAnywhere(t *testing.T) {
+func TestStatusOfCronJobs(t *testing.T) {
 	cases := map[string]struct {
 		reason  string
 		reports []v1alpha1.Report
 		want    map[string]any
 	}{
-		"Both": {
+		"both": {
 			reason: "each time is the latest of its own",
 			reports: []v1alpha1.Report{
 				saying("east", nil, map[string]string{lastScheduleTime: "2026-01-01T00:02:00Z", lastSuccessfulTime: "2026-01-01T00:00:09Z"}),
@@ -581,12 +601,12 @@ func TestACronJobLastRanWhenItLastRanAnywhere(t *testing.T) {
 			},
 			want: map[string]any{lastScheduleTime: "2026-01-01T00:02:00Z", lastSuccessfulTime: "2026-01-01T00:01:09Z"},
 		},
-		"OneHasNotRunYet": {
+		"one has not run yet": {
 			reason:  "the other one has",
 			reports: []v1alpha1.Report{saying("east", nil, map[string]string{lastScheduleTime: "2026-01-01T00:02:00Z"}), saying("west", nil, nil)},
 			want:    map[string]any{lastScheduleTime: "2026-01-01T00:02:00Z"},
 		},
-		"NoneHasRunYet": {
+		"none has run yet": {
 			reason:  "there is no time, and never an observedGeneration",
 			reports: []v1alpha1.Report{saying("east", nil, nil), saying("west", nil, nil)},
 			want:    map[string]any{},
@@ -605,7 +625,7 @@ func TestACronJobLastRanWhenItLastRanAnywhere(t *testing.T) {
 	}
 }
 
-func TestANetworkPolicyHasConditionsAlone(t *testing.T) {
+func TestStatusOfNetworkPolicies(t *testing.T) {
 	status, conditions := mergeOn(t, "networking.k8s.io/v1", "NetworkPolicy", []string{"east", "west"}, "union", saying("east", nil, nil))
 	if diff := cmp.Diff(map[string]any{}, status); diff != "" {
 		t.Errorf("the rest of the status (-want +got):\n%s", diff)
@@ -615,7 +635,7 @@ func TestANetworkPolicyHasConditionsAlone(t *testing.T) {
 	}
 }
 
-func TestAnErrorOfALoadBalancersPortsIsBadAnywhere(t *testing.T) {
+func TestConditionsOfALoadBalancersPorts(t *testing.T) {
 	_, conditions := mergeOn(t, "v1", "Service", []string{"east", "west"}, "union",
 		saying("east", nil, nil, v1alpha1.ReportCondition{Type: "LoadBalancerPortsError", Status: "False"}),
 		saying("west", nil, nil, v1alpha1.ReportCondition{Type: "LoadBalancerPortsError", Status: "True", Reason: "Mixed", Message: "no such protocol"}))
@@ -624,9 +644,9 @@ func TestAnErrorOfALoadBalancersPortsIsBadAnywhere(t *testing.T) {
 	}
 }
 
-// TestMergedStatusesAreOfTheirKinds holds the names of fields against Kubernetes' own
+// TestStatusIsValidForItsKind holds the names of fields against Kubernetes' own
 // types.
-func TestMergedStatusesAreOfTheirKinds(t *testing.T) {
+func TestStatusIsValidForItsKind(t *testing.T) {
 	texts := map[string]string{
 		phase: "Bound", lastScaleTime: "2026-01-01T00:00:01Z", lastScheduleTime: "2026-01-01T00:00:01Z", lastSuccessfulTime: "2026-01-01T00:00:01Z",
 	}
@@ -636,11 +656,11 @@ func TestMergedStatusesAreOfTheirKinds(t *testing.T) {
 		apiVersion, kind string
 		got, want        any
 	}{
-		"PersistentVolumeClaim":   {"v1", "PersistentVolumeClaim", &corev1.PersistentVolumeClaimStatus{}, &corev1.PersistentVolumeClaimStatus{Phase: corev1.ClaimBound}},
-		"CronJob":                 {"batch/v1", "CronJob", &batchv1.CronJobStatus{}, &batchv1.CronJobStatus{LastScheduleTime: &at, LastSuccessfulTime: &at}},
-		"HorizontalPodAutoscaler": {"autoscaling/v2", "HorizontalPodAutoscaler", &autoscalingv2.HorizontalPodAutoscalerStatus{}, &autoscalingv2.HorizontalPodAutoscalerStatus{CurrentReplicas: 1, DesiredReplicas: 2, LastScaleTime: &at}},
-		"PodDisruptionBudget":     {"policy/v1", "PodDisruptionBudget", &policyv1.PodDisruptionBudgetStatus{}, &policyv1.PodDisruptionBudgetStatus{CurrentHealthy: 3, DesiredHealthy: 4, DisruptionsAllowed: 5, ExpectedPods: 6}},
-		"NetworkPolicy":           {"networking.k8s.io/v1", "NetworkPolicy", &struct{}{}, &struct{}{}},
+		"persistent volume claim":   {"v1", "PersistentVolumeClaim", &corev1.PersistentVolumeClaimStatus{}, &corev1.PersistentVolumeClaimStatus{Phase: corev1.ClaimBound}},
+		"cron Job":                  {"batch/v1", "CronJob", &batchv1.CronJobStatus{}, &batchv1.CronJobStatus{LastScheduleTime: &at, LastSuccessfulTime: &at}},
+		"horizontal pod autoscaler": {"autoscaling/v2", "HorizontalPodAutoscaler", &autoscalingv2.HorizontalPodAutoscalerStatus{}, &autoscalingv2.HorizontalPodAutoscalerStatus{CurrentReplicas: 1, DesiredReplicas: 2, LastScaleTime: &at}},
+		"pod disruption budget":     {"policy/v1", "PodDisruptionBudget", &policyv1.PodDisruptionBudgetStatus{}, &policyv1.PodDisruptionBudgetStatus{CurrentHealthy: 3, DesiredHealthy: 4, DisruptionsAllowed: 5, ExpectedPods: 6}},
+		"network policy":            {"networking.k8s.io/v1", "NetworkPolicy", &struct{}{}, &struct{}{}},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {

@@ -352,7 +352,7 @@ func localOf(report v1alpha1.Report) *appsv1.Deployment {
 	return local
 }
 
-func TestKubectlConcludesFromTheMergedStatusWhatItWouldFromEveryCluster(t *testing.T) {
+func TestRolloutOfDeploymentsAsKubectlJudgesIt(t *testing.T) {
 	verdicts := map[verdict]int{}
 	for seed := range uint64(1000) {
 		f := newFleet(rand.New(rand.NewPCG(seed, 0)))

@@ -9,9 +9,10 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
+	"github.com/kcp-tmc/tmc/pkg/protocol"
 )
 
-func TestWhatTheHubFindsWrongMakesSyncedFalse(t *testing.T) {
+func TestSyncedNamesProblemsOfTheHub(t *testing.T) {
 	missing := v1alpha1.Problem{Reason: "MissingReference", Message: "ConfigMap settings is not there"}
 	many := make([]v1alpha1.Problem, 0, 5)
 	for i := range 5 {
@@ -27,35 +28,35 @@ func TestWhatTheHubFindsWrongMakesSyncedFalse(t *testing.T) {
 		problems []v1alpha1.Problem
 		want     string
 	}{
-		"Nothing": {
+		"nothing": {
 			"all is well", []string{"east"}, []v1alpha1.Report{complete("east", 1, 1)}, nil,
 			"True Synced In place in 1 cluster.",
 		},
-		"OnlyTheHub": {
+		"only the hub": {
 			"the clusters are well, and no cluster is named", []string{"east"}, []v1alpha1.Report{complete("east", 1, 1)}, []v1alpha1.Problem{missing},
 			"False MissingReference ConfigMap settings is not there",
 		},
-		"PlacedNowhere": {
+		"placed nowhere": {
 			"the user hears of it before anything is placed", nil, nil, []v1alpha1.Problem{missing},
 			"False MissingReference ConfigMap settings is not there",
 		},
-		"AClusterIsSilentToo": {
+		"a cluster is silent too": {
 			"what the hub found comes first: it may well be why", []string{"east", "west"}, []v1alpha1.Report{complete("east", 1, 1)}, []v1alpha1.Problem{missing},
 			"False MissingReference ConfigMap settings is not there; west: has not reported",
 		},
-		"ClustersHaveProblemsToo": {
+		"clusters have problems too": {
 			"those come last", []string{"east", "west"}, []v1alpha1.Report{conflict}, []v1alpha1.Problem{missing},
 			"False MissingReference ConfigMap settings is not there; east: has not reported; west: in the way",
 		},
-		"TooManyOfBoth": {
+		"too many of both": {
 			"a few of each are named, so that neither hides the other", []string{"a", "b", "c", "d"}, nil, many,
 			"False MissingReference Secret s0 is not there; Secret s1 is not there; Secret s2 is not there and 2 more; a: has not reported; b: has not reported; c: has not reported and 1 more",
 		},
-		"WithoutAReason": {
+		"without a reason": {
 			"the next reason stands in", []string{"west"}, nil, []v1alpha1.Problem{{Message: "odd"}},
 			"False NotReported odd; west: has not reported",
 		},
-		"WithoutAMessage": {
+		"without a message": {
 			"its reason says something at least", []string{"east"}, []v1alpha1.Report{complete("east", 1, 1)}, []v1alpha1.Problem{{Reason: "Odd"}},
 			"False Odd " + "Odd",
 		},
@@ -68,7 +69,7 @@ func TestWhatTheHubFindsWrongMakesSyncedFalse(t *testing.T) {
 				all := annotations(t, tc.reports...)
 				all[v1alpha1.StatusStrategyAnnotation] = strategy
 				object.SetAnnotations(all)
-				status, _ := Status(Input{Object: object, Problems: tc.problems, Now: now})
+				status, _ := Status(Input{Inputs: noInputs, Object: object, Problems: tc.problems, Now: now})
 				conditions := status[conditionsField].([]any)
 				synced := conditions[len(conditions)-1].(map[string]any)
 				if got := fmt.Sprintf("%s %s %s", synced["status"], synced["reason"], synced["message"]); got != tc.want {
@@ -79,18 +80,18 @@ func TestWhatTheHubFindsWrongMakesSyncedFalse(t *testing.T) {
 	}
 }
 
-func TestWhatTheHubFindsWrongSaysNothingOfTheRollout(t *testing.T) {
+func TestRolloutIgnoresProblemsOfTheHub(t *testing.T) {
 	object := &unstructured.Unstructured{Object: map[string]any{"apiVersion": "apps/v1", "kind": "Deployment", "metadata": map[string]any{"name": "app", "generation": int64(1)}}}
 	object.SetLabels(placement([]string{"east"}))
 	object.SetAnnotations(annotations(t, complete("east", 1, 1)))
-	status, _ := Status(Input{Object: object, Problems: []v1alpha1.Problem{{Reason: "MissingReference", Message: "x"}}, Now: now})
+	status, _ := Status(Input{Inputs: noInputs, Object: object, Problems: []v1alpha1.Problem{{Reason: "MissingReference", Message: "x"}}, Now: now})
 	if status[observedGeneration] != int64(1) || status[updatedReplicas] != int64(1) {
 		t.Errorf("east has observed and done it, yet the status is %v", status)
 	}
 }
 
-// TestAClockThatIsAheadIsNotTheNewestForEver plays a cluster that claims to write in 2099.
-func TestAClockThatIsAheadIsNotTheNewestForEver(t *testing.T) {
+// TestNewestIgnoresClocksThatAreAhead plays a cluster that claims to write in 2099.
+func TestNewestIgnoresClocksThatAreAhead(t *testing.T) {
 	hub := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 	at := func(when time.Time) string { return when.Format(v1alpha1.WrittenLayout) }
 	future := at(hub.AddDate(73, 0, 0))
@@ -103,22 +104,22 @@ func TestAClockThatIsAheadIsNotTheNewestForEver(t *testing.T) {
 		firstSeen  func(v1alpha1.Report) time.Time
 		want       string
 	}{
-		"BothInThePast":      {"the newer counts", at(hub.Add(-time.Minute)), at(hub.Add(-time.Second)), nil, "west"},
-		"ALittleAhead":       {"clocks differ", at(hub.Add(clockSkew / 2)), at(hub), nil, "east"},
-		"SeenBefore":         {"it was written when it was first seen", future, at(hub.Add(-time.Second)), seen(hub.Add(-time.Minute)), "west"},
-		"SeenJustNow":        {"it is the news", future, at(hub.Add(-time.Second)), seen(hub), "east"},
-		"SeenByNobody":       {"it comes before all others", future, at(hub.AddDate(-1, 0, 0)), nil, "west"},
-		"SeenAtAnUnknowTime": {"likewise", future, at(hub.AddDate(-1, 0, 0)), seen(time.Time{}), "west"},
-		"JustBeyondTheSkew":  {"it is not believed", at(hub.Add(clockSkew + time.Second)), at(hub.Add(-time.Hour)), nil, "west"},
+		"both in the past":       {"the newer counts", at(hub.Add(-time.Minute)), at(hub.Add(-time.Second)), nil, "west"},
+		"a little ahead":         {"clocks differ", at(hub.Add(clockSkew / 2)), at(hub), nil, "east"},
+		"seen before":            {"it was written when it was first seen", future, at(hub.Add(-time.Second)), seen(hub.Add(-time.Minute)), "west"},
+		"seen just now":          {"it is the news", future, at(hub.Add(-time.Second)), seen(hub), "east"},
+		"seen by nobody":         {"it comes before all others", future, at(hub.AddDate(-1, 0, 0)), nil, "west"},
+		"seen at an unknow time": {"likewise", future, at(hub.AddDate(-1, 0, 0)), seen(time.Time{}), "west"},
+		"just beyond the skew":   {"it is not believed", at(hub.Add(clockSkew + time.Second)), at(hub.Add(-time.Hour)), nil, "west"},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
-			in := Input{Now: metav1.NewTime(hub), FirstSeen: tc.firstSeen}
-			shown := newest(in, []observation{
-				{cluster: "east", report: v1alpha1.Report{Cluster: "east", Written: tc.east}},
-				{cluster: "west", report: v1alpha1.Report{Cluster: "west", Written: tc.west}},
+			in := Input{Inputs: noInputs, Now: metav1.NewTime(hub), FirstSeen: tc.firstSeen}
+			shown := newest(in, []protocol.Entry{
+				{Cluster: "east", Report: v1alpha1.Report{Cluster: "east", Written: tc.east}},
+				{Cluster: "west", Report: v1alpha1.Report{Cluster: "west", Written: tc.west}},
 			})
-			if len(shown) != 1 || shown[0].cluster != tc.want {
+			if len(shown) != 1 || shown[0].Cluster != tc.want {
 				t.Errorf("%s: %v is shown, want %s", tc.reason, shown, tc.want)
 			}
 		})

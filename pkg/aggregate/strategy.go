@@ -7,14 +7,15 @@ import (
 	"time"
 
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
+	"github.com/kcp-tmc/tmc/pkg/protocol"
 )
 
 // strategy is how the opinions of clusters become one.
 type strategy struct {
 	// show picks the clusters whose numbers and conditions the status shows.
-	show func(in Input, placed []observation) []observation
-	// holds reports whether a condition holds of which so many clusters say so that
-	// it is good, fails whether one does that is bad.
+	show func(in Input, placed []protocol.Entry) []protocol.Entry
+	// holds reports whether a condition that is good holds, when so many clusters say so; fails reports whether one that is
+	// bad does.
 	holds, fails func(saySo, total int) bool
 }
 
@@ -25,12 +26,12 @@ var strategies = map[string]strategy{
 	v1alpha1.StatusStrategyLatest:   {show: newest, holds: isAll, fails: isAny},
 }
 
-// strategyOf returns the strategy that the object asks for. One that does not
-// exist gives the default, and a message for the user.
-func strategyOf(in Input) (chosen strategy, problem string) {
-	name, named := in.Object.GetAnnotations()[v1alpha1.StatusStrategyAnnotation]
+// strategyOf returns the strategy that the object asks for, or the default. For one that does not exist it returns union,
+// and a message for the user.
+func strategyOf(object protocol.Object, byDefault string) (chosen strategy, problem string) {
+	name, named := object.Strategy()
 	if !named {
-		name = cmp.Or(in.Strategy, v1alpha1.StatusStrategyUnion)
+		name = cmp.Or(byDefault, v1alpha1.StatusStrategyUnion)
 	}
 	chosen, known := strategies[name]
 	if known {
@@ -41,31 +42,29 @@ func strategyOf(in Input) (chosen strategy, problem string) {
 		v1alpha1.StatusStrategyLatest, v1alpha1.StatusStrategyUnion)
 }
 
-func everybody(_ Input, placed []observation) []observation { return placed }
+func everybody(_ Input, placed []protocol.Entry) []protocol.Entry { return placed }
 
-// newest picks the report that was written last; without any, everybody is silent.
-func newest(in Input, placed []observation) []observation {
-	known := slices.DeleteFunc(slices.Clone(placed), isUnknown)
+// newest picks the report that was written last; when no report counts, all clusters are shown.
+func newest(in Input, placed []protocol.Entry) []protocol.Entry {
+	known := filter(placed, isBelieved)
 	if len(known) == 0 {
 		return placed
 	}
-	return []observation{slices.MaxFunc(known, func(a, b observation) int {
-		return cmp.Compare(writtenAt(in, a.report), writtenAt(in, b.report))
+	return []protocol.Entry{slices.MaxFunc(known, func(a, b protocol.Entry) int {
+		return cmp.Compare(writtenAt(in, a.Report), writtenAt(in, b.Report))
 	})}
 }
 
 // clockSkew is by how much the clock of a cluster may be ahead of the hub's.
 const clockSkew = 30 * time.Second
 
-// IsFuture reports whether a report says that it was written later than the hub's clock, with
-// a little skew, has it.
+// IsFuture reports whether a report says that it was written later than the hub's clock, with a little skew, has it.
 func IsFuture(report v1alpha1.Report, now time.Time) bool {
 	return report.Written > now.Add(clockSkew).UTC().Format(v1alpha1.WrittenLayout)
 }
 
-// writtenAt returns when a report was written. The clocks of clusters are their own, and one
-// that is ahead would be the newest for ever: such a report was written when the hub first
-// saw it, and, where nobody knows that, before all others.
+// writtenAt returns when a report was written. The clocks of clusters are their own, and one that is ahead would be the
+// newest for ever: such a report was written when the hub first saw it, and, where nobody knows that, before all others.
 func writtenAt(in Input, report v1alpha1.Report) string {
 	if !IsFuture(report, in.Now.Time) {
 		return report.Written

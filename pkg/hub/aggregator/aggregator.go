@@ -171,7 +171,7 @@ func (a *Aggregator) sync(ctx context.Context, key kcp.ObjectKey) (time.Duration
 	}
 	merged, problem := aggregate.Status(aggregate.Input{
 		Object:    upstreamObj,
-		Inputs:    func(cluster string) string { return transform.Inputs(upstreamObj, cluster) },
+		Kinds:     a.kinds,
 		Silent:    a.registry.Silent,
 		FirstSeen: func(report v1alpha1.Report) time.Time { return a.seen.first(key, report, a.now()) },
 		Strategy:  a.strategy(key, upstreamObj),
