@@ -3,6 +3,7 @@ package upstream
 import (
 	"errors"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 
@@ -69,7 +70,7 @@ func TestClientLive(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			one, two := &shard{err: tc.one}, &shard{err: tc.two}
 			c := &Client{seenAt: map[logicalcluster.Name]string{}, running: map[string]*source{"1": one.source("1", web), "2": two.source("2", web)}}
-			obj, err := c.Live(t.Context(), keyOf("a", "default", "web"))
+			obj, err := c.Live(t.Context(), keyOf("a", "web"))
 			if (obj != nil) != tc.isFound || !errors.Is(err, tc.want) || tc.want != nil && !strings.Contains(err.Error(), "default/web") {
 				t.Errorf("got %v, %v; want the object: %t, error: %v", obj, err, tc.isFound, tc.want)
 			}
@@ -81,16 +82,16 @@ func TestClientLive(t *testing.T) {
 			}
 		})
 	}
-	if _, err := (&Client{}).Live(t.Context(), keyOf("a", "default", "web")); !errors.Is(err, ErrUnknownWorkspace) {
+	if _, err := (&Client{}).Live(t.Context(), keyOf("a", "web")); !errors.Is(err, ErrUnknownWorkspace) {
 		t.Errorf("without any shard: %v", err)
 	}
 }
 
-func TestClientWritesWhereAWorkspaceWasSeen(t *testing.T) {
-	web := newObject("a", "default", "web")
+// TestClientWrites has a workspace that was not seen yet, and then on the second of two shards.
+func TestClientWrites(t *testing.T) {
+	web, key := newObject("a", "default", "web"), keyOf("a", "web")
 	one, two := &shard{}, &shard{}
 	c := &Client{seenAt: map[logicalcluster.Name]string{}, running: map[string]*source{"1": one.source("1"), "2": two.source("2", web)}}
-	key := keyOf("a", "default", "web")
 	writes := map[string]func() (*unstructured.Unstructured, error){
 		"patch": func() (*unstructured.Unstructured, error) {
 			return c.Patch(t.Context(), key, types.MergePatchType, []byte(`{"metadata":{"labels":{"a":"b"}}}`))
@@ -100,34 +101,28 @@ func TestClientWritesWhereAWorkspaceWasSeen(t *testing.T) {
 		},
 		"update": func() (*unstructured.Unstructured, error) { return c.Update(t.Context(), key, web) },
 		"create": func() (*unstructured.Unstructured, error) {
-			return c.Create(t.Context(), keyOf("a", "default", "new"), newObject("a", "default", "new"))
+			return c.Create(t.Context(), keyOf("a", "new"), newObject("a", "default", "new"))
 		},
 	}
-	for name, write := range writes {
-		if _, err := write(); !errors.Is(err, ErrUnknownWorkspace) {
-			t.Errorf("%s before the workspace was seen: %v", name, err)
+	each := func(when string, check func(name string, obj *unstructured.Unstructured, err error) bool) {
+		for name, write := range writes {
+			two.requests = nil
+			if obj, err := write(); !check(name, obj, err) {
+				t.Errorf("%s, %s: %v, %v, requests %v", name, when, obj, err, two.requests)
+			}
 		}
 	}
-	if path, err := c.ToldPath(t.Context(), "a"); path != "" || !errors.Is(err, ErrUnknownWorkspace) {
-		t.Errorf("its path: %q, %v", path, err)
-	}
+	each("before the workspace was seen", func(_ string, _ *unstructured.Unstructured, err error) bool {
+		return errors.Is(err, ErrUnknownWorkspace)
+	})
 	c.handleFrom("2")(key, nil, web)
-	for name, write := range writes {
-		two.requests = nil
-		obj, err := write()
-		if err != nil || obj == nil || len(two.requests) != 1 || two.requests[0] != name {
-			t.Errorf("%s: %v, %v, requests %v", name, obj, err, two.requests)
-		}
-	}
+	each("after", func(name string, obj *unstructured.Unstructured, err error) bool {
+		return err == nil && obj != nil && slices.Equal(two.requests, []string{name})
+	})
 	two.err = apierrors.NewConflict(deployments.GroupResource(), "web", errors.New("changed"))
-	for name, write := range writes {
-		if _, err := write(); !apierrors.IsConflict(err) || !strings.Contains(err.Error(), "a|deployments.apps default/") {
-			t.Errorf("%s: %v, want the cause and the key", name, err)
-		}
-	}
-	if _, err := c.ToldPath(t.Context(), "a"); !apierrors.IsConflict(err) {
-		t.Errorf("its path: %v", err)
-	}
+	each("when kcp refuses", func(_ string, _ *unstructured.Unstructured, err error) bool {
+		return apierrors.IsConflict(err) && strings.Contains(err.Error(), "a|deployments.apps default/")
+	})
 	if len(one.requests) != 0 {
 		t.Errorf("the other shard got %v", one.requests)
 	}
@@ -142,6 +137,10 @@ func TestClientToldPath(t *testing.T) {
 		if got, err := c.ToldPath(t.Context(), "a"); got != want || err != nil {
 			t.Errorf("%q: got %q, %v, want %q", annotation, got, err, want)
 		}
+	}
+	c := &Client{seenAt: map[logicalcluster.Name]string{"a": "1"}, running: map[string]*source{"1": (&shard{err: denied}).source("1")}}
+	if _, err := c.ToldPath(t.Context(), "a"); !apierrors.IsForbidden(err) {
+		t.Errorf("when kcp denies it: %v", err)
 	}
 }
 
@@ -169,7 +168,7 @@ func newSingleWorkspace(t *testing.T) *Client {
 func TestClientOfASingleWorkspace(t *testing.T) {
 	c, ctx := newSingleWorkspace(t), t.Context()
 	live := func(workspace string) error {
-		obj, err := c.Live(ctx, keyOf(workspace, "default", "web"))
+		obj, err := c.Live(ctx, keyOf(workspace, "web"))
 		if obj != nil {
 			t.Errorf("got an object of workspace %s: %v", workspace, obj)
 		}

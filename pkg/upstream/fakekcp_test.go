@@ -146,12 +146,10 @@ func (f *fakeKCP) tell(path string, event watch.Event) {
 // ServeHTTP implements http.Handler.
 func (f *fakeKCP) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "application/json")
-	base, rest, _ := strings.Cut(r.URL.Path, "/clusters/*/")
-	shard := strings.TrimPrefix(base, "/services/")
 	f.mu.Lock()
-	served, isServed := f.served[shard]
 	_, isCollection := f.objects[r.URL.Path]
 	missing, isMissing := f.missing[r.URL.Path]
+	discovered := f.discovery(r.URL.Path)
 	f.mu.Unlock()
 	switch {
 	case isCollection && r.URL.Query().Get("watch") != "":
@@ -160,19 +158,31 @@ func (f *fakeKCP) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		f.list(w, r)
 	case isMissing:
 		f.refuse(w, missing)
-	case isServed && rest == "api":
-		f.answer(w, metav1.APIVersions{})
-	case isServed && rest == "apis":
+	case discovered != nil:
+		f.answer(w, discovered)
+	default:
+		f.refuse(w, apierrors.NewGenericServerResponse(http.StatusNotFound, r.Method, schema.GroupResource{}, "", "", 0, false).Status())
+	}
+}
+
+// discovery returns what a shard says that it serves, nil when the path is no such question.
+func (f *fakeKCP) discovery(path string) any {
+	base, question, _ := strings.Cut(path, "/clusters/*/")
+	served, isServed := f.served[strings.TrimPrefix(base, "/services/")]
+	switch {
+	case isServed && question == "api":
+		return metav1.APIVersions{}
+	case isServed && question == "apis":
 		version := metav1.GroupVersionForDiscovery{GroupVersion: "apps/v1", Version: "v1"}
-		f.answer(w, metav1.APIGroupList{Groups: []metav1.APIGroup{{Name: "apps", Versions: []metav1.GroupVersionForDiscovery{version}, PreferredVersion: version}}})
-	case isServed && rest == "apis/apps/v1":
+		return metav1.APIGroupList{Groups: []metav1.APIGroup{{Name: "apps", Versions: []metav1.GroupVersionForDiscovery{version}, PreferredVersion: version}}}
+	case isServed && question == "apis/apps/v1":
 		list := metav1.APIResourceList{GroupVersion: "apps/v1"}
 		for _, name := range served {
 			list.APIResources = append(list.APIResources, metav1.APIResource{Name: name, Kind: "Deployment", Namespaced: true})
 		}
-		f.answer(w, list)
+		return list
 	default:
-		f.refuse(w, apierrors.NewGenericServerResponse(http.StatusNotFound, r.Method, schema.GroupResource{}, "", "", 0, false).Status())
+		return nil
 	}
 }
 
@@ -247,8 +257,8 @@ func newObject(workspace, namespace, name string) *unstructured.Unstructured {
 	return obj
 }
 
-func keyOf(workspace, namespace, name string) kcp.ObjectKey {
-	return kcp.ObjectKey{Workspace: logicalcluster.Name(workspace), Resource: deployments, Namespace: namespace, Name: name}
+func keyOf(workspace, name string) kcp.ObjectKey {
+	return kcp.ObjectKey{Workspace: logicalcluster.Name(workspace), Resource: deployments, Namespace: "default", Name: name}
 }
 
 func (f *fakeKCP) config() *rest.Config { return &rest.Config{Host: f.URL + "/clusters/root:any"} }

@@ -21,7 +21,7 @@ import (
 	"github.com/kcp-tmc/tmc/pkg/kcp"
 )
 
-// changes are those that a handler was told.
+// changes are those that a handler was told, sorted.
 type changes struct {
 	mu  sync.Mutex
 	all []string
@@ -37,7 +37,7 @@ func (c *changes) handle(key kcp.ObjectKey, oldObj, newObj *unstructured.Unstruc
 func (c *changes) told() []string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return slices.Clone(c.all)
+	return slices.Sorted(slices.Values(c.all))
 }
 
 // TestClientFollowsTheEndpointSlice has shards come and go while a Client runs.
@@ -45,18 +45,16 @@ func TestClientFollowsTheEndpointSlice(t *testing.T) {
 	f := newFakeKCP(t)
 	f.serve(slicesPath)
 	var told changes
-	var watched []string
 	c, err := New(Options{
 		Config: f.config(), ProviderWorkspace: provider, Export: "tmc", Selector: "a=b",
 		Want:     func(r kcp.Resource) bool { return r.Resource == "deployments" },
-		Watching: func(_ context.Context, r kcp.Resource) { watched = append(watched, r.Resource) },
 		Indexers: cache.Indexers{"by-name": func(obj any) ([]string, error) { return []string{obj.(*unstructured.Unstructured).GetName()}, nil }},
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	c.Handle(told.handle)
-	if c.HasSynced() || c.Provider() != "" || c.HasRead(deployments) {
+	if c.HasSynced() || c.Provider() != "" {
 		t.Error("a Client that does not run has read something")
 	}
 	run(t, c)
@@ -71,13 +69,6 @@ func TestClientFollowsTheEndpointSlice(t *testing.T) {
 	f.set(deploymentsAt("two"), newObject("b", "other", "db"))
 	f.listShards("two", "one")
 	waitUntil(t, "the second shard is read", func() bool { return c.HasReadWorkspace("b") && c.HasSynced() })
-	if c.Provider() != "provider" || !c.HasRead(deployments) || c.HasReadWorkspace("c") || len(watched) != 2 {
-		t.Errorf("provider %q, Deployments read: %t, an unknown workspace read: %t, watched %v", c.Provider(), c.HasRead(deployments), c.HasReadWorkspace("c"), watched)
-	}
-	want := map[schema.GroupVersionResource]kcp.Resource{deployments: {GroupVersionResource: deployments, Kind: "Deployment", Namespaced: true, HasStatus: true}}
-	if diff := cmp.Diff(want, c.Resources()); diff != "" {
-		t.Errorf("resources (-want +got):\n%s", diff)
-	}
 	checkEach(t, c)
 	if got := f.selectors[deploymentsAt("one")]; got != "a=b" {
 		t.Errorf("watched with the selector %q", got)
@@ -89,14 +80,12 @@ func TestClientFollowsTheEndpointSlice(t *testing.T) {
 	f.remove(deploymentsAt("two"))
 	waitUntil(t, "what changes is told", func() bool { return len(told.told()) == 6 })
 	f.listShards("two")
-	waitUntil(t, "the first shard has left", func() bool { return c.Cached(keyOf("a", "default", "web")) == nil })
-	got := told.told()
-	slices.Sort(got)
+	waitUntil(t, "the first shard has left", func() bool { return c.Cached(keyOf("a", "web")) == nil })
 	if diff := cmp.Diff([]string{
 		"added a|deployments.apps default/web", "added b|deployments.apps default/web", "added b|deployments.apps other/db",
 		"changed a|deployments.apps default/web",
 		"gone b|deployments.apps default/web", "gone b|deployments.apps other/db",
-	}, got); diff != "" {
+	}, told.told()); diff != "" {
 		t.Errorf("what a shard held that has left is not gone (-want +got):\n%s", diff)
 	}
 }
@@ -104,6 +93,13 @@ func TestClientFollowsTheEndpointSlice(t *testing.T) {
 // checkEach looks things up in caches with two objects of workspace b, and one of a.
 func checkEach(t *testing.T, c *Client) {
 	t.Helper()
+	if c.Provider() != "provider" || !c.HasRead(deployments) || c.HasReadWorkspace("c") {
+		t.Errorf("provider %q, Deployments read: %t, an unknown workspace read: %t", c.Provider(), c.HasRead(deployments), c.HasReadWorkspace("c"))
+	}
+	served := map[schema.GroupVersionResource]kcp.Resource{deployments: {GroupVersionResource: deployments, Kind: "Deployment", Namespaced: true, HasStatus: true}}
+	if diff := cmp.Diff(served, c.Resources()); diff != "" {
+		t.Errorf("resources (-want +got):\n%s", diff)
+	}
 	lookUps := map[string]func(visit func(kcp.ObjectKey, *unstructured.Unstructured)){
 		"a default/web, b default/web, b other/db": c.Each,
 		"b other/db":                   func(visit func(kcp.ObjectKey, *unstructured.Unstructured)) { c.EachIn("b", "other", visit) },
@@ -147,9 +143,7 @@ func TestClientOfInitializingWorkspaces(t *testing.T) {
 	c.Handle(told.handle)
 	run(t, c)
 	waitUntil(t, "both are told", func() bool { return len(told.told()) == 2 })
-	got := told.told()
-	slices.Sort(got)
-	if diff := cmp.Diff([]string{"added new|logicalclusters.core.kcp.io /cluster", "added provider|workspacetypes.tenancy.kcp.io /tenant"}, got); diff != "" {
+	if diff := cmp.Diff([]string{"added new|logicalclusters.core.kcp.io /cluster", "added provider|workspacetypes.tenancy.kcp.io /tenant"}, told.told()); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
@@ -160,7 +154,11 @@ func TestClientWaitsUntilResourcesAreServed(t *testing.T) {
 	f := newFakeKCP(t)
 	f.serve(slicesPath)
 	f.listShards("one")
-	c, err := New(Options{Config: f.config(), ProviderWorkspace: provider, Export: "tmc", Want: func(kcp.Resource) bool { return true }})
+	watched := make(chan kcp.Resource, 10)
+	c, err := New(Options{
+		Config: f.config(), ProviderWorkspace: provider, Export: "tmc", Want: func(kcp.Resource) bool { return true },
+		Watching: func(_ context.Context, resource kcp.Resource) { watched <- resource },
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -178,6 +176,9 @@ func TestClientWaitsUntilResourcesAreServed(t *testing.T) {
 	}
 	f.serve(deploymentsAt("one"))
 	waitUntil(t, "Deployments are read", c.HasSynced)
+	if len(watched) != 1 || (<-watched).Resource != "deployments" {
+		t.Error("it was not told once what is watched")
+	}
 }
 
 func TestSourceExplainsOnce(t *testing.T) {

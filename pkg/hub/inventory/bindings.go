@@ -24,13 +24,8 @@ import (
 // bindingsIndex finds the APIBindings of a workspace.
 const bindingsIndex = "bindings"
 
-var bindingKind = schema.GroupKind{Group: v1alpha1.APIBindingsResource.Group, Kind: "APIBinding"}
-
-func bindingsValues(upstreamObj *unstructured.Unstructured) []string {
-	if upstreamObj.GroupVersionKind().GroupKind() != bindingKind {
-		return nil
-	}
-	return []string{logicalcluster.From(upstreamObj).String()}
+func isBinding(upstreamObj *unstructured.Unstructured) bool {
+	return upstreamObj.GroupVersionKind().GroupKind() == kcp.APIBindingKind.GroupKind()
 }
 
 // bound is what a workspace has bound of the provider's APIExports.
@@ -39,8 +34,8 @@ type bound struct {
 	isShown bool
 	// letsKeep is whether it lets the hub keep the policies that guard it.
 	letsKeep bool
-	// kinds are, for each APIExport of a cluster or a group that is bound, the resources of
-	// which its virtual workspace shows what is placed there.
+	// kinds are, for each bound APIExport of a cluster or a group, the resources of which its
+	// virtual workspace shows the objects that are placed there.
 	kinds map[string]sets.Set[schema.GroupResource]
 }
 
@@ -55,17 +50,17 @@ type bindingCaches interface {
 	Provider() logicalcluster.Name
 }
 
-// Bindings know which of the provider's APIExports consumer workspaces have bound, as kcp
-// says of their APIBindings.
+// Bindings know which of the provider's APIExports consumer workspaces have bound. They
+// believe what kcp writes into the status of APIBindings.
 type Bindings struct {
 	caches   bindingCaches
 	handlers []func(workspace logicalcluster.Name)
 	loop     *controller.Controller[logicalcluster.Name]
 
 	mu sync.Mutex
-	// known is what has been read of the caches since an APIBinding changed last.
+	// known is what was read from the caches after an APIBinding changed last.
 	known map[logicalcluster.Name]bound
-	// told is what was so when handlers were called last.
+	// told is what was known when the handlers were called last.
 	told map[logicalcluster.Name]bound
 }
 
@@ -96,14 +91,14 @@ func (b *Bindings) OnUpstream(key kcp.ObjectKey, _, _ *unstructured.Unstructured
 	b.loop.Enqueue(key.Workspace)
 }
 
-// sync tells of a workspace once for all that has changed: when many clusters are bound, it
-// is looked through a few times, and not for each of them.
+// sync calls the handlers once for all changes of a workspace: when many clusters are bound
+// at once, its objects are placed again a few times, and not for each cluster.
 func (b *Bindings) sync(_ context.Context, workspace logicalcluster.Name) (time.Duration, error) {
 	b.mu.Lock()
 	now := b.of(workspace)
 	before, told := b.told[workspace]
 	if b.told[workspace] = now; !now.isShown && !now.letsKeep && len(now.kinds) == 0 {
-		delete(b.told, workspace) // it may be gone for good
+		delete(b.told, workspace) // the workspace may be gone for good
 		delete(b.known, workspace)
 	}
 	b.mu.Unlock()
@@ -128,7 +123,7 @@ func (b *Bindings) LeftOut(workspace logicalcluster.Name, export string, resourc
 	kinds, isBound := now.kinds[export]
 	switch {
 	case !now.isShown:
-		return v1alpha1.LeftOutBindingsHidden // what was seen once may have changed since
+		return v1alpha1.LeftOutBindingsHidden // what we saw before may have changed since
 	case !isBound:
 		return v1alpha1.LeftOutNotBound
 	case !kinds.Has(resource):
@@ -156,7 +151,7 @@ func (b *Bindings) of(workspace logicalcluster.Name) bound {
 	b.caches.EachBy(bindingsIndex, workspace.String(), func(_ kcp.ObjectKey, obj *unstructured.Unstructured) {
 		binding := &apisv1alpha2.APIBinding{}
 		if err := runtime.DefaultUnstructuredConverter.FromUnstructured(obj.Object, binding); err != nil {
-			return // its schema does not let it be
+			return // its schema does not let that be
 		}
 		now.add(binding, provider)
 	})
@@ -164,8 +159,8 @@ func (b *Bindings) of(workspace logicalcluster.Name) bound {
 	return now
 }
 
-// add takes in what kcp says of a binding. What its spec asks for is the consumer's: he can
-// name an APIExport of the same name in another workspace.
+// add adds what kcp has written into the status of a binding. Its spec does not prove
+// anything: the consumer can name an APIExport of the same name in another workspace.
 func (b *bound) add(binding *apisv1alpha2.APIBinding, provider logicalcluster.Name) {
 	reference, status := binding.Spec.Reference.Export, binding.Status
 	isOurs := reference != nil && provider != "" && status.APIExportClusterName == provider.String()
@@ -196,8 +191,8 @@ func shownBy(export string, claims []apisv1alpha2.ScopedPermissionClaim) sets.Se
 	return kinds
 }
 
-// letsKeepPolicies tells of claims that are in force whether they let the hub see, make and
-// change all policies and their bindings.
+// letsKeepPolicies reports whether claims that are in force let the hub see, create and
+// update all policies and their bindings.
 func letsKeepPolicies(claims []apisv1alpha2.ScopedPermissionClaim) bool {
 	return kcp.IsClaimed(claims, v1alpha1.PoliciesResource, "create", "update") && kcp.IsClaimed(claims, v1alpha1.PolicyBindingsResource, "create", "update")
 }
@@ -222,10 +217,10 @@ func selects(selector apisv1alpha2.PermissionClaimSelector, label labels.Set) bo
 	return err == nil && byLabels.Matches(label)
 }
 
-// SlimBinding drops from an APIBinding, in place, what nobody looks at: a consumer has one
-// for each cluster, with all that its APIExport claims. Other objects it leaves alone.
+// SlimBinding drops from an APIBinding, in place, what nobody reads: a consumer has one for
+// each cluster, with all that its APIExport claims. It does not change other objects.
 func SlimBinding(obj *unstructured.Unstructured) {
-	if obj.GroupVersionKind().GroupKind() != bindingKind {
+	if !isBinding(obj) {
 		return
 	}
 	unstructured.RemoveNestedField(obj.Object, "spec", "permissionClaims")

@@ -76,7 +76,7 @@ status:
   - {group: "", resource: secrets, selector: {matchLabels: {cluster.tmc.kcp.io/west: sync}}}`
 )
 
-func TestAWorkspaceHasBoundWhatKCPSaysThatItHas(t *testing.T) {
+func TestBindingsLeftOut(t *testing.T) {
 	deployments := schema.GroupResource{Group: "apps", Resource: "deployments"}
 	bind := func(export, cluster, phase, selector string) string {
 		return `{spec: {reference: {export: {path: root:tmc, name: ` + export + `}}}, status: {apiExportClusterName: ` + cluster + `, phase: ` + phase + `,
@@ -90,24 +90,24 @@ func TestAWorkspaceHasBoundWhatKCPSaysThatItHas(t *testing.T) {
 		resource schema.GroupResource
 		want     v1alpha1.LeftOut
 	}{
-		"TheSharedOne":       {"everything is read through it", nil, v1alpha1.APIExportName, deployments, ""},
-		"Bound":              {"its claim is in force", map[string]string{"tmc": shows, "a": east}, "cluster-east", deployments, ""},
-		"BoundAndNotShown":   {"it was seen once, and may be gone", map[string]string{"a": east}, "cluster-east", deployments, v1alpha1.LeftOutBindingsHidden},
-		"NotBound":           {"there is none", map[string]string{"tmc": shows}, "cluster-east", deployments, v1alpha1.LeftOutNotBound},
-		"AnotherCluster":     {"there is one for another cluster", map[string]string{"tmc": shows, "a": east}, "cluster-west", deployments, v1alpha1.LeftOutNotBound},
-		"Hidden":             {"there may be one", map[string]string{"tmc": bind("tmc.kcp.io", "provider", "Bound", all)}, "cluster-east", deployments, v1alpha1.LeftOutBindingsHidden},
-		"NothingAtAll":       {"likewise", nil, "cluster-east", deployments, v1alpha1.LeftOutBindingsHidden},
-		"ShowsSome":          {"the one may be among the others", map[string]string{"tmc": `{spec: {reference: {export: {name: tmc.kcp.io}}}, status: {apiExportClusterName: provider, phase: Bound, appliedPermissionClaims: [{group: apis.kcp.io, resource: apibindings, selector: {matchLabels: {a: b}}}]}}`}, "cluster-east", deployments, v1alpha1.LeftOutBindingsHidden},
-		"WithoutTheKind":     {"the claim is not accepted", map[string]string{"tmc": shows, "a": east}, "cluster-east", schema.GroupResource{Resource: "configmaps"}, v1alpha1.LeftOutKindNotAccepted},
-		"ForOtherObjects":    {"the claim is accepted for what is placed elsewhere", map[string]string{"tmc": shows, "a": east}, "cluster-east", schema.GroupResource{Resource: "secrets"}, v1alpha1.LeftOutKindNotAccepted},
-		"NotBoundYet":        {"kcp is at it", map[string]string{"tmc": shows, "a": bind("cluster-east", "provider", "Binding", all)}, "cluster-east", deployments, v1alpha1.LeftOutNotBound},
-		"NoClaimInForceYet":  {"likewise", map[string]string{"tmc": shows, "a": `{spec: {reference: {export: {name: cluster-east}}}, status: {apiExportClusterName: provider, phase: Bound}}`}, "cluster-east", deployments, v1alpha1.LeftOutNotBound},
-		"AnotherWorkspaces":  {"an export of that name in the tenant's own workspace", map[string]string{"tmc": shows, "a": bind("cluster-east", "mine", "Bound", all)}, "cluster-east", deployments, v1alpha1.LeftOutNotBound},
-		"NobodyKnowsWhose":   {"kcp has not said", map[string]string{"tmc": shows, "a": bind("cluster-east", "''", "Bound", all)}, "cluster-east", deployments, v1alpha1.LeftOutNotBound},
-		"Going":              {"what enters now would not be seen", map[string]string{"tmc": shows, "a": `{metadata: {deletionTimestamp: "2026-01-01T00:00:00Z"}, ` + bind("cluster-east", "provider", "Bound", all)[1:]}, "cluster-east", deployments, v1alpha1.LeftOutNotBound},
-		"AGroup":             {"its view is selected by the group's label", map[string]string{"tmc": shows, "a": bind("group-eu", "provider", "Bound", "{matchLabels: {group.tmc.kcp.io/eu: sync}}")}, "group-eu", deployments, ""},
-		"AGroupByItsCluster": {"not by that of a cluster", map[string]string{"tmc": shows, "a": bind("group-eu", "provider", "Bound", "{matchLabels: {cluster.tmc.kcp.io/eu: sync}}")}, "group-eu", deployments, v1alpha1.LeftOutKindNotAccepted},
-		"AllOfIt":            {"a tenant may show more", map[string]string{"tmc": shows, "a": bind("cluster-east", "provider", "Bound", all)}, "cluster-east", deployments, ""},
+		"the shared one":         {"everything is read through it", nil, v1alpha1.APIExportName, deployments, ""},
+		"bound":                  {"its claim is in force", map[string]string{"tmc": shows, "a": east}, "cluster-east", deployments, ""},
+		"bound and not shown":    {"it was seen once, and may be gone", map[string]string{"a": east}, "cluster-east", deployments, v1alpha1.LeftOutBindingsHidden},
+		"not bound":              {"there is none", map[string]string{"tmc": shows}, "cluster-east", deployments, v1alpha1.LeftOutNotBound},
+		"another cluster":        {"there is one for another cluster", map[string]string{"tmc": shows, "a": east}, "cluster-west", deployments, v1alpha1.LeftOutNotBound},
+		"hidden":                 {"there may be one", map[string]string{"tmc": bind("tmc.kcp.io", "provider", "Bound", all)}, "cluster-east", deployments, v1alpha1.LeftOutBindingsHidden},
+		"nothing at all":         {"likewise", nil, "cluster-east", deployments, v1alpha1.LeftOutBindingsHidden},
+		"shows some":             {"the one may be among the others", map[string]string{"tmc": `{spec: {reference: {export: {name: tmc.kcp.io}}}, status: {apiExportClusterName: provider, phase: Bound, appliedPermissionClaims: [{group: apis.kcp.io, resource: apibindings, selector: {matchLabels: {a: b}}}]}}`}, "cluster-east", deployments, v1alpha1.LeftOutBindingsHidden},
+		"without the kind":       {"the claim is not accepted", map[string]string{"tmc": shows, "a": east}, "cluster-east", schema.GroupResource{Resource: "configmaps"}, v1alpha1.LeftOutKindNotAccepted},
+		"for other objects":      {"the claim is accepted for what is placed elsewhere", map[string]string{"tmc": shows, "a": east}, "cluster-east", schema.GroupResource{Resource: "secrets"}, v1alpha1.LeftOutKindNotAccepted},
+		"not bound yet":          {"kcp is at it", map[string]string{"tmc": shows, "a": bind("cluster-east", "provider", "Binding", all)}, "cluster-east", deployments, v1alpha1.LeftOutNotBound},
+		"no claim in force yet":  {"likewise", map[string]string{"tmc": shows, "a": `{spec: {reference: {export: {name: cluster-east}}}, status: {apiExportClusterName: provider, phase: Bound}}`}, "cluster-east", deployments, v1alpha1.LeftOutNotBound},
+		"another workspace's":    {"an export of that name in the tenant's own workspace", map[string]string{"tmc": shows, "a": bind("cluster-east", "mine", "Bound", all)}, "cluster-east", deployments, v1alpha1.LeftOutNotBound},
+		"nobody knows whose":     {"kcp has not said", map[string]string{"tmc": shows, "a": bind("cluster-east", "''", "Bound", all)}, "cluster-east", deployments, v1alpha1.LeftOutNotBound},
+		"going":                  {"what enters now would not be seen", map[string]string{"tmc": shows, "a": `{metadata: {deletionTimestamp: "2026-01-01T00:00:00Z"}, ` + bind("cluster-east", "provider", "Bound", all)[1:]}, "cluster-east", deployments, v1alpha1.LeftOutNotBound},
+		"a group":                {"its view is selected by the group's label", map[string]string{"tmc": shows, "a": bind("group-eu", "provider", "Bound", "{matchLabels: {group.tmc.kcp.io/eu: sync}}")}, "group-eu", deployments, ""},
+		"a group by its cluster": {"not by that of a cluster", map[string]string{"tmc": shows, "a": bind("group-eu", "provider", "Bound", "{matchLabels: {cluster.tmc.kcp.io/eu: sync}}")}, "group-eu", deployments, v1alpha1.LeftOutKindNotAccepted},
+		"all of it":              {"a tenant may show more", map[string]string{"tmc": shows, "a": bind("cluster-east", "provider", "Bound", all)}, "cluster-east", deployments, ""},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -126,7 +126,7 @@ func TestAWorkspaceHasBoundWhatKCPSaysThatItHas(t *testing.T) {
 	}
 }
 
-func TestAWorkspaceIsToldOfWhenWhatItHasBoundChanges(t *testing.T) {
+func TestBindingsTellOfChangesOnce(t *testing.T) {
 	c := &caches{provider: "provider", objects: map[string]*unstructured.Unstructured{}}
 	told := 0
 	b := NewBindings(c)
@@ -150,7 +150,7 @@ func TestAWorkspaceIsToldOfWhenWhatItHasBoundChanges(t *testing.T) {
 	step("the rest is hidden", 4, "tmc", "")
 }
 
-func TestBindingsAreLookedThroughOnceForAllThatAsk(t *testing.T) {
+func TestBindingsAreReadOnceForAllQuestions(t *testing.T) {
 	c := &caches{provider: "provider", objects: map[string]*unstructured.Unstructured{}}
 	b := NewBindings(c)
 	c.set(t, b, "a", east)
@@ -162,7 +162,7 @@ func TestBindingsAreLookedThroughOnceForAllThatAsk(t *testing.T) {
 	}
 }
 
-func TestOfABindingThePartIsKeptThatSomebodyLooksAt(t *testing.T) {
+func TestSlimBinding(t *testing.T) {
 	c := &caches{objects: map[string]*unstructured.Unstructured{}}
 	c.set(t, NewBindings(c), "a", east)
 	status, _, _ := unstructured.NestedMap(c.objects["a"].Object, "status")
@@ -178,7 +178,7 @@ func TestOfABindingThePartIsKeptThatSomebodyLooksAt(t *testing.T) {
 	}
 }
 
-func TestAWorkspaceLetsTheHubKeepPoliciesWhenAllOfThemAreClaimed(t *testing.T) {
+func TestBindingsLetsKeepPolicies(t *testing.T) {
 	claims := func(list string) string {
 		return `{spec: {reference: {export: {name: tmc.kcp.io}}}, status: {apiExportClusterName: provider, phase: Bound, appliedPermissionClaims: [` + list + `]}}`
 	}
@@ -192,12 +192,12 @@ func TestAWorkspaceLetsTheHubKeepPoliciesWhenAllOfThemAreClaimed(t *testing.T) {
 		reason, binding string
 		want            bool
 	}{
-		"Both":     {"all of them", claims(policies + ", " + bindings), true},
-		"Upgraded": {"the binding is of before the claims", shows, false},
-		"One":      {"a policy without its binding does nothing", claims(policies), false},
-		"ToRead":   {"they could not be put back", claims(policies + ", " + readBindings), false},
-		"Some":     {"what there is would not be seen", claims(policies + ", " + someBindings), false},
-		"None":     {"nothing is bound", "", false},
+		"both":     {"all of them", claims(policies + ", " + bindings), true},
+		"upgraded": {"the binding is of before the claims", shows, false},
+		"one":      {"a policy without its binding does nothing", claims(policies), false},
+		"to read":  {"they could not be put back", claims(policies + ", " + readBindings), false},
+		"some":     {"what there is would not be seen", claims(policies + ", " + someBindings), false},
+		"none":     {"nothing is bound", "", false},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -25,16 +27,16 @@ import (
 )
 
 const (
-	// findTimeout bounds one request, and longestAnswer what is read of its answer: who mounts
-	// something into a path has a server of his own answer there.
+	// findTimeout bounds one request, and longestAnswer how many bytes of its answer are read:
+	// whoever mounts something into a path can have any server answer there.
 	findTimeout   = 5 * time.Second
 	longestAnswer = 1 << 20
 	// readerLifetime is how long a token of the path reader is valid; it is used for half of that.
 	readerLifetime = time.Hour
 )
 
-// errNoPath says that a path leads nowhere, or through something that is no workspace of
-// kcp's own.
+// errNoPath says that no workspace is at a path, or that the path leads through something
+// that is no workspace of kcp's own.
 var errNoPath = errors.New("no workspace is at the path")
 
 // finder asks kcp what is at a path.
@@ -48,14 +50,14 @@ type finder struct {
 	expires time.Time
 }
 
-// isAt reports whether a workspace is at a path. It follows the Workspace objects from root
-// down, each of which only those above it can make. Where the hub may not read these, which
-// on kcp v0.31 no ServiceAccount may in another workspace than its own, it asks for the
+// isAt asks kcp whether a workspace is at a path. It follows the Workspace objects from root
+// down: only somebody in the parent workspace can make one. Where the hub may not read them,
+// which on kcp v0.31 no ServiceAccount may in another workspace than its own, it asks for the
 // LogicalCluster at the path.
 func (f *finder) isAt(ctx context.Context, workspace logicalcluster.Name, path logicalcluster.Path) (Answer, error) {
 	found, err := f.walk(ctx, path)
 	if apierrors.IsForbidden(err) {
-		found, err = f.askThere(ctx, path)
+		found, err = f.readAt(ctx, path)
 	}
 	switch {
 	case apierrors.IsForbidden(err):
@@ -71,16 +73,16 @@ func (f *finder) isAt(ctx context.Context, workspace logicalcluster.Name, path l
 	}
 }
 
-// walk follows a path by the Workspaces on it. Each is read in its parent's logical cluster,
-// by the name of that, and never at a path: kcp hands on what is asked for at the path of a
-// mount, credentials included, to a server that whoever made the mount has named.
+// walk follows a path by the Workspaces on it. It reads each in its parent's logical cluster,
+// by the name of that, and never at a path: kcp forwards requests to the path of a mount,
+// credentials included, to a server that whoever made the mount has named.
 func (f *finder) walk(ctx context.Context, path logicalcluster.Path) (logicalcluster.Name, error) {
 	at := logicalcluster.Name(rootWorkspace)
-	names := elements(path)
-	if len(names) == 0 {
+	names := strings.Split(path.String(), ":")
+	if names[0] != rootWorkspace || len(names) == 1 || slices.Contains(names, "") {
 		return "", errNoPath
 	}
-	for _, name := range names {
+	for _, name := range names[1:] {
 		client, err := kcp.NewClient(f.config, at.Path(), dynamic.NewForConfig)
 		if err != nil {
 			return "", err
@@ -89,27 +91,19 @@ func (f *finder) walk(ctx context.Context, path logicalcluster.Path) (logicalclu
 		if err != nil {
 			return "", err
 		}
-		if at, err = childOf(object); err != nil {
-			return "", err
+		// An error means another type, which kcp does not serve. Whoever makes a mount can write
+		// any logical cluster there.
+		_, isMount, _ := unstructured.NestedMap(object.Object, "spec", "mount")
+		cluster, _, _ := unstructured.NestedString(object.Object, "spec", "cluster")
+		if at = logicalcluster.Name(cluster); isMount || !at.IsValid() {
+			return "", errNoPath
 		}
 	}
 	return at, nil
 }
 
-// childOf returns the logical cluster of a Workspace. kcp lets whoever makes a mount write
-// there which one it is.
-func childOf(workspace *unstructured.Unstructured) (logicalcluster.Name, error) {
-	// An error means another type, which kcp does not serve.
-	_, isMount, _ := unstructured.NestedMap(workspace.Object, "spec", "mount")
-	cluster, _, _ := unstructured.NestedString(workspace.Object, "spec", "cluster")
-	if child := logicalcluster.Name(cluster); !isMount && child.IsValid() {
-		return child, nil
-	}
-	return "", errNoPath
-}
-
-// askThere asks for the LogicalCluster at a path, as the path reader.
-func (f *finder) askThere(ctx context.Context, path logicalcluster.Path) (logicalcluster.Name, error) {
+// readAt reads the LogicalCluster at a path, as the path reader.
+func (f *finder) readAt(ctx context.Context, path logicalcluster.Path) (logicalcluster.Name, error) {
 	token, err := f.readerToken(ctx)
 	if err != nil {
 		return "", err
@@ -123,7 +117,7 @@ func (f *finder) askThere(ctx context.Context, path logicalcluster.Path) (logica
 	}
 	self, err := get(ctx, client, kcp.LogicalClustersResource, kcp.LogicalClusterName)
 	if apierrors.IsUnauthorized(err) {
-		f.forget(token) // the account may have been made anew
+		f.drop(token) // the account may have been made anew
 	}
 	if err != nil {
 		return "", err
@@ -132,8 +126,8 @@ func (f *finder) askThere(ctx context.Context, path logicalcluster.Path) (logica
 	return logicalcluster.From(self), nil
 }
 
-// readerToken returns a token of the path reader. It can do nothing but read LogicalClusters,
-// so that nobody gains from having it sent to him.
+// readerToken returns a token of the path reader. The token can do nothing but read
+// LogicalClusters: a server to which kcp forwards it gains nothing.
 func (f *finder) readerToken(ctx context.Context) (string, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -159,8 +153,8 @@ func (f *finder) readerToken(ctx context.Context) (string, error) {
 	return f.reader, nil
 }
 
-// forget has a token used no more.
-func (f *finder) forget(token string) {
+// drop has a token no longer used.
+func (f *finder) drop(token string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.reader == token {
@@ -168,7 +162,7 @@ func (f *finder) forget(token string) {
 	}
 }
 
-// get reads one object; errNoPath says that kcp has answered that this object, or the
+// get reads one object. It fails with errNoPath when kcp has answered that this object, or the
 // workspace that it would be in, does not exist.
 func get(ctx context.Context, client dynamic.Interface, resource schema.GroupVersionResource, name string) (*unstructured.Unstructured, error) {
 	ctx, cancel := context.WithTimeout(ctx, findTimeout)

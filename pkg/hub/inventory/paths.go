@@ -2,7 +2,6 @@ package inventory
 
 import (
 	"context"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -22,17 +21,17 @@ import (
 // rootWorkspace is the first element of every path that is believed.
 const rootWorkspace = "root"
 
-// How often kcp is asked, and by how many at a time: whose path is claimed may have a slow
-// server answer.
+// How often kcp is asked, and by how many workers: a server that a tenant has named may answer
+// slowly.
 const (
-	// checkInterval is how often a path that kcp has confirmed is asked for again, and the
-	// longest that is waited after kcp did not tell. A logical cluster lives and dies at one
-	// path, so that there is no hurry.
+	// checkInterval is how often a path that kcp has confirmed is checked again, and the longest
+	// wait after kcp did not tell. A logical cluster keeps its path for life, so that there is
+	// no hurry.
 	checkInterval = 10 * time.Minute
-	// doubtInterval lies between the two answers by which a confirmed path is given up: a
-	// shard that starts answers that what it has not read is not there.
+	// doubtInterval lies between the two answers after which a confirmed path is given up: a
+	// shard that starts answers that everything which it has not read is not there.
 	doubtInterval = time.Minute
-	// claimInterval is how often the claims of one workspace are looked into at most.
+	// claimInterval is how often the claims of one workspace are checked at most.
 	claimInterval = 10 * time.Second
 	pathWorkers   = 4
 )
@@ -41,17 +40,17 @@ const (
 type Answer string
 
 const (
-	// AnswerIsThere is that this is the workspace at the path.
+	// AnswerIsThere is that the workspace is at the path.
 	AnswerIsThere Answer = "IsThere"
-	// AnswerIsNotThere is that there is none at the path, or another one.
+	// AnswerIsNotThere is that no workspace is at the path, or another one.
 	AnswerIsNotThere Answer = "IsNotThere"
 	// AnswerDenied is that the hub may not know.
 	AnswerDenied Answer = "Denied"
 )
 
-// Paths knows the paths of consumer workspaces: objects name only the logical cluster. What
-// a workspace says of its path counts when kcp, asked for what is at that path, has found
-// this workspace.
+// Paths knows the paths of consumer workspaces: objects name only the logical cluster. A
+// workspace claims a path; it counts when kcp, asked what is at that path, has found this
+// workspace.
 type Paths struct {
 	ask      func(ctx context.Context, workspace logicalcluster.Name, path logicalcluster.Path) (Answer, error)
 	handlers []func(workspace logicalcluster.Name)
@@ -61,23 +60,23 @@ type Paths struct {
 	mu sync.RWMutex
 	// claims are what the bindings of workspaces say.
 	claims map[logicalcluster.Name]string
-	known  map[logicalcluster.Name]standing
-	// wanted are those that somebody has asked for, and that are not known yet.
+	known  map[logicalcluster.Name]checked
+	// wanted are the workspaces that somebody has asked for, and whose paths are not known yet.
 	wanted sets.Set[logicalcluster.Name]
 }
 
-// standing is what is known of a workspace.
-type standing struct {
+// checked is what kcp has said of the path of a workspace.
+type checked struct {
 	// path is confirmed, empty when none is.
 	path string
-	// claim is what was last asked for beside that, and answer what kcp said.
+	// claim is the other path that kcp was asked about last, answer what it said, and asked when.
 	claim  string
 	answer Answer
-	// asked is when.
-	asked time.Time
-	// denials are how often kcp did not tell in a row; doubtedAt is when it first said that
-	// the workspace is not at its confirmed path, zero when it has not.
-	denials   int
+	asked  time.Time
+	// denials are how often in a row kcp did not tell.
+	denials int
+	// doubtedAt is when kcp first said that the workspace is not at its confirmed path, zero
+	// when it has not said so.
 	doubtedAt time.Time
 }
 
@@ -88,7 +87,7 @@ func NewPaths(config *rest.Config, provider logicalcluster.Path) *Paths {
 }
 
 func newPaths(ask func(context.Context, logicalcluster.Name, logicalcluster.Path) (Answer, error)) *Paths {
-	p := &Paths{ask: ask, now: time.Now, claims: map[logicalcluster.Name]string{}, known: map[logicalcluster.Name]standing{}, wanted: sets.New[logicalcluster.Name]()}
+	p := &Paths{ask: ask, now: time.Now, claims: map[logicalcluster.Name]string{}, known: map[logicalcluster.Name]checked{}, wanted: sets.New[logicalcluster.Name]()}
 	p.loop = controller.New("workspace", p.sync)
 	return p
 }
@@ -102,8 +101,8 @@ func (p *Paths) Handle(handlers ...func(workspace logicalcluster.Name)) {
 // Run asks until ctx ends.
 func (p *Paths) Run(ctx context.Context) { p.loop.Run(ctx, pathWorkers) }
 
-// OnUpstream takes note of bindings; it is a upstream.Handler. Of those of a workspace, which may
-// say different paths, that which brings tmc's kinds counts.
+// OnUpstream takes note of bindings; it is an upstream.Handler. The bindings of a workspace may
+// say different paths: the one that brings tmc's kinds counts.
 func (p *Paths) OnUpstream(key kcp.ObjectKey, oldObj, newObj *unstructured.Unstructured) {
 	if key.Resource.GroupResource() != v1alpha1.APIBindingsResource.GroupResource() {
 		return
@@ -123,9 +122,8 @@ func bringsKinds(binding *unstructured.Unstructured) bool {
 	return export == v1alpha1.APIExportName
 }
 
-// claim takes note of the path that a workspace says. kcp copies it onto bindings from the
-// LogicalCluster, on which whoever administers the workspace may write any (kcp v0.31,
-// pkg/admission/pathannotation).
+// claim takes note of the path that a workspace claims: see kcp.SaidPath for who may write
+// it.
 func (p *Paths) claim(workspace logicalcluster.Name, path string) {
 	if !strings.HasPrefix(path, rootWorkspace+":") {
 		path = "" // none of a workspace below root
@@ -134,14 +132,14 @@ func (p *Paths) claim(workspace logicalcluster.Name, path string) {
 	isNews := p.claims[workspace] != path
 	p.claims[workspace] = path
 	_, known := p.known[workspace]
-	isAsked := known || p.wanted.Has(workspace) // by a turn that may not have seen the claim
+	isAsked := known || p.wanted.Has(workspace) // a turn under way may not have seen the claim
 	p.mu.Unlock()
 	if isNews && isAsked {
 		p.loop.Enqueue(workspace)
 	}
 }
 
-// forget drops what is known of a workspace that is gone, or is a consumer no more.
+// forget drops what is known of a workspace that is gone, or is no consumer any more.
 func (p *Paths) forget(workspace logicalcluster.Name) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -163,15 +161,15 @@ func (p *Paths) Ask(workspace logicalcluster.Name) {
 	}
 }
 
-// Path returns the path of a workspace, and whether it is known. Of a workspace that is not
-// where it says, or of which kcp does not tell, it is the name of the logical cluster.
+// Path returns the path of a workspace, and reports whether it is known. For a workspace
+// whose claim kcp has not confirmed, it is the name of the logical cluster.
 func (p *Paths) Path(workspace logicalcluster.Name) (path string, known bool) {
 	p.mu.RLock()
 	defer p.mu.RUnlock()
 	return p.pathOf(workspace)
 }
 
-// pathOf is Path for who holds mu.
+// pathOf is Path. The caller holds mu.
 func (p *Paths) pathOf(workspace logicalcluster.Name) (path string, known bool) {
 	is, known := p.known[workspace]
 	switch {
@@ -195,23 +193,23 @@ func (p *Paths) sync(ctx context.Context, workspace logicalcluster.Name) (time.D
 	if wait := claimInterval - p.now().Sub(was.asked); known && wait > 0 {
 		return wait, nil
 	}
-	is, err := p.look(ctx, workspace, was, claim)
+	is, err := p.check(ctx, workspace, was, claim)
 	if err != nil {
 		return 0, err
 	}
-	p.learn(workspace, is)
-	is.tell(ctx, workspace, was)
+	p.remember(workspace, is)
+	is.log(ctx, workspace, was)
 	return is.again(), nil
 }
 
-// look asks kcp for the path that was confirmed, and when it is not, or no more, for the one
-// that is claimed.
-func (p *Paths) look(ctx context.Context, workspace logicalcluster.Name, was standing, claim string) (standing, error) {
-	is := standing{path: was.path, claim: claim, asked: p.now(), doubtedAt: was.doubtedAt}
+// check asks kcp about the path that was confirmed and, when there is none or kcp no longer
+// confirms it, about the one that is claimed.
+func (p *Paths) check(ctx context.Context, workspace logicalcluster.Name, was checked, claim string) (checked, error) {
+	is := checked{path: was.path, claim: claim, asked: p.now(), doubtedAt: was.doubtedAt}
 	if was.path != "" {
 		answer, err := p.ask(ctx, workspace, logicalcluster.NewPath(was.path))
 		if err != nil {
-			return standing{}, err
+			return checked{}, err
 		}
 		if is.confirm(answer); is.path != "" {
 			return is, nil
@@ -223,7 +221,7 @@ func (p *Paths) look(ctx context.Context, workspace logicalcluster.Name, was sta
 	}
 	answer, err := p.ask(ctx, workspace, logicalcluster.NewPath(claim))
 	if err != nil {
-		return standing{}, err
+		return checked{}, err
 	}
 	switch is.answer = answer; answer {
 	case AnswerIsThere:
@@ -235,51 +233,53 @@ func (p *Paths) look(ctx context.Context, workspace logicalcluster.Name, was sta
 	return is, nil
 }
 
-// confirm takes in what kcp says of the confirmed path. That it does not tell any more says
-// nothing; that the workspace is not there counts when it is said again a while later.
-func (s *standing) confirm(answer Answer) {
-	s.answer = answer
+// confirm takes note of what kcp says of the confirmed path. When kcp no longer tells, the path
+// stays; when it says that the workspace is not there, the path is given up if it says so again
+// a while later.
+func (c *checked) confirm(answer Answer) {
+	c.answer = answer
 	switch {
 	case answer != AnswerIsNotThere:
-		s.doubtedAt = time.Time{}
-	case s.doubtedAt.IsZero():
-		s.doubtedAt = s.asked
-	case s.asked.Sub(s.doubtedAt) >= doubtInterval:
-		s.path, s.doubtedAt = "", time.Time{}
+		c.doubtedAt = time.Time{}
+	case c.doubtedAt.IsZero():
+		c.doubtedAt = c.asked
+	case c.asked.Sub(c.doubtedAt) >= doubtInterval:
+		c.path, c.doubtedAt = "", time.Time{}
 	}
 }
 
-// again is after how long kcp is asked again, 0 for not before the workspace claims another
+// again returns after how long to ask kcp again, 0 for not before the workspace claims another
 // path.
-func (s *standing) again() time.Duration {
+func (c *checked) again() time.Duration {
 	switch {
-	case !s.doubtedAt.IsZero():
+	case !c.doubtedAt.IsZero():
 		return doubtInterval
-	case s.path != "":
+	case c.path != "":
 		return checkInterval
-	case s.answer == AnswerDenied:
-		return min(claimInterval<<min(s.denials, 10), checkInterval)
+	case c.answer == AnswerDenied:
+		return min(claimInterval<<min(c.denials, 10), checkInterval)
 	default:
 		return 0
 	}
 }
 
-// tell logs what keeps a workspace from what is for its path, once.
-func (s *standing) tell(ctx context.Context, workspace logicalcluster.Name, was standing) {
-	if s.path != "" || s.answer == was.answer && s.claim == was.claim {
+// log logs, once, why a workspace may not use the clusters that are for its path.
+func (c *checked) log(ctx context.Context, workspace logicalcluster.Name, was checked) {
+	if c.path != "" || c.answer == was.answer && c.claim == was.claim {
 		return
 	}
-	logger := klog.FromContext(ctx).WithValues("workspace", workspace, "saidPath", s.claim)
+	logger := klog.FromContext(ctx).WithValues("workspace", workspace, "saidPath", c.claim)
 	switch {
-	case s.answer == AnswerDenied:
+	case c.answer == AnswerDenied:
 		logger.Info("kcp does not let the hub see whether a workspace is at the path that it says: it may use clusters that are for all workspaces, and those that name its logical cluster; " +
 			"to have clusters for its path, run `kubectl tmc bind` in it, as somebody who may make ClusterRoles there")
-	case s.claim != "":
+	case c.claim != "":
 		logger.Info("A workspace says a path at which kcp has another workspace, or none: it may use clusters that are for all workspaces, and those that name its logical cluster")
 	}
 }
 
-func (p *Paths) learn(workspace logicalcluster.Name, is standing) {
+// remember takes note of what kcp has said, and calls the handlers when the path is another one.
+func (p *Paths) remember(workspace logicalcluster.Name, is checked) {
 	p.mu.Lock()
 	before, known := p.pathOf(workspace)
 	p.known[workspace] = is
@@ -291,13 +291,4 @@ func (p *Paths) learn(workspace logicalcluster.Name, is standing) {
 			handler(workspace)
 		}
 	}
-}
-
-// elements returns those of a path below root, none when it is no such path.
-func elements(path logicalcluster.Path) []string {
-	parts := strings.Split(path.String(), ":")
-	if parts[0] != rootWorkspace || slices.Contains(parts, "") {
-		return nil
-	}
-	return parts[1:]
 }

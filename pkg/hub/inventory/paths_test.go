@@ -76,7 +76,7 @@ func (f *pathsFixture) wantPath(want string) {
 	}
 }
 
-func TestAPathIsBelievedWhenKCPHasTheWorkspaceThere(t *testing.T) {
+func TestPathsBelieveWhatKCPConfirms(t *testing.T) {
 	cases := map[string]struct {
 		reason string
 		claim  string
@@ -86,17 +86,17 @@ func TestAPathIsBelievedWhenKCPHasTheWorkspaceThere(t *testing.T) {
 		want  string
 		again time.Duration
 	}{
-		"ItIsThere":         {"kcp has found it there", "root:a", AnswerIsThere, nil, "root:a", checkInterval},
-		"ItIsNotThere":      {"whoever administers a workspace may say any path", "root:a", AnswerIsNotThere, nil, "ws", 0},
-		"KCPDoesNotTell":    {"what is not confirmed does not count, and somebody may grant it", "root:a", AnswerDenied, nil, "ws", 2 * claimInterval},
-		"KCPFails":          {"it is asked again", "root:a", "", errors.New("not reachable"), "", 0},
-		"NothingIsSaid":     {"there is nothing to ask about", "", AnswerIsThere, nil, "ws", 0},
-		"ItIsNoPath":        {"it would be part of a URL", "root:a/../b", AnswerIsThere, nil, "ws", 0},
-		"ItIsNotBelowRoot":  {"paths may begin at any logical cluster, and those that are allowed do not", "1a2b:a", AnswerIsThere, nil, "ws", 0},
-		"ItIsRootItself":    {"nobody but kcp's administrators is there", "root", AnswerIsThere, nil, "ws", 0},
-		"ItIsEverything":    {"it is no place", "*", AnswerIsThere, nil, "ws", 0},
-		"ItIsVeryLong":      {"no list of allowed paths has it", "root:" + strings.Repeat("a", 300), AnswerIsThere, nil, "ws", 0},
-		"ItHasAnEmptyPlace": {"it leads nowhere", "root::a", AnswerIsThere, nil, "ws", 0},
+		"it is there":           {"kcp has found it there", "root:a", AnswerIsThere, nil, "root:a", checkInterval},
+		"it is not there":       {"whoever administers a workspace may say any path", "root:a", AnswerIsNotThere, nil, "ws", 0},
+		"kcp does not tell":     {"what is not confirmed does not count, and somebody may grant it", "root:a", AnswerDenied, nil, "ws", 2 * claimInterval},
+		"kcp fails":             {"it is asked again", "root:a", "", errors.New("not reachable"), "", 0},
+		"nothing is said":       {"there is nothing to ask about", "", AnswerIsThere, nil, "ws", 0},
+		"it is no path":         {"it would be part of a URL", "root:a/../b", AnswerIsThere, nil, "ws", 0},
+		"it is not below root":  {"paths may begin at any logical cluster, and those that are allowed do not", "1a2b:a", AnswerIsThere, nil, "ws", 0},
+		"it is root itself":     {"nobody but kcp's administrators is there", "root", AnswerIsThere, nil, "ws", 0},
+		"it is everything":      {"it is no place", "*", AnswerIsThere, nil, "ws", 0},
+		"it is very long":       {"no list of allowed paths has it", "root:" + strings.Repeat("a", 300), AnswerIsThere, nil, "ws", 0},
+		"it has an empty place": {"it leads nowhere", "root::a", AnswerIsThere, nil, "ws", 0},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -112,7 +112,7 @@ func TestAPathIsBelievedWhenKCPHasTheWorkspaceThere(t *testing.T) {
 	}
 }
 
-func TestAWorkspaceThatSaysAnotherPathKeepsItsOwn(t *testing.T) {
+func TestPathsKeepAConfirmedPath(t *testing.T) {
 	f := newPathsFixture(t)
 	f.answers = map[string]Answer{"root:a": AnswerIsThere, "root:b": AnswerIsNotThere}
 	f.says("root:a")
@@ -122,9 +122,9 @@ func TestAWorkspaceThatSaysAnotherPathKeepsItsOwn(t *testing.T) {
 	f.wantPath("root:a")
 }
 
-// TestOfAllThatBindingsSayOneCounts has the bindings of clusters' views say what nobody has changed there: with the last
+// TestPathsReadOneBinding has the bindings of clusters' views say what nobody has changed there: with the last
 // word, it would be chance which path a workspace has.
-func TestOfAllThatBindingsSayOneCounts(t *testing.T) {
+func TestPathsReadOneBinding(t *testing.T) {
 	f := newPathsFixture(t)
 	f.answers = map[string]Answer{"root:a": AnswerIsThere, "root:b": AnswerIsNotThere}
 	f.says("root:b")
@@ -133,8 +133,8 @@ func TestOfAllThatBindingsSayOneCounts(t *testing.T) {
 	f.wantPath("ws")
 }
 
-// TestAClaimThatComesDuringATurnIsLookedInto has a binding come between what a turn reads and what it notes.
-func TestAClaimThatComesDuringATurnIsLookedInto(t *testing.T) {
+// TestPathsCheckAClaimThatComesMeanwhile has a binding come between what a turn reads and what it notes.
+func TestPathsCheckAClaimThatComesMeanwhile(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newPathsFixture(t)
 		f.now = time.Now
@@ -152,7 +152,7 @@ func TestAClaimThatComesDuringATurnIsLookedInto(t *testing.T) {
 	})
 }
 
-func TestAPathThatIsConfirmedIsGivenUpWhenKCPSaysSoTwice(t *testing.T) {
+func TestPathsGiveUpAPathThatKCPDeniesTwice(t *testing.T) {
 	f := newPathsFixture(t)
 	f.answers["root:a"] = AnswerIsThere
 	f.says("root:a")
@@ -174,7 +174,7 @@ func TestAPathThatIsConfirmedIsGivenUpWhenKCPSaysSoTwice(t *testing.T) {
 	}
 }
 
-func TestAWorkspaceThatIsBoundNoMoreIsForgotten(t *testing.T) {
+func TestPathsForgetUnboundWorkspaces(t *testing.T) {
 	f := newPathsFixture(t)
 	f.answers["root:a"] = AnswerIsThere
 	f.says("root:a")
@@ -193,7 +193,7 @@ func TestAWorkspaceThatIsBoundNoMoreIsForgotten(t *testing.T) {
 	}
 }
 
-func TestAClaimIsLookedIntoNoOftenerThanItMayBe(t *testing.T) {
+func TestPathsLimitHowOftenKCPIsAsked(t *testing.T) {
 	f := newPathsFixture(t)
 	f.answers["root:a"] = AnswerIsNotThere
 	f.says("root:a")
@@ -250,23 +250,23 @@ func pathServer(t *testing.T, mayWalk bool) (server *httptest.Server, requests *
 	return server, requests
 }
 
-func TestKCPIsAskedForWhatIsAtAPath(t *testing.T) {
+func TestFinderIsAt(t *testing.T) {
 	cases := map[string]struct {
 		mayWalk   bool
 		workspace logicalcluster.Name
 		path      string
 		want      Answer
 	}{
-		"ItIsThere":                 {true, "lc-pay", "root:prod:payments", AnswerIsThere},
-		"AnotherIsThere":            {true, "lc-evil", "root:prod:payments", AnswerIsNotThere},
-		"NoneIsThere":               {true, "lc-evil", "root:prod:none", AnswerIsNotThere},
-		"AMountIsThere":             {true, "lc-evil", "root:prod:mount", AnswerIsNotThere},
-		"ItIsNotMadeYet":            {true, "lc-evil", "root:prod:new", AnswerIsNotThere},
-		"ItsClusterIsNoName":        {true, "lc-evil", "root:prod:odd:payments", AnswerIsNotThere},
-		"TheReaderFindsIt":          {false, "lc-pay", "root:prod:payments", AnswerIsThere},
-		"TheReaderFindsAnother":     {false, "lc-evil", "root:prod:payments", AnswerIsNotThere},
-		"TheReaderFindsNothing":     {false, "lc-evil", "root:prod:none", AnswerIsNotThere},
-		"TheRootIsNobodysWorkspace": {true, "root", "root", AnswerIsNotThere},
+		"it is there":                    {true, "lc-pay", "root:prod:payments", AnswerIsThere},
+		"another is there":               {true, "lc-evil", "root:prod:payments", AnswerIsNotThere},
+		"none is there":                  {true, "lc-evil", "root:prod:none", AnswerIsNotThere},
+		"a mount is there":               {true, "lc-evil", "root:prod:mount", AnswerIsNotThere},
+		"it is not made yet":             {true, "lc-evil", "root:prod:new", AnswerIsNotThere},
+		"its cluster is no name":         {true, "lc-evil", "root:prod:odd:payments", AnswerIsNotThere},
+		"the reader finds it":            {false, "lc-pay", "root:prod:payments", AnswerIsThere},
+		"the reader finds another":       {false, "lc-evil", "root:prod:payments", AnswerIsNotThere},
+		"the reader finds nothing":       {false, "lc-evil", "root:prod:none", AnswerIsNotThere},
+		"the root is nobody's workspace": {true, "root", "root", AnswerIsNotThere},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -280,6 +280,59 @@ func TestKCPIsAskedForWhatIsAtAPath(t *testing.T) {
 				if strings.HasPrefix(request, "Bearer hub /clusters/root:prod") {
 					t.Errorf("the hub's own credentials went to a path that a tenant has named: %s", request)
 				}
+			}
+		})
+	}
+}
+
+// TestFinderReader has kcp refuse what the path reader is asked for.
+func TestFinderReader(t *testing.T) {
+	status := func(code int, reason string) string {
+		return fmt.Sprintf(`{"kind":"Status","apiVersion":"v1","status":"Failure","reason":%q,"code":%d,"details":{"kind":"logicalclusters"}}`, reason, code)
+	}
+	cases := map[string]struct {
+		token, cluster int // the status codes of the answers
+		want           Answer
+		fails          bool
+		tokens         int // how many tokens two turns ask for
+	}{
+		"the reader is denied as well":       {201, 403, AnswerDenied, false, 1},
+		"the reader's token is not accepted": {201, 401, "", true, 2},
+		"kcp has failed":                     {201, 500, "", true, 1},
+		"the provider has no such account":   {404, 200, "", true, 2},
+		"the hub may not ask for the token":  {403, 200, AnswerDenied, false, 2},
+	}
+	reasons := map[int]string{401: "Unauthorized", 403: "Forbidden", 404: "NotFound", 500: "InternalError"}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			tokens := 0
+			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				w.Header().Set("Content-Type", "application/json")
+				code := http.StatusForbidden // for Workspaces
+				switch {
+				case strings.HasSuffix(r.URL.Path, "/token"):
+					tokens++
+					code = tc.token
+				case strings.HasSuffix(r.URL.Path, "/logicalclusters/cluster"):
+					code = tc.cluster
+				}
+				w.WriteHeader(code)
+				if code == http.StatusCreated {
+					fmt.Fprint(w, `{"kind":"TokenRequest","apiVersion":"authentication.k8s.io/v1","status":{"token":"reader"}}`)
+					return
+				}
+				fmt.Fprint(w, status(code, reasons[code]))
+			}))
+			defer server.Close()
+			f := &finder{config: &rest.Config{Host: server.URL, BearerToken: "hub"}, provider: logicalcluster.NewPath("root:tmc")}
+			for range 2 {
+				got, err := f.isAt(t.Context(), "lc-pay", logicalcluster.NewPath("root:prod"))
+				if got != tc.want || (err != nil) != tc.fails {
+					t.Errorf("got %q, %v; want %q, an error: %t", got, err, tc.want, tc.fails)
+				}
+			}
+			if tokens != tc.tokens {
+				t.Errorf("asked for %d tokens, want %d", tokens, tc.tokens)
 			}
 		})
 	}

@@ -1,0 +1,192 @@
+package inventory
+
+import (
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/tools/cache"
+
+	"github.com/kcp-dev/logicalcluster/v3"
+
+	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
+	"github.com/kcp-tmc/tmc/pkg/kcp"
+	"github.com/kcp-tmc/tmc/pkg/kinds"
+	"github.com/kcp-tmc/tmc/pkg/protocol"
+)
+
+// Upstream is what an Inventory needs of kcp's caches.
+type Upstream interface {
+	Cached(key kcp.ObjectKey) *unstructured.Unstructured
+	Resources() map[schema.GroupVersionResource]kcp.Resource
+	EachIn(workspace logicalcluster.Name, namespace string, visit func(kcp.ObjectKey, *unstructured.Unstructured))
+	EachBy(index, value string, visit func(kcp.ObjectKey, *unstructured.Unstructured))
+}
+
+const (
+	// needsIndex finds the objects that name an object.
+	needsIndex = "needs"
+	// clusterIndex finds what is placed on a cluster, or held by its syncer.
+	clusterIndex = "on-cluster"
+	// namesakesIndex finds what is placed anywhere by kind, namespace and name, in all
+	// workspaces.
+	namesakesIndex = "namesakes"
+	// placementsIndex finds the WorkloadPlacements of a namespace.
+	placementsIndex = "placements"
+)
+
+var placementKind = schema.GroupKind{Group: v1alpha1.GroupName, Kind: "WorkloadPlacement"}
+
+// Indexers returns the indexers that the caches must have. The kinds say what objects need.
+func Indexers(known kinds.Kinds) cache.Indexers {
+	valuesOf := map[string]func(*unstructured.Unstructured) []string{
+		needsIndex: func(obj *unstructured.Unstructured) []string {
+			var values []string
+			for _, reference := range known.Needs(obj) {
+				values = append(values, needsValue(logicalcluster.From(obj), reference.Resource, obj.GetNamespace(), reference.Name))
+			}
+			return values
+		},
+		clusterIndex: func(obj *unstructured.Unstructured) []string { return protocol.Read(obj).Present() },
+		namesakesIndex: func(obj *unstructured.Unstructured) []string {
+			if len(protocol.Read(obj).Labelled()) == 0 {
+				return nil
+			}
+			return []string{namesakesValue(obj)}
+		},
+		placementsIndex: func(obj *unstructured.Unstructured) []string {
+			if obj.GroupVersionKind().GroupKind() != placementKind {
+				return nil
+			}
+			return []string{placementsValue(logicalcluster.From(obj), obj.GetNamespace())}
+		},
+		bindingsIndex: func(obj *unstructured.Unstructured) []string {
+			if !isBinding(obj) {
+				return nil
+			}
+			return []string{logicalcluster.From(obj).String()}
+		},
+	}
+	indexers := cache.Indexers{}
+	for name, values := range valuesOf {
+		indexers[name] = func(obj any) ([]string, error) {
+			upstreamObj, ok := obj.(*unstructured.Unstructured)
+			if !ok {
+				return nil, nil
+			}
+			return values(upstreamObj), nil
+		}
+	}
+	return indexers
+}
+
+func needsValue(workspace logicalcluster.Name, resource schema.GroupResource, namespace, name string) string {
+	return workspace.String() + "|" + resource.String() + "|" + namespace + "/" + name
+}
+
+func namesakesValue(upstreamObj *unstructured.Unstructured) string {
+	return upstreamObj.GroupVersionKind().GroupKind().String() + "|" + upstreamObj.GetNamespace() + "/" + upstreamObj.GetName()
+}
+
+func placementsValue(workspace logicalcluster.Name, namespace string) string {
+	return workspace.String() + "|" + namespace
+}
+
+// Inventory finds objects by how they relate to others, and to clusters.
+type Inventory struct {
+	upstream Upstream
+	kinds    kinds.Kinds
+}
+
+// New returns an Inventory over caches that have Indexers of the same kinds.
+func New(upstream Upstream, known kinds.Kinds) *Inventory { return &Inventory{upstream, known} }
+
+// Need is an object that another one names.
+type Need struct {
+	Key kcp.ObjectKey
+	// Object is nil when there is none.
+	Object *unstructured.Unstructured
+	// Optional is set when the other object works without it.
+	Optional bool
+}
+
+// Needs returns what the object names, of the kinds that kcp serves.
+func (i *Inventory) Needs(key kcp.ObjectKey, obj *unstructured.Unstructured) []Need {
+	references := i.kinds.Needs(obj)
+	if len(references) == 0 {
+		return nil
+	}
+	served := i.upstream.Resources()
+	var needs []Need
+	for _, reference := range references {
+		for resource := range served {
+			if resource.GroupResource() != reference.Resource {
+				continue
+			}
+			needed := kcp.ObjectKey{Workspace: key.Workspace, Resource: resource, Namespace: key.Namespace, Name: reference.Name}
+			needs = append(needs, Need{Key: needed, Object: i.upstream.Cached(needed), Optional: reference.Optional})
+		}
+	}
+	return needs
+}
+
+// EachDependent calls visit for every object that names the one of the key. That object
+// need not exist.
+func (i *Inventory) EachDependent(key kcp.ObjectKey, visit func(kcp.ObjectKey, *unstructured.Unstructured)) {
+	i.upstream.EachBy(needsIndex, needsValue(key.Workspace, key.Resource.GroupResource(), key.Namespace, key.Name), visit)
+}
+
+// EachLeader calls visit for every object whose clusters this one goes to: those that name
+// it, and those that it follows.
+func (i *Inventory) EachLeader(key kcp.ObjectKey, obj *unstructured.Unstructured, visit func(kcp.ObjectKey, *unstructured.Unstructured)) {
+	i.EachDependent(key, visit)
+	if !i.kinds.MayFollow(obj.GroupVersionKind().GroupKind()) {
+		return
+	}
+	i.upstream.EachIn(key.Workspace, key.Namespace, func(leaderKey kcp.ObjectKey, leader *unstructured.Unstructured) {
+		if i.kinds.Follows(obj, leader) {
+			visit(leaderKey, leader)
+		}
+	})
+}
+
+// EachFollower calls visit with the key of every object that goes to this one's clusters:
+// those that it names, which need not exist, and those that follow it.
+func (i *Inventory) EachFollower(key kcp.ObjectKey, obj *unstructured.Unstructured, visit func(kcp.ObjectKey)) {
+	for _, need := range i.Needs(key, obj) {
+		visit(need.Key)
+	}
+	i.upstream.EachIn(key.Workspace, key.Namespace, func(followerKey kcp.ObjectKey, follower *unstructured.Unstructured) {
+		if i.kinds.MayFollow(follower.GroupVersionKind().GroupKind()) && i.kinds.Follows(follower, obj) {
+			visit(followerKey)
+		}
+	})
+}
+
+// EachOn calls visit for every object that is placed on the cluster or held by its syncer.
+func (i *Inventory) EachOn(cluster string, visit func(kcp.ObjectKey, *unstructured.Unstructured)) {
+	i.upstream.EachBy(clusterIndex, cluster, visit)
+}
+
+// EachNamesake calls visit for every object of other workspaces that has the kind, the
+// namespace and the name of this one, and is placed on the cluster. Unless the cluster keeps
+// workspaces apart, their copies would be one object there.
+func (i *Inventory) EachNamesake(key kcp.ObjectKey, obj *unstructured.Unstructured, cluster string, visit func(kcp.ObjectKey, *unstructured.Unstructured)) {
+	i.upstream.EachBy(namesakesIndex, namesakesValue(obj), func(otherKey kcp.ObjectKey, other *unstructured.Unstructured) {
+		if protocol.Read(other).IsLabelled(cluster) && otherKey.Workspace != key.Workspace && otherKey.Resource == key.Resource {
+			visit(otherKey, other)
+		}
+	})
+}
+
+// Placements returns the WorkloadPlacements of a namespace, in no order. It leaves out those
+// that cannot be decoded; their schema does not let there be any.
+func (i *Inventory) Placements(workspace logicalcluster.Name, namespace string) []*v1alpha1.WorkloadPlacement {
+	var placements []*v1alpha1.WorkloadPlacement
+	i.upstream.EachBy(placementsIndex, placementsValue(workspace, namespace), func(_ kcp.ObjectKey, obj *unstructured.Unstructured) {
+		placement := &v1alpha1.WorkloadPlacement{}
+		if err := runtime.DefaultUnstructuredConverter.FromUnstructured(obj.Object, placement); err == nil {
+			placements = append(placements, placement)
+		}
+	})
+	return placements
+}
