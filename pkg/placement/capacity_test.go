@@ -21,7 +21,7 @@ func boundless(t *testing.T, text string) resource.Quantity {
 	return value
 }
 
-func TestNoHostileQuantityHoldsUpADecision(t *testing.T) {
+func TestDecideTakesNoTimeOverHostileQuantities(t *testing.T) {
 	for _, text := range []string{"1e20000000", "1e2000000000", "-1e20000000", "0e2000000000", "9223372036854775807Ei"} {
 		hostile := boundless(t, text)
 		list := corev1.ResourceList{corev1.ResourceCPU: hostile, corev1.ResourceMemory: hostile, corev1.ResourcePods: hostile}
@@ -48,7 +48,7 @@ func TestNoHostileQuantityHoldsUpADecision(t *testing.T) {
 	}
 }
 
-func TestNoHostileRequestHoldsUpADecision(t *testing.T) {
+func TestPodRequestTakesNoTimeOverHostileRequests(t *testing.T) {
 	for name, value := range map[string]any{
 		"Huge": "1e20000000", "Tiny": "1e-999999999", "Long": strings.Repeat("9", 10<<20), "Zeros": "0." + strings.Repeat("0", 10<<20), "Float": 1e300, "Map": map[string]any{}, "Inf": "Inf", "Negative": "-5",
 	} {

@@ -90,32 +90,37 @@ type candidates struct {
 func (s *snapshot) filter(t terms) candidates {
 	c := candidates{outside: map[string]int{}, leftOut: map[string]v1alpha1.LeftOut{}}
 	for _, cluster := range s.clusters {
-		switch {
-		case !s.allowed(cluster):
-			c.outside["not for this workspace"]++
-			continue
-		case !t.selector.selects(cluster):
-			c.outside["not in the selector"]++
+		if why := s.whyOutside(cluster, t); why != "" {
+			c.outside[why]++
 			continue
 		}
 		why := s.whyEvicted(cluster, t)
-		switch {
+		isLeftOut := cluster.LeftOut != "" && (why == "" || why == notReady) // whether it is ready comes and goes
+		switch closed := cmp.Or(why, whyClosed(cluster, t)); {
 		case why == "" && s.present.Has(cluster.Name):
 			c.staying = append(c.staying, cluster)
-			continue
-		case cluster.LeftOut != "" && (why == "" || why == notReady): // whether it is ready comes and goes
-			if !s.closed {
-				c.leftOut[cluster.Name] = cluster.LeftOut
-			}
-			continue
-		}
-		if why = cmp.Or(why, whyClosed(cluster, t)); why != "" {
-			c.rejected = append(c.rejected, cluster.Name+": "+why)
-		} else if !s.closed {
+		case isLeftOut && !s.closed:
+			c.leftOut[cluster.Name] = cluster.LeftOut
+		case isLeftOut:
+		case closed != "":
+			c.rejected = append(c.rejected, cluster.Name+": "+closed)
+		case !s.closed:
 			c.open = append(c.open, cluster)
 		}
 	}
 	return c
+}
+
+// whyOutside returns why the placement does not mean a cluster at all, empty when it does.
+func (s *snapshot) whyOutside(cluster *Cluster, t terms) string {
+	switch {
+	case !s.allowed(cluster):
+		return "not for this workspace"
+	case !t.selector.selects(cluster):
+		return "not in the selector"
+	default:
+		return ""
+	}
 }
 
 // leavesOut reports whether the object is not on the cluster, and cannot enter it because its syncer would not see it.

@@ -28,7 +28,7 @@ func heldBy(names ...string) objectChange {
 	}
 }
 
-func TestNothingEntersAClusterThatWouldNotSeeIt(t *testing.T) {
+func TestDecideLeftOut(t *testing.T) {
 	notBound := func(names ...string) map[string]v1alpha1.LeftOut {
 		leftOut := map[string]v1alpha1.LeftOut{}
 		for _, name := range names {
@@ -41,7 +41,6 @@ func TestNothingEntersAClusterThatWouldNotSeeIt(t *testing.T) {
 	}
 	const hint = "not bound here: kubectl tmc bind, or make the workspace of type root:tmc:tmc-tenant"
 	cases := map[string]struct {
-		reason      string
 		east        Cluster
 		changes     []objectChange
 		placements  []*v1alpha1.WorkloadPlacement
@@ -51,47 +50,47 @@ func TestNothingEntersAClusterThatWouldNotSeeIt(t *testing.T) {
 		unsatisfied string
 		problem     string
 	}{
-		"ByDefault":           {reason: "the other has it", east: cluster("east", unbound), want: []string{"west"}, leftOut: notBound("east")},
-		"BoundByNow":          {reason: "it is taken in", east: cluster("east"), changes: []objectChange{on("west")}, want: []string{"east", "west"}},
-		"ByTheStar":           {reason: "likewise", east: cluster("east", unbound), changes: []objectChange{targets("*")}, want: []string{"west"}, leftOut: notBound("east")},
-		"There":               {reason: "nothing moves because a binding is gone", east: cluster("east", unbound), changes: []objectChange{on("east")}, want: []string{"east", "west"}},
-		"ThereByItsFinalizer": {reason: "somebody took the label off: its syncer holds it", east: cluster("east", unbound), changes: []objectChange{heldBy("east")}, want: []string{"east", "west"}},
-		"Leaving":             {reason: "it would enter again", east: cluster("east", unbound), changes: []objectChange{on("east"), leaving("east")}, want: []string{"west"}, leftOut: notBound("east")},
-		"DecidedBefore":       {reason: "what is not written yet is not there", east: cluster("east", unbound), assumed: []string{"east"}, want: []string{"west"}, leftOut: notBound("east")},
-		"Named":               {reason: "its user has to know", east: cluster("east", unbound), changes: []objectChange{targets("east,west")}, want: []string{"west"}, leftOut: notBound("east"), problem: "east is " + hint},
-		"NamedAlone":          {reason: "it goes nowhere, and says so", east: cluster("east", unbound), changes: []objectChange{targets("east")}, leftOut: notBound("east"), unsatisfied: "east is " + hint, problem: "east is " + hint},
-		"NamedAndThere":       {reason: "it stays", east: cluster("east", unbound), changes: []objectChange{targets("east"), on("east")}, want: []string{"east"}},
-		"BeingDeleted":        {reason: "it asks for nothing", east: cluster("east", unbound), changes: []objectChange{deleted, targets("east")}},
-		"ThereAndDrained":     {reason: "the operator sends it away", east: cluster("east", unbound, draining), changes: []objectChange{on("east")}, want: []string{"west"}},
-		"NotReadyEither":      {reason: "that comes and goes", east: cluster("east", unbound, silent(0)), want: []string{"west"}, leftOut: notBound("east")},
-		"Draining":            {reason: "to bind it would be of no use", east: cluster("east", unbound, draining), want: []string{"west"}},
-		"NotForTheWorkspace":  {reason: "likewise", east: cluster("east", unbound, allowing("root:other")), want: []string{"west"}},
-		"APlacementOfAll":     {reason: "it misses one", east: cluster("east", unbound), placements: []*v1alpha1.WorkloadPlacement{placed("all")}, want: []string{"west"}, leftOut: notBound("east")},
-		"APlacementOfOne":     {reason: "it has what it asks for", east: cluster("east", unbound), placements: []*v1alpha1.WorkloadPlacement{placed("one", number(1))}, want: []string{"west"}},
-		"APlacementOfTwo":     {reason: "it lacks one", east: cluster("east", unbound), placements: []*v1alpha1.WorkloadPlacement{placed("two", number(2))}, want: []string{"west"}, leftOut: notBound("east"), unsatisfied: "1 of 2 clusters; east is " + hint},
-		"APlacementThatStays": {reason: "it is there already", east: cluster("east", unbound), changes: []objectChange{on("east")}, placements: []*v1alpha1.WorkloadPlacement{placed("one", number(1))}, want: []string{"east"}},
-		"AnotherReason":       {reason: "it says which", east: cluster("east", leftOut(v1alpha1.LeftOutKindNotServed)), want: []string{"west"}, leftOut: map[string]v1alpha1.LeftOut{"east": v1alpha1.LeftOutKindNotServed}},
+		"by default: the other has it":                   {east: cluster("east", unbound), want: []string{"west"}, leftOut: notBound("east")},
+		"bound by now: it is taken in":                   {east: cluster("east"), changes: []objectChange{on("west")}, want: []string{"east", "west"}},
+		"by the star":                                    {east: cluster("east", unbound), changes: []objectChange{targets("*")}, want: []string{"west"}, leftOut: notBound("east")},
+		"there: nothing moves because a binding is gone": {east: cluster("east", unbound), changes: []objectChange{on("east")}, want: []string{"east", "west"}},
+		"there by its finalizer: somebody took the label off: its syncer holds it": {east: cluster("east", unbound), changes: []objectChange{heldBy("east")}, want: []string{"east", "west"}},
+		"leaving: it would enter again":                                            {east: cluster("east", unbound), changes: []objectChange{on("east"), leaving("east")}, want: []string{"west"}, leftOut: notBound("east")},
+		"decided before: what is not written yet is not there":                     {east: cluster("east", unbound), assumed: []string{"east"}, want: []string{"west"}, leftOut: notBound("east")},
+		"named: its user has to know":                                              {east: cluster("east", unbound), changes: []objectChange{targets("east,west")}, want: []string{"west"}, leftOut: notBound("east"), problem: "east is " + hint},
+		"named alone: it goes nowhere, and says so":                                {east: cluster("east", unbound), changes: []objectChange{targets("east")}, leftOut: notBound("east"), unsatisfied: "east is " + hint, problem: "east is " + hint},
+		"named and there: it stays":                                                {east: cluster("east", unbound), changes: []objectChange{targets("east"), on("east")}, want: []string{"east"}},
+		"being deleted: it asks for nothing":                                       {east: cluster("east", unbound), changes: []objectChange{deleted, targets("east")}},
+		"there and drained: the operator sends it away":                            {east: cluster("east", unbound, draining), changes: []objectChange{on("east")}, want: []string{"west"}},
+		"not ready either: that comes and goes":                                    {east: cluster("east", unbound, silent(0)), want: []string{"west"}, leftOut: notBound("east")},
+		"draining: to bind it would be of no use":                                  {east: cluster("east", unbound, draining), want: []string{"west"}},
+		"not for the workspace":                                                    {east: cluster("east", unbound, allowing("root:other")), want: []string{"west"}},
+		"a placement of all: it misses one":                                        {east: cluster("east", unbound), placements: []*v1alpha1.WorkloadPlacement{placed("all")}, want: []string{"west"}, leftOut: notBound("east")},
+		"a placement of one: it has what it asks for":                              {east: cluster("east", unbound), placements: []*v1alpha1.WorkloadPlacement{placed("one", number(1))}, want: []string{"west"}},
+		"a placement of two: it lacks one":                                         {east: cluster("east", unbound), placements: []*v1alpha1.WorkloadPlacement{placed("two", number(2))}, want: []string{"west"}, leftOut: notBound("east"), unsatisfied: "1 of 2 clusters; east is " + hint},
+		"a placement that stays: it is there already":                              {east: cluster("east", unbound), changes: []objectChange{on("east")}, placements: []*v1alpha1.WorkloadPlacement{placed("one", number(1))}, want: []string{"east"}},
+		"another reason: it says which":                                            {east: cluster("east", leftOut(v1alpha1.LeftOutKindNotServed)), want: []string{"west"}, leftOut: map[string]v1alpha1.LeftOut{"east": v1alpha1.LeftOutKindNotServed}},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
 			r := request(deployment(tc.changes...), []Cluster{tc.east, cluster("west")}, tc.placements...)
 			r.TenantType, r.Assumed = tenantType, Assumed{Clusters: tc.assumed}
 			got := Decide(r)
-			sameClusters(t, tc.reason, tc.want, got.Clusters)
+			sameClusters(t, "clusters", tc.want, got.Clusters)
 			if diff := cmp.Diff(tc.leftOut, got.LeftOut, cmpopts.EquateEmpty()); diff != "" {
-				t.Errorf("%s: left out (-want +got):\n%s", tc.reason, diff)
+				t.Errorf("left out (-want +got):\n%s", diff)
 			}
 			if !strings.HasSuffix(got.Unsatisfied, tc.unsatisfied) || (tc.unsatisfied == "") != (got.Unsatisfied == "") {
-				t.Errorf("%s: missing is %q, want %q", tc.reason, got.Unsatisfied, tc.unsatisfied)
+				t.Errorf("missing is %q, want %q", got.Unsatisfied, tc.unsatisfied)
 			}
 			if problem := strings.Join(got.Problems, "\n"); !strings.HasSuffix(problem, tc.problem) || (tc.problem == "") != (problem == "") {
-				t.Errorf("%s: problems are %q, want %q", tc.reason, problem, tc.problem)
+				t.Errorf("problems are %q, want %q", problem, tc.problem)
 			}
 		})
 	}
 }
 
-func TestAWorkloadWhoseClustersAreAllLeftOutSaysWhy(t *testing.T) {
+func TestDecideAllLeftOut(t *testing.T) {
 	r := request(deployment(), []Cluster{
 		cluster("a", unbound), cluster("b", leftOut(v1alpha1.LeftOutKindNotServed)), cluster("c", unbound), cluster("d", unbound), cluster("e", unbound), cluster("f", cordoned),
 	})
@@ -105,7 +104,7 @@ func TestAWorkloadWhoseClustersAreAllLeftOutSaysWhy(t *testing.T) {
 	}
 }
 
-func TestWhatIsLeftOutIsNotedOnceAndInFewWords(t *testing.T) {
+func TestPlanNamesFewLeftOut(t *testing.T) {
 	var clusters []Cluster
 	for i := range 30 {
 		clusters = append(clusters, cluster(fmt.Sprintf("c%02d", i), unbound))
@@ -140,31 +139,30 @@ func TestWhatIsLeftOutIsNotedOnceAndInFewWords(t *testing.T) {
 	}
 }
 
-func TestAClusterTakesWhatItSaysThatItServes(t *testing.T) {
+func TestClusterWhyLeftOut(t *testing.T) {
 	deployments := schema.GroupVersionResource{Group: "apps", Version: "v1", Resource: "deployments"}
 	widgets := schema.GroupVersionResource{Group: "example.com", Version: "v1", Resource: "widgets"}
 	cases := map[string]struct {
-		reason   string
 		serves   []string
 		resource schema.GroupVersionResource
 		lacks    bool
 	}{
-		"Served":         {"it says so", []string{"configmaps/v1", "deployments.apps/v1"}, deployments, false},
-		"NotServed":      {"it does not say so", []string{"configmaps/v1"}, deployments, true},
-		"AnotherVersion": {"its syncer asks for kcp's", []string{"deployments.apps/v2"}, deployments, true},
-		"NotKnownYet":    {"it has said nothing", nil, deployments, false},
-		"NeverTold":      {"registrations say nothing of other groups", []string{"deployments.apps/v1"}, widgets, false},
+		"served: it says so":                                    {[]string{"configmaps/v1", "deployments.apps/v1"}, deployments, false},
+		"not served: it does not say so":                        {[]string{"configmaps/v1"}, deployments, true},
+		"another version: its syncer asks for kcp's":            {[]string{"deployments.apps/v2"}, deployments, true},
+		"not known yet: it has said nothing":                    {nil, deployments, false},
+		"never told: registrations say nothing of other groups": {[]string{"deployments.apps/v1"}, widgets, false},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
 			if got := (Cluster{Resources: sets.New(tc.serves...)}).Lacks(tc.resource); got != tc.lacks {
-				t.Errorf("%s: lacks it: %t", tc.reason, got)
+				t.Errorf("lacks it: %t", got)
 			}
 		})
 	}
 }
 
-func TestAGroupsLabelIsThereAsLongAsThatOfAnyOfItsClusters(t *testing.T) {
+func TestPlanGroups(t *testing.T) {
 	set, gone := new(v1alpha1.PlacementLabelValue), (*string)(nil)
 	inGroup := func(group, value string) objectChange {
 		return func(obj *unstructuredObject) {
@@ -178,26 +176,25 @@ func TestAGroupsLabelIsThereAsLongAsThatOfAnyOfItsClusters(t *testing.T) {
 	}
 	sync := v1alpha1.PlacementLabelValue
 	cases := map[string]struct {
-		reason  string
 		changes []objectChange
 		want    []string
 		labels  map[string]*string
 	}{
-		"Enters":             {"both come in one write", nil, []string{"g-eu-1"}, map[string]*string{v1alpha1.PlacementLabel("g-eu-1"): set, v1alpha1.GroupLabel("eu"): set}},
-		"EntersTwoGroups":    {"each has its own", nil, []string{"g-eu-1", "g-us-1", "west"}, map[string]*string{v1alpha1.PlacementLabel("g-eu-1"): set, v1alpha1.PlacementLabel("g-us-1"): set, v1alpha1.PlacementLabel("west"): set, v1alpha1.GroupLabel("eu"): set, v1alpha1.GroupLabel("us"): set}},
-		"JoinsAGroup":        {"what is there gets it", []objectChange{on("g-eu-1")}, []string{"g-eu-1"}, map[string]*string{v1alpha1.GroupLabel("eu"): set}},
-		"AtRest":             {"nothing is to be written", []objectChange{on("g-eu-1"), inGroup("eu", sync)}, []string{"g-eu-1"}, map[string]*string{}},
-		"TheLastIsToLeave":   {"its syncer has to see that", []objectChange{on("g-eu-1"), inGroup("eu", sync), heldBy("g-eu-1")}, nil, map[string]*string{}},
-		"TheLastIsLeaving":   {"likewise", []objectChange{on("g-eu-1"), inGroup("eu", sync), heldBy("g-eu-1"), leaving("g-eu-1")}, nil, map[string]*string{}},
-		"TheLastHasLeft":     {"they go in one write", []objectChange{on("g-eu-1"), inGroup("eu", sync), leaving("g-eu-1")}, nil, map[string]*string{v1alpha1.PlacementLabel("g-eu-1"): gone, v1alpha1.GroupLabel("eu"): gone}},
-		"OneOfTwoHasLeft":    {"the other sees by it", []objectChange{on("g-eu-1", "g-eu-2"), inGroup("eu", sync), leaving("g-eu-1")}, []string{"g-eu-2"}, map[string]*string{v1alpha1.PlacementLabel("g-eu-1"): gone}},
-		"OutOfTheGroup":      {"no cluster of it is left", []objectChange{on("west"), inGroup("eu", sync)}, []string{"west"}, map[string]*string{v1alpha1.GroupLabel("eu"): gone}},
-		"Forged":             {"it shows the object to whom it is none of the business", []objectChange{inGroup("us", "yes")}, nil, map[string]*string{v1alpha1.GroupLabel("us"): gone}},
-		"ForgedInItsValue":   {"the view is selected by the value", []objectChange{on("g-eu-1"), inGroup("eu", "yes")}, []string{"g-eu-1"}, map[string]*string{v1alpha1.GroupLabel("eu"): set}},
-		"OneMoreOfTheGroup":  {"it is there", []objectChange{on("g-eu-1"), inGroup("eu", sync)}, []string{"g-eu-1", "g-eu-2"}, map[string]*string{v1alpha1.PlacementLabel("g-eu-2"): set}},
-		"MovesToAnother":     {"the old one sees it until it has let go", []objectChange{on("g-eu-1"), inGroup("eu", sync), heldBy("g-eu-1")}, []string{"g-us-1"}, map[string]*string{v1alpha1.PlacementLabel("g-us-1"): set, v1alpha1.GroupLabel("us"): set}},
-		"HeldWithoutALabel":  {"its syncer has to see that it is to leave", []objectChange{heldBy("g-eu-1")}, nil, map[string]*string{v1alpha1.PlacementLabel("g-eu-1"): set, v1alpha1.GroupLabel("eu"): set}},
-		"NotOfTheSameLetter": {"another group is another", []objectChange{on("g-eu-1"), inGroup("eur", sync)}, []string{"g-eu-1"}, map[string]*string{v1alpha1.GroupLabel("eu"): set, v1alpha1.GroupLabel("eur"): gone}},
+		"enters: both come in one write":                                  {nil, []string{"g-eu-1"}, map[string]*string{v1alpha1.PlacementLabel("g-eu-1"): set, v1alpha1.GroupLabel("eu"): set}},
+		"enters two groups: each has its own":                             {nil, []string{"g-eu-1", "g-us-1", "west"}, map[string]*string{v1alpha1.PlacementLabel("g-eu-1"): set, v1alpha1.PlacementLabel("g-us-1"): set, v1alpha1.PlacementLabel("west"): set, v1alpha1.GroupLabel("eu"): set, v1alpha1.GroupLabel("us"): set}},
+		"joins a group: what is there gets it":                            {[]objectChange{on("g-eu-1")}, []string{"g-eu-1"}, map[string]*string{v1alpha1.GroupLabel("eu"): set}},
+		"at rest: nothing is to be written":                               {[]objectChange{on("g-eu-1"), inGroup("eu", sync)}, []string{"g-eu-1"}, map[string]*string{}},
+		"the last is to leave: its syncer has to see that":                {[]objectChange{on("g-eu-1"), inGroup("eu", sync), heldBy("g-eu-1")}, nil, map[string]*string{}},
+		"the last is leaving":                                             {[]objectChange{on("g-eu-1"), inGroup("eu", sync), heldBy("g-eu-1"), leaving("g-eu-1")}, nil, map[string]*string{}},
+		"the last has left: they go in one write":                         {[]objectChange{on("g-eu-1"), inGroup("eu", sync), leaving("g-eu-1")}, nil, map[string]*string{v1alpha1.PlacementLabel("g-eu-1"): gone, v1alpha1.GroupLabel("eu"): gone}},
+		"one of two has left: the other sees by it":                       {[]objectChange{on("g-eu-1", "g-eu-2"), inGroup("eu", sync), leaving("g-eu-1")}, []string{"g-eu-2"}, map[string]*string{v1alpha1.PlacementLabel("g-eu-1"): gone}},
+		"out of the group: no cluster of it is left":                      {[]objectChange{on("west"), inGroup("eu", sync)}, []string{"west"}, map[string]*string{v1alpha1.GroupLabel("eu"): gone}},
+		"forged: it shows the object to whom it is none of the business":  {[]objectChange{inGroup("us", "yes")}, nil, map[string]*string{v1alpha1.GroupLabel("us"): gone}},
+		"forged in its value: the view is selected by the value":          {[]objectChange{on("g-eu-1"), inGroup("eu", "yes")}, []string{"g-eu-1"}, map[string]*string{v1alpha1.GroupLabel("eu"): set}},
+		"one more of the group: it is there":                              {[]objectChange{on("g-eu-1"), inGroup("eu", sync)}, []string{"g-eu-1", "g-eu-2"}, map[string]*string{v1alpha1.PlacementLabel("g-eu-2"): set}},
+		"moves to another: the old one sees it until it has let go":       {[]objectChange{on("g-eu-1"), inGroup("eu", sync), heldBy("g-eu-1")}, []string{"g-us-1"}, map[string]*string{v1alpha1.PlacementLabel("g-us-1"): set, v1alpha1.GroupLabel("us"): set}},
+		"held without a label: its syncer has to see that it is to leave": {[]objectChange{heldBy("g-eu-1")}, nil, map[string]*string{v1alpha1.PlacementLabel("g-eu-1"): set, v1alpha1.GroupLabel("eu"): set}},
+		"not of the same letter: another group is another":                {[]objectChange{on("g-eu-1"), inGroup("eur", sync)}, []string{"g-eu-1"}, map[string]*string{v1alpha1.GroupLabel("eu"): set, v1alpha1.GroupLabel("eur"): gone}},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -205,7 +202,7 @@ func TestAGroupsLabelIsThereAsLongAsThatOfAnyOfItsClusters(t *testing.T) {
 			decision := Decision{Follows: true, Clusters: tc.want}
 			change := Plan(obj, decision, tc.want, groupsOf, theTime)
 			if diff := cmp.Diff(tc.labels, change.Labels); diff != "" {
-				t.Errorf("%s (-want +got):\n%s", tc.reason, diff)
+				t.Errorf("(-want +got):\n%s", diff)
 			}
 			apply(obj, change)
 			if again := Plan(obj, decision, tc.want, groupsOf, theTime); !again.IsEmpty() {
@@ -215,7 +212,7 @@ func TestAGroupsLabelIsThereAsLongAsThatOfAnyOfItsClusters(t *testing.T) {
 	}
 }
 
-func TestGroupLabelsPlaceNothing(t *testing.T) {
+func TestPlanGroupsMoveNothing(t *testing.T) {
 	obj := deployment(on("g-eu-1"))
 	change := Plan(obj, Decision{Follows: true, Clusters: []string{"g-eu-1"}}, []string{"g-eu-1"}, groupsOf, theTime)
 	if change.IsEmpty() || change.Moves() {
@@ -226,7 +223,7 @@ func TestGroupLabelsPlaceNothing(t *testing.T) {
 	}
 }
 
-func TestWhatIsReleasedKeepsTheLabelOfAGroupThatItIsStillIn(t *testing.T) {
+func TestForgetGroups(t *testing.T) {
 	obj := deployment(on("g-eu-1", "g-eu-2", "g-us-1"), heldBy("g-eu-2"))
 	apply(obj, Plan(obj, Decision{Follows: true}, []string{"g-eu-1", "g-eu-2", "g-us-1"}, groupsOf, theTime))
 	if got := Forget(obj, "g-eu-1", groupsOf).Labels; len(got) != 1 {
@@ -237,7 +234,7 @@ func TestWhatIsReleasedKeepsTheLabelOfAGroupThatItIsStillIn(t *testing.T) {
 	}
 }
 
-func TestWhatIsOnItsWayOutIsSeenByTheGroupsOfItsClusters(t *testing.T) {
+func TestRegroup(t *testing.T) {
 	obj := deployment(on("g-eu-1"), heldBy("g-eu-1", "west"), deleted)
 	apply(obj, Regroup(obj, groupsOf))
 	if got := obj.GetLabels()[v1alpha1.GroupLabel("eu")]; got != v1alpha1.PlacementLabelValue {

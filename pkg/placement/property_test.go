@@ -167,7 +167,7 @@ func (w *world) carryOut() {
 
 const propertySteps = 20000
 
-func TestPropertiesOfDecisionsOverRandomFleets(t *testing.T) {
+func TestDecideOverRandomFleets(t *testing.T) {
 	steps := 0
 	for seed := uint64(0); steps < propertySteps; seed++ {
 		w := newWorld(seed)
@@ -394,7 +394,7 @@ func (w *world) checkUnrelated(t *testing.T, context string) {
 	}
 }
 
-func TestScalingMovesNoMoreThanIsNeeded(t *testing.T) {
+func TestDivideMovesNoMoreThanNeeded(t *testing.T) {
 	random := rand.New(rand.NewPCG(7, 7))
 	for range 3000 {
 		var clusters []Cluster
@@ -440,7 +440,7 @@ func crowd() ([]Cluster, []*v1alpha1.WorkloadPlacement) {
 	}
 }
 
-func TestAThousandDecisionsOverAHundredClusters(t *testing.T) {
+func TestDecideAThousandOverAHundredClusters(t *testing.T) {
 	clusters, placements := crowd()
 	start := time.Now()
 	for i := range 1000 {

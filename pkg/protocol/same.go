@@ -14,24 +14,6 @@ func (o Object) SameButReports(other Object) bool {
 		o.labels.same(other.labels, isReport) && o.annotations.same(other.annotations, isReport)
 }
 
-// SameFor reports whether two states of an object say the same to the cluster's syncer: reports do not count, and nothing
-// that is about other clusters alone.
-func (o Object) SameFor(cluster string, other Object) bool {
-	isOthers := func(key string) bool {
-		domain, name, _ := strings.Cut(key, "/")
-		return strings.HasSuffix(domain, "."+v1alpha1.GroupName) && (name != cluster || strings.HasPrefix(key, v1alpha1.StatusAnnotationPrefix))
-	}
-	return o.IsDeleting() == other.IsDeleting() && o.IsHeld(cluster) == other.IsHeld(cluster) &&
-		o.labels.same(other.labels, isOthers) && o.annotations.same(other.annotations, isOthers)
-}
-
-// IsForSyncer reports whether the cluster's syncer looks at an annotation at all: not at the reports of others, nor at why
-// an object is placed.
-func IsForSyncer(annotation, cluster string) bool {
-	return annotation != v1alpha1.PlacementAnnotation &&
-		(!strings.HasPrefix(annotation, v1alpha1.StatusAnnotationPrefix) || annotation == v1alpha1.StatusAnnotation(cluster))
-}
-
 // same reports whether both have the same entries, those aside whose keys do not count.
 func (p pairs) same(other pairs, doesNotCount func(key string) bool) bool {
 	for _, one := range [][2]pairs{{p, other}, {other, p}} {

@@ -22,11 +22,11 @@ func (s *Scheduler) OnWorkspace(workspace logicalcluster.Name) {
 
 func (s *Scheduler) enqueuePlaceable(key kcp.ObjectKey, _ *unstructured.Unstructured) {
 	if isPlaceable(key) {
-		s.loop.Enqueue(key)
+		s.objects.Enqueue(key)
 	}
 }
 
-func (s *Scheduler) enqueue(key kcp.ObjectKey, _ *unstructured.Unstructured) { s.loop.Enqueue(key) }
+func (s *Scheduler) enqueue(key kcp.ObjectKey, _ *unstructured.Unstructured) { s.objects.Enqueue(key) }
 
 // isPlaceable reports whether objects of a key's resource are placed. Placements and bindings are read, and stay where they
 // are.
@@ -42,13 +42,13 @@ func (s *Scheduler) OnUpstream(key kcp.ObjectKey, oldObj, newObj *unstructured.U
 		return
 	case oldObj != nil && newObj != nil && s.isPlacedAlike(oldObj, newObj):
 		if s.isDraining(key) {
-			s.loop.Enqueue(key) // it may be available by now where it goes
+			s.objects.Enqueue(key) // it may be available by now where it goes
 		}
 		return // a report, or a status
 	case newObj == nil:
 		s.forget(key)
 	}
-	s.loop.Enqueue(key)
+	s.objects.Enqueue(key)
 	if key.Resource == v1alpha1.NamespacesResource {
 		// What is in it may have waited for it.
 		s.config.Upstream.EachIn(key.Workspace, key.Name, s.enqueue)
@@ -74,8 +74,8 @@ func (s *Scheduler) isPlacedAlike(oldObj, newObj *unstructured.Unstructured) boo
 
 // enqueueFollowers queues what goes where an object goes.
 func (s *Scheduler) enqueueFollowers(key kcp.ObjectKey, upstreamObj *unstructured.Unstructured) {
-	s.loop.Enqueue(namespaceOf(key))
-	s.config.Inventory.EachFollower(key, upstreamObj, s.loop.Enqueue)
+	s.objects.Enqueue(namespaceOf(key))
+	s.config.Inventory.EachFollower(key, upstreamObj, s.objects.Enqueue)
 }
 
 func namespaceOf(key kcp.ObjectKey) kcp.ObjectKey {

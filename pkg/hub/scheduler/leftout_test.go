@@ -43,7 +43,7 @@ func (f *fakeKCP) bindEast(s *Scheduler, bound bool) {
 	s.OnWorkspace("ws")
 }
 
-func TestAnUnboundClusterIsTakenInWhenItIsBound(t *testing.T) {
+func TestSyncEntersAClusterWhenItIsBound(t *testing.T) {
 	f := newFakeKCP(t, namespace, settings, web)
 	s := f.scheduler(fleet{"east", "west"})
 	f.bindEast(s, false)
@@ -77,7 +77,7 @@ func TestAnUnboundClusterIsTakenInWhenItIsBound(t *testing.T) {
 	}
 }
 
-func TestWhatIsOnAClusterStaysWhenItsBindingIsGone(t *testing.T) {
+func TestSyncStaysWhenTheBindingIsGone(t *testing.T) {
 	f := newFakeKCP(t, namespace, settings, web)
 	s := f.scheduler(fleet{"east", "west"})
 	f.settleWith(t, s)
@@ -95,7 +95,7 @@ func TestWhatIsOnAClusterStaysWhenItsBindingIsGone(t *testing.T) {
 	}
 }
 
-func TestAChangeOfIsolationMovesNothing(t *testing.T) {
+func TestSyncMovesNothingWhenIsolationChanges(t *testing.T) {
 	f := newFakeKCP(t, namespace, settings, web)
 	shared := placement.Cluster{Name: "east", Ready: true, Export: v1alpha1.APIExportName}
 	clusters := states{"east": shared, "west": {Name: "west", Ready: true, Export: v1alpha1.APIExportName}}
@@ -111,7 +111,7 @@ func TestAChangeOfIsolationMovesNothing(t *testing.T) {
 	}
 }
 
-func TestANamedClusterThatIsNotBoundIsNotEntered(t *testing.T) {
+func TestSyncNamedClusterThatIsNotBound(t *testing.T) {
 	f := newFakeKCP(t, namespace, settings, account, deployment)
 	s := f.scheduler(fleet{"east", "west"})
 	f.bindEast(s, false)
@@ -130,21 +130,20 @@ func TestANamedClusterThatIsNotBoundIsNotEntered(t *testing.T) {
 	}
 }
 
-func TestAKindGoesWhereItIsTaken(t *testing.T) {
+func TestSyncKindsThatClustersTake(t *testing.T) {
 	served := func(kinds ...string) placement.Cluster {
 		return placement.Cluster{Name: "east", Ready: true, Export: exportOfEast, Resources: sets.New(kinds...)}
 	}
 	cases := map[string]struct {
-		reason    string
 		east      placement.Cluster
 		leftOut   map[string]v1alpha1.LeftOut
 		web, conf []string
 	}{
-		"Both":               {"it takes both", served("deployments.apps/v1", "configmaps/v1"), nil, []string{"east", "west"}, []string{"east", "west"}},
-		"NotTheSettings":     {"nobody waits for what never comes", served("deployments.apps/v1"), nil, []string{"east", "west"}, []string{"west"}},
-		"NotTheWorkload":     {"what it needs follows it", served("configmaps/v1"), nil, []string{"west"}, []string{"west"}},
-		"NotInTheExport":     {"its syncer would not see them", served(), map[string]v1alpha1.LeftOut{exportOfEast + " configmaps": v1alpha1.LeftOutKindNotAccepted}, []string{"east", "west"}, []string{"west"}},
-		"WorkloadNotClaimed": {"likewise", served(), map[string]v1alpha1.LeftOut{exportOfEast + " deployments": v1alpha1.LeftOutKindNotAccepted}, []string{"west"}, []string{"west"}},
+		"both: it takes both": {served("deployments.apps/v1", "configmaps/v1"), nil, []string{"east", "west"}, []string{"east", "west"}},
+		"not the settings: nobody waits for what never comes": {served("deployments.apps/v1"), nil, []string{"east", "west"}, []string{"west"}},
+		"not the workload: what it needs follows it":          {served("configmaps/v1"), nil, []string{"west"}, []string{"west"}},
+		"not in the export: its syncer would not see them":    {served(), map[string]v1alpha1.LeftOut{exportOfEast + " configmaps": v1alpha1.LeftOutKindNotAccepted}, []string{"east", "west"}, []string{"west"}},
+		"workload not claimed":                                {served(), map[string]v1alpha1.LeftOut{exportOfEast + " deployments": v1alpha1.LeftOutKindNotAccepted}, []string{"west"}, []string{"west"}},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -153,16 +152,16 @@ func TestAKindGoesWhereItIsTaken(t *testing.T) {
 			f.settleWith(t, f.scheduler(states{"east": tc.east, "west": {Name: "west", Ready: true, Export: v1alpha1.APIExportName}}))
 			sorted := func(name string) []string { return sets.List(sets.New(f.on(name)...)) }
 			if diff := cmp.Diff(tc.web, sorted("web")); diff != "" {
-				t.Errorf("%s: the Deployment (-want +got):\n%s", tc.reason, diff)
+				t.Errorf("the Deployment (-want +got):\n%s", diff)
 			}
 			if diff := cmp.Diff(tc.conf, sorted("settings")); diff != "" {
-				t.Errorf("%s: the ConfigMap (-want +got):\n%s", tc.reason, diff)
+				t.Errorf("the ConfigMap (-want +got):\n%s", diff)
 			}
 		})
 	}
 }
 
-func TestWhatIsOnAClusterOfAGroupHasTheGroupsLabel(t *testing.T) {
+func TestSyncGroupLabels(t *testing.T) {
 	f := newFakeKCP(t, namespace, settings, web)
 	clusters := states{"east": {Name: "east", Ready: true, Export: "group-eu", Groups: []string{"eu"}}, "west": {Name: "west", Ready: true, Export: v1alpha1.APIExportName}}
 	s := f.scheduler(clusters)
@@ -202,7 +201,7 @@ func TestWhatIsOnAClusterOfAGroupHasTheGroupsLabel(t *testing.T) {
 	expect("forged", 1, "eu")
 }
 
-func TestWhatIsBeingDeletedIsShownToTheGroupThatItsClusterHasJoined(t *testing.T) {
+func TestSyncGroupLabelsOfDeletedObjects(t *testing.T) {
 	f := newFakeKCP(t, namespace, settings, web)
 	clusters := states{"east": {Name: "east", Ready: true, Export: exportOfEast}}
 	s := f.scheduler(clusters)

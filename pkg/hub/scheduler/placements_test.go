@@ -40,7 +40,7 @@ func (f *fakeKCP) counts() map[string]int {
 	return counts
 }
 
-func TestDecisionsThatAreTakenAtOnceKnowOfEachOther(t *testing.T) {
+func TestDecideKnowsEarlierDecisions(t *testing.T) {
 	for _, strategy := range []string{"RoundRobin", "LeastLoaded"} {
 		t.Run(strategy, func(t *testing.T) {
 			f := newFakeKCP(t, append(deployments(9), namespace, placementOf("{numberOfClusters: 1, strategy: "+strategy+"}"))...)
@@ -59,7 +59,7 @@ func TestDecisionsThatAreTakenAtOnceKnowOfEachOther(t *testing.T) {
 	}
 }
 
-func TestWhatFollowsAWorkloadThatMovesGoesFirstAndLeavesLast(t *testing.T) {
+func TestSyncMovesWhatFollowsAWorkload(t *testing.T) {
 	f := newFakeKCP(t, namespace, settings, account, placementOf("{numberOfClusters: 1, strategy: Affinity, preferences: [{clusterNames: [east]}]}"), `
 apiVersion: apps/v1
 kind: Deployment
@@ -127,7 +127,7 @@ func (f *fakeKCP) reports(t *testing.T, cluster string, available int64) {
 	}
 }
 
-func TestAPlacementSaysWhatItHasDecided(t *testing.T) {
+func TestSyncStatus(t *testing.T) {
 	f := newFakeKCP(t, append(deployments(v1alpha1.MaxDecisions+5), namespace, placementOf("{numberOfClusters: 3, replicas: Divided}"))...)
 	s := f.scheduler(fleet{"east", "west"})
 	f.settleWith(t, s)
@@ -187,7 +187,7 @@ func (r *restricted) Cluster(name string) placement.Cluster { return named(r.Clu
 func (r *restricted) Path(logicalcluster.Name) (string, bool) { return "", false }
 func (r *restricted) Ask(logicalcluster.Name)                 { r.asked++ }
 
-func TestNothingLeavesBeforeItIsKnownWhichClustersAWorkspaceMayUse(t *testing.T) {
+func TestSyncWaitsForThePathOfTheWorkspace(t *testing.T) {
 	f := newFakeKCP(t, namespace, `{apiVersion: apps/v1, kind: Deployment, metadata: {name: web, labels: {cluster.tmc.kcp.io/east: sync}}}`)
 	unknown := &restricted{}
 	s := f.scheduler(unknown)

@@ -78,12 +78,17 @@ type notices interface {
 	Forget(key kcp.ObjectKey)
 }
 
+// loop works on queued keys.
+type loop interface {
+	Enqueue(key kcp.ObjectKey)
+	Run(ctx context.Context, workers int)
+}
+
 // Scheduler places objects on clusters.
 type Scheduler struct {
 	config Config
-	loop   *controller.Controller[kcp.ObjectKey]
-	// statuses works on the status of WorkloadPlacements.
-	statuses *controller.Controller[kcp.ObjectKey]
+	// objects works on what is placed, statuses on the status of WorkloadPlacements.
+	objects, statuses loop
 	// written says when the status of a placement was last written.
 	written sync.Map
 	// now is the clock; tests replace it.
@@ -98,7 +103,7 @@ type Scheduler struct {
 // New returns a Scheduler.
 func New(config Config) *Scheduler {
 	s := &Scheduler{config: config, load: load{map[kcp.ObjectKey][]string{}, map[string]int{}}, now: time.Now, decided: map[kcp.ObjectKey]decided{}}
-	s.loop = controller.New("scheduler", s.sync)
+	s.objects = controller.New("scheduler", s.sync)
 	s.statuses = controller.New("placement", s.syncStatus)
 	return s
 }
@@ -106,7 +111,7 @@ func New(config Config) *Scheduler {
 // Run works until ctx ends and returns when all its work has.
 func (s *Scheduler) Run(ctx context.Context, workers int) {
 	var running sync.WaitGroup
-	running.Go(func() { s.loop.Run(ctx, workers) })
+	running.Go(func() { s.objects.Run(ctx, workers) })
 	running.Go(func() { s.statuses.Run(ctx, 1) })
 	running.Wait()
 }

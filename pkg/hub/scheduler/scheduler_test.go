@@ -33,6 +33,7 @@ var resources = map[string]schema.GroupVersionResource{
 	"Namespace":      v1alpha1.NamespacesResource,
 
 	"WorkloadPlacement": v1alpha1.WorkloadPlacementsResource,
+	"APIBinding":        v1alpha1.APIBindingsResource,
 }
 
 // fakeKCP holds the objects of one workspace, and does what is patched.
@@ -43,6 +44,9 @@ type fakeKCP struct {
 	unread  bool
 	// told are the events.
 	told []string
+	// patches are what was written, and refuses what the next write is refused with.
+	patches []string
+	refuses error
 	// leftOut says why objects of a resource are not seen through an APIExport.
 	leftOut map[string]v1alpha1.LeftOut
 }
@@ -130,9 +134,13 @@ func (f *fakeKCP) Patch(_ context.Context, key kcp.ObjectKey, _ types.PatchType,
 		Metadata struct{ Labels, Annotations map[string]*string }
 		Status   map[string]any
 	}
+	if f.refuses != nil {
+		return nil, f.refuses
+	}
 	if err := json.Unmarshal(patch, &change); err != nil {
 		return nil, err
 	}
+	f.patches = append(f.patches, string(patch))
 	obj := f.objects[key].DeepCopy()
 	obj.SetLabels(merge(obj.GetLabels(), change.Metadata.Labels))
 	obj.SetAnnotations(merge(obj.GetAnnotations(), change.Metadata.Annotations))
@@ -169,7 +177,7 @@ func newFakeKCP(t *testing.T, documents ...string) *fakeKCP {
 		if err := obj.UnmarshalJSON(data); err != nil {
 			t.Fatal(err)
 		}
-		if obj.GetKind() != "Namespace" {
+		if kind := obj.GetKind(); kind != "Namespace" && kind != "APIBinding" {
 			obj.SetNamespace("app")
 		}
 		obj.SetAnnotations(merge(obj.GetAnnotations(), map[string]*string{logicalcluster.AnnotationKey: new("ws")}))
@@ -252,7 +260,7 @@ spec:
 `
 )
 
-func TestWhatAWorkloadNeedsAndWhatBelongsWithItGoWhereItGoes(t *testing.T) {
+func TestSyncPlacesWhatBelongsTogether(t *testing.T) {
 	f := newFakeKCP(t, namespace, settings, unneeded, certs, pull, account, service, ingress, deployment)
 	f.settle(t)
 	for _, name := range []string{"web", "settings", "account", "pull", "service", "ingress", "certs", "app"} {
@@ -275,7 +283,7 @@ func TestWhatAWorkloadNeedsAndWhatBelongsWithItGoWhereItGoes(t *testing.T) {
 	before("pull", "account")
 }
 
-func TestWhatIsNeededLeavesWithTheLastThatNeedsIt(t *testing.T) {
+func TestSyncRemovesWhatNobodyNeeds(t *testing.T) {
 	f := newFakeKCP(t, namespace, settings, account, deployment)
 	f.settle(t)
 	hold(f, "web", "settings")
@@ -318,7 +326,7 @@ func target(f *fakeKCP, name, clusters string) {
 	}
 }
 
-func TestWhatIsNotReadYetDoesNotLookUnneeded(t *testing.T) {
+func TestSyncWaitsUntilAllIsRead(t *testing.T) {
 	f := newFakeKCP(t, namespace, settings, account, deployment)
 	f.settle(t)
 	written := len(f.written)
@@ -339,7 +347,7 @@ func TestWhatIsNotReadYetDoesNotLookUnneeded(t *testing.T) {
 	}
 }
 
-func TestSomeThingsAreNeverPlaced(t *testing.T) {
+func TestSyncNeverPlaces(t *testing.T) {
 	f := newFakeKCP(t, namespace,
 		`{apiVersion: v1, kind: ServiceAccount, metadata: {name: default, annotations: {tmc.kcp.io/target-clusters: "*"}}}`,
 		`{apiVersion: v1, kind: ConfigMap, metadata: {name: kube-root-ca.crt, annotations: {tmc.kcp.io/target-clusters: "*"}}}`,

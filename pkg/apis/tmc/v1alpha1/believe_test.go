@@ -8,7 +8,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 )
 
-func TestOfARegistrationsStatusOnlyWhatIsWithinBoundsIsBelieved(t *testing.T) {
+func TestRegistrationOfBelievesWhatIsWithinBounds(t *testing.T) {
 	shortest := time.Hour
 	for range 5 {
 		many := make([]any, mostResources+1)

@@ -24,7 +24,7 @@ func ordinary() Report {
 	}
 }
 
-func TestAReportSurvivesItsAnnotation(t *testing.T) {
+func TestReportEncode(t *testing.T) {
 	report := ordinary()
 	report.Problems = []Problem{{Reason: "Conflict", Message: `"default/nginx" is in the way`}}
 	encoded, err := report.Encode()
@@ -40,7 +40,7 @@ func TestAReportSurvivesItsAnnotation(t *testing.T) {
 	}
 }
 
-func TestTheReportsOf250ClustersFitOneObject(t *testing.T) {
+func TestReportEncodeIsShort(t *testing.T) {
 	encoded, err := ordinary().Encode()
 	if err != nil {
 		t.Fatal(err)
@@ -87,7 +87,7 @@ func FuzzParseReport(f *testing.F) {
 	})
 }
 
-func TestAReportIsNeverTooLong(t *testing.T) {
+func TestReportBounded(t *testing.T) {
 	short := Report{Version: ReportVersion, Cluster: "east", Conditions: []ReportCondition{{Type: "Available", Status: "True", Message: strings.Repeat("m", 3000)}}}
 	if diff := cmp.Diff(short, short.Bounded()); diff != "" {
 		t.Errorf("a report that fits is shortened (-as it is +bounded)\n%s", diff)
@@ -129,16 +129,16 @@ func checkSize(t *testing.T, report Report) {
 	}
 }
 
-func TestOnlyTheClustersOwnReadableReportIsBelieved(t *testing.T) {
+func TestParseReport(t *testing.T) {
 	for name, value := range map[string]string{
-		"Empty":             "",
-		"Garbage":           "}{",
-		"AnotherType":       `"v1"`,
-		"NoVersion":         `{"cluster":"east"}`,
-		"ANewerVersion":     `{"v":2,"cluster":"east"}`,
-		"AnotherCluster":    `{"v":1,"cluster":"west"}`,
-		"NoCluster":         `{"v":1}`,
-		"ACounterThatIsOff": `{"v":1,"cluster":"east","n":{"replicas":"many"}}`,
+		"nothing":                "",
+		"garbage":                "}{",
+		"another type":           `"v1"`,
+		"no version":             `{"cluster":"east"}`,
+		"a newer version":        `{"v":2,"cluster":"east"}`,
+		"another cluster":        `{"v":1,"cluster":"west"}`,
+		"no cluster":             `{"v":1}`,
+		"a counter that is none": `{"v":1,"cluster":"east","n":{"replicas":"many"}}`,
 	} {
 		t.Run(name, func(t *testing.T) {
 			report, err := ParseReport("east", value)
@@ -151,14 +151,14 @@ func TestOnlyTheClustersOwnReadableReportIsBelieved(t *testing.T) {
 			if diff := cmp.Diff(Report{}, report); diff != "" {
 				t.Errorf("something of it was kept:\n%s", diff)
 			}
-			if errors.Is(err, ErrReportVersion) != strings.Contains(name, "Version") {
+			if errors.Is(err, ErrReportVersion) != strings.Contains(name, "version") {
 				t.Errorf("%q: is about the version: %t", err, errors.Is(err, ErrReportVersion))
 			}
 		})
 	}
 }
 
-func TestOwnKeysAreThoseUnderKcpIO(t *testing.T) {
+func TestIsOwnKey(t *testing.T) {
 	for key, want := range map[string]bool{
 		"kcp.io/cluster":                       true,
 		"tmc.kcp.io/target-clusters":           true,
@@ -178,7 +178,7 @@ func TestOwnKeysAreThoseUnderKcpIO(t *testing.T) {
 	}
 }
 
-func TestPlacedClustersComeFromTheLabels(t *testing.T) {
+func TestPlacedClusters(t *testing.T) {
 	got := PlacedClusters(map[string]string{
 		PlacementLabel("west"): PlacementLabelValue, PlacementLabel("east"): PlacementLabelValue,
 		PlacementLabel("north"): "other", "app": "sync",
@@ -188,31 +188,30 @@ func TestPlacedClustersComeFromTheLabels(t *testing.T) {
 	}
 }
 
-func TestTheGroupsOfACluster(t *testing.T) {
+func TestIsolationGroups(t *testing.T) {
 	for name, c := range map[string]struct {
-		reason string
 		spec   ClusterRegistrationSpec
 		export string
 		want   []string
 	}{
-		"Shared":       {"it sees everything", ClusterRegistrationSpec{}, APIExportName, nil},
-		"Isolated":     {"it has a view of its own", ClusterRegistrationSpec{Isolation: IsolationCluster}, ClusterExport("east"), nil},
-		"InAGroup":     {"the group's", ClusterRegistrationSpec{Isolation: IsolationGroup, IsolationGroup: "eu"}, GroupExport("eu"), []string{"eu"}},
-		"NotRunYet":    {"the group's", ClusterRegistrationSpec{Isolation: IsolationGroup, IsolationGroup: "eu"}, "", []string{"eu"}},
-		"ToAnother":    {"its syncer sees it in the one before yet", ClusterRegistrationSpec{Isolation: IsolationGroup, IsolationGroup: "us"}, GroupExport("eu"), []string{"us", "eu"}},
-		"OutOfAGroup":  {"its syncer sees it there yet", ClusterRegistrationSpec{Isolation: IsolationCluster}, GroupExport("eu"), []string{"eu"}},
-		"IntoTheGroup": {"its syncer sees it elsewhere yet", ClusterRegistrationSpec{Isolation: IsolationGroup, IsolationGroup: "eu"}, ClusterExport("east"), []string{"eu"}},
+		"shared: it sees everything":                           {ClusterRegistrationSpec{}, APIExportName, nil},
+		"isolated: it has a view of its own":                   {ClusterRegistrationSpec{Isolation: IsolationCluster}, ClusterExport("east"), nil},
+		"in a group: the group's":                              {ClusterRegistrationSpec{Isolation: IsolationGroup, IsolationGroup: "eu"}, GroupExport("eu"), []string{"eu"}},
+		"not run yet: the group's":                             {ClusterRegistrationSpec{Isolation: IsolationGroup, IsolationGroup: "eu"}, "", []string{"eu"}},
+		"to another: its syncer sees it in the one before yet": {ClusterRegistrationSpec{Isolation: IsolationGroup, IsolationGroup: "us"}, GroupExport("eu"), []string{"us", "eu"}},
+		"out of a group: its syncer sees it there yet":         {ClusterRegistrationSpec{Isolation: IsolationCluster}, GroupExport("eu"), []string{"eu"}},
+		"into the group: its syncer sees it elsewhere yet":     {ClusterRegistrationSpec{Isolation: IsolationGroup, IsolationGroup: "eu"}, ClusterExport("east"), []string{"eu"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			registration := &ClusterRegistration{Spec: c.spec, Status: ClusterRegistrationStatus{Export: c.export}}
 			if diff := cmp.Diff(c.want, registration.IsolationGroups()); diff != "" {
-				t.Errorf("%s (-want +got):\n%s", c.reason, diff)
+				t.Errorf("(-want +got):\n%s", diff)
 			}
 		})
 	}
 }
 
-func TestGroupNames(t *testing.T) {
+func TestValidateGroupName(t *testing.T) {
 	for name, valid := range map[string]bool{
 		"eu-prod": true, "e": true, strings.Repeat("g", 50): true, strings.Repeat("g", 51): false, "": false, "EU": false, "a.b": false, "-a": false,
 	} {
