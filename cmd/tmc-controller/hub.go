@@ -19,35 +19,38 @@ import (
 	"github.com/kcp-tmc/tmc/pkg/hub/protect"
 	"github.com/kcp-tmc/tmc/pkg/hub/registry"
 	"github.com/kcp-tmc/tmc/pkg/hub/scheduler"
+	"github.com/kcp-tmc/tmc/pkg/hub/webhook"
 	"github.com/kcp-tmc/tmc/pkg/kcp"
 	"github.com/kcp-tmc/tmc/pkg/kinds"
 	"github.com/kcp-tmc/tmc/pkg/upstream"
 )
 
-// leaseNamespace is where in the provider workspace the lease lies.
+// leaseNamespace is the namespace of the provider workspace in which the lease is.
 const leaseNamespace = metav1.NamespaceDefault
 
-// hub is the two controllers over the same caches.
+// hub is the parts of tmc-controller. They share caches of kcp, tell each other of changes (see listen), and work while
+// this replica leads.
 type hub struct {
-	config     hubConfig
+	config hubConfig
+	// upstream has the objects of all consumer workspaces.
 	upstream   *upstream.Client
 	recorder   *events.Recorder
 	registry   *registry.Registry
-	relations  *inventory.Inventory
+	inventory  *inventory.Inventory
 	paths      *inventory.Paths
 	bindings   *inventory.Bindings
 	guard      *guard.Guard
 	protector  *protect.Protector
 	scheduler  *scheduler.Scheduler
 	aggregator *aggregator.Aggregator
-	// initializing shows the workspaces of the tenants' type that kcp initializes, and
-	// initializer works on them.
+	// initializing has the workspaces of the tenants' type that kcp initializes; initializer works on them.
 	initializing *upstream.Client
 	initializer  *guard.Initializer
 	// repair is nil when patches are not repaired.
 	repair *repairing
 }
 
+// newHub makes the parts, in the order in which they need each other. None connects to kcp before run.
 func newHub(config hubConfig) (*hub, error) {
 	upstream, err := upstream.New(upstream.Options{
 		Config:            config.kcp,
@@ -64,7 +67,7 @@ func newHub(config hubConfig) (*hub, error) {
 	h := &hub{config: config, upstream: upstream}
 	h.recorder = events.NewRecorder(upstream, v1alpha1.ControllerFieldManager)
 	notices := events.NewNotices(h.recorder)
-	h.relations = inventory.New(upstream, config.kinds)
+	h.inventory = inventory.New(upstream, config.kinds)
 	h.registry, err = registry.New(registry.Config{
 		KCP:               config.kcp,
 		ProviderWorkspace: config.providerWorkspace,
@@ -83,7 +86,7 @@ func newHub(config hubConfig) (*hub, error) {
 	tenantType := config.providerWorkspace.Join(v1alpha1.TenantWorkspaceType).String()
 	h.scheduler = scheduler.New(scheduler.Config{
 		Upstream:      upstream,
-		Inventory:     h.relations,
+		Inventory:     h.inventory,
 		Notices:       notices,
 		Registry:      h.registry,
 		Paths:         h.paths,
@@ -95,7 +98,7 @@ func newHub(config hubConfig) (*hub, error) {
 	})
 	h.aggregator = aggregator.New(aggregator.Config{
 		Upstream:   upstream,
-		Inventory:  h.relations,
+		Inventory:  h.inventory,
 		Registry:   h.registry,
 		Bindings:   h.guard,
 		Notices:    notices,
@@ -111,7 +114,7 @@ func newHub(config hubConfig) (*hub, error) {
 	return h, nil
 }
 
-// listen has all be told of what changes: first those whom the others ask.
+// listen subscribes each part to the events that it needs. Of a change in kcp, the parts that others ask are told first.
 func (h *hub) listen() {
 	h.upstream.Handle(h.paths.OnUpstream, h.bindings.OnUpstream, h.guard.OnUpstream, h.protector.OnUpstream, h.scheduler.OnUpstream, h.aggregator.OnUpstream)
 	h.registry.Handle(h.protector.OnCluster, h.scheduler.OnCluster, h.aggregator.OnCluster)
@@ -123,7 +126,7 @@ func (h *hub) listen() {
 
 func (h *hub) hasSynced() bool { return h.upstream.HasSynced() && h.registry.HasSynced() }
 
-// initialize makes what initializes workspaces of the tenants' type.
+// initialize makes the part that initializes workspaces of the tenants' type.
 func (h *hub) initialize() error {
 	var err error
 	h.initializing, err = upstream.New(upstream.Options{
@@ -141,16 +144,16 @@ func (h *hub) initialize() error {
 	return err
 }
 
-// placed is what the registry needs to know of what is on clusters.
+// placed answers the registry what is on a cluster, and takes it off.
 type placed struct{ *hub }
 
 // HasSynced reports whether all of kcp has been read.
 func (p placed) HasSynced() bool { return p.upstream.HasSynced() }
 
-// Keys returns what is on a cluster.
+// Keys returns the objects that are on a cluster.
 func (p placed) Keys(cluster string) []kcp.ObjectKey {
 	var keys []kcp.ObjectKey
-	p.relations.EachOn(cluster, func(key kcp.ObjectKey, _ *unstructured.Unstructured) { keys = append(keys, key) })
+	p.inventory.EachOn(cluster, func(key kcp.ObjectKey, _ *unstructured.Unstructured) { keys = append(keys, key) })
 	return keys
 }
 
@@ -159,8 +162,8 @@ func (p placed) Release(ctx context.Context, key kcp.ObjectKey, cluster string) 
 	return p.scheduler.Release(ctx, key, cluster)
 }
 
-// run watches from the start, so that a standby takes over with warm caches, and
-// works while it leads. It fails when kcp is too old.
+// run watches kcp until ctx ends, also on a replica that stands by, which then takes over with warm caches. It works
+// while this replica leads. It fails when kcp is too old, and when the lease is lost.
 func (h *hub) run(ctx context.Context) error {
 	if err := kcp.WaitSupported(ctx, h.config.kcp, h.config.providerWorkspace); err != nil {
 		return err
@@ -189,7 +192,7 @@ func (h *hub) run(ctx context.Context) error {
 	return group.Wait()
 }
 
-// work runs the controllers until ctx ends.
+// work runs what writes to kcp until ctx ends, and returns when all of it has ended.
 func (h *hub) work(ctx context.Context) {
 	klog.FromContext(ctx).Info("Placing and aggregating", "workers", h.config.workers)
 	h.recorder.Start(ctx)
@@ -220,8 +223,7 @@ func (h *hub) lead(ctx context.Context) error {
 	})
 }
 
-// strip leaves out of the caches what neither controller looks at: the data of
-// Secrets before all.
+// strip removes from an object, in place, what no part reads, so that it is not cached: the data of Secrets above all.
 func strip(obj any) (any, error) {
 	if upstreamObj, ok := obj.(*unstructured.Unstructured); ok {
 		upstreamObj.SetManagedFields(nil)
@@ -230,4 +232,31 @@ func strip(obj any) (any, error) {
 		guard.Slim(upstreamObj)
 	}
 	return obj, nil
+}
+
+// repairing is the webhook that repairs patches, and what keeps its certificates.
+type repairing struct {
+	server *webhook.Server
+	keeper *webhook.Keeper
+}
+
+func newRepairing(config hubConfig) (*repairing, error) {
+	client, err := kcp.NewClient(config.kcp, config.providerWorkspace, kubernetes.NewForConfig)
+	if err != nil {
+		return nil, err
+	}
+	server := webhook.NewServer(config.repairAddress)
+	keeper, err := webhook.NewKeeper(client, server)
+	return &repairing{server, keeper}, err
+}
+
+// run serves until ctx ends, whether this replica leads or not: kcp may ask any of them.
+func (r *repairing) run(ctx context.Context) error {
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error {
+		r.keeper.Run(ctx)
+		return nil
+	})
+	group.Go(func() error { return r.server.Run(ctx) })
+	return group.Wait()
 }

@@ -41,8 +41,8 @@ func newOptions() *options {
 }
 
 func (o *options) addFlags(flags *pflag.FlagSet) {
-	flags.DurationVar(&o.silentAfter, "cluster-silent-after", o.silentAfter, "How long nothing may be heard of a cluster before it no longer counts as available. It should be several times the syncers' --heartbeat-interval.")
-	flags.DurationVar(&o.failoverAfter, "failover-after", o.failoverAfter, "How long a cluster may be silent before what may be elsewhere is placed elsewhere. Tolerations of the taint "+v1alpha1.TaintUnreachable+" say otherwise for a placement.")
+	flags.DurationVar(&o.silentAfter, "cluster-silent-after", o.silentAfter, "How long a cluster may send no heartbeat before it no longer counts as available. It should be several times the syncers' --heartbeat-interval.")
+	flags.DurationVar(&o.failoverAfter, "failover-after", o.failoverAfter, "How long a cluster may be silent before its workloads are placed on other clusters, where they may be. A placement can say otherwise by tolerating the taint "+v1alpha1.TaintUnreachable+".")
 	flags.StringVar(&o.defaultPlacement, "default-placement", o.defaultPlacement, "Where workloads go that name no clusters: \"all\" or \"none\".")
 	flags.BoolVar(&o.leaderElect, "leader-elect", o.leaderElect, "Work only while holding a lease in the provider workspace, so that several replicas can run.")
 	o.lease.AddFlags(flags)
@@ -69,7 +69,7 @@ func (o *options) validate() error {
 	return errors.Join(append(errs, o.lease.Validate())...)
 }
 
-// hubConfig is what the flags lead to.
+// hubConfig is what the flags and the files that they name come to.
 type hubConfig struct {
 	kcp               *rest.Config
 	providerWorkspace logicalcluster.Path

@@ -26,12 +26,12 @@ type Program struct {
 	Options *Options
 	// Validate checks the flags of its own.
 	Validate func() error
-	// Start makes it: run works until its context ends, ready tells whether it
-	// does its work.
+	// Start makes the program, without running it: run works until its context ends, ready reports whether it does its
+	// work.
 	Start func(ctx context.Context) (run func(context.Context) error, ready func() bool, err error)
 }
 
-// Command returns the program's command, to which it adds the flags of its own.
+// Command returns the program's command with the common flags. The caller adds the program's own.
 func (p Program) Command() *cobra.Command {
 	command := &cobra.Command{
 		Use:          p.Use,
@@ -72,8 +72,7 @@ func (p Program) run(ctx context.Context) error {
 	return group.Wait()
 }
 
-// Main runs the command and ends the process: with 1 and one message for people
-// when it fails.
+// Main runs the command and ends the process. When the command fails, it prints one message and exits with 1.
 func Main(command *cobra.Command) {
 	if err := cli.RunNoErrOutput(command); err != nil {
 		fmt.Fprintf(os.Stderr, "Error: %v\n", err)

@@ -16,8 +16,7 @@ import (
 	"k8s.io/client-go/tools/leaderelection/resourcelock"
 )
 
-// ErrLeadershipLost ends a program that has lost its lease: what it was doing, another
-// may be doing.
+// ErrLeadershipLost ends a program that has lost its lease: another one may be doing its work.
 var ErrLeadershipLost = errors.New("the lease of leader election was lost")
 
 // Lease is the flags of leader election.
@@ -47,8 +46,8 @@ func (l *Lease) Validate() error {
 	return nil
 }
 
-// Lead works while it holds the Lease of that name, until ctx ends or the work does. It
-// returns the work's error, and ErrLeadershipLost when it loses the lease.
+// Lead waits for the Lease of that name, runs work while it holds the Lease, and gives it back when ctx or the work ends.
+// It returns the work's error, and ErrLeadershipLost when it loses the Lease.
 func (l *Lease) Lead(ctx context.Context, client kubernetes.Interface, namespace, name string, work func(context.Context) error) error {
 	host, err := os.Hostname()
 	if err != nil {
@@ -56,8 +55,7 @@ func (l *Lease) Lead(ctx context.Context, client kubernetes.Interface, namespace
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	// The elector starts the work in a goroutine of its own and does not wait for it;
-	// working is locked while it runs.
+	// The elector runs the work in a goroutine of its own and does not wait for it: working is locked while it runs.
 	var working sync.Mutex
 	var worked error
 	elector, err := leaderelection.NewLeaderElector(leaderelection.LeaderElectionConfig{

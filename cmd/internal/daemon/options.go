@@ -26,10 +26,8 @@ type Options struct {
 	ProviderWorkspace string
 	// Workers is how many objects each loop works on at a time.
 	Workers int
-	// BindAddress is the host:port of health, MetricsBindAddress that of metrics; the latter
-	// is empty when they are not served.
+	// BindAddress is the host:port of health, MetricsBindAddress that of metrics, empty when metrics are not served.
 	BindAddress, MetricsBindAddress string
-
 	// KindsFile is the file with the operator's kinds, empty without one.
 	KindsFile string
 
@@ -41,7 +39,7 @@ func NewOptions() *Options {
 	return &Options{
 		ProviderWorkspace: v1alpha1.DefaultProviderWorkspace,
 		Workers:           10,
-		// A kubelet asks for health from its node. Metrics are for who is let in.
+		// A kubelet asks for health from its node. Metrics are for those who are let in.
 		BindAddress:        ":8080",
 		MetricsBindAddress: "127.0.0.1:8081",
 		logs:               logs.NewOptions(),
@@ -99,8 +97,8 @@ func (o *Options) Kinds() (kinds.Kinds, error) {
 	return known, nil
 }
 
-// KCPConfig reads the kubeconfig for kcp. It fails when the file cannot be read,
-// or its server is no kcp's.
+// KCPConfig reads the kubeconfig for kcp. It fails when the file cannot be read, and when the path of its server is no
+// workspace's.
 func (o *Options) KCPConfig(userAgent string) (*rest.Config, error) {
 	config, err := kcp.LoadConfig(o.KCPKubeconfig, userAgent)
 	if err != nil {
