@@ -643,8 +643,7 @@ func TestOptionsThatCannotBeAreNamed(t *testing.T) {
 }
 
 func TestNothingIsOfTheSyncersOwnCopies(t *testing.T) {
-	// A label by which the syncer watches would have it take its own Deployment for a copy
-	// that nobody wants.
+	// A label by which the syncer watches would have it take its own Deployment for a copy that nobody wants.
 	for _, object := range objectsOf(t, joining()) {
 		accessor, err := meta.Accessor(object)
 		if err != nil {

@@ -1,9 +1,6 @@
-// Package bootstrap makes the objects that run one cluster's syncer, in that cluster:
-// what `kubectl tmc join` prints, and what the kustomize base in manifests/syncer has.
-// Among them is the role that says what a syncer may do on its cluster: what it does,
-// and nothing else.
+// Package bootstrap makes the objects that run one cluster's syncer in that cluster: the manifest that `kubectl tmc join`
+// prints, and the kustomize base in manifests/syncer. Its role allows what a syncer does, and nothing else.
 //
-// It is pure: options in, objects and their YAML out, the same for the same options. It
-// knows no client, no logger, no context and no clock. Credentials are handed to it; how
-// they come about, and what is done in kcp, is not its business.
+// The package is pure: it makes objects and YAML of options, the same of the same options. It has no client, logger,
+// context or clock. Callers hand it credentials; it does not know how these are made, nor what is done in kcp.
 package bootstrap

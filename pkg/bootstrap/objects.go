@@ -1,6 +1,7 @@
 package bootstrap
 
 import (
+	"bytes"
 	"fmt"
 	"slices"
 	"strings"
@@ -14,8 +15,8 @@ import (
 )
 
 // The labels that Kubernetes recommends
-// (https://kubernetes.io/docs/concepts/overview/working-with-objects/common-labels/).
-// There is no managed-by: that is whoever applies the objects.
+// (https://kubernetes.io/docs/concepts/overview/working-with-objects/common-labels/). managed-by is left out: whoever
+// applies the objects manages them.
 const (
 	nameLabel      = "app.kubernetes.io/name"
 	instanceLabel  = "app.kubernetes.io/instance"
@@ -23,11 +24,10 @@ const (
 	partOfLabel    = "app.kubernetes.io/part-of"
 )
 
-// podSecurityLabel has a namespace refuse pods that are not as the standard asks
-// (k8s.io/pod-security-admission/api).
+// podSecurityLabel has a namespace refuse pods that violate a standard (k8s.io/pod-security-admission/api).
 const podSecurityLabel = "pod-security.kubernetes.io/enforce"
 
-// The command line's paths, and what is mounted there.
+// The paths of the command line, and the names and ports in the pod.
 const (
 	command        = "/usr/local/bin/tmc-syncer"
 	kubeconfigDir  = "/etc/tmc/kcp"
@@ -40,8 +40,8 @@ const (
 	ruleName       = "config"
 )
 
-// Objects returns the objects that run the syncer, in the order in which they are to be
-// applied. It fails when the options are not valid.
+// Objects returns the objects that run the syncer, in the order in which they are to be applied. It fails when the
+// options are not valid.
 func Objects(o Options) ([]runtime.Object, error) {
 	if err := o.Validate(); err != nil {
 		return nil, err
@@ -54,16 +54,33 @@ func Objects(o Options) ([]runtime.Object, error) {
 	if err != nil {
 		return nil, err
 	}
-	objects := []runtime.Object{namespace(o), serviceAccount(o)}
+	namespace := &corev1.Namespace{
+		TypeMeta:   typeOf(corev1.SchemeGroupVersion, "Namespace"),
+		ObjectMeta: metav1.ObjectMeta{Name: o.Namespace, Labels: labels(o)},
+	}
+	namespace.Labels[podSecurityLabel] = "restricted"
+	objects := []runtime.Object{namespace, &corev1.ServiceAccount{
+		TypeMeta:                     typeOf(corev1.SchemeGroupVersion, "ServiceAccount"),
+		ObjectMeta:                   metadata(o, Name),
+		AutomountServiceAccountToken: new(false), // the syncer's pod asks for its token
+	}}
 	if o.AdmissionPolicy { // before the account may do anything
 		objects = append(objects, admissionPolicy(o)...)
 	}
-	objects = append(objects, clusterAccess(o)...)
-	objects = append(objects, ownAccess(o)...)
+	objects = append(objects, access(o)...)
 	if o.Kubeconfig != nil {
-		objects = append(objects, kcpSecret(o))
+		objects = append(objects, &corev1.Secret{
+			TypeMeta:   typeOf(corev1.SchemeGroupVersion, "Secret"),
+			ObjectMeta: metadata(o, SecretName),
+			Type:       corev1.SecretTypeOpaque,
+			Data:       map[string][]byte{KubeconfigKey: o.Kubeconfig},
+		})
 	}
-	objects = append(objects, configMap(o, string(rule)), deployment(o), disruptionBudget(o), policy)
+	objects = append(objects, &corev1.ConfigMap{
+		TypeMeta:   typeOf(corev1.SchemeGroupVersion, "ConfigMap"),
+		ObjectMeta: metadata(o, Name),
+		Data:       map[string]string{RuleKey: string(rule)},
+	}, deployment(o), disruptionBudget(o), policy)
 	if o.opensMetrics() {
 		objects = append(objects, metricsService(o))
 	}
@@ -91,11 +108,10 @@ func Arguments(o Options) []string {
 	return args
 }
 
-// opensMetrics reports whether somebody may read metrics from outside of the pod.
+// opensMetrics reports whether metrics can be read from outside of the pod.
 func (o Options) opensMetrics() bool { return len(o.MetricsFrom) > 0 }
 
-// sortedNames returns the kinds as flags have them: deployments.apps, and of the core
-// group the resource alone.
+// sortedNames returns the kinds as flags name them: deployments.apps, and services for the core group.
 func sortedNames(kinds []schema.GroupResource) []string {
 	names := make([]string, 0, len(kinds))
 	for _, kind := range kinds {
@@ -114,67 +130,35 @@ func labels(o Options) map[string]string {
 	return map[string]string{nameLabel: Name, instanceLabel: o.Cluster, componentLabel: "syncer", partOfLabel: "tmc"}
 }
 
-// selector selects the syncer's pods in its namespace. A Deployment's selector cannot
-// be changed, so it holds nothing that may.
+// selector returns the selector of the syncer's pods in its namespace. It contains nothing that may change: the selector
+// of a Deployment cannot be changed.
 func selector() *metav1.LabelSelector {
 	return &metav1.LabelSelector{MatchLabels: map[string]string{nameLabel: Name}}
 }
 
-func namespace(o Options) *corev1.Namespace {
-	made := &corev1.Namespace{
-		TypeMeta:   typeOf(corev1.SchemeGroupVersion, "Namespace"),
-		ObjectMeta: metav1.ObjectMeta{Name: o.Namespace, Labels: labels(o)},
-	}
-	made.Labels[podSecurityLabel] = "restricted"
-	return made
-}
-
-// serviceAccount is the syncer's. Its token is mounted where the pod asks for it.
-func serviceAccount(o Options) *corev1.ServiceAccount {
-	return &corev1.ServiceAccount{
-		TypeMeta:                     typeOf(corev1.SchemeGroupVersion, "ServiceAccount"),
-		ObjectMeta:                   metadata(o, Name),
-		AutomountServiceAccountToken: new(false),
-	}
-}
-
-// clusterAccess is what the syncer may do on the cluster.
-func clusterAccess(o Options) []runtime.Object {
+// access returns the roles, and their bindings, for what the syncer may do on the cluster and in its own namespace.
+func access(o Options) []runtime.Object {
 	unnamespaced := metav1.ObjectMeta{Name: clusterWide(o), Labels: labels(o)}
+	subjects := []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Namespace: o.Namespace, Name: Name}}
+	roleRef := func(kind, name string) rbacv1.RoleRef {
+		return rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: kind, Name: name}
+	}
 	return []runtime.Object{
-		&rbacv1.ClusterRole{
-			TypeMeta:   typeOf(rbacv1.SchemeGroupVersion, "ClusterRole"),
-			ObjectMeta: unnamespaced,
-			Rules:      Rules(o.Kinds),
-		},
+		&rbacv1.ClusterRole{TypeMeta: typeOf(rbacv1.SchemeGroupVersion, "ClusterRole"), ObjectMeta: unnamespaced, Rules: Rules(o.Kinds)},
 		&rbacv1.ClusterRoleBinding{
-			TypeMeta:   typeOf(rbacv1.SchemeGroupVersion, "ClusterRoleBinding"),
-			ObjectMeta: unnamespaced,
-			RoleRef:    roleRef("ClusterRole", clusterWide(o)),
-			Subjects:   subjects(o),
+			TypeMeta: typeOf(rbacv1.SchemeGroupVersion, "ClusterRoleBinding"), ObjectMeta: unnamespaced,
+			RoleRef: roleRef("ClusterRole", clusterWide(o)), Subjects: subjects,
 		},
-	}
-}
-
-// ownAccess is what the syncer may do in its namespace.
-func ownAccess(o Options) []runtime.Object {
-	return []runtime.Object{
-		&rbacv1.Role{
-			TypeMeta:   typeOf(rbacv1.SchemeGroupVersion, "Role"),
-			ObjectMeta: metadata(o, Name),
-			Rules:      ownRules(o.Kinds),
-		},
+		&rbacv1.Role{TypeMeta: typeOf(rbacv1.SchemeGroupVersion, "Role"), ObjectMeta: metadata(o, Name), Rules: ownRules(o.Kinds)},
 		&rbacv1.RoleBinding{
-			TypeMeta:   typeOf(rbacv1.SchemeGroupVersion, "RoleBinding"),
-			ObjectMeta: metadata(o, Name),
-			RoleRef:    roleRef("Role", Name),
-			Subjects:   subjects(o),
+			TypeMeta: typeOf(rbacv1.SchemeGroupVersion, "RoleBinding"), ObjectMeta: metadata(o, Name),
+			RoleRef: roleRef("Role", Name), Subjects: subjects,
 		},
 	}
 }
 
-// clusterWide is the name of what is in no namespace. It tells apart the syncers of
-// several kcps that one cluster may have, each in a namespace of its own.
+// clusterWide returns the name of objects that lie in no namespace. It differs for each namespace: one cluster may have
+// the syncers of several kcps, each in a namespace of its own.
 func clusterWide(o Options) string {
 	if o.Namespace == DefaultNamespace {
 		return Name
@@ -182,31 +166,60 @@ func clusterWide(o Options) string {
 	return Name + "-" + o.Namespace
 }
 
-func roleRef(kind, name string) rbacv1.RoleRef {
-	return rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: kind, Name: name}
-}
-
-func subjects(o Options) []rbacv1.Subject {
-	return []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Namespace: o.Namespace, Name: Name}}
-}
-
-func kcpSecret(o Options) *corev1.Secret {
-	return &corev1.Secret{
-		TypeMeta:   typeOf(corev1.SchemeGroupVersion, "Secret"),
-		ObjectMeta: metadata(o, SecretName),
-		Type:       corev1.SecretTypeOpaque,
-		Data:       map[string][]byte{KubeconfigKey: o.Kubeconfig},
-	}
-}
-
-func configMap(o Options, rule string) *corev1.ConfigMap {
-	return &corev1.ConfigMap{
-		TypeMeta:   typeOf(corev1.SchemeGroupVersion, "ConfigMap"),
-		ObjectMeta: metadata(o, Name),
-		Data:       map[string]string{RuleKey: rule},
-	}
-}
-
 func typeOf(version schema.GroupVersion, kind string) metav1.TypeMeta {
 	return metav1.TypeMeta{APIVersion: version.String(), Kind: kind}
+}
+
+// Manifest returns the objects as YAML documents, in the order of application, below a comment that says what they are.
+// The same options give the same bytes. It fails when the options are not valid.
+func Manifest(o Options) ([]byte, error) {
+	objects, err := Objects(o)
+	if err != nil {
+		return nil, err
+	}
+	documents, err := Encode(objects...)
+	if err != nil {
+		return nil, err
+	}
+	return append(header(o), documents...), nil
+}
+
+func header(o Options) []byte {
+	var text bytes.Buffer
+	fmt.Fprintf(&text, "# The syncer of the cluster %s: it keeps copies of what workspaces of kcp place there.\n", o.Cluster)
+	fmt.Fprintf(&text, "# Apply it to that cluster: kubectl --context %s apply -f FILE\n", o.Cluster)
+	if o.Kubeconfig != nil {
+		fmt.Fprintf(&text, "# It holds a credential for kcp, in the Secret %s: let nobody read it, and keep no copy.\n", SecretName)
+	} else {
+		fmt.Fprintf(&text, "# It runs once there is a Secret %s with a kubeconfig for kcp.\n", SecretName)
+	}
+	if o.AdmissionPolicy {
+		fmt.Fprintln(&text, "# Its ValidatingAdmissionPolicy needs Kubernetes 1.30: kubectl tmc join --admission-policy=false leaves it out.")
+	}
+	return text.Bytes()
+}
+
+// Encode returns objects as YAML documents, with separators between them: keys sorted, and without what a server fills
+// in (status) or an empty spec. It fails when an object cannot be encoded.
+func Encode(objects ...runtime.Object) ([]byte, error) {
+	var documents bytes.Buffer
+	for i, object := range objects {
+		fields, err := runtime.DefaultUnstructuredConverter.ToUnstructured(object)
+		if err != nil {
+			return nil, fmt.Errorf("encoding %s: %w", object.GetObjectKind().GroupVersionKind().Kind, err)
+		}
+		delete(fields, "status")
+		if spec, isMap := fields["spec"].(map[string]any); isMap && len(spec) == 0 {
+			delete(fields, "spec") // a Namespace's
+		}
+		data, err := yaml.Marshal(fields)
+		if err != nil {
+			return nil, fmt.Errorf("encoding %s: %w", object.GetObjectKind().GroupVersionKind().Kind, err)
+		}
+		if i > 0 {
+			documents.WriteString("---\n")
+		}
+		documents.Write(data)
+	}
+	return documents.Bytes(), nil
 }

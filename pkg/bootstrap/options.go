@@ -3,7 +3,9 @@ package bootstrap
 import (
 	"errors"
 	"fmt"
+	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/distribution/reference"
@@ -12,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
+	"sigs.k8s.io/yaml"
 
 	"github.com/kcp-dev/logicalcluster/v3"
 
@@ -19,26 +22,23 @@ import (
 	"github.com/kcp-tmc/tmc/pkg/transform"
 )
 
-// Names in the cluster. There is one syncer in a namespace, so none of them holds the
-// name of the cluster: a cluster that joins anew under another name gets no second set.
+// Names in the cluster. None contains the name of the cluster: a namespace has one syncer, and a cluster that joins
+// again under another name gets no second set of objects.
 const (
-	// Name is the name of the syncer's ServiceAccount, roles, ConfigMap, Deployment,
-	// PodDisruptionBudget and NetworkPolicy, and of the Lease by which its replicas
-	// elect their leader.
+	// Name is the name of the syncer's ServiceAccount, roles, ConfigMap, Deployment, PodDisruptionBudget and
+	// NetworkPolicy, and of the Lease by which its replicas elect their leader.
 	Name = "tmc-syncer"
-	// SecretName is the name of the Secret with the kubeconfig for kcp. The syncer
-	// keeps a renewed token in it.
+	// SecretName is the name of the Secret with the kubeconfig for kcp. The syncer keeps a renewed token in it.
 	SecretName = "tmc-syncer-kcp" //nolint:gosec // a name, no credential
 	// KubeconfigKey is the one key of the Secret.
 	KubeconfigKey = "kubeconfig"
 	// RuleKey is the one key of the ConfigMap, which holds a TransformRule in YAML.
 	RuleKey = "rule.yaml"
-	// MetricsServiceName is the name of the Service before /metrics, where somebody may
-	// scrape it.
+	// MetricsServiceName is the name of the Service of /metrics, if there is one.
 	MetricsServiceName = "tmc-syncer-metrics"
 )
 
-// Defaults for those who fill in Options: in Options themselves, nothing is left out.
+// Defaults for callers. Options themselves have no defaults.
 const (
 	// DefaultNamespace is where a syncer runs.
 	DefaultNamespace = "tmc-system"
@@ -46,50 +46,44 @@ const (
 	DefaultReplicas int32 = 2
 )
 
-// mostReplicas bounds what is sensible: one works, all others wait.
+// mostReplicas bounds Replicas: one works, all others wait.
 const mostReplicas = 10
 
-// Options say what a syncer is to be.
+// Options describe one cluster's syncer.
 type Options struct {
 	// Cluster is the name under which the cluster is known in kcp.
 	Cluster string
-	// Namespace is where the syncer runs. It is made, and nothing else belongs there.
+	// Namespace is where the syncer runs. The manifest makes it, and nothing else belongs there.
 	Namespace string
-	// Image holds the three programs of tmc, ImagePullPolicy is the kubelet's; empty for
-	// what it does by default.
+	// Image contains the three programs of tmc. ImagePullPolicy is the kubelet's, empty for its default.
 	Image           string
 	ImagePullPolicy corev1.PullPolicy
 	// Replicas is how many run, 1 to 10: one works, the others wait to take over.
 	Replicas int32
-	// ProviderWorkspace is the path of the workspace with the APIExport, Export is the
-	// name of the latter.
+	// ProviderWorkspace is the path of the workspace with the APIExport, Export is the name of the latter.
 	ProviderWorkspace string
 	Export            string
 	// Kinds is what is synced, besides namespaces. The order does not matter.
 	Kinds []schema.GroupResource
-	// Rule says how copies are adapted to the cluster.
+	// Rule is how copies are adapted to the cluster.
 	Rule v1alpha1.TransformRule
-	// MetricsFrom names the namespaces of the cluster whose pods may read the syncer's
-	// metrics; without any, nobody does. They are names and not labels, which tenants may
-	// choose for the namespaces that come from kcp.
+	// MetricsFrom names the namespaces of the cluster whose pods may read the syncer's metrics; none means no pod. It
+	// contains no labels, because tenants choose the labels of namespaces that come from kcp.
 	MetricsFrom []string
-	// AdmissionPolicy has the cluster itself hold the syncer's account to what is tmc's, by a
-	// ValidatingAdmissionPolicy, which Kubernetes has since 1.30.
+	// AdmissionPolicy adds a ValidatingAdmissionPolicy by which the cluster itself restricts the syncer's account to
+	// what is tmc's. Kubernetes has such policies since 1.30.
 	AdmissionPolicy bool
-	// PolicyNamespaces are the namespaces, of those that tmc has not made, that the policy lets
-	// copies into; "*" in them stands for any characters. A policy lists none by default, and
-	// never those that the cluster lives by.
+	// PolicyNamespaces are the namespaces that tmc has not made and that the policy lets copies into; "*" in them stands
+	// for any characters. The policy never lets copies into kube-system and its like.
 	PolicyNamespaces []string
-	// FormerNames are those that the cluster had before: what was made under them, the syncer
-	// may clean up.
+	// FormerNames are names that the cluster had before: the syncer may clean up what was made under them.
 	FormerNames []string
-	// Kubeconfig is for kcp, with the credentials inline; nil leaves the Secret out, for
-	// somebody else to make.
+	// Kubeconfig is for kcp, with the credentials inline. Nil leaves out the Secret, which somebody else makes then.
 	Kubeconfig []byte
 }
 
-// Validate returns an error that names every option that cannot be, and what was
-// expected; nil when there is none. It never repeats anything of the kubeconfig.
+// Validate returns an error that names every invalid option and what was expected, nil when all are valid. It never
+// repeats anything of the kubeconfig.
 func (o Options) Validate() error {
 	var problems field.ErrorList
 	problems = append(problems, o.validateNames()...)
@@ -127,8 +121,8 @@ func (o Options) validateNames() field.ErrorList {
 	return problems
 }
 
-// validateNamespace checks that the syncer gets a namespace that can be its own: what
-// may read its Secret there may do in kcp what it may.
+// validateNamespace checks that the namespace can be the syncer's own: whoever may read the Secret there may do in kcp
+// what the syncer may.
 func validateNamespace(namespace string, path *field.Path) field.ErrorList {
 	if messages := validation.IsDNS1123Label(namespace); len(messages) > 0 {
 		return field.ErrorList{field.Invalid(path, namespace, "expected the name of a namespace: "+strings.Join(messages, "; "))}
@@ -158,7 +152,7 @@ func (o Options) validatePods() field.ErrorList {
 	return problems
 }
 
-// validateNames checks that they can name namespaces.
+// validateNames checks names of namespaces.
 func validateNames(names []string, path *field.Path) field.ErrorList {
 	var problems field.ErrorList
 	for i, name := range names {
@@ -169,7 +163,7 @@ func validateNames(names []string, path *field.Path) field.ErrorList {
 	return problems
 }
 
-// validatePolicy checks what becomes part of the expressions of the policy.
+// validatePolicy checks the options that become part of the policy's expressions.
 func (o Options) validatePolicy() field.ErrorList {
 	var problems field.ErrorList
 	for i, pattern := range o.PolicyNamespaces {
@@ -189,8 +183,8 @@ func (o Options) validatePolicy() field.ErrorList {
 	return problems
 }
 
-// validateKinds checks that what is named can be synced, and that nothing else can be
-// meant: an asterisk or a subresource would become one in the role.
+// validateKinds checks that the kinds can be synced. It refuses asterisks and subresources: the role would contain
+// them.
 func validateKinds(kinds []schema.GroupResource, path *field.Path) field.ErrorList {
 	if len(kinds) == 0 {
 		return field.ErrorList{field.Required(path, "expected at least one, for instance deployments.apps")}
@@ -212,9 +206,81 @@ func validateKinds(kinds []schema.GroupResource, path *field.Path) field.ErrorLi
 	return problems
 }
 
-// isResource reports whether the names are such as Kubernetes has them: its own and those
-// of custom resources (ValidateCustomResourceDefinition in k8s.io/apiextensions-apiserver).
+// isResource reports whether the names are valid for a resource: Kubernetes' own, or a custom one
+// (ValidateCustomResourceDefinition in k8s.io/apiextensions-apiserver).
 func isResource(kind schema.GroupResource) bool {
 	return len(validation.IsDNS1035Label(kind.Resource)) == 0 &&
 		(kind.Group == "" || len(validation.IsDNS1123Subdomain(kind.Group)) == 0)
+}
+
+// kubeconfig is the part of a kubeconfig (k8s.io/client-go/tools/clientcmd/api/v1) that says which server it is for, and
+// whether the server's certificate is verified.
+type kubeconfig struct {
+	CurrentContext string `json:"current-context"`
+	Contexts       []struct {
+		Name    string `json:"name"`
+		Context struct {
+			Cluster string `json:"cluster"`
+		} `json:"context"`
+	} `json:"contexts"`
+	Clusters []struct {
+		Name    string            `json:"name"`
+		Cluster kubeconfigCluster `json:"cluster"`
+	} `json:"clusters"`
+}
+
+type kubeconfigCluster struct {
+	Server                string `json:"server"`
+	InsecureSkipTLSVerify bool   `json:"insecure-skip-tls-verify"`
+}
+
+// The errors repeat nothing of the kubeconfig: it is a credential.
+var (
+	errNoKubeconfig = errors.New("expected the YAML of a kubeconfig")
+	errNoCurrent    = errors.New("expected a current context, and the cluster that it names")
+	errNoServer     = errors.New("expected a server of the form https://HOST[:PORT]/clusters/WORKSPACE")
+	errUnverified   = errors.New("expected that the server's certificate is verified, without insecure-skip-tls-verify")
+)
+
+// kcpPort returns the TCP port of the server that a kubeconfig's current context leads to. It fails when there is no
+// such context, or when the server is not verified.
+func kcpPort(data []byte) (int32, error) {
+	var config kubeconfig
+	if err := yaml.Unmarshal(data, &config); err != nil {
+		return 0, errNoKubeconfig
+	}
+	cluster, ok := config.current()
+	if !ok {
+		return 0, errNoCurrent
+	}
+	if cluster.InsecureSkipTLSVerify {
+		return 0, errUnverified
+	}
+	server, err := url.Parse(cluster.Server)
+	if err != nil || server.Scheme != "https" || server.Hostname() == "" {
+		return 0, errNoServer
+	}
+	if server.Port() == "" {
+		return httpsPort, nil
+	}
+	port, err := strconv.ParseUint(server.Port(), 10, 16)
+	if err != nil || port == 0 {
+		return 0, errNoServer
+	}
+	return int32(port), nil
+}
+
+// current returns the cluster of the current context.
+func (k kubeconfig) current() (kubeconfigCluster, bool) {
+	for _, context := range k.Contexts {
+		if context.Name != k.CurrentContext {
+			continue
+		}
+		for _, cluster := range k.Clusters {
+			if cluster.Name == context.Context.Cluster {
+				return cluster.Cluster, true
+			}
+		}
+	}
+	return kubeconfigCluster{}, false
 }

@@ -15,32 +15,29 @@ import (
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
 )
 
-// RBAC says which kinds a syncer may write, and cannot say which objects: who may write
-// copies of a kind may write every object of that kind. The policy is the cluster's own say
-// in that. It holds the syncer's account, whoever has its token, to what bears tmc's marks,
-// in namespaces that bear them or that are listed. It cannot hold what the account reads,
-// for no admission is asked about that, nor what the pods of a copy may do, which Pod
-// Security is for.
+// RBAC restricts which kinds a syncer may write, and cannot restrict which objects. The policy does: whoever has the
+// token of the syncer's account can write only objects with tmc's marks, in namespaces with these marks or that are
+// listed. The policy cannot restrict what the account reads, because reads are not admitted, nor what the pods of a copy
+// may do, which is for Pod Security.
 
-// What is done with an object.
+// The operations of a request.
 const (
 	isMade    = `request.operation == "CREATE"`
 	isChanged = `request.operation == "UPDATE"`
 	isDeleted = `request.operation == "DELETE"`
 )
 
-// protectedNamespaces are those by which a cluster lives. Nothing from kcp comes into them,
-// whatever is listed.
+// protectedNamespaces are those of the cluster itself. Nothing from kcp comes into them, even if they are listed.
 var protectedNamespaces = []string{metav1.NamespaceSystem, metav1.NamespacePublic, corev1.NamespaceNodeLease}
 
-// The marks, as CEL strings. Which object bears which is for pkg/transform to say.
+// The marks, as CEL strings. pkg/transform sets them.
 var (
 	managedBy = quote(v1alpha1.ManagedByLabel)
 	byUs      = quote(v1alpha1.ManagedByValue)
 	madeFor   = quote(v1alpha1.TargetClusterAnnotation)
 )
 
-// admissionPolicy returns the policy, and the binding that has the API server deny by it.
+// admissionPolicy returns the policy and its binding.
 func admissionPolicy(o Options) []runtime.Object {
 	unnamespaced := metav1.ObjectMeta{Name: clusterWide(o), Labels: labels(o)}
 	return []runtime.Object{
@@ -68,12 +65,11 @@ func admissionPolicy(o Options) []runtime.Object {
 	}
 }
 
-// username is what an API server calls the syncer's account (MakeUsername in
+// username returns the user name of the syncer's account (MakeUsername in
 // k8s.io/apiserver/pkg/authentication/serviceaccount).
 func username(o Options) string { return "system:serviceaccount:" + o.Namespace + ":" + Name }
 
-// everyWrite matches all that is written, subresources included. Who asks who he is and
-// what he may do writes nothing.
+// everyWrite matches all writes, also of subresources. It leaves out the creation of reviews, which writes nothing.
 func everyWrite() *admissionregistrationv1.MatchResources {
 	of := func(groups ...string) []admissionregistrationv1.NamedRuleWithOperations {
 		return []admissionregistrationv1.NamedRuleWithOperations{{RuleWithOperations: admissionregistrationv1.RuleWithOperations{
@@ -87,8 +83,8 @@ func everyWrite() *admissionregistrationv1.MatchResources {
 	}
 }
 
-// policyVariables returns what the validations are made of. Those that are of a cluster come
-// first: an overlay of the kustomize base replaces them by their place.
+// policyVariables returns the variables of the validations. The variables that differ between clusters come first: an
+// overlay of the kustomize base replaces them by index.
 func policyVariables(o Options) []admissionregistrationv1.Variable {
 	of := func(name, expression string) admissionregistrationv1.Variable {
 		return admissionregistrationv1.Variable{Name: name, Expression: expression}
@@ -103,7 +99,7 @@ func policyVariables(o Options) []admissionregistrationv1.Variable {
 		of("isNamespace", `variables.resource == "namespaces" && !variables.isSubresource`),
 		of("inNamespace", `variables.isNamespace ? (object != null ? object.metadata.name : oldObject.metadata.name) : has(request.namespace) ? request.namespace : ""`),
 		of("isOwn", "variables.inNamespace == "+quote(o.Namespace)+" && !variables.isSubresource && object != null && ("+
-			// The Lease of its replicas, and the Secret that it keeps its token in.
+			// These are the Lease of its replicas, and the Secret with its token.
 			`variables.resource == "leases.coordination.k8s.io" && object.metadata.name == `+quote(Name)+" || "+
 			`variables.resource == "secrets" && `+isChanged+" && object.metadata.name == "+quote(SecretName)+")"),
 		of("isCopy", "!variables.isOwn && !variables.isNamespace"),
@@ -111,20 +107,20 @@ func policyVariables(o Options) []admissionregistrationv1.Variable {
 		of("annotations", metadataOf("object", "annotations")),
 		of("oldLabels", metadataOf("oldObject", "labels")),
 		of("oldAnnotations", metadataOf("oldObject", "annotations")),
-		// Of the namespace that is written, or written into, as it is.
+		// These are about the present state of the namespace that is written, or written into.
 		of("namespaceLabels", "variables.isNamespace ? variables.oldLabels : "+metadataOf("namespaceObject", "labels")),
 		of("namespaceAnnotations", "variables.isNamespace ? variables.oldAnnotations : "+metadataOf("namespaceObject", "annotations")),
-		// tmc has made the namespace, or noted there whose it is.
+		// tmc has made the namespace, or noted there which workspace uses it.
 		of("isMade", hasValue("namespaceLabels", managedBy, byUs)),
 		of("isTmcs", managedBy+" in variables.namespaceLabels || "+madeFor+" in variables.namespaceAnnotations"),
 		of("isListed", "variables.inNamespace.matches(variables.listed)"),
 		of("isProtected", "variables.inNamespace in "+list(append(slices.Clone(protectedNamespaces), o.Namespace))+
-			// Another syncer's own: of one that tmc has made, the labels are a tenant's.
+			// This is the namespace of another syncer. The labels of a namespace that tmc has made are a tenant's.
 			" || !variables.isMade && "+hasValue("namespaceLabels", quote(nameLabel), quote(Name))),
 	}
 }
 
-// validationsOfAll are about every write.
+// validationsOfAll returns the validations of every write.
 func validationsOfAll() []admissionregistrationv1.Validation {
 	return []admissionregistrationv1.Validation{
 		denyUnless("the syncer writes no subresources", "!variables.isSubresource"),
@@ -133,7 +129,7 @@ func validationsOfAll() []admissionregistrationv1.Validation {
 	}
 }
 
-// validationsOfCopies are about the objects in namespaces.
+// validationsOfCopies returns the validations of objects in namespaces.
 func validationsOfCopies() []admissionregistrationv1.Validation {
 	hash, workspace, name := quote(v1alpha1.SourceHashLabel), quote(v1alpha1.SourceWorkspaceAnnotation), quote(v1alpha1.SourceNameAnnotation)
 	of := func(operation, message, expression string) admissionregistrationv1.Validation {
@@ -142,7 +138,8 @@ func validationsOfCopies() []admissionregistrationv1.Validation {
 	return []admissionregistrationv1.Validation{
 		denyUnless("the syncer writes namespaces and the kinds that the cluster was joined with, and no others",
 			"!variables.isCopy || variables.resource in variables.kinds"),
-		// Who has lost one of the two marks is known by the other (isOurs in pkg/agent/syncer), and gets it back.
+		// A copy that has lost one of the two marks is recognised by the other, and gets it back (isOurs in
+		// pkg/agent/syncer).
 		of(isChanged+" || "+isDeleted, "the syncer changes and deletes what bears tmc's marks, and this is somebody else's",
 			hash+" in variables.oldLabels || "+workspace+" in variables.oldAnnotations && "+name+" in variables.oldAnnotations && "+madeFor+" in variables.oldAnnotations"),
 		of(isChanged, "the syncer changes copies that were made under its cluster's name, and no others",
@@ -158,11 +155,11 @@ func validationsOfCopies() []admissionregistrationv1.Validation {
 	}
 }
 
-// isOfItsNames is that what there was before was made for the cluster, under any of its names.
+// isOfItsNames is true of an old object that was made for the cluster, under any of its names.
 var isOfItsNames = "(variables.oldAnnotations[" + madeFor + "] == variables.cluster || variables.oldAnnotations[" + madeFor + "] in variables.formerNames)"
 
-// validationsOfNamespaces are about the namespaces themselves. Those that tmc makes are like
-// copies. On others it may note whose they are, where that is listed, and take that back.
+// validationsOfNamespaces returns the validations of namespaces. Those that tmc makes are like copies. On others that are
+// listed, a syncer may note which workspace uses them, and remove the note.
 func validationsOfNamespaces() []admissionregistrationv1.Validation {
 	isMadeAfter := hasValue("labels", managedBy, byUs)
 	of := func(operation, message, expression string) admissionregistrationv1.Validation {
@@ -184,39 +181,39 @@ func validationsOfNamespaces() []admissionregistrationv1.Validation {
 	}
 }
 
-// denyUnless denies what does not hold, with the message.
+// denyUnless returns the validation that denies a request with the message unless the expression is true.
 func denyUnless(message, expression string) admissionregistrationv1.Validation {
 	return admissionregistrationv1.Validation{Expression: expression, Message: message, Reason: new(metav1.StatusReasonForbidden)}
 }
 
-// hasValue is that a map has a key, and that value under it.
+// hasValue is true when a map has that value under a key.
 func hasValue(variable, key, value string) string {
 	return fmt.Sprintf("%[2]s in variables.%[1]s && variables.%[1]s[%[2]s] == %[3]s", variable, key, value)
 }
 
-// unlessNot is that a map does not have a key, or else what is said of it.
+// unlessNot is true when a map does not have a key, and otherwise what otherwise is.
 func unlessNot(variable, key, otherwise string) string {
 	return fmt.Sprintf("!(%s in variables.%s) || %s", key, variable, otherwise)
 }
 
-// metadataOf is a map in the metadata of an object, empty where there is no such map or object.
+// metadataOf is a map of an object's metadata, empty if there is no such map or object.
 func metadataOf(object, name string) string {
 	return fmt.Sprintf("%[1]s != null && has(%[1]s.metadata) && has(%[1]s.metadata.%[2]s) ? %[1]s.metadata.%[2]s : {}", object, name)
 }
 
-// isSameButTmcs is that two maps are the same, less the keys of tmc.
+// isSameButTmcs is true when two maps are equal except for tmc's keys.
 func isSameButTmcs(now, before string) string {
 	return fmt.Sprintf("variables.%[1]s.all(k, k.startsWith(%[3]s) || k in variables.%[2]s && variables.%[1]s[k] == variables.%[2]s[k]) && "+
 		"variables.%[2]s.all(k, k.startsWith(%[3]s) || k in variables.%[1]s)", now, before, quote(v1alpha1.GroupName+"/"))
 }
 
-// isSame is that a field of the object is not changed, or not there before and after.
+// isSame is true when a field of the object does not change.
 func isSame(path string) string {
 	return fmt.Sprintf("(has(object.%[1]s) ? has(oldObject.%[1]s) && object.%[1]s == oldObject.%[1]s : !has(oldObject.%[1]s))", path)
 }
 
-// patternOf returns the regular expression of names in which "*" stands for any characters.
-// Without any, no name matches it.
+// patternOf returns the regular expression of names in which "*" stands for any characters. It matches nothing if there
+// are none.
 func patternOf(globs []string) string {
 	if len(globs) == 0 {
 		return "^$"
@@ -229,10 +226,10 @@ func patternOf(globs []string) string {
 	return "^(" + strings.Join(slices.Compact(patterns), "|") + ")$"
 }
 
-// quote returns a CEL string. What comes in is names, keys and patterns of names, which Go and CEL quote alike.
+// quote returns a CEL string. Go and CEL quote names, keys and patterns of names in the same way.
 func quote(text string) string { return strconv.Quote(text) }
 
-// list returns a CEL list of strings, sorted.
+// list returns a sorted CEL list of strings.
 func list(names []string) string {
 	quoted := make([]string, len(names))
 	for i, name := range names {

@@ -91,7 +91,8 @@ func copyOf(tb testing.TB, cluster, text string) *unstructured.Unstructured {
 	return desired
 }
 
-// made and noted are what the syncer of a cluster applies to the namespace shop, which it makes, and to one that it does not.
+// made and noted are what the syncer of a cluster applies to the namespace shop, which it makes, and to one that it
+// does not.
 func made(tb testing.TB, cluster string) *unstructured.Unstructured {
 	tb.Helper()
 	desired, err := transform.DesiredNamespace(object(tb, "{apiVersion: v1, kind: Namespace, metadata: {name: shop, labels: {team: blue}}}"),

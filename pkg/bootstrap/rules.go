@@ -10,86 +10,49 @@ import (
 	"k8s.io/apimachinery/pkg/util/sets"
 )
 
-// Rules returns what a syncer may do on its cluster, outside its own namespace, when it
-// syncs kinds: each rule has one reason, and none allows what another does. The result
-// is the same for the same kinds in whatever order. Every verb is one that pkg/agent/syncer or
-// pkg/agent/heartbeat uses; there is no subresource among them, for /status and /scale are
-// read and written by others, and no URL beside the resources: what a syncer asks for
-// there (/readyz, /version, /api, /apis) every authenticated user may read
-// (system:public-info-viewer, system:discovery).
+// Rules returns what a syncer may do on its cluster, outside its own namespace, when it syncs the kinds. Each rule has
+// one reason, and no two rules allow the same. The order of the kinds does not matter. pkg/agent/syncer or
+// pkg/agent/heartbeat uses every verb. There is no subresource among the rules: others read and write /status and /scale.
+// There is no URL either: every authenticated user may read what a syncer asks for there, which is /readyz, /version,
+// /api and /apis (system:public-info-viewer, system:discovery).
 //
-// RBAC has no label selectors: who may write copies of a kind may write all objects of
-// that kind. What a kind means for the cluster is to be thought of when it is chosen:
+// RBAC has no label selectors: whoever may write copies of a kind may write all objects of that kind. Choose the kinds
+// with that in mind:
 //
-//   - With workloads, whoever may write them upstream runs pods in the namespaces that
-//     the cluster's rule leads to, as any ServiceAccount that is there.
-//   - With secrets, the syncer can read every Secret of the cluster, and by that what
-//     its ServiceAccount tokens and its other agents may do. Without, it can read none
-//     but its own.
-//   - With roles and rolebindings, the API server lets the syncer write only such as
-//     allow no more than these rules do, and refuses others: it may neither escalate nor
-//     bind. But what the rules allow, tenants can then hand on within a namespace,
-//     secrets included if they are synced.
+//   - With workloads, everybody who may write them upstream can run pods in the namespaces that the cluster's rule
+//     leads to, as any ServiceAccount that is there.
+//   - With secrets, the syncer can read every Secret of the cluster, and can do what tokens in them allow. Without, it
+//     can read its own Secret only.
+//   - With roles and rolebindings, the API server refuses those that allow more than these rules do: the syncer may
+//     neither escalate nor bind. But tenants can hand on what the rules allow within a namespace, which includes
+//     secrets if these are synced.
 func Rules(kinds []schema.GroupResource) []rbacv1.PolicyRule {
 	synced := sets.New(kinds...)
-	var rules []rbacv1.PolicyRule
-	rules = append(rules, copyRules(synced)...)
-	rules = append(rules, namespaceRules()...)
-	rules = append(rules, capacityRule(synced))
-	rules = append(rules, autoscalerRules(synced)...)
-	rules = append(rules, emptinessRules(synced)...)
-	return rules
-}
-
-// copyRules are for the copies: a cache of those that tmc made (list, watch), the
-// server-side apply, which creates what is not there yet (patch, create), the deletion
-// (delete), and a look at the one object before kcp is told that it is gone, or that
-// something else has its name (get).
-func copyRules(synced sets.Set[schema.GroupResource]) []rbacv1.PolicyRule {
-	return byGroup(synced, "get", "list", "watch", "create", "patch", "delete")
-}
-
-// namespaceRules are for the namespaces of the copies, which are handled like them; for
-// noting on those of others which workspace uses them, after a look at the one (a list of
-// that name); and for the UID of kube-system, which is the identity of
-// the cluster.
-func namespaceRules() []rbacv1.PolicyRule {
+	// The syncer caches its copies (list, watch), applies them (patch, create) and deletes them (delete). It reads a copy
+	// before it reports that the copy is gone, or that something else has its name (get).
+	rules := byGroup(synced, "get", "list", "watch", "create", "patch", "delete")
+	// It handles the namespaces of copies in the same way, and notes on namespaces of others which workspace uses them,
+	// which it reads by a list of one name.
+	rules = append(rules, rule(namespaces.Group, []string{namespaces.Resource}, "list", "watch", "create", "patch", "delete"))
+	// The UID of kube-system is the identity of the cluster.
 	identity := rule(namespaces.Group, []string{namespaces.Resource}, "get")
 	identity.ResourceNames = []string{metav1.NamespaceSystem}
-	return []rbacv1.PolicyRule{
-		rule(namespaces.Group, []string{namespaces.Resource}, "list", "watch", "create", "patch", "delete"),
-		identity,
-	}
-}
-
-// capacityRule is for the size of the cluster, and how much of it is taken. Pods also
-// count when a namespace is looked at before it is removed.
-func capacityRule(synced sets.Set[schema.GroupResource]) rbacv1.PolicyRule {
-	resources := []string{nodes.Resource}
+	// Nodes and pods tell the size of the cluster, and how much of it is used. Pods also count when the syncer checks
+	// whether a namespace is empty.
+	capacity := []string{nodes.Resource}
 	if !synced.Has(pods) {
-		resources = append(resources, pods.Resource)
+		capacity = append(capacity, pods.Resource)
 	}
-	return rule(nodes.Group, resources, "list", "watch")
-}
-
-// autoscalerRules are for knowing that somebody else decides how many replicas a copy
-// has, where autoscalers are not synced themselves.
-func autoscalerRules(synced sets.Set[schema.GroupResource]) []rbacv1.PolicyRule {
-	if synced.Has(autoscalers) {
-		return nil
+	rules = append(rules, identity, rule(nodes.Group, capacity, "list", "watch"))
+	if !synced.Has(autoscalers) { // they tell that somebody else decides how many replicas a copy has
+		rules = append(rules, rule(autoscalers.Group, []string{autoscalers.Resource}, "list", "watch"))
 	}
-	return []rbacv1.PolicyRule{rule(autoscalers.Group, []string{autoscalers.Resource}, "list", "watch")}
+	// The syncer lists what is in a namespace that tmc made before it removes the namespace, and keeps it when it may not
+	// list a kind. A cluster with kinds of its own can allow that in another role.
+	return append(rules, byGroup(sets.New(inNamespaces...).Difference(synced), "list")...)
 }
 
-// emptinessRules are for the look into a namespace that tmc made, before it is removed:
-// a kind that may not be listed there keeps it. A cluster that has kinds of its own can
-// allow the syncer to list those with a role of its own.
-func emptinessRules(synced sets.Set[schema.GroupResource]) []rbacv1.PolicyRule {
-	return byGroup(sets.New(inNamespaces...).Difference(synced), "list")
-}
-
-// byGroup returns one rule for each group: a rule over several would allow every
-// resource in every group.
+// byGroup returns one rule for each group: a rule with several groups would allow every resource in each of them.
 func byGroup(resources sets.Set[schema.GroupResource], verbs ...string) []rbacv1.PolicyRule {
 	sorted := slices.SortedFunc(slices.Values(resources.UnsortedList()), func(a, b schema.GroupResource) int {
 		return cmp.Or(cmp.Compare(a.Group, b.Group), cmp.Compare(a.Resource, b.Resource))
@@ -109,20 +72,87 @@ func rule(group string, resources []string, verbs ...string) rbacv1.PolicyRule {
 	return rbacv1.PolicyRule{APIGroups: []string{group}, Resources: resources, Verbs: verbs}
 }
 
-// ownRules are what a syncer may do in its own namespace, besides what Rules lets it do
-// everywhere.
+// ownRules returns what a syncer may do in its own namespace, besides Rules.
 func ownRules(kinds []schema.GroupResource) []rbacv1.PolicyRule {
-	// The leader renews the Lease, the others look at it.
+	// The leader renews the Lease, the others read it.
 	elect := rule(leases.Group, []string{leases.Resource}, "get", "update")
 	elect.ResourceNames = []string{Name}
-	// The first one makes it: what does not exist yet has no name that a rule could ask for.
+	// The first leader makes it. RBAC cannot restrict the names of what is created.
 	makeLease := rule(leases.Group, []string{leases.Resource}, "create")
 	rules := []rbacv1.PolicyRule{elect, makeLease}
 	if slices.Contains(kinds, secrets) {
 		return rules // it may read and write every Secret
 	}
-	// A renewed token goes into the Secret.
+	// The syncer keeps a renewed token in the Secret.
 	keep := rule(secrets.Group, []string{secrets.Resource}, "get", "patch")
 	keep.ResourceNames = []string{SecretName}
 	return append(rules, keep)
+}
+
+// The resources that rules are about even when they are not synced.
+var (
+	nodes       = schema.GroupResource{Resource: "nodes"}
+	pods        = schema.GroupResource{Resource: "pods"}
+	namespaces  = schema.GroupResource{Resource: "namespaces"}
+	secrets     = schema.GroupResource{Resource: "secrets"}
+	autoscalers = schema.GroupResource{Group: "autoscaling", Resource: "horizontalpodautoscalers"}
+	leases      = schema.GroupResource{Group: "coordination.k8s.io", Resource: "leases"}
+)
+
+// inNamespaces are the kinds that lie in namespaces of a plain Kubernetes 1.36 (the versions that are served by
+// default, see api/discovery in k8s.io/kubernetes) and can be listed. Secrets are not among them: whoever may list
+// them may read them. Events do not count.
+var inNamespaces = []schema.GroupResource{
+	{Resource: "configmaps"},
+	{Resource: "endpoints"},
+	{Resource: "limitranges"},
+	{Resource: "persistentvolumeclaims"},
+	{Resource: "podtemplates"},
+	{Resource: "replicationcontrollers"},
+	{Resource: "resourcequotas"},
+	{Resource: "serviceaccounts"},
+	{Resource: "services"},
+	{Group: "apps", Resource: "controllerrevisions"},
+	{Group: "apps", Resource: "daemonsets"},
+	{Group: "apps", Resource: "deployments"},
+	{Group: "apps", Resource: "replicasets"},
+	{Group: "apps", Resource: "statefulsets"},
+	{Group: "batch", Resource: "cronjobs"},
+	{Group: "batch", Resource: "jobs"},
+	{Group: "coordination.k8s.io", Resource: "leases"},
+	{Group: "discovery.k8s.io", Resource: "endpointslices"},
+	{Group: "networking.k8s.io", Resource: "ingresses"},
+	{Group: "networking.k8s.io", Resource: "networkpolicies"},
+	{Group: "policy", Resource: "poddisruptionbudgets"},
+	{Group: "rbac.authorization.k8s.io", Resource: "rolebindings"},
+	{Group: "rbac.authorization.k8s.io", Resource: "roles"},
+	{Group: "resource.k8s.io", Resource: "resourceclaims"},
+	{Group: "resource.k8s.io", Resource: "resourceclaimtemplates"},
+	{Group: "storage.k8s.io", Resource: "csistoragecapacities"},
+}
+
+// ofCluster are the resources of a plain Kubernetes 1.36 that lie in no namespace, by group (api/discovery in
+// k8s.io/kubernetes). None of them is ever synced: a right to one could only do harm. This package does not know where
+// resources lie that others define.
+var ofCluster = map[string][]string{
+	"":                             {"componentstatuses", "namespaces", "nodes", "persistentvolumes"},
+	"admissionregistration.k8s.io": {"mutatingadmissionpolicies", "mutatingadmissionpolicybindings", "mutatingwebhookconfigurations", "validatingadmissionpolicies", "validatingadmissionpolicybindings", "validatingwebhookconfigurations"},
+	"apiextensions.k8s.io":         {"customresourcedefinitions"},
+	"apiregistration.k8s.io":       {"apiservices"},
+	"authentication.k8s.io":        {"selfsubjectreviews", "tokenreviews"},
+	"authorization.k8s.io":         {"selfsubjectaccessreviews", "selfsubjectrulesreviews", "subjectaccessreviews"},
+	"certificates.k8s.io":          {"certificatesigningrequests", "clustertrustbundles"},
+	"flowcontrol.apiserver.k8s.io": {"flowschemas", "prioritylevelconfigurations"},
+	"internal.apiserver.k8s.io":    {"storageversions"},
+	"networking.k8s.io":            {"ingressclasses", "ipaddresses", "servicecidrs"},
+	"node.k8s.io":                  {"runtimeclasses"},
+	"rbac.authorization.k8s.io":    {"clusterrolebindings", "clusterroles"},
+	"resource.k8s.io":              {"deviceclasses", "devicetaintrules", "resourcepoolstatusrequests", "resourceslices"},
+	"scheduling.k8s.io":            {"priorityclasses"},
+	"storage.k8s.io":               {"csidrivers", "csinodes", "storageclasses", "volumeattachments", "volumeattributesclasses"},
+	"storagemigration.k8s.io":      {"storageversionmigrations"},
+}
+
+func isOfCluster(kind schema.GroupResource) bool {
+	return slices.Contains(ofCluster[kind.Group], kind.Resource)
 }

@@ -127,8 +127,8 @@ func TestASyncerKnowsItsClusterByKubeSystem(t *testing.T) {
 	}
 }
 
-// TestNoRuleIsMoreThanItSays holds for any kinds: nothing stands for everything, secrets
-// are read only where they are synced, and no rule allows what another does.
+// TestNoRuleIsMoreThanItSays holds for any kinds: nothing stands for everything, secrets are read only where they are
+// synced, and no rule allows what another does.
 func TestNoRuleIsMoreThanItSays(t *testing.T) {
 	eachOfManyKinds(func(kinds []schema.GroupResource) {
 		seen := map[grant]bool{}

@@ -12,6 +12,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
 	"k8s.io/apimachinery/pkg/util/strategicpatch"
 )
 
@@ -19,7 +20,7 @@ import (
 const (
 	// ManagerApply is `kubectl apply`, client-side.
 	ManagerApply = "kubectl-client-side-apply"
-	// ManagerSet is `kubectl set image`, `env` and `resources`, and those of its siblings that change no list.
+	// ManagerSet is `kubectl set image`, `env` and `resources`, and the other `kubectl set` commands, which change no list.
 	ManagerSet = "kubectl-set"
 )
 
@@ -31,7 +32,7 @@ const (
 	Repaired Verdict = "repaired"
 	// Right means that nothing was lost.
 	Right Verdict = "right"
-	// Left means that what was meant cannot be computed, so that the object is left as it is.
+	// Left means that the meant object cannot be computed: the object stays as it is.
 	Left Verdict = "left"
 )
 
@@ -39,21 +40,21 @@ const (
 type Write struct {
 	// Manager is the field manager that writes.
 	Manager string
-	// Old is the object before it, and New as kcp computed it, as JSON decodes with integers as int64.
-	// Neither is changed.
+	// Old is the object before the update, and New the object as kcp computed it. Both are as JSON decodes, with integers
+	// as int64, and are not changed.
 	Old, New map[string]any
 }
 
 // Judgement is the outcome for one write.
 type Judgement struct {
 	Verdict Verdict
-	// Reason says of what is Left why, for people.
+	// Reason says, for people, why an object is Left.
 	Reason error
-	// Patch leads from Write.New to the object that was meant; it is empty unless Repaired.
+	// Patch changes Write.New into the meant object. It is empty unless Repaired.
 	Patch []Operation
 }
 
-// mostEntries is how many entries a list may have: the library compares each with each.
+// mostEntries is how many entries a list may have: the library's time grows with the square of their number.
 const mostEntries = 1000
 
 // The reasons to leave an object as it is.
@@ -66,19 +67,18 @@ var (
 	errLong         = fmt.Errorf("a list has more than %d entries", mostEntries)
 )
 
-// types has the Go types whose tags say which lists are merged, and by which key.
+// types has the Go types. Their tags say which lists are merged, and by which key.
 var types = func() *runtime.Scheme {
 	scheme := runtime.NewScheme()
 	for _, add := range []func(*runtime.Scheme) error{appsv1.AddToScheme, batchv1.AddToScheme, corev1.AddToScheme} {
-		if err := add(scheme); err != nil {
-			panic(err) // two types of one name: no program with this line could ever run
-		}
+		utilruntime.Must(add(scheme))
 	}
 	return scheme
 }()
 
-// Judge reports whether a write has lost entries of lists, and repairs it where what was meant can be computed exactly. It
-// looks at nothing but the spec: kcp merges metadata right. If kcp has merged the lists, too, it changes nothing.
+// Judge returns whether a write has lost entries of lists, and the patch that repairs it if the meant object can be
+// computed exactly. It compares only specs: kcp merges metadata correctly. If kcp has merged the lists as well, the write
+// is Right.
 func Judge(w Write) Judgement {
 	kind, err := kindOf(w)
 	if err != nil {
@@ -140,17 +140,17 @@ func (k kind) merge(object, patch map[string]any) (map[string]any, error) {
 	return merge(object, patch, k.meta)
 }
 
-// mergeAsKCP returns what kcp makes of them.
+// mergeAsKCP returns what kcp makes of an object and a strategic merge patch.
 func (k kind) mergeAsKCP(object, patch map[string]any) (map[string]any, error) {
 	return merge(object, patch, forgetful{k.meta})
 }
 
-// merge leaves its arguments as they are, which the library does not.
+// merge copies its arguments, which the library changes.
 func merge(object, patch map[string]any, meta strategicpatch.LookupPatchMeta) (map[string]any, error) {
 	return strategicpatch.StrategicMergeMapPatchUsingLookupPatchMeta(runtime.DeepCopyJSON(object), runtime.DeepCopyJSON(patch), meta)
 }
 
-// forgetful is the schema as kcp publishes it: with the keys of lists, and without the strategy to merge by them.
+// forgetful is the schema as kcp publishes it: it has the keys of lists, and not the strategy to merge by them.
 type forgetful struct {
 	strategicpatch.PatchMetaFromStruct
 }
@@ -197,9 +197,9 @@ func isLong(value any) bool {
 	return false
 }
 
-// covers reports whether an object has all that is wanted, and besides at most what defaulting adds: scalars in fields that
-// wanted has not, or as null. A null or a directive, such as $retainKeys, is a patch's and no default. Lists have to have
-// the same entries in the same order.
+// covers reports whether an object has all that is wanted, and nothing else but what defaulting adds: scalars in fields
+// that wanted does not have, or has as null. A null and a directive, such as $retainKeys, come from a patch and are no
+// default. Lists have to have the same entries in the same order.
 func covers(have, wanted any) bool {
 	switch wanted := wanted.(type) {
 	case map[string]any:
@@ -228,7 +228,7 @@ func coversFields(have, wanted map[string]any) bool {
 	return true
 }
 
-// isDefault reports whether a field can be one that was filled in.
+// isDefault reports whether a field may come from defaulting.
 func isDefault(name string, value any) bool {
 	return value != nil && !isMap(value) && !isList(value) && !strings.HasPrefix(name, "$")
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/yaml"
@@ -270,4 +271,125 @@ func compareKeys(t *testing.T, path string, meta patchMeta, schema map[string]an
 		}
 	}
 	return found
+}
+
+func TestMergedLists(t *testing.T) {
+	t.Parallel()
+	known := object(t, two)
+	k, err := kindOf(Write{Old: known, New: known})
+	must(t, err)
+	for name, path := range map[string][]string{
+		"a list that the type does not have":           {"spec", "gadgets"},
+		"such a list further down":                     {"spec", "template", "spec", "gadgets"},
+		"an object that the type does not have":        {"spec", "gadget"},
+		"a list where the type has an object, no list": {"spec", "selector", "gadgets"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			changed := runtime.DeepCopyJSON(known)
+			var value any = []any{"x"}
+			if path[len(path)-1] == "gadget" {
+				value = map[string]any{"x": "y"}
+			}
+			must(t, unstructured.SetNestedField(changed, value, path...))
+			if paths, err := k.mergedLists(known, changed); err == nil {
+				t.Errorf("got %v, expected an error", paths)
+			}
+			for _, manager := range []string{ManagerApply, ManagerSet} {
+				if got := Judge(Write{manager, withLastApplied(t, known), withLastApplied(t, changed)}); got.Verdict != Left {
+					t.Errorf("%s is %s, expected it to be left", manager, got.Verdict)
+				}
+			}
+		})
+	}
+}
+
+func TestJudgeOfPatchesThatCannotBe(t *testing.T) {
+	t.Parallel()
+	live := withDefaults(withLastApplied(t, object(t, two)))
+	containers := []string{"spec", "template", "spec", "containers"}
+	for name, list := range map[string][]any{
+		"a directive that there is not": {map[string]any{"name": "a", "$patch": "bogus"}},
+		"an entry without its key":      {map[string]any{"image": "nginx:2"}},
+		"an entry that is no object":    {"nginx:2"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			changed := runtime.DeepCopyJSON(live)
+			must(t, unstructured.SetNestedSlice(changed, list, containers...))
+			manifest := object(t, two)
+			must(t, unstructured.SetNestedSlice(manifest, list, containers...))
+			for manager, write := range map[string]Write{
+				ManagerSet:   {ManagerSet, live, changed},
+				ManagerApply: {ManagerApply, live, withLastApplied(t, manifest)},
+			} {
+				if got := Judge(write); got.Verdict != Left || got.Reason == nil {
+					t.Errorf("%s is %s (%v), expected it to be left", manager, got.Verdict, got.Reason)
+				}
+			}
+		})
+	}
+}
+
+func TestOperation(t *testing.T) {
+	t.Parallel()
+	live := map[string]any{"spec": map[string]any{"a/b": []any{"x"}}}
+	for name, c := range map[string]struct {
+		list list
+		want Operation
+	}{
+		"a list that should be another one": {list{[]string{"spec", "a/b"}, []any{"y"}}, Operation{"replace", "/spec/a~1b", []any{"y"}}},
+		"a list that is missing":            {list{[]string{"spec", "c"}, []any{"y"}}, Operation{"add", "/spec/c", []any{"y"}}},
+		"a list that should not be there":   {list{[]string{"spec", "a/b"}, nil}, Operation{"remove", "/spec/a~1b", nil}},
+	} {
+		if diff := cmp.Diff(c.want, c.list.operation(live)); diff != "" {
+			t.Errorf("%s (-want +got)\n%s", name, diff)
+		}
+	}
+}
+
+func TestOwnership(t *testing.T) {
+	t.Parallel()
+	owner := func(manager, fields string) metav1.ManagedFieldsEntry {
+		entry := metav1.ManagedFieldsEntry{Manager: manager, Operation: "Update", APIVersion: "apps/v1", FieldsType: "FieldsV1"}
+		if fields != "" {
+			entry.FieldsV1 = metav1.NewFieldsV1(fields)
+		}
+		return entry
+	}
+	with := func(owners ...metav1.ManagedFieldsEntry) map[string]any {
+		object := &unstructured.Unstructured{Object: map[string]any{}}
+		if len(owners) > 0 {
+			object.SetManagedFields(owners)
+		}
+		return object.Object
+	}
+	creator, writer := owner("creator", `{"f:a":{}}`), owner(ManagerSet, `{"f:b":{}}`)
+	for name, c := range map[string]struct {
+		old, current map[string]any
+		op           string
+		want         []metav1.ManagedFieldsEntry
+	}{
+		"nothing was lost":              {with(creator), with(creator), "", nil},
+		"all was dropped":               {with(creator), with(), "add", []metav1.ManagedFieldsEntry{creator}},
+		"the writer is new":             {with(creator), with(writer), "replace", []metav1.ManagedFieldsEntry{creator, writer}},
+		"fields that cannot be read":    {with(owner(ManagerSet, `{"x":5}`), creator), with(writer), "replace", []metav1.ManagedFieldsEntry{owner(ManagerSet, `{"x":5}`), creator}},
+		"an owner that has no fields":   {with(owner(ManagerSet, ""), creator), with(writer), "replace", []metav1.ManagedFieldsEntry{owner(ManagerSet, ""), creator}},
+		"what somebody else has gained": {with(creator), with(creator, owner("other", `{"f:c":{}}`)), "replace", []metav1.ManagedFieldsEntry{creator}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			got := ownership(Write{Manager: ManagerSet, Old: c.old, New: c.current})
+			if c.op == "" {
+				if len(got) > 0 {
+					t.Errorf("got %v, expected nothing", got)
+				}
+				return
+			}
+			want := []Operation{{c.op, "/metadata/managedFields", c.want}}
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("(-want +got)\n%s", diff)
+			}
+		})
+	}
 }

@@ -16,13 +16,13 @@ var setFields = []string{"env", "image", "resources"}
 // containerName is the merge key of containers.
 const containerName = "name"
 
-// set returns the lists of containers that kubectl set was to change and kcp has got wrong, as they were meant. Where kcp
-// puts the patch's list in place of the object's, that list is the patch's, with its directives ($patch: delete,
-// $setElementOrder, nulls): admission sees it before kcp drops what the schema does not have. Laid over the old object
-// as a patch it gives what was meant. What it lacks is the order of the outermost list, which kubectl set never changes.
+// set returns the lists of containers that kcp got wrong in a kubectl set, as they were meant. Where kcp puts the patch's
+// list in place of the object's, the new object contains the patch's list with its directives ($patch: delete,
+// $setElementOrder, nulls): admission sees it before kcp drops what the schema does not have. That list, applied as a patch
+// to the old object, gives the meant list. It lacks only the order of the outermost list, which kubectl set never changes.
 //
-// That it was such a patch is checked: the smallest patch that leads from the old object to what was meant must lead kcp
-// to exactly what kcp has. A list that has been merged already, or was replaced on purpose, does not pass.
+// The result is verified: the smallest patch from the old object to the meant one must have led kcp to exactly the new
+// object. A list that was merged already, or replaced on purpose, does not pass.
 func (k kind) set(w Write) ([]list, error) {
 	paths, err := k.mergedLists(w.Old, w.New)
 	if err != nil || len(paths) == 0 {
@@ -47,7 +47,7 @@ func (k kind) set(w Write) ([]list, error) {
 	return k.confirmed(w, meant, paths)
 }
 
-// confirmed returns the lists as they were meant, if kcp's fault leads to what kcp has made of them.
+// confirmed returns the lists as they were meant. It fails unless kcp's fault explains the new object.
 func (k kind) confirmed(w Write, meant map[string]any, paths [][]string) ([]list, error) {
 	smallest, err := strategicpatch.CreateTwoWayMergeMapPatchUsingLookupPatchMeta(runtime.DeepCopyJSON(specOf(w.Old)), runtime.DeepCopyJSON(meant), k.meta)
 	if err != nil {
@@ -72,8 +72,8 @@ func areAsMeant(object, meant map[string]any, paths [][]string) bool {
 	return !slices.ContainsFunc(paths, func(path []string) bool { return !reflect.DeepEqual(at(object, path), at(meant, path)) })
 }
 
-// areOfSet reports whether the lists are such as kubectl set sends: containers that the old object has, and of all of them
-// the same field.
+// areOfSet reports whether kubectl set could have sent the lists: containers that the old object has, and the same field
+// of all of them.
 func areOfSet(w Write, paths [][]string) bool {
 	changed := map[string]bool{}
 	for _, path := range paths {
