@@ -120,7 +120,7 @@ func (h *hub) listen() {
 	h.registry.Handle(h.protector.OnCluster, h.scheduler.OnCluster, h.aggregator.OnCluster)
 	h.paths.Handle(h.scheduler.OnWorkspace)
 	h.bindings.Handle(h.scheduler.OnWorkspace, h.aggregator.OnWorkspace)
-	h.guard.Handle(h.scheduler.OnWorkspace, h.initializer.OnStanding)
+	h.guard.Handle(h.scheduler.OnWorkspace, h.initializer.OnWorkspace)
 	h.initializing.Handle(h.initializer.OnUpstream)
 }
 

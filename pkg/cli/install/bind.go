@@ -22,6 +22,7 @@ import (
 	"github.com/kcp-tmc/tmc/manifests"
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
 	"github.com/kcp-tmc/tmc/pkg/kcp"
+	"github.com/kcp-tmc/tmc/pkg/protocol"
 )
 
 // conflictGrace is how long a conflict has to last to be believed: kcp takes some seconds to see that the other side of
@@ -245,7 +246,7 @@ func (b *binder) releaseBinding(ctx context.Context, name string) error {
 		if err != nil {
 			return progress{}, err
 		}
-		live.SetFinalizers(slices.DeleteFunc(live.GetFinalizers(), func(finalizer string) bool { return finalizer == v1alpha1.InUseFinalizer }))
+		live.SetFinalizers(protocol.WithoutInUse(live.GetFinalizers()))
 		_, err = client.Update(ctx, live, metav1.UpdateOptions{FieldManager: fieldManager})
 		if kcp.IsMissing(err) || apierrors.IsConflict(err) {
 			err = nil // it has changed meanwhile

@@ -1,4 +1,3 @@
-// Package guard keeps the policies by which kcp itself checks, in consumers' workspaces, who
-// writes what is tmc's: it puts them in, puts them back, and says where they do not stand. It
-// knows nothing of workloads.
+// Package guard keeps the policies in consumers' workspaces by which kcp itself checks who writes what is tmc's. It makes
+// them, restores them, and says in which workspaces they are in force. It knows nothing of workloads.
 package guard

@@ -17,7 +17,7 @@ import (
 	"github.com/kcp-tmc/tmc/pkg/kcp"
 )
 
-// upstream is what a Guard needs of kcp.
+// upstream is the part of kcp that a Guard uses.
 type upstream interface {
 	HasReadWorkspace(workspace logicalcluster.Name) bool
 	// Provider returns the name of the logical cluster that holds the APIExports.
@@ -28,7 +28,7 @@ type upstream interface {
 	Update(ctx context.Context, key kcp.ObjectKey, obj *unstructured.Unstructured) (*unstructured.Unstructured, error)
 }
 
-// bindings say what workspaces have bound.
+// bindings say which exports and claims workspaces have accepted.
 type bindings interface {
 	LeftOut(workspace logicalcluster.Name, export string, resource schema.GroupResource) v1alpha1.LeftOut
 	LetsKeepPolicies(workspace logicalcluster.Name) bool
@@ -44,45 +44,54 @@ type Guard struct {
 	now func() time.Time
 
 	mu sync.Mutex
-	// provider is that of which wanted is.
+	// provider is the provider of the wanted policies.
 	provider logicalcluster.Name
 	wanted   []wanted
-	// known says where the policies stand, as was read of the caches since one changed last.
+	// known says in which workspaces the policies are in force. An entry is dropped when a policy changes.
 	known map[logicalcluster.Name]bool
-	// told is what was so when the handlers were called last.
+	// told is what the handlers were called for last.
 	told map[logicalcluster.Name]bool
-	// paces say how often the policies of workspaces may be put back.
-	paces map[logicalcluster.Name]*rate.Limiter
+	// limits bound how often the policies of workspaces are restored.
+	limits map[logicalcluster.Name]*rate.Limiter
 }
 
-// New returns a Guard over caches of what Slim has slimmed.
+const (
+	// workers are how many workspaces are processed side by side: a write takes some 10 ms.
+	workers = 4
+	// readRetry is when a workspace is checked again that has not been read as a whole, or was written to.
+	readRetry = time.Second
+	// burst and refill bound how often the policies of one workspace are restored: that many times at once, and then once
+	// per refill. Somebody who deletes them again and again, or another version of tmc with other policies, must not cost
+	// more.
+	burst  = 20
+	refill = 30 * time.Second
+)
+
+// New returns a Guard over caches of objects that Slim has slimmed.
 func New(upstream upstream, bindings bindings) *Guard {
 	g := &Guard{
 		upstream: upstream, bindings: bindings, now: time.Now,
-		known: map[logicalcluster.Name]bool{}, told: map[logicalcluster.Name]bool{}, paces: map[logicalcluster.Name]*rate.Limiter{},
+		known: map[logicalcluster.Name]bool{}, told: map[logicalcluster.Name]bool{}, limits: map[logicalcluster.Name]*rate.Limiter{},
 	}
 	g.loop = controller.New("guard", g.sync)
 	return g
 }
 
-// Handle has the handlers told, in this order, of each workspace where the policies have come
-// to stand, or stand no more. It is called before Run.
+// Handle adds handlers, which are called in this order for each workspace where the policies come into force, or are no
+// longer in force. It is called before Run.
 func (g *Guard) Handle(handlers ...func(workspace logicalcluster.Name)) {
 	g.handlers = append(g.handlers, handlers...)
 }
 
-// workers are how many workspaces are looked after at a time: a write takes some 10 ms.
-const workers = 4
-
 // Run keeps the policies until ctx ends.
 func (g *Guard) Run(ctx context.Context) { g.loop.Run(ctx, workers) }
 
-// OnUpstream takes note of policies that have changed, and of APIBindings, which say whether
-// they may be kept; it is a upstream.Handler, and comes after that of the bindings.
+// OnUpstream takes note of changed policies, and of changed APIBindings, which say whether the policies may be kept. It is
+// an upstream.Handler, and comes after that of the bindings.
 func (g *Guard) OnUpstream(key kcp.ObjectKey, _, _ *unstructured.Unstructured) {
 	isPolicy := v1alpha1.IsPolicy(key.Resource.GroupResource())
 	switch {
-	case isPolicy && !names.Has(key.Name), !isPolicy && key.Resource.GroupResource() != v1alpha1.APIBindingsResource.GroupResource():
+	case isPolicy && !names.Has(key.Name), !isPolicy && key.Resource.GroupResource() != kcp.APIBindingsResource.GroupResource():
 		return
 	case isPolicy:
 		g.mu.Lock()
@@ -92,47 +101,44 @@ func (g *Guard) OnUpstream(key kcp.ObjectKey, _, _ *unstructured.Unstructured) {
 	g.loop.Enqueue(key.Workspace)
 }
 
-// LeftOut returns why what is placed in a workspace would not be seen through an APIExport, or
-// why nothing may be placed there, for kcp would not check who writes what is tmc's; empty when
-// neither is so.
+// LeftOut returns why an APIExport would not show what is placed in a workspace, or why nothing may be placed there because
+// kcp would not check who writes what is tmc's. It returns the empty value when neither is so.
 func (g *Guard) LeftOut(workspace logicalcluster.Name, export string, resource schema.GroupResource) v1alpha1.LeftOut {
 	why := g.bindings.LeftOut(workspace, export, resource)
 	switch {
 	case why != "":
 		return why
 	case !g.bindings.LetsKeepPolicies(workspace):
-		return v1alpha1.LeftOutPoliciesNotAccepted // what was seen once may be gone since
-	case !g.Stand(workspace):
+		return v1alpha1.LeftOutPoliciesNotAccepted // policies that were seen before may be gone since
+	case !g.InForce(workspace):
 		return v1alpha1.LeftOutPoliciesMissing
 	default:
 		return ""
 	}
 }
 
-// Stand reports whether tmc's policies stand in a workspace as they are to be. What has been
-// seen where they may be kept no more is not known to stand.
-func (g *Guard) Stand(workspace logicalcluster.Name) bool {
+// InForce reports whether a workspace has tmc's policies unchanged, as far as the caches show.
+func (g *Guard) InForce(workspace logicalcluster.Name) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return g.stand(workspace)
+	return g.inForce(workspace)
 }
 
-// stand is Stand. The caller holds mu.
-func (g *Guard) stand(workspace logicalcluster.Name) bool {
+// inForce is InForce. The caller holds mu.
+func (g *Guard) inForce(workspace logicalcluster.Name) bool {
 	all := g.all()
-	if stand, known := g.known[workspace]; known {
-		return stand
+	if inForce, known := g.known[workspace]; known {
+		return inForce
 	}
-	stand := len(all) > 0
+	inForce := len(all) > 0
 	for _, w := range all {
-		stand = stand && w.judge(g.upstream.Cached(w.in(workspace)), cachedDigest) == standing
+		inForce = inForce && w.compare(g.upstream.Cached(w.in(workspace)), cachedDigest) == equal
 	}
-	g.known[workspace] = stand
-	return stand
+	g.known[workspace] = inForce
+	return inForce
 }
 
-// all returns what each workspace is to have; nothing while it is not known whose the
-// APIExports are. The caller holds mu.
+// all returns the policies that each workspace should have; none while the provider is not known. The caller holds mu.
 func (g *Guard) all() []wanted {
 	provider := g.upstream.Provider()
 	if provider == g.provider {
@@ -140,13 +146,10 @@ func (g *Guard) all() []wanted {
 	}
 	g.provider, g.wanted, g.known = provider, nil, map[logicalcluster.Name]bool{}
 	if provider != "" {
-		g.wanted, _ = wantedOf(provider) // it has been read before: see names
+		g.wanted, _ = wantedOf(provider) // it does not fail with a name: see names
 	}
 	return g.wanted
 }
-
-// readRetry is how often a workspace is looked at of which not all has been read.
-const readRetry = time.Second
 
 func (g *Guard) sync(ctx context.Context, workspace logicalcluster.Name) (time.Duration, error) {
 	if !g.upstream.HasReadWorkspace(workspace) {
@@ -156,90 +159,84 @@ func (g *Guard) sync(ctx context.Context, workspace logicalcluster.Name) (time.D
 		g.forget(workspace)
 		return 0, nil
 	}
-	broken := g.look(workspace)
+	broken, limit := g.check(workspace)
 	if len(broken) == 0 {
 		return 0, nil
 	}
-	pace := g.pace(workspace)
-	if wait := untilAllowed(pace, g.now()); wait > 0 {
+	now := g.now()
+	if wait := time.Duration(max(0, 1-limit.TokensAt(now)) * float64(refill)); wait > 0 {
 		return wait, nil
 	}
 	for _, w := range broken {
-		if err := g.put(ctx, w.in(workspace), w); err != nil {
+		if err := g.restore(ctx, w.in(workspace), w); err != nil {
 			return 0, err
 		}
 	}
-	pace.AllowN(g.now(), 1)
-	// The event of what has been written brings the next turn. Where the caches do not come to
-	// show it, that is looked into again.
+	limit.AllowN(now, 1)
+	// The event of the write brings the next call. If the caches never show the write, this does.
 	return readRetry, nil
 }
 
-// look tells of a change of whether the policies stand, and returns which of them have to be
-// put in or back.
-func (g *Guard) look(workspace logicalcluster.Name) (broken []wanted) {
+// check returns the policies that have to be made or restored in a workspace, and the limit for that. It calls the
+// handlers when the policies have come into force, or are no longer in force.
+func (g *Guard) check(workspace logicalcluster.Name) (broken []wanted, limit *rate.Limiter) {
 	g.mu.Lock()
-	stand := g.stand(workspace)
+	inForce := g.inForce(workspace)
 	before, told := g.told[workspace]
-	g.told[workspace] = stand
-	for _, w := range g.all() {
-		if stand {
-			break
+	g.told[workspace] = inForce
+	if !inForce {
+		if g.limits[workspace] == nil {
+			g.limits[workspace] = rate.NewLimiter(rate.Every(refill), burst)
 		}
-		if is := w.judge(g.upstream.Cached(w.in(workspace)), cachedDigest); is == missing || is == changed {
-			broken = append(broken, w)
+		for _, w := range g.all() {
+			if is := w.compare(g.upstream.Cached(w.in(workspace)), cachedDigest); is == missing || is == changed {
+				broken = append(broken, w)
+			}
 		}
 	}
+	limit = g.limits[workspace]
 	g.mu.Unlock()
-	if !told || before != stand {
-		for _, handler := range g.handlers {
-			handler(workspace)
-		}
+	if !told || before != inForce {
+		g.tell(workspace)
 	}
-	return broken
+	return broken, limit
 }
 
-// pace returns the limit of a workspace.
-func (g *Guard) pace(workspace logicalcluster.Name) *rate.Limiter {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.paces[workspace] == nil {
-		g.paces[workspace] = newPace()
-	}
-	return g.paces[workspace]
-}
-
-// forget drops what is known of a workspace that does not let the policies be kept: it may be
-// gone for good.
+// forget drops what is known of a workspace that does not let the policies be kept: it may be gone for good.
 func (g *Guard) forget(workspace logicalcluster.Name) {
 	g.mu.Lock()
 	_, told := g.told[workspace]
 	delete(g.known, workspace)
 	delete(g.told, workspace)
-	delete(g.paces, workspace)
+	delete(g.limits, workspace)
 	g.mu.Unlock()
 	if told {
-		for _, handler := range g.handlers {
-			handler(workspace)
-		}
+		g.tell(workspace)
 	}
 }
 
-// put makes a policy, or has it be as it is to be. Nobody may patch it: an account that may
-// patch what is in the virtual workspace must not be able to change policies.
-func (g *Guard) put(ctx context.Context, key kcp.ObjectKey, w wanted) error {
+// tell calls the handlers.
+func (g *Guard) tell(workspace logicalcluster.Name) {
+	for _, handler := range g.handlers {
+		handler(workspace)
+	}
+}
+
+// restore makes a policy, or replaces its spec. It never patches: nobody may patch policies, or syncers, which may patch
+// what is in the virtual workspace, could change them.
+func (g *Guard) restore(ctx context.Context, key kcp.ObjectKey, w wanted) error {
 	live, err := g.upstream.Live(ctx, key)
 	if err != nil {
 		return err
 	}
-	switch w.judge(live, digestOf) {
+	switch w.compare(live, digestOf) {
 	case missing:
 		klog.FromContext(ctx).Info("Putting a policy in", "resource", key.Resource.Resource, "name", key.Name)
 		_, err = g.upstream.Create(ctx, key, w.object)
 	case changed:
 		klog.FromContext(ctx).Info("Putting a policy right that somebody has changed", "resource", key.Resource.Resource, "name", key.Name)
 		_, err = g.upstream.Update(ctx, key, w.onto(live))
-	case going, standing: // an event tells when it is gone, or that it is there
+	case going, equal: // an event tells when it is gone, or that it exists
 	}
 	return err
 }

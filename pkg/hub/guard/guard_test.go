@@ -133,7 +133,7 @@ func TestWhereTheClaimsAreNotAcceptedNothingIsWritten(t *testing.T) {
 	if writes := w.sync(t); len(writes) > 0 || w.leftOutOf("x") != v1alpha1.LeftOutPoliciesNotAccepted {
 		t.Errorf("written: %v; %q keeps things out", writes, w.leftOutOf("x"))
 	}
-	if len(w.guard.told) > 0 || len(w.guard.paces) > 0 || len(w.guard.known) > 0 {
+	if len(w.guard.told) > 0 || len(w.guard.limits) > 0 || len(w.guard.known) > 0 {
 		t.Error("it is remembered")
 	}
 	w.letsNot, w.leftOut = false, v1alpha1.LeftOutNotBound
@@ -269,7 +269,7 @@ func TestAnInitializerWaitsForThePolicies(t *testing.T) {
 	stand, turnedOn := false, ""
 	i := &Initializer{
 		upstream: b,
-		stand:    func(logicalcluster.Name) bool { return stand },
+		inForce:  func(logicalcluster.Name) bool { return stand },
 		turnOn: func(_ context.Context, patch []byte) error {
 			turnedOn = string(patch)
 			return nil
@@ -281,7 +281,7 @@ func TestAnInitializerWaitsForThePolicies(t *testing.T) {
 			t.Fatal(err)
 		}
 		if want := map[bool]int{true: 1}[stand]; len(b.patched) != want {
-			t.Errorf("the policies stand: %t; patched: %q", stand, b.patched)
+			t.Errorf("the policies inForce: %t; patched: %q", stand, b.patched)
 		}
 	}
 	if !strings.HasPrefix(b.patched[0], "status ") || !strings.Contains(b.patched[0], `"initializers":[]`) {

@@ -22,7 +22,7 @@ import (
 	"github.com/kcp-tmc/tmc/pkg/kcp"
 )
 
-// initializing is what an Initializer needs of kcp: the LogicalClusters that kcp initializes.
+// initializing is the part of kcp that an Initializer uses: the LogicalClusters that kcp initializes.
 type initializing interface {
 	// Provider returns the name of the logical cluster that holds the WorkspaceType.
 	Provider() logicalcluster.Name
@@ -30,25 +30,24 @@ type initializing interface {
 	Patch(ctx context.Context, key kcp.ObjectKey, patchType types.PatchType, patch []byte, subresources ...string) (*unstructured.Unstructured, error)
 }
 
-// Initializer has kcp give workspaces of the tenants' WorkspaceType to their users only when
-// tmc's policies stand in them. A Guard puts those in, as everywhere: kcp lets it as soon as it
-// has bound tmc there.
+// Initializer has kcp give workspaces of the tenants' WorkspaceType to their users only when tmc's policies are in
+// force there. A Guard makes the policies, as everywhere: it may as soon as kcp has bound tmc in the workspace.
 type Initializer struct {
 	upstream initializing
-	stand    func(workspace logicalcluster.Name) bool
-	// turnOn has kcp wait, for each new workspace of the type.
+	inForce  func(workspace logicalcluster.Name) bool
+	// turnOn patches the WorkspaceType, so that kcp waits in each new workspace of the type.
 	turnOn func(ctx context.Context, patch []byte) error
 	loop   *controller.Controller[kcp.ObjectKey]
 }
 
-// NewInitializer returns an Initializer over the LogicalClusters of upstream; config leads to
-// the same kcp, and guard knows where the policies stand.
+// NewInitializer returns an Initializer over the LogicalClusters of upstream. config is for the same kcp, and guard
+// knows where the policies are in force.
 func NewInitializer(upstream initializing, config *rest.Config, provider logicalcluster.Path, guard *Guard) (*Initializer, error) {
 	client, err := kcp.NewClient(config, provider, dynamic.NewForConfig)
 	if err != nil {
 		return nil, err
 	}
-	i := &Initializer{upstream: upstream, stand: guard.Stand}
+	i := &Initializer{upstream: upstream, inForce: guard.InForce}
 	i.turnOn = func(ctx context.Context, patch []byte) error {
 		_, err := client.Resource(kcp.WorkspaceTypesResource).
 			Patch(ctx, v1alpha1.TenantWorkspaceType, types.MergePatchType, patch, metav1.PatchOptions{FieldManager: v1alpha1.ControllerFieldManager})
@@ -61,8 +60,7 @@ func NewInitializer(upstream initializing, config *rest.Config, provider logical
 // Run works until ctx ends.
 func (i *Initializer) Run(ctx context.Context) { i.loop.Run(ctx, workers) }
 
-// OnUpstream takes note of the WorkspaceType, and of LogicalClusters that kcp initializes; it
-// is a upstream.Handler.
+// OnUpstream takes note of the WorkspaceType, and of LogicalClusters that kcp initializes. It is an upstream.Handler.
 func (i *Initializer) OnUpstream(key kcp.ObjectKey, _, newObj *unstructured.Unstructured) {
 	switch {
 	case newObj == nil: // the workspace is ready, or gone
@@ -72,8 +70,8 @@ func (i *Initializer) OnUpstream(key kcp.ObjectKey, _, newObj *unstructured.Unst
 	}
 }
 
-// OnStanding takes note of a workspace where the policies have come to stand.
-func (i *Initializer) OnStanding(workspace logicalcluster.Name) {
+// OnWorkspace takes note of a workspace where the policies have come into force. It is a handler of the Guard.
+func (i *Initializer) OnWorkspace(workspace logicalcluster.Name) {
 	key := kcp.ObjectKey{Workspace: workspace, Resource: kcp.LogicalClustersResource, Name: kcp.LogicalClusterName}
 	if i.upstream.Cached(key) != nil {
 		i.loop.Enqueue(key)
@@ -90,7 +88,7 @@ func (i *Initializer) sync(ctx context.Context, key kcp.ObjectKey) (time.Duratio
 		return 0, err
 	}
 	self := i.upstream.Cached(key)
-	if self == nil || !i.stand(key.Workspace) {
+	if self == nil || !i.inForce(key.Workspace) {
 		return 0, nil
 	}
 	patch, err := withoutInitializer(self, i.upstream.Provider().String()+":"+v1alpha1.TenantWorkspaceType)
@@ -110,12 +108,12 @@ func isOn(workspaceType *unstructured.Unstructured) bool {
 	return on
 }
 
-// withoutInitializer returns a patch that takes an initializer off a LogicalCluster, which has
-// to be as it is known; nil when it has no such initializer. kcp refuses to have another one
-// taken off. It calls that of a WorkspaceType <logical cluster>:<name> (InitializerForType in
-// github.com/kcp-dev/sdk, apis/tenancy/initialization).
+// withoutInitializer returns a patch that removes an initializer from a LogicalCluster, nil when it has no such
+// initializer. The patch fails when the LogicalCluster has changed. kcp refuses the removal of other initializers. It
+// calls the initializer of a WorkspaceType <logical cluster>:<name> (InitializerForType in github.com/kcp-dev/sdk,
+// apis/tenancy/initialization).
 func withoutInitializer(self *unstructured.Unstructured, initializer string) ([]byte, error) {
-	// An error would mean that the field is no list: its schema does not let it be.
+	// An error means that the field is no list, which its schema does not let it be.
 	all, _, _ := unstructured.NestedStringSlice(self.Object, "status", "initializers")
 	others := slices.DeleteFunc(slices.Clone(all), func(one string) bool { return one == initializer })
 	if len(others) == len(all) {

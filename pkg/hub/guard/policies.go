@@ -18,17 +18,17 @@ import (
 	"github.com/kcp-tmc/tmc/pkg/kcp"
 )
 
-// resources are those of the policies' kinds.
+// resources are the resources of the policies' kinds.
 var resources = map[string]schema.GroupVersionResource{
 	"ValidatingAdmissionPolicy":        v1alpha1.PoliciesResource,
 	"ValidatingAdmissionPolicyBinding": v1alpha1.PolicyBindingsResource,
 }
 
-// wanted is one policy, or the binding of one, as each workspace is to have it.
+// wanted is one policy, or the binding of one, as each workspace should have it.
 type wanted struct {
 	resource schema.GroupVersionResource
 	object   *unstructured.Unstructured
-	// digest is that of its spec.
+	// digest is the digest of the object's spec.
 	digest string
 }
 
@@ -37,8 +37,7 @@ func (w wanted) in(workspace logicalcluster.Name) kcp.ObjectKey {
 	return kcp.ObjectKey{Workspace: workspace, Resource: w.resource, Name: w.object.GetName()}
 }
 
-// wantedOf returns what each workspace is to have where the logical cluster of that name holds
-// the APIExports.
+// wantedOf returns the policies that each workspace should have. provider is the logical cluster with the APIExports.
 func wantedOf(provider logicalcluster.Name) ([]wanted, error) {
 	objects, err := manifests.ConsumerPolicies(provider)
 	if err != nil {
@@ -55,45 +54,44 @@ func wantedOf(provider logicalcluster.Name) ([]wanted, error) {
 	return all, nil
 }
 
-// state is what stands under the name of a policy.
+// state is how a live policy compares with the wanted one.
 type state int
 
 const (
-	// missing is that there is nothing.
+	// missing is a policy that does not exist.
 	missing state = iota
-	// going is that it is being deleted: anybody may still change it, and nobody bring it back.
+	// going is a policy that is being deleted: anybody may still change it, and nobody can keep it.
 	going
-	// changed is that it is not as tmc has made it.
+	// changed is a policy with another spec.
 	changed
-	// standing is that it is as it is to be.
-	standing
+	// equal is a policy with the wanted spec.
+	equal
 )
 
-// judge says what stands under a policy's name. digest returns the digest of what there is.
-func (w wanted) judge(found *unstructured.Unstructured, digest func(*unstructured.Unstructured) string) state {
+// compare compares a live policy, nil for none. digest returns the digest of its spec.
+func (w wanted) compare(live *unstructured.Unstructured, digest func(*unstructured.Unstructured) string) state {
 	switch {
-	case found == nil:
+	case live == nil:
 		return missing
-	case found.GetDeletionTimestamp() != nil:
+	case live.GetDeletionTimestamp() != nil:
 		return going
-	case digest(found) != w.digest:
+	case digest(live) != w.digest:
 		return changed
 	default:
-		return standing
+		return equal
 	}
 }
 
-// onto returns the live policy as it is to be: the spec becomes that of w as a whole, for what
-// is left over in it would deny, or let pass, what it should not. Somebody's labels, and
-// whatever else stands beside the spec, changes nothing, and stays.
+// onto returns the live policy with the wanted spec as a whole: what is left over in a spec would deny, or let pass,
+// what it should not. All beside the spec stays, such as somebody's labels: it has no effect.
 func (w wanted) onto(live *unstructured.Unstructured) *unstructured.Unstructured {
 	next := live.DeepCopy()
 	next.Object["spec"] = runtime.DeepCopyJSONValue(w.object.Object["spec"])
 	return next
 }
 
-// digestOf returns a digest of a policy's spec, the same before and after an API server has
-// filled in its defaults. A field that it does not know counts: it may weaken the policy.
+// digestOf returns a digest of a policy's spec, the same before and after an API server has set defaults. A field that
+// tmc does not know changes the digest: it may weaken the policy.
 func digestOf(policy *unstructured.Unstructured) string {
 	spec, _, _ := unstructured.NestedFieldCopy(policy.Object, "spec")
 	if fields, isObject := spec.(map[string]any); isObject && policy.GetKind() == "ValidatingAdmissionPolicy" {
@@ -101,15 +99,14 @@ func digestOf(policy *unstructured.Unstructured) string {
 	}
 	data, err := json.Marshal(spec)
 	if err != nil {
-		return "" // what has come as JSON can be encoded; and this is like nothing that is wanted
+		return "" // this never happens to decoded JSON, and equals no wanted digest
 	}
 	sum := sha256.Sum256(data)
 	return hex.EncodeToString(sum[:])
 }
 
-// setDefaults fills in what the API server does (SetDefaults_ValidatingAdmissionPolicySpec,
-// SetDefaults_MatchResources and SetDefaults_Rule in k8s.io/kubernetes,
-// pkg/apis/admissionregistration/v1/defaults.go).
+// setDefaults sets the API server's defaults (SetDefaults_ValidatingAdmissionPolicySpec, SetDefaults_MatchResources and
+// SetDefaults_Rule in k8s.io/kubernetes, pkg/apis/admissionregistration/v1/defaults.go).
 func setDefaults(spec map[string]any) {
 	setDefault(spec, "failurePolicy", "Fail")
 	constraints, isObject := spec["matchConstraints"].(map[string]any)
@@ -135,7 +132,7 @@ func setDefault(fields map[string]any, name string, value any) {
 	}
 }
 
-// names are those of tmc's policies and their bindings, whatever the provider.
+// names are the names of tmc's policies and their bindings. They do not depend on the provider.
 var names = func() sets.Set[string] {
 	all, err := wantedOf("any")
 	if err != nil {
@@ -148,15 +145,13 @@ var names = func() sets.Set[string] {
 	return names
 }()
 
-// digestField holds, of a policy that Slim has slimmed, the digest of its spec. No API server
-// gives a policy such a field.
+// digestField is where Slim puts the digest of a policy's spec. No policy of an API server has such a field.
 const digestField = "digest"
 
-// Slim has a policy of a consumer's workspace, in place, say no more than which it is and,
-// where its name is one of tmc's, the digest of its spec: consumers may have any number of
-// their own. Other objects it leaves alone, and what it has slimmed already: an informer hands
-// it what it lists twice (WatchList in client-go's reflector, which transforms for its own
-// store, and the informer's queue).
+// Slim removes from a policy of a consumer's workspace, in place, all but its identity and, if its name is one of
+// tmc's, the digest of its spec: consumers may have any number of policies. It leaves other objects alone, and those
+// that are slim already: an informer transforms what it lists twice (WatchList in client-go's reflector, which
+// transforms for its own store, and the informer's queue).
 func Slim(obj *unstructured.Unstructured) {
 	if _, isPolicy := resources[obj.GetKind()]; !isPolicy || obj.GroupVersionKind().Group != v1alpha1.PoliciesResource.Group {
 		return
@@ -178,7 +173,7 @@ func Slim(obj *unstructured.Unstructured) {
 	obj.Object = slim.Object
 }
 
-// cachedDigest returns the digest of a policy that Slim has slimmed.
+// cachedDigest returns the digest in a policy that Slim has slimmed.
 func cachedDigest(slim *unstructured.Unstructured) string {
 	digest, _, _ := unstructured.NestedString(slim.Object, digestField)
 	return digest

@@ -12,6 +12,7 @@ import (
 
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
 	"github.com/kcp-tmc/tmc/pkg/kcp"
+	"github.com/kcp-tmc/tmc/pkg/protocol"
 )
 
 // binding is what is known of an APIBinding of one of the provider's APIExports.
@@ -19,14 +20,14 @@ type binding struct {
 	key    kcp.ObjectKey
 	obj    *unstructured.Unstructured
 	export string
-	// isHeld is whether it has our finalizer, isGoing whether it is being deleted.
-	isHeld, isGoing bool
-	// letsHold is whether its claims that are in force let the hub write on APIBindings.
-	letsHold bool
+	// isKept is whether it has our finalizer, isGoing whether it is being deleted.
+	isKept, isGoing bool
+	// letsKeep is whether its claims that are in force let the hub update APIBindings.
+	letsKeep bool
 }
 
-// bindingOf reads an APIBinding as kcp says that it is; false when it binds none of the
-// provider's APIExports. What its spec asks for is the consumer's.
+// bindingOf reads an APIBinding, and reports whether it binds one of the provider's APIExports. kcp writes whose export is
+// bound in the status; the consumer writes the spec.
 func bindingOf(key kcp.ObjectKey, obj *unstructured.Unstructured, provider logicalcluster.Name) (binding, bool) {
 	read := &apisv1alpha2.APIBinding{}
 	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(obj.Object, read); err != nil {
@@ -38,27 +39,26 @@ func bindingOf(key kcp.ObjectKey, obj *unstructured.Unstructured, provider logic
 	}
 	return binding{
 		key: key, obj: obj, export: reference.Name,
-		isHeld:   slices.Contains(read.Finalizers, v1alpha1.InUseFinalizer),
+		isKept:   slices.Contains(read.Finalizers, v1alpha1.InUseFinalizer),
 		isGoing:  read.DeletionTimestamp != nil,
-		letsHold: kcp.IsClaimed(read.Status.AppliedPermissionClaims, v1alpha1.APIBindingsResource, "update"),
+		letsKeep: kcp.IsClaimed(read.Status.AppliedPermissionClaims, kcp.APIBindingsResource, "update"),
 	}, true
 }
 
-// isMain reports whether a binding is the one through which the hub itself sees the workspace.
+// isMain reports whether the hub itself sees the workspace through a binding.
 func (b *binding) isMain() bool { return b.export == v1alpha1.APIExportName }
 
-// plan is what is to be done about the bindings of a workspace.
+// plan is what has to be done about the bindings of a workspace.
 type plan struct {
-	// hold are to get our finalizer, release are to lose it.
-	hold, release []binding
-	// isWaiting is set when one is kept that is to go: nothing but a look tells when it may.
+	// keep are to get our finalizer, release are to lose it.
+	keep, release []binding
+	// isWaiting is set when a binding is kept that is being deleted: no event tells when it may go.
 	isWaiting bool
 }
 
-// decide returns what is to be done about the bindings of a workspace, given the APIExports
-// through which syncers see something of it. A view is held while it is used. The hub's own
-// is held with it: without that, nobody could let the views go. What is being deleted
-// cannot be held any more.
+// decide returns what has to be done about the bindings of a workspace, given the APIExports through which syncers see
+// objects there. A view is kept while it is used. The hub's own binding is kept as long as a view is: without it, nobody
+// could release the view. A binding that is being deleted gets no finalizer any more.
 func decide(bindings []binding, inUse sets.Set[string]) plan {
 	var main, views []binding
 	for _, b := range bindings {
@@ -68,15 +68,15 @@ func decide(bindings []binding, inUse sets.Set[string]) plan {
 			views = append(views, b)
 		}
 	}
-	if !slices.ContainsFunc(main, func(b binding) bool { return b.letsHold }) {
-		return plan{} // it was bound before there was such a claim, or its consumer does not accept it
+	if !slices.ContainsFunc(main, func(b binding) bool { return b.letsKeep }) {
+		return plan{} // the export had no such claim when it was bound, or the consumer does not accept it
 	}
-	// After the hub's own nobody can let go of the views any more: they are not held beyond it.
+	// Nobody can release the views after the hub's own binding is gone: they are not kept longer than that.
 	isEnd := slices.ContainsFunc(main, func(b binding) bool { return b.isGoing })
 	isUsed := func(b binding) bool { return inUse.Has(b.export) }
-	needsMain := slices.ContainsFunc(views, func(b binding) bool { return b.isHeld || isUsed(b) && !isEnd })
+	needsMain := slices.ContainsFunc(views, func(b binding) bool { return b.isKept || isUsed(b) && !isEnd })
 	var p plan
-	for _, b := range main { // first: who holds only views could be left without a way to let go of them
+	for _, b := range main { // first: a hub that had kept only views could lose the means to release them
 		p.add(b, needsMain, isEnd)
 	}
 	for _, b := range views {
@@ -85,24 +85,24 @@ func decide(bindings []binding, inUse sets.Set[string]) plan {
 	return p
 }
 
-// add has the plan be right for one binding: whether it is wanted, and whether it ends.
-func (p *plan) add(b binding, isWanted, ends bool) {
+// add adds one binding to the plan, given whether it is needed and whether it is to go.
+func (p *plan) add(b binding, isNeeded, goes bool) {
 	switch {
-	case ends && b.isHeld && isWanted:
+	case goes && b.isKept && isNeeded:
 		p.isWaiting = true
-	case ends && b.isHeld:
+	case goes && b.isKept:
 		p.release = append(p.release, b)
-	case !ends && !b.isHeld && isWanted:
-		p.hold = append(p.hold, b)
+	case !goes && !b.isKept && isNeeded:
+		p.keep = append(p.keep, b)
 	}
 }
 
-// clustersOn returns the clusters whose syncers have something to do yet with an object: those
-// that hold it, and those that it is placed on unless it is going.
+// clustersOn returns the clusters whose syncers have work left with an object: those that hold it, and, unless it is being
+// deleted, those that it is placed on.
 func clustersOn(upstreamObj *unstructured.Unstructured) []string {
-	clusters := v1alpha1.HoldingClusters(upstreamObj.GetFinalizers())
-	if upstreamObj.GetDeletionTimestamp() == nil {
-		clusters = append(clusters, v1alpha1.PlacedClusters(upstreamObj.GetLabels())...)
+	object := protocol.Read(upstreamObj)
+	if object.IsDeleting() {
+		return object.Held()
 	}
-	return clusters
+	return object.Present()
 }

@@ -1,5 +1,4 @@
-// Package protect keeps the APIBindings of a workspace while clusters see something through
-// them, as Kubernetes keeps a volume claim that pods use: a syncer whose view is gone could
-// not let go of what it holds, and who deletes the workspace would wait for ever. It knows
-// which clusters hold something, and nothing of what that is.
+// Package protect keeps the APIBindings of a workspace while clusters see objects through them, as Kubernetes keeps a volume
+// claim that pods use. Without its view, a syncer could not release the objects that it holds, and the deletion of their
+// workspace would wait for ever. The package knows which clusters hold objects, and nothing of these objects.
 package protect

@@ -2,7 +2,6 @@ package protect
 
 import (
 	"context"
-	"slices"
 	"sync"
 	"time"
 
@@ -16,17 +15,18 @@ import (
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
 	"github.com/kcp-tmc/tmc/pkg/controller"
 	"github.com/kcp-tmc/tmc/pkg/kcp"
+	"github.com/kcp-tmc/tmc/pkg/protocol"
 )
 
 const (
-	// lookInterval is how often a workspace is looked at of which not all has been read, or
-	// where a binding that is being deleted is used yet, and how often one is written to.
-	lookInterval = time.Second
-	// workers are how many workspaces are looked after at a time.
+	// retryInterval is when a workspace is checked again that has not been read as a whole, or where a binding that is
+	// being deleted is still used. It is also the least time between two writes to keep bindings of a workspace.
+	retryInterval = time.Second
+	// workers are how many workspaces are processed side by side.
 	workers = 4
 )
 
-// upstream is what a Protector needs of kcp.
+// upstream is the part of kcp that a Protector uses.
 type upstream interface {
 	HasReadWorkspace(workspace logicalcluster.Name) bool
 	// Provider returns the name of the logical cluster that holds the APIExports.
@@ -39,17 +39,17 @@ type upstream interface {
 // Protector keeps the APIBindings of workspaces while they are used.
 type Protector struct {
 	upstream upstream
-	// exportsOf returns the APIExports through which a cluster's syncer sees its objects, or
-	// is about to; none of a cluster that is not registered.
+	// exportsOf returns the APIExports through which a cluster's syncer sees its objects, or is about to; none for a cluster
+	// that is not registered.
 	exportsOf func(cluster string) []string
 	loop      *controller.Controller[logicalcluster.Name]
 	// now is the clock; tests replace it.
 	now func() time.Time
 
 	mu sync.Mutex
-	// seen are the clusters that were found to use a workspace when it was looked at last.
+	// seen are the clusters that used a workspace when it was checked last.
 	seen map[logicalcluster.Name]sets.Set[string]
-	// written says when bindings of a workspace were last held.
+	// written says when our finalizer was last added in a workspace.
 	written map[logicalcluster.Name]time.Time
 }
 
@@ -67,16 +67,15 @@ func New(upstream upstream, exportsOf func(cluster string) []string) *Protector 
 // Run keeps bindings until ctx ends.
 func (p *Protector) Run(ctx context.Context) { p.loop.Run(ctx, workers) }
 
-// OnUpstream takes note of APIBindings that have changed, and of the first object of a
-// workspace that a cluster gets; it is a upstream.Handler.
+// OnUpstream takes note of changed APIBindings, and of the first object of a workspace on a cluster. It is an
+// upstream.Handler.
 func (p *Protector) OnUpstream(key kcp.ObjectKey, _, newObj *unstructured.Unstructured) {
-	if key.Resource.GroupResource() == v1alpha1.APIBindingsResource.GroupResource() || p.isNews(key, newObj) {
+	if isBinding(key) || p.isNews(key, newObj) {
 		p.loop.Enqueue(key.Workspace)
 	}
 }
 
-// OnCluster has the workspaces looked at again that a cluster uses: it may see them through
-// another APIExport from now on.
+// OnCluster has the workspaces checked that a cluster uses: it may see them through another APIExport from now on.
 func (p *Protector) OnCluster(cluster string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -87,10 +86,9 @@ func (p *Protector) OnCluster(cluster string) {
 	}
 }
 
-// isNews reports whether an object, nil for none, is on a cluster that did not use its
-// workspace.
+// isNews reports whether an object, nil for none, is on a cluster that did not use its workspace before.
 func (p *Protector) isNews(key kcp.ObjectKey, obj *unstructured.Unstructured) bool {
-	if obj == nil || !counts(key) {
+	if obj == nil || !isHeldKind(key) {
 		return false
 	}
 	clusters := clustersOn(obj)
@@ -99,18 +97,20 @@ func (p *Protector) isNews(key kcp.ObjectKey, obj *unstructured.Unstructured) bo
 	return !p.seen[key.Workspace].HasAll(clusters...)
 }
 
-// counts reports whether objects of a key's resource are held by syncers. Namespaces are only
-// labelled, and go last.
-func counts(key kcp.ObjectKey) bool {
+func isBinding(key kcp.ObjectKey) bool {
+	return key.Resource.GroupResource() == kcp.APIBindingsResource.GroupResource()
+}
+
+// isHeldKind reports whether syncers hold objects of a key's resource. Namespaces only get labels, and go last.
+func isHeldKind(key kcp.ObjectKey) bool {
 	return v1alpha1.IsSynced(key.Resource.GroupResource(), key.Namespace != "")
 }
 
 func (p *Protector) sync(ctx context.Context, workspace logicalcluster.Name) (time.Duration, error) {
 	if !p.upstream.HasReadWorkspace(workspace) {
-		return lookInterval, nil // what is not seen yet may be used
+		return retryInterval, nil // what has not been read may be used
 	}
 	bindings, clusters := p.gather(workspace)
-	p.note(workspace, clusters, len(bindings) > 0)
 	inUse := sets.New[string]()
 	for cluster := range clusters {
 		inUse.Insert(p.exportsOf(cluster)...)
@@ -122,49 +122,45 @@ func (p *Protector) sync(ctx context.Context, workspace logicalcluster.Name) (ti
 			return 0, err
 		}
 	}
-	if len(do.hold) > 0 {
-		return p.hold(ctx, workspace, do.hold)
+	switch {
+	case len(do.keep) > 0:
+		return p.keep(ctx, workspace, do.keep)
+	case do.isWaiting:
+		return retryInterval, nil
+	default:
+		return 0, nil
 	}
-	if do.isWaiting {
-		return lookInterval, nil
-	}
-	return 0, nil
 }
 
-// gather reads from the caches what a workspace has bound, and which clusters use it.
+// gather reads from the caches what a workspace has bound, and which clusters use it. It remembers the clusters, and
+// forgets a workspace that has bound nothing: that may be gone for good.
 func (p *Protector) gather(workspace logicalcluster.Name) ([]binding, sets.Set[string]) {
 	var bindings []binding
 	clusters := sets.New[string]()
 	provider := p.upstream.Provider()
 	p.upstream.EachInWorkspace(workspace, func(key kcp.ObjectKey, obj *unstructured.Unstructured) {
 		switch {
-		case key.Resource.GroupResource() == v1alpha1.APIBindingsResource.GroupResource():
+		case isBinding(key):
 			if b, isOurs := bindingOf(key, obj, provider); isOurs {
 				bindings = append(bindings, b)
 			}
-		case counts(key):
+		case isHeldKind(key):
 			clusters.Insert(clustersOn(obj)...)
 		}
 	})
-	return bindings, clusters
-}
-
-// note remembers which clusters use a workspace, and forgets one that has bound nothing: it may
-// be gone for good.
-func (p *Protector) note(workspace logicalcluster.Name, clusters sets.Set[string], isBound bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.seen[workspace] = clusters; !isBound {
+	if p.seen[workspace] = clusters; len(bindings) == 0 {
 		delete(p.seen, workspace)
 		delete(p.written, workspace)
 	}
+	return bindings, clusters
 }
 
-// hold sets our finalizer on bindings. Whoever takes it off again and again does not have us
-// write all the time.
-func (p *Protector) hold(ctx context.Context, workspace logicalcluster.Name, bindings []binding) (time.Duration, error) {
+// keep adds our finalizer to bindings, at most once in retryInterval: somebody may remove it again and again.
+func (p *Protector) keep(ctx context.Context, workspace logicalcluster.Name, bindings []binding) (time.Duration, error) {
 	p.mu.Lock()
-	wait := p.written[workspace].Add(lookInterval).Sub(p.now())
+	wait := p.written[workspace].Add(retryInterval).Sub(p.now())
 	p.mu.Unlock()
 	if wait > 0 {
 		return wait, nil
@@ -178,32 +174,28 @@ func (p *Protector) hold(ctx context.Context, workspace logicalcluster.Name, bin
 	p.mu.Lock()
 	p.written[workspace] = p.now()
 	p.mu.Unlock()
-	return 0, nil // the events of what has been written bring the next turn
+	return 0, nil // the events of the writes bring the next call
 }
 
-func without(finalizers []string) []string {
-	return slices.DeleteFunc(slices.Clone(finalizers), func(finalizer string) bool { return finalizer == v1alpha1.InUseFinalizer })
-}
-
-// write has a binding be held, or not, unless it is gone, or being deleted and to be held. The
-// caches keep part of it, and nobody may patch it: see the claim.
-func (p *Protector) write(ctx context.Context, b binding, isHeld bool) error {
+// write adds our finalizer to a binding, or removes it. It adds none to a binding that is being deleted. It updates the
+// live object: the caches keep only a part, and nobody may patch APIBindings (see the claim).
+func (p *Protector) write(ctx context.Context, b binding, isKept bool) error {
 	live, err := p.upstream.Live(ctx, b.key)
 	if err != nil || live == nil || live.GetUID() != b.obj.GetUID() {
-		return err // an event tells of another one
+		return err // an event tells of another binding
 	}
-	finalizers := without(live.GetFinalizers())
-	if isHeld {
+	finalizers := protocol.WithoutInUse(live.GetFinalizers())
+	if isKept {
 		finalizers = append(finalizers, v1alpha1.InUseFinalizer)
 	}
-	if len(finalizers) == len(live.GetFinalizers()) || isHeld && live.GetDeletionTimestamp() != nil {
+	if len(finalizers) == len(live.GetFinalizers()) || isKept && live.GetDeletionTimestamp() != nil {
 		return nil // the caches lag
 	}
 	live = live.DeepCopy()
 	live.SetFinalizers(finalizers)
 	_, err = p.upstream.Update(ctx, b.key, live)
 	if apierrors.IsNotFound(err) {
-		return nil // gone meanwhile
+		return nil // it is gone meanwhile
 	}
 	return err
 }

@@ -21,7 +21,7 @@ import (
 const workspace = logicalcluster.Name("ws")
 
 func TestDecide(t *testing.T) {
-	// The letters say: m(ain) or v(iew) e(ast); h(eld), g(oing), and of the main one l(ets hold).
+	// The letters say: m(ain) or v(iew) e(ast); h(as our finalizer), g(oing), and of the main one l(ets keep).
 	of := func(words ...string) []binding {
 		var bindings []binding
 		for _, word := range words {
@@ -32,7 +32,7 @@ func TestDecide(t *testing.T) {
 			}
 			bindings = append(bindings, binding{
 				key: kcp.ObjectKey{Name: name}, export: export,
-				isHeld: strings.Contains(state, "h"), isGoing: strings.Contains(state, "g"), letsHold: strings.Contains(state, "l"),
+				isKept: strings.Contains(state, "h"), isGoing: strings.Contains(state, "g"), letsKeep: strings.Contains(state, "l"),
 			})
 		}
 		return bindings
@@ -44,9 +44,9 @@ func TestDecide(t *testing.T) {
 		want     string
 	}{
 		"Unused":             {"who uses nothing of it waits for nobody", of("main:l", "east:"), nil, ""},
-		"Used":               {"the hub's own first: through it the views are let go of", of("east:", "west:", "main:l"), []string{"cluster-east"}, "hold main, hold east"},
+		"Used":               {"the hub's own first: through it the views are let go of", of("east:", "west:", "main:l"), []string{"cluster-east"}, "keep main, keep east"},
 		"HeldAlready":        {"at rest nothing is written", of("main:lh", "east:h"), []string{"cluster-east"}, ""},
-		"AnotherCameIntoUse": {"each is held by itself", of("main:lh", "east:h", "west:"), []string{"cluster-east", "cluster-west"}, "hold west"},
+		"AnotherCameIntoUse": {"each is held by itself", of("main:lh", "east:h", "west:"), []string{"cluster-east", "cluster-west"}, "keep west"},
 		"UsedNoMore":         {"that may change again, and taking it off is a write", of("main:lh", "east:h"), nil, ""},
 		"Unbound":            {"its syncer sees what it has to let go of", of("main:lh", "east:hg"), []string{"cluster-east"}, "wait"},
 		"UnboundAndUnused":   {"nobody needs it", of("main:lh", "east:hg"), nil, "release east"},
@@ -69,8 +69,8 @@ func TestDecide(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			got := decide(tc.bindings, sets.New(tc.inUse...))
 			var words []string
-			for _, b := range got.hold {
-				words = append(words, "hold "+b.key.Name)
+			for _, b := range got.keep {
+				words = append(words, "keep "+b.key.Name)
 			}
 			for _, b := range got.release {
 				words = append(words, "release "+b.key.Name)
@@ -93,10 +93,10 @@ func TestABindingIsWhatKCPSaysThatItIs(t *testing.T) {
 		want   binding
 	}{
 		"Bound":         {"", func(*unstructured.Unstructured) {}, true, binding{export: "cluster-east"}},
-		"Held":          {"", func(b *unstructured.Unstructured) { b.SetFinalizers([]string{"a", v1alpha1.InUseFinalizer}) }, true, binding{export: "cluster-east", isHeld: true}},
+		"Held":          {"", func(b *unstructured.Unstructured) { b.SetFinalizers([]string{"a", v1alpha1.InUseFinalizer}) }, true, binding{export: "cluster-east", isKept: true}},
 		"AnotherOwners": {"a tenant can name an APIExport of his own like that", set("mine", "status", "apiExportClusterName"), false, binding{}},
 		"NotBoundYet":   {"kcp has not said whose it is", set("", "status", "apiExportClusterName"), false, binding{}},
-		"Writable":      {"", claim("update", map[string]any{"matchAll": true}), true, binding{export: "cluster-east", letsHold: true}},
+		"Writable":      {"", claim("update", map[string]any{"matchAll": true}), true, binding{export: "cluster-east", letsKeep: true}},
 		"Readable":      {"of before there was a claim to update", claim("get", map[string]any{"matchAll": true}), true, binding{export: "cluster-east"}},
 		"Patchable":     {"syncers would have it, too", claim("patch", map[string]any{"matchAll": true}), true, binding{export: "cluster-east"}},
 		"SomeWritable":  {"it may not be those", claim("update", map[string]any{"matchLabels": map[string]any{"a": "b"}}), true, binding{export: "cluster-east"}},
@@ -106,7 +106,7 @@ func TestABindingIsWhatKCPSaysThatItIs(t *testing.T) {
 			obj := newBinding("any", "cluster-east")
 			tc.edit(obj)
 			got, isOurs := bindingOf(kcp.ObjectKey{}, obj, "provider")
-			if isOurs != tc.isOurs || got.export != tc.want.export || got.isHeld != tc.want.isHeld || got.letsHold != tc.want.letsHold {
+			if isOurs != tc.isOurs || got.export != tc.want.export || got.isKept != tc.want.isKept || got.letsKeep != tc.want.letsKeep {
 				t.Errorf("%s: %t, %+v", tc.reason, isOurs, got)
 			}
 		})
@@ -150,14 +150,14 @@ func TestAWorkspaceGoesAfterItsClusters(t *testing.T) {
 		f.step(t, "at rest", "", 0)
 	}
 	f.goAway("east")
-	f.step(t, "the view alone is deleted", "", lookInterval)
+	f.step(t, "the view alone is deleted", "", retryInterval)
 	f.goAway("tmc.kcp.io")
-	f.step(t, "the workspace is deleted", "", lookInterval)
+	f.step(t, "the workspace is deleted", "", retryInterval)
 	f.remove(deploymentKey("web"))
 	f.hasRead = false
-	f.step(t, "it is not known whether that is all", "", lookInterval)
+	f.step(t, "it is not known whether that is all", "", retryInterval)
 	f.hasRead = true
-	f.step(t, "the copy is gone", "east -", lookInterval)
+	f.step(t, "the copy is gone", "east -", retryInterval)
 	f.remove(bindingKey("east"))
 	f.step(t, "the view is gone", "tmc.kcp.io -", 0)
 	f.remove(bindingKey("tmc.kcp.io"))
@@ -180,10 +180,10 @@ func TestWhoTakesTheFinalizerOffDoesNotHaveUsWriteAllTheTime(t *testing.T) {
 	f := newFake()
 	f.put(deploymentKey("web"), object(nil, []string{v1alpha1.Finalizer("east")}))
 	f.step(t, "east uses it", "tmc.kcp.io +, east +", 0)
-	f.now = f.now.Add(lookInterval / 4)
+	f.now = f.now.Add(retryInterval / 4)
 	f.objects[bindingKey("east")].SetFinalizers(nil)
-	f.step(t, "just after", "", 3*lookInterval/4)
-	f.now = f.now.Add(lookInterval)
+	f.step(t, "just after", "", 3*retryInterval/4)
+	f.now = f.now.Add(retryInterval)
 	f.step(t, "later", "east +", 0)
 }
 

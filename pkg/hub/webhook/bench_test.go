@@ -12,7 +12,7 @@ import (
 // BenchmarkAReviewOnANewConnection is what kcp waits for: it connects anew for each write.
 func BenchmarkAReviewOnANewConnection(b *testing.B) {
 	w := &world{now: time.Now(), host: "127.0.0.1"}
-	w.settle(b)
+	w.finish(b)
 	server := NewServer("")
 	server.Use(w.serving(b).tlsCertificate())
 	address := serving(b, server)

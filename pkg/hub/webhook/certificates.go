@@ -1,6 +1,7 @@
 package webhook
 
 import (
+	"bytes"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -13,6 +14,7 @@ import (
 	"fmt"
 	"math/big"
 	"net"
+	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -21,17 +23,17 @@ import (
 )
 
 const (
-	// authorityLife is how long an authority is valid, servingLife a certificate that is served. Both are followed by
-	// another at two thirds of it, so that the third that is left of an authority's outlasts what it has signed.
+	// authorityLife is how long an authority is valid, servingLife a certificate that is served. Each is replaced when
+	// two thirds of its life are over. The last third of an authority's is longer than the life of what it has signed.
 	authorityLife = 365 * 24 * time.Hour
 	servingLife   = 30 * 24 * time.Hour
-	// skew is how far clocks may be apart.
+	// skew is how much clocks may differ.
 	skew = 5 * time.Minute
 )
 
-// The keys of the Secret. Those of the serving certificate are called as in Secrets of type kubernetes.io/tls.
+// The keys of the Secret. Those of the serving certificate are as in Secrets of type kubernetes.io/tls.
 const (
-	// authoritiesKey has the certificates of the authorities, authorityKeysKey their private keys, the oldest first.
+	// authoritiesKey is for the certificates of the authorities, authorityKeysKey for their private keys, the oldest first.
 	authoritiesKey   = "ca.crt"
 	authorityKeysKey = "ca.key"
 )
@@ -47,13 +49,13 @@ type pair struct {
 // isDue reports whether two thirds of the pair's life are over.
 func (p pair) isDue(now time.Time) bool { return !now.Before(p.due()) }
 
-// due is when two thirds of the pair's life are over.
+// due returns when two thirds of the pair's life are over.
 func (p pair) due() time.Time {
 	life := p.certificate.NotAfter.Sub(p.certificate.NotBefore)
 	return p.certificate.NotBefore.Add(life / 3 * 2)
 }
 
-// signed reports whether another certificate is signed by this one.
+// signed reports whether the pair has signed another one.
 func (p pair) signed(other pair) bool {
 	return other.certificate.CheckSignatureFrom(p.certificate) == nil
 }
@@ -62,7 +64,7 @@ func (p pair) pem() []byte {
 	return pem.EncodeToMemory(&pem.Block{Type: cert.CertificateBlockType, Bytes: p.certificate.Raw})
 }
 
-// kept is what the Secret holds.
+// kept is what the Secret contains.
 type kept struct {
 	// authorities are those that have not expired, the oldest first.
 	authorities []pair
@@ -101,7 +103,7 @@ func (k kept) encode() (map[string][]byte, error) {
 	return data, nil
 }
 
-// decode reads the data of the Secret; without any, nothing is kept. It fails when the data is not as encode makes it.
+// decode reads the data of the Secret, which may be empty. It fails when the data is not as encode makes it.
 func decode(data map[string][]byte) (kept, error) {
 	authorities, err := decodePairs(data[authoritiesKey], data[authorityKeysKey])
 	if err != nil {
@@ -146,7 +148,7 @@ func decodePairs(certificates, keys []byte) ([]pair, error) {
 	return pairs, nil
 }
 
-// tlsCertificate returns what is served.
+// tlsCertificate returns the pair for a TLS server.
 func (p pair) tlsCertificate() *tls.Certificate {
 	return &tls.Certificate{Certificate: [][]byte{p.certificate.Raw}, PrivateKey: p.key, Leaf: p.certificate}
 }
@@ -164,7 +166,7 @@ func newAuthority(now time.Time) (pair, error) {
 	return newPair(template, now, nil)
 }
 
-// newServing makes a certificate for a host, a name or an IP address, signed by an authority.
+// newServing makes a certificate for a host, which is a name or an IP address, signed by an authority.
 func newServing(now time.Time, host string, authority pair) (pair, error) {
 	template := &x509.Certificate{
 		Subject:     pkix.Name{CommonName: "tmc-controller"},
@@ -183,7 +185,7 @@ func newServing(now time.Time, host string, authority pair) (pair, error) {
 	return newPair(template, now, &authority)
 }
 
-// newPair signs a template, with its own key unless there is an authority.
+// newPair makes a key, and a certificate of the template for it, signed by the authority or, if that is nil, by itself.
 func newPair(template *x509.Certificate, now time.Time, authority *pair) (pair, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -203,4 +205,99 @@ func newPair(template *x509.Certificate, now time.Time, authority *pair) (pair, 
 	}
 	certificate, err := x509.ParseCertificate(raw)
 	return pair{certificate, key}, err
+}
+
+const (
+	// trustDelay is how long an authority has to be in the configuration before a certificate of it is served, unless
+	// there is no other: kcp reads the configuration from a cache.
+	trustDelay = time.Minute
+	// checkInterval bounds the time between two checks: timers do not count the time that a machine sleeps.
+	checkInterval = time.Hour
+)
+
+// situation is what a plan depends on.
+type situation struct {
+	now time.Time
+	// kept is what the Secret holds.
+	kept kept
+	// trusted is what the configuration trusts, in PEM, and trustedSince when that was first seen.
+	trusted      []byte
+	trustedSince time.Time
+	// host is the host at which kcp reaches the webhook.
+	host string
+}
+
+// plan is the next thing to do: at most one of kept and trusted is set.
+type plan struct {
+	// kept is what the Secret should contain, nil when it does.
+	kept *kept
+	// trusted is what the configuration should trust, nil when it does.
+	trusted []byte
+	// again is when to check again, if there is nothing to do.
+	again time.Duration
+}
+
+// next decides. An authority is kept first, then trusted, and only then signs: so that kcp trusts each certificate that is
+// served.
+func (s situation) next() (plan, error) {
+	authorities, changed, err := s.authorities()
+	if err != nil {
+		return plan{}, err
+	}
+	current := kept{authorities: authorities, serving: s.kept.serving}
+	if changed {
+		return plan{kept: &current}, nil
+	}
+	if bundle := current.bundle(); !bytes.Equal(bundle, s.trusted) {
+		return plan{trusted: bundle}, nil
+	}
+	if !s.needsServing() {
+		return plan{again: s.untilDue()}, nil
+	}
+	serving, err := newServing(s.now, s.host, s.signer())
+	if err != nil {
+		return plan{}, err
+	}
+	current.serving = &serving
+	return plan{kept: &current}, nil
+}
+
+// authorities returns the valid authorities, with a new one when the newest is due, and whether they differ from the kept
+// ones.
+func (s situation) authorities() (valid []pair, changed bool, err error) {
+	valid = slices.DeleteFunc(slices.Clone(s.kept.authorities), func(p pair) bool { return !s.now.Before(p.certificate.NotAfter) })
+	changed = len(valid) != len(s.kept.authorities)
+	if len(valid) > 0 && !valid[len(valid)-1].isDue(s.now) {
+		return valid, changed, nil
+	}
+	authority, err := newAuthority(s.now)
+	return append(valid, authority), true, err
+}
+
+// signer returns the authority that signs: the newest, or the one before while the newest has not been trusted for long.
+// All of them are trusted at this point.
+func (s situation) signer() pair {
+	all := s.kept.authorities
+	if len(all) > 1 && s.now.Sub(s.trustedSince) < trustDelay {
+		return all[len(all)-2]
+	}
+	return all[len(all)-1]
+}
+
+// needsServing reports whether another certificate has to be made.
+func (s situation) needsServing() bool {
+	serving := s.kept.serving
+	if serving == nil || serving.isDue(s.now) || serving.certificate.VerifyHostname(s.host) != nil {
+		return true
+	}
+	return !slices.ContainsFunc(s.kept.authorities, func(authority pair) bool { return authority.signed(*serving) })
+}
+
+// untilDue returns the time to the next check.
+func (s situation) untilDue() time.Duration {
+	next := s.kept.serving.due()
+	if due := s.kept.authorities[len(s.kept.authorities)-1].due(); due.Before(next) {
+		next = due
+	}
+	return max(min(next.Sub(s.now), checkInterval), time.Second)
 }

@@ -2,9 +2,9 @@
 // kcp trusts.
 //
 // kcp finds it by the MutatingWebhookConfiguration tmc-repair of the provider workspace, which `kubectl tmc init
-// --repair-url` makes, with a Secret of the same name. Every replica serves with the certificate that is in the Secret.
-// One, the leader, makes the certificates, renews them, and has the configuration trust them. Certificates are decided
-// in certificates.go and plan.go, which ask nobody for the time and reach nothing.
+// --repair-url` makes, with a Secret of the same name. Every replica serves with the certificate in the Secret. The leader
+// makes and renews the certificates, and has the configuration trust them. The decisions about certificates, in
+// certificates.go, are pure.
 //
-// It knows nothing of placement or of clusters, and goes with package repair.
+// It knows nothing of placement or of clusters, and can go together with package repair.
 package webhook

@@ -24,32 +24,29 @@ import (
 	"github.com/kcp-tmc/tmc/pkg/repair"
 )
 
-// Keeper has the server use the certificate of the Secret, and makes and renews what is in it.
+// Keeper has the server use the certificate of the Secret, and makes and renews the certificates in it.
 type Keeper struct {
-	client    kubernetes.Interface
-	server    *Server
+	client kubernetes.Interface
+	server *Server
+	// now is the clock; tests replace it.
 	now       func() time.Time
 	informers informers.SharedInformerFactory
 	queue     *controller.Controller[string]
 
-	// What follows is the worker's own: what the configuration trusted when it was last looked at, and since when.
+	// Only the worker uses these: what the configuration trusted when it was last read, and since when.
 	trusted      []byte
 	trustedSince time.Time
 }
 
 // NewKeeper returns a keeper for a server, with a client for the provider workspace.
 func NewKeeper(client kubernetes.Interface, server *Server) (*Keeper, error) {
-	return newKeeper(client, server, time.Now)
-}
-
-func newKeeper(client kubernetes.Interface, server *Server, now func() time.Time) (*Keeper, error) {
 	onlyOurs := informers.WithTweakListOptions(func(o *metav1.ListOptions) {
 		o.FieldSelector = fields.OneTermEqualSelector(metav1.ObjectNameField, v1alpha1.RepairName).String()
 	})
 	factory := informers.NewSharedInformerFactoryWithOptions(client, 0, onlyOurs, informers.WithNamespace(v1alpha1.RepairNamespace))
 	secrets := factory.Core().V1().Secrets().Informer()
 	hooks := factory.Admissionregistration().V1().MutatingWebhookConfigurations().Informer()
-	k := &Keeper{client: client, server: server, now: now, informers: factory}
+	k := &Keeper{client: client, server: server, now: time.Now, informers: factory}
 	k.queue = controller.New("repair", k.reconcile)
 	for _, informer := range []cache.SharedIndexInformer{secrets, hooks} {
 		if _, err := informer.AddEventHandler(cache.ResourceEventHandlerFuncs{
@@ -63,10 +60,10 @@ func newKeeper(client kubernetes.Interface, server *Server, now func() time.Time
 	return k, nil
 }
 
-// onEvent has the certificate used that a Secret has, and everything looked at.
+// onEvent has the server use the certificate of a Secret, and has everything checked.
 func (k *Keeper) onEvent(obj any) {
 	if secret, ok := obj.(*corev1.Secret); ok {
-		// What cannot be read is the leader's to put right.
+		// The leader replaces what cannot be decoded.
 		if read, err := decode(secret.Data); err == nil && read.serving != nil {
 			k.server.Use(read.serving.tlsCertificate())
 		}
@@ -74,25 +71,25 @@ func (k *Keeper) onEvent(obj any) {
 	k.queue.Enqueue(v1alpha1.RepairName)
 }
 
-// Run watches, on every replica, until ctx ends.
+// Run watches until ctx ends. It runs on every replica.
 func (k *Keeper) Run(ctx context.Context) {
 	k.informers.StartWithContext(ctx)
 	<-ctx.Done()
 	k.informers.Shutdown()
 }
 
-// Work makes and renews certificates, on the leader, until ctx ends.
+// Work makes and renews certificates until ctx ends. It runs on the leader.
 func (k *Keeper) Work(ctx context.Context) {
 	k.queue.Enqueue(v1alpha1.RepairName)
 	k.queue.Run(ctx, 1)
 }
 
-// reconcile gathers, decides and writes once: the event of what it has written has it look again. It reads from kcp and not
-// from a cache, which would not have yet what was written last; without events that is once in an hour.
+// reconcile gathers, decides and writes at most once: the event of that write brings the next call. It reads from kcp and
+// not from a cache, which may lack the last write. Without events, it is called once an hour.
 func (k *Keeper) reconcile(ctx context.Context, name string) (again time.Duration, err error) {
 	secret, err := k.client.CoreV1().Secrets(v1alpha1.RepairNamespace).Get(ctx, name, metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
-		return 0, nil // nobody has asked for it
+		return 0, nil // nobody has run `kubectl tmc init --repair-url`
 	}
 	if err != nil {
 		return 0, err
@@ -122,7 +119,7 @@ func (k *Keeper) reconcile(ctx context.Context, name string) (again time.Duratio
 	}
 }
 
-// situation gathers what is known.
+// situation returns what is known about the certificates.
 func (k *Keeper) situation(ctx context.Context, secret *corev1.Secret, hook *admissionregistrationv1.MutatingWebhookConfiguration) (situation, error) {
 	if len(hook.Webhooks) != 1 || hook.Webhooks[0].ClientConfig.URL == nil {
 		return situation{}, fmt.Errorf("MutatingWebhookConfiguration %s: expected one webhook, with clientConfig.url: run `kubectl tmc init --repair-url` again", hook.Name)
@@ -134,7 +131,7 @@ func (k *Keeper) situation(ctx context.Context, secret *corev1.Secret, hook *adm
 	}
 	read, err := decode(secret.Data)
 	if err != nil {
-		klog.FromContext(ctx).Error(err, "Making new certificates, for the Secret's cannot be read", "secret", klog.KObj(secret))
+		klog.FromContext(ctx).Error(err, "Making new certificates, because those of the Secret cannot be read", "secret", klog.KObj(secret))
 		read = kept{}
 	}
 	now := k.now()
@@ -144,7 +141,7 @@ func (k *Keeper) situation(ctx context.Context, secret *corev1.Secret, hook *adm
 	return situation{now: now, kept: read, trusted: config.CABundle, trustedSince: k.trustedSince, host: address.Hostname()}, nil
 }
 
-// keep writes the Secret. It fails when somebody else has written it since it was read.
+// keep writes certificates to the Secret. It fails when somebody else has written it since it was read.
 func (k *Keeper) keep(ctx context.Context, secret *corev1.Secret, what kept) error {
 	data, err := what.encode()
 	if err != nil {
@@ -157,7 +154,7 @@ func (k *Keeper) keep(ctx context.Context, secret *corev1.Secret, what kept) err
 	return err
 }
 
-// trust has the configuration trust the authorities of a bundle.
+// trust writes the authorities that kcp trusts to the configuration.
 func (k *Keeper) trust(ctx context.Context, bundle []byte) error {
 	patch, err := json.Marshal([]repair.Operation{
 		{Op: "test", Path: "/webhooks/0/name", Value: v1alpha1.RepairWebhook},

@@ -47,10 +47,11 @@ func run(t *testing.T) *running {
 // work starts a keeper.
 func (r *running) work(t *testing.T) {
 	t.Helper()
-	keeper, err := newKeeper(r.client, r.server, func() time.Time { return *r.now.Load() })
+	keeper, err := NewKeeper(r.client, r.server)
 	if err != nil {
 		t.Fatal(err)
 	}
+	keeper.now = func() time.Time { return *r.now.Load() }
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan struct{}, 2)
 	for _, do := range []func(context.Context){keeper.Run, keeper.Work} {

@@ -11,16 +11,17 @@ import (
 	admissionv1 "k8s.io/api/admission/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	utiljson "k8s.io/apimachinery/pkg/util/json"
+	"k8s.io/component-base/metrics"
+	"k8s.io/component-base/metrics/legacyregistry"
 	"k8s.io/klog/v2"
 
 	"github.com/kcp-tmc/tmc/pkg/repair"
 )
 
 const (
-	// maxBody is the most that a request may have, in bytes: two objects of the size that kcp stores, and what surrounds
-	// them.
+	// maxBody bounds a request, in bytes: two objects of the largest size that kcp stores, and what surrounds them.
 	maxBody = 4 << 20
-	// atOnce is how many requests are worked on at a time; others wait.
+	// atOnce is how many requests are answered side by side; others wait.
 	atOnce = 16
 )
 
@@ -30,7 +31,7 @@ var (
 	errMalformed = errors.New("the objects cannot be merged")
 )
 
-// handler answers AdmissionReviews. It refuses nothing: what it cannot repair it lets pass as it is.
+// handler answers AdmissionReviews. It allows every write, and changes those that it can repair.
 type handler struct{ slots chan struct{} }
 
 func newHandler() http.Handler {
@@ -45,7 +46,7 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case h.slots <- struct{}{}:
 		defer func() { <-h.slots }()
 	case <-r.Context().Done():
-		return // nobody waits for an answer any more
+		return // the client has gone
 	}
 	request, status, err := read(w, r)
 	if err != nil {
@@ -63,7 +64,7 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	answer(w, request, judgement)
 }
 
-// read returns the request of an AdmissionReview, or what to answer instead.
+// read returns the request of an AdmissionReview, or an error and its HTTP status.
 func read(w http.ResponseWriter, r *http.Request) (request *admissionv1.AdmissionRequest, status int, err error) {
 	if media, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || media != "application/json" {
 		return nil, http.StatusUnsupportedMediaType, errMediaType
@@ -85,8 +86,8 @@ func read(w http.ResponseWriter, r *http.Request) (request *admissionv1.Admissio
 	return review.Request, 0, nil
 }
 
-// judge takes the request apart. It fails when what is in it cannot be read, or is nothing that the library that merges
-// is made for: a list of nulls, for instance, has it panic.
+// judge judges the write of a request. It fails when the objects cannot be decoded, and when the library that merges panics,
+// for instance at a list of nulls.
 func judge(request *admissionv1.AdmissionRequest) (judgement repair.Judgement, err error) {
 	defer func() {
 		if cause := recover(); cause != nil {
@@ -106,7 +107,7 @@ func judge(request *admissionv1.AdmissionRequest) (judgement repair.Judgement, e
 	return repair.Judge(write), nil
 }
 
-// writerOf returns the field manager that writes, empty when the request does not say.
+// writerOf returns the field manager of a request, empty when it has none.
 func writerOf(request *admissionv1.AdmissionRequest) string {
 	var options metav1.UpdateOptions
 	if err := json.Unmarshal(request.Options.Raw, &options); err != nil {
@@ -136,5 +137,26 @@ func answer(w http.ResponseWriter, request *admissionv1.AdmissionRequest, judgem
 		return
 	}
 	w.Header().Set("Content-Type", "application/json")
-	_, _ = w.Write(data) // when it fails the client has gone: nobody to tell
+	_, _ = w.Write(data) // it only fails when the client has gone
+}
+
+// judged counts the writes that kcp asked about by their verdicts.
+var judged = metrics.NewCounterVec(&metrics.CounterOpts{
+	Namespace:      "tmc",
+	Subsystem:      "repair",
+	Name:           "writes_total",
+	Help:           "Writes that kcp has asked about, by field manager and by what came of them: repaired, right (nothing was lost) or left.",
+	StabilityLevel: metrics.ALPHA,
+}, []string{"manager", "verdict"})
+
+func init() { //nolint:gochecknoinits // how component-base has metrics registered
+	legacyregistry.MustRegister(judged)
+}
+
+// count counts a write. Managers that cannot be repaired count as one, because clients can choose any name.
+func count(manager string, verdict repair.Verdict) {
+	if manager != repair.ManagerApply && manager != repair.ManagerSet {
+		manager = "other"
+	}
+	judged.WithLabelValues(manager, string(verdict)).Inc()
 }

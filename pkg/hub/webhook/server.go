@@ -18,10 +18,10 @@ import (
 // Path is where AdmissionReviews are answered.
 const Path = "/repair"
 
-// patience bounds a request from its first byte to the last of the answer. kcp waits no longer, either.
+// patience bounds a request, from its first byte to the last of the answer. kcp does not wait longer.
 const patience = 2 * time.Second
 
-// errNoCertificate refuses connections until there is a certificate.
+// errNoCertificate is the error of connections while there is no certificate.
 var errNoCertificate = errors.New("there is no certificate yet: has `kubectl tmc init --repair-url` been run, and is there a leader?")
 
 // Server answers AdmissionReviews over HTTPS.
@@ -33,7 +33,7 @@ type Server struct {
 // NewServer returns a server for an address, host:port. It refuses connections until it has a certificate.
 func NewServer(address string) *Server { return &Server{address: address} }
 
-// Use has connections from now on served with a certificate.
+// Use sets the certificate of new connections.
 func (s *Server) Use(certificate *tls.Certificate) { s.certificate.Store(certificate) }
 
 // Run serves until ctx ends. It fails when the address cannot be listened on.
@@ -48,8 +48,8 @@ func (s *Server) Run(ctx context.Context) error {
 
 // serve serves on a listener until ctx ends.
 func (s *Server) serve(ctx context.Context, listener net.Listener) error {
-	// kcp makes a client for each request, and forgets it with its connection open: HTTP/1.1 costs less to begin, and the
-	// server closes it.
+	// kcp makes a client for each request, and leaves its connection open: HTTP/1.1 connections cost less to open, and the
+	// server closes them.
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
 	server := &http.Server{
@@ -61,7 +61,7 @@ func (s *Server) serve(ctx context.Context, listener net.Listener) error {
 		MaxHeaderBytes:    16 << 10,
 		BaseContext:       func(net.Listener) context.Context { return ctx },
 		Protocols:         protocols,
-		ErrorLog:          log.New(io.Discard, "", 0), // anybody can fail to shake hands
+		ErrorLog:          log.New(io.Discard, "", 0), // anybody can cause failed handshakes
 	}
 	server.SetKeepAlivesEnabled(false)
 	ended := make(chan error, 1)
@@ -76,7 +76,7 @@ func (s *Server) serve(ctx context.Context, listener net.Listener) error {
 	err := server.Shutdown(shutdown)
 	served := <-ended
 	if errors.Is(err, context.DeadlineExceeded) {
-		return server.Close() // somebody held on to a connection: no reason to fail
+		return server.Close() // a client has kept a connection open, which is no failure
 	}
 	if !errors.Is(served, http.ErrServerClosed) {
 		err = errors.Join(err, served)

@@ -156,7 +156,7 @@ func TestTheServerUsesTheCertificateOfTheMoment(t *testing.T) {
 	var last []byte
 	for range 2 {
 		w := &world{now: time.Now(), host: "127.0.0.1"}
-		w.settle(t)
+		w.finish(t)
 		server.Use(w.serving(t).tlsCertificate())
 		response, err := post(t, address, w.trusted)
 		if err != nil {
@@ -177,7 +177,7 @@ func TestWhoSendsNothingIsCutOff(t *testing.T) {
 	t.Parallel()
 	server := NewServer("")
 	w := &world{now: time.Now(), host: "127.0.0.1"}
-	w.settle(t)
+	w.finish(t)
 	server.Use(w.serving(t).tlsCertificate())
 	address := serving(t, server)
 	pool := x509.NewCertPool()

@@ -22,9 +22,9 @@ type world struct {
 	host         string
 }
 
-// settle carries out plans until there is nothing more to do, and returns after how long something is. It checks after each
+// finish carries out plans until there is nothing more to do, and returns when to check again. It verifies after each
 // step that what is served is trusted.
-func (w *world) settle(tb testing.TB) time.Duration {
+func (w *world) finish(tb testing.TB) time.Duration {
 	tb.Helper()
 	for range 10 {
 		read, err := decode(w.data)
@@ -81,7 +81,7 @@ func verify(tb testing.TB, served *x509.Certificate, trusted []byte, name string
 func TestPlanOverYearsHasNoGap(t *testing.T) {
 	t.Parallel()
 	w := &world{now: start, host: host}
-	w.settle(t)
+	w.finish(t)
 	if w.serving(t) == nil {
 		t.Fatal("nothing is served at the start")
 	}
@@ -91,7 +91,7 @@ func TestPlanOverYearsHasNoGap(t *testing.T) {
 		// What kcp trusted a moment ago must do for what is served now: it reads it from a cache.
 		before := w.trusted
 		w.now = w.now.Add(12 * time.Hour)
-		w.settle(t)
+		w.finish(t)
 		served := w.serving(t).certificate
 		verify(t, served, before, host, w.now)
 		if string(w.trusted) != lastTrusted {
@@ -113,10 +113,10 @@ func TestPlanOverYearsHasNoGap(t *testing.T) {
 func TestPlanAtRestWritesNothing(t *testing.T) {
 	t.Parallel()
 	w := &world{now: start, host: host}
-	w.settle(t)
+	w.finish(t)
 	before := string(w.data[authoritiesKey]) + string(w.data["tls.crt"]) + string(w.trusted)
 	w.now = w.now.Add(24 * time.Hour)
-	if again := w.settle(t); again <= 0 || again > longest {
+	if again := w.finish(t); again <= 0 || again > checkInterval {
 		t.Errorf("it looks again after %s", again)
 	}
 	if string(w.data[authoritiesKey])+string(w.data["tls.crt"])+string(w.trusted) != before {
@@ -138,14 +138,14 @@ func TestPlanRenewsWhen(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			w := &world{now: start, host: host}
-			w.settle(t)
+			w.finish(t)
 			before := w.serving(t).certificate
 			change(w)
 			// What is served is out of date until it is put right.
 			if read, err := decode(w.data); err != nil || read.serving == nil || w.now.After(read.serving.certificate.NotAfter) || w.host != host {
 				delete(w.data, "tls.crt")
 			}
-			w.settle(t)
+			w.finish(t)
 			after := w.serving(t)
 			if after == nil || after.certificate.Equal(before) {
 				t.Fatal("there is no new certificate")
@@ -158,27 +158,27 @@ func TestPlanRenewsWhen(t *testing.T) {
 func TestANewAuthoritySignsNothingBeforeItIsTrusted(t *testing.T) {
 	t.Parallel()
 	w := &world{now: start, host: host}
-	w.settle(t)
+	w.finish(t)
 	w.now = start.Add(authorityLife * 2 / 3)
 	delete(w.data, "tls.crt")
 	old := string(w.trusted)
-	w.settle(t)
+	w.finish(t)
 	if !strings.HasPrefix(string(w.trusted), old) || len(w.trusted) == len(old) {
 		t.Fatal("the new authority is not beside the old one")
 	}
 	verify(t, w.serving(t).certificate, []byte(old), host, w.now)
-	w.now = w.now.Add(settle)
+	w.now = w.now.Add(trustDelay)
 	delete(w.data, "tls.crt")
-	w.settle(t)
+	w.finish(t)
 	verify(t, w.serving(t).certificate, w.trusted[len(old):], host, w.now)
 }
 
 func TestDecodeSaysWhatIsWrong(t *testing.T) {
 	t.Parallel()
 	w := &world{now: start, host: host}
-	w.settle(t)
+	w.finish(t)
 	other := &world{now: start, host: host}
-	other.settle(t)
+	other.finish(t)
 	for name, change := range map[string]func(map[string][]byte){
 		"no certificate at all": func(d map[string][]byte) { d[authoritiesKey] = []byte("x") },
 		"no key":                func(d map[string][]byte) { d[authorityKeysKey] = nil },
