@@ -26,10 +26,10 @@ const (
 	DefaultStatusInterval = 30 * time.Second
 )
 
-// missedBeats is how many beats the lease lasts, unless Config says otherwise.
-const missedBeats = 4
+// missedHeartbeats is how many heartbeats the lease lasts, unless Config says otherwise.
+const missedHeartbeats = 4
 
-// Config is what an Agent needs. Of its times, 0 is the default.
+// Config is what an Agent needs. A time of 0 stands for its default.
 type Config struct {
 	// Cluster is the name under which the cluster is known upstream.
 	Cluster string
@@ -47,33 +47,33 @@ type Config struct {
 	LeaseDuration time.Duration
 	// StatusInterval is the least time between two reports of the cluster's size.
 	StatusInterval time.Duration
-	// SelfRegister has the registration made when there is none, with Location, Labels and
-	// AllowedNamespaces. Once it is there, only people change those.
+	// SelfRegister has Claim create the registration when there is none, with Location, Labels
+	// and AllowedNamespaces. After that, only people change those.
 	SelfRegister      bool
 	Location          string
 	Labels            map[string]string
 	AllowedNamespaces []string
-	// OnRule is told the registration's rule, nil for none: by Claim before it
-	// returns, then by Run whenever it changes.
+	// OnRule is called with the registration's rule, nil for none: by Claim before it returns,
+	// then by Run whenever the rule changes.
 	OnRule func(*v1alpha1.TransformRule)
-	// OnDenied is told, before OnRule, the namespaces that nothing may come into.
+	// OnDenied is called, before OnRule, with the namespaces that nothing may come into.
 	OnDenied func(patterns []string)
-	// OnAllowed is told, before OnRule, the namespaces that copies come into although tmc did
-	// not make them.
+	// OnAllowed is called, before OnRule, with the namespaces that copies come into although
+	// tmc did not make them.
 	OnAllowed func(patterns []string)
-	// OnExport is told, before OnRule, the APIExport through which the syncer is to see its
-	// objects, as the registration's spec has it.
+	// OnExport is called, before OnRule, with the APIExport of the registration's spec, through
+	// which the syncer is to see its objects.
 	OnExport func(export string)
-	// Reports tells which of the namespaced resources that can be synced are
-	// reported; if not set, those of the groups that Kubernetes' workloads need.
+	// Reports reports whether a namespaced resource that can be synced is reported; if not set,
+	// those are that belong to the groups which Kubernetes' workloads need.
 	Reports func(group, resource string) bool
 }
 
-// Agent is the registry's view of one cluster, and its cluster's of the registry.
+// Agent keeps the registration of one cluster, and tells the syncer what it says.
 type Agent struct {
-	config   Config
-	registry *registry
-	// watched is the cache of the one registration, changed says that it has.
+	config       Config
+	registration *registrationClient
+	// watched is the cache of the registration; changed holds an element after it has changed.
 	watched cache.SharedIndexInformer
 	changed chan struct{}
 	lease   *lease
@@ -82,12 +82,12 @@ type Agent struct {
 	uid types.UID
 	// claimed is set while the registration is this cluster's.
 	claimed atomic.Bool
-	// rule is what OnRule was told last, once told is set.
+	// rule is what OnRule was called with last, once told is set.
 	rule *v1alpha1.TransformRule
 	told bool
-	// unread lasts while kcp does not give the registration.
+	// unread lasts while the registration cannot be read.
 	unread controller.Outage
-	// invalid is what was said last of a rule that cannot be used.
+	// invalid is the error of the rule that was logged last.
 	invalid string
 }
 
@@ -130,10 +130,10 @@ type clients struct {
 func newAgent(config Config, clients clients) (*Agent, error) {
 	config = config.withDefaults()
 	a := &Agent{
-		config:   config,
-		registry: newRegistry(clients.registrations, config.Cluster),
-		changed:  make(chan struct{}, 1),
-		unread:   controller.Outage{Begins: "Cannot read the cluster's registration, will try again", Ends: "Read the cluster's registration again"},
+		config:       config,
+		registration: &registrationClient{clients.registrations, config.Cluster},
+		changed:      make(chan struct{}, 1),
+		unread:       controller.Outage{Begins: "Cannot read the cluster's registration, will try again", Ends: "Read the cluster's registration again"},
 	}
 	a.lease = &lease{
 		client: clients.upstream.CoordinationV1().Leases(v1alpha1.HeartbeatNamespace),
@@ -143,7 +143,7 @@ func newAgent(config Config, clients clients) (*Agent, error) {
 	if a.cluster, err = newCluster(clients); err != nil {
 		return nil, err
 	}
-	if a.watched, err = a.registry.informer(a.wake); err != nil {
+	if a.watched, err = a.registration.informer(a.wake); err != nil {
 		return nil, err
 	}
 	return a, nil
@@ -154,7 +154,7 @@ func (c Config) withDefaults() Config {
 		c.Interval = DefaultInterval
 	}
 	if c.LeaseDuration == 0 {
-		c.LeaseDuration = missedBeats * c.Interval
+		c.LeaseDuration = missedHeartbeats * c.Interval
 	}
 	if c.StatusInterval == 0 {
 		c.StatusInterval = DefaultStatusInterval
@@ -180,38 +180,38 @@ func (c Config) withDefaults() Config {
 // Claimed reports whether the registration is this cluster's.
 func (a *Agent) Claimed() bool { return a.claimed.Load() }
 
-// IsRegistered reports whether there is a registration of that name. It fails when kcp
-// does not say.
+// IsRegistered reports whether there is a registration of that name. It fails when kcp does
+// not answer that.
 func (a *Agent) IsRegistered(ctx context.Context, cluster string) (bool, error) {
-	registration, err := a.registry.getOf(ctx, cluster)
+	registration, err := a.registration.getOf(ctx, cluster)
 	return registration != nil, err
 }
 
-// Run keeps the registry informed until ctx ends, and returns when everything it
-// started has ended. It takes an Agent that has claimed its cluster, and fails with
-// a ClaimedError when another cluster has taken the name.
+// Run sends heartbeats and keeps the registration's status until ctx ends, and returns when
+// everything it started has ended. It is called after Claim, and fails with a ClaimedError
+// when another cluster has taken the name.
 func (a *Agent) Run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return a.follow(ctx) })
-	for _, work := range []func(context.Context){a.watched.RunWithContext, a.cluster.run, a.beats().run, a.report} {
+	for _, work := range []func(context.Context){a.watched.RunWithContext, a.cluster.run, a.sender().run, a.report} {
 		group.Go(func() error { work(ctx); return nil })
 	}
 	return group.Wait()
 }
 
-func (a *Agent) beats() *pulse {
-	return newPulse(a.config.Interval, a.Claimed, a.cluster.answers, func(ctx context.Context) error { return a.lease.renew(ctx, a.uid) })
+func (a *Agent) sender() *sender {
+	return newSender(a.config.Interval, a.Claimed, a.cluster.answers, func(ctx context.Context) error { return a.lease.renew(ctx, a.uid) })
 }
 
-// wake has the registration looked at.
+// wake has follow read the registration.
 func (a *Agent) wake() {
 	select {
 	case a.changed <- struct{}{}:
-	default: // it will be, anyway
+	default: // follow will read it anyway
 	}
 }
 
-// sleep waits, and tells whether ctx is still going on.
+// sleep waits, and reports whether ctx has not ended.
 func sleep(ctx context.Context, duration time.Duration) bool {
 	timer := time.NewTimer(duration)
 	defer timer.Stop()

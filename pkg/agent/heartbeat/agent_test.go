@@ -59,7 +59,7 @@ func after(duration time.Duration) {
 	synctest.Wait()
 }
 
-func TestSteadyStateIsHeartbeatsAlone(t *testing.T) {
+func TestAgentSteadyState(t *testing.T) {
 	whileWorking(t, newBody(ours, node("a", "4", "8Gi")), func(w *working) {
 		if diff := cmp.Diff([]string{"patch/status", "patch/status"}, w.provider.written()); diff != "" {
 			w.t.Errorf("writes at the start, want the claim and the first report (-want +got):\n%s", diff)
@@ -76,7 +76,7 @@ func TestSteadyStateIsHeartbeatsAlone(t *testing.T) {
 	})
 }
 
-func TestAReportLeavesAloneWhatIsTheHubs(t *testing.T) {
+func TestReportKeepsWhatIsTheHubs(t *testing.T) {
 	b := newBody(ours, node("a", "4", "8Gi"), pod("p", "a", "1", "1Gi"))
 	whileWorking(t, b, func(w *working) {
 		ready := metav1.Condition{Type: v1alpha1.ConditionReady, Status: metav1.ConditionTrue, Reason: "R", LastTransitionTime: metav1.Unix(1, 0)}
@@ -94,7 +94,7 @@ func TestAReportLeavesAloneWhatIsTheHubs(t *testing.T) {
 	})
 }
 
-func TestAClusterThatGrowsReportsIt(t *testing.T) {
+func TestReportOfAGrowingCluster(t *testing.T) {
 	b := newBody(ours, node("a", "4", "8Gi"))
 	whileWorking(t, b, func(w *working) {
 		if _, err := b.client.CoreV1().Nodes().Create(w.t.Context(), node("b", "4", "8Gi"), metav1.CreateOptions{}); err != nil {
@@ -107,7 +107,7 @@ func TestAClusterThatGrowsReportsIt(t *testing.T) {
 	})
 }
 
-func TestAClusterThatHidesItsSizeReportsTheRest(t *testing.T) {
+func TestReportWithoutSize(t *testing.T) {
 	b := newBody(ours, node("a", "4", "8Gi"))
 	b.client.PrependReactor("list", "pods", func(clienttesting.Action) (bool, runtime.Object, error) {
 		return true, nil, apierrors.NewForbidden(corev1.Resource("pods"), "", errors.New("no"))
@@ -123,7 +123,7 @@ func TestAClusterThatHidesItsSizeReportsTheRest(t *testing.T) {
 	})
 }
 
-func TestASilentClusterHasNoHeartbeat(t *testing.T) {
+func TestAgentSilentCluster(t *testing.T) {
 	whileWorking(t, newBody(ours), func(w *working) {
 		w.body.die(errors.New("connection refused"))
 		w.provider.beats()
@@ -134,7 +134,7 @@ func TestASilentClusterHasNoHeartbeat(t *testing.T) {
 	})
 }
 
-func TestWhoLosesItsNameEnds(t *testing.T) {
+func TestAgentLosesItsName(t *testing.T) {
 	for name, lose := range map[string]func(*provider){
 		"Changed":   func(p *provider) { p.put(registration(claimedBy(another))) },
 		"Recreated": func(p *provider) { p.remove(); p.put(registration(claimedBy(another))) },
@@ -157,7 +157,7 @@ func TestWhoLosesItsNameEnds(t *testing.T) {
 	}
 }
 
-func TestAClusterThatIsRemovedDoesNotComeBackByItself(t *testing.T) {
+func TestAgentRemovedCluster(t *testing.T) {
 	whileWorking(t, newBody(ours), func(w *working) {
 		w.provider.put(registration(claimedBy(ours), withPrefix("a-")))
 		after(time.Second)
@@ -187,7 +187,7 @@ func TestAClusterThatIsRemovedDoesNotComeBackByItself(t *testing.T) {
 	})
 }
 
-func TestAClusterThatIsLeavingGoesOnUntilItIsGone(t *testing.T) {
+func TestAgentLeavingCluster(t *testing.T) {
 	whileWorking(t, newBody(ours), func(w *working) {
 		w.provider.put(registration(claimedBy(ours), leaving))
 		after(time.Second)
@@ -199,7 +199,7 @@ func TestAClusterThatIsLeavingGoesOnUntilItIsGone(t *testing.T) {
 	})
 }
 
-func TestWhatIsWrongWithARuleIsSaidAndTheOneBeforeIsKept(t *testing.T) {
+func TestAgentInvalidRule(t *testing.T) {
 	whileWorking(t, newBody(ours), func(w *working) {
 		for _, prefix := range []string{"a-", "NO", "a-", "b-"} {
 			w.provider.put(registration(claimedBy(ours), withPrefix(prefix)))
@@ -215,7 +215,7 @@ func TestWhatIsWrongWithARuleIsSaidAndTheOneBeforeIsKept(t *testing.T) {
 	})
 }
 
-func TestAnOutageOfKCPEndsNothing(t *testing.T) {
+func TestAgentOutageOfKCP(t *testing.T) {
 	whileWorking(t, newBody(ours), func(w *working) {
 		w.provider.fail(func(string) error { return errors.New("connection refused") })
 		after(minutes)

@@ -23,8 +23,8 @@ type capacity struct {
 	allocatable, requested corev1.ResourceList
 }
 
-// capacityOf adds up nodes and pods. A node that takes no pods counts as a node and
-// for nothing else, and what runs there takes nothing from the others.
+// capacityOf adds up nodes and pods. A node that takes no pods counts as a node and for
+// nothing else: neither does what runs there count.
 func capacityOf(nodes []*corev1.Node, pods []*corev1.Pod) capacity {
 	allocatable, requested := amounts{}, amounts{}
 	total := capacity{}
@@ -45,9 +45,9 @@ func capacityOf(nodes []*corev1.Node, pods []*corev1.Pod) capacity {
 	return total
 }
 
-// amounts are how much of resources, as quantity.Amount has it. Their sums end at the
-// largest int64: who may make a pod on the cluster, or an override of one in kcp, writes
-// any quantity.
+// amounts are amounts of resources, in the units of quantity.Amount. Sums stop at the largest
+// int64: whoever may create a pod on the cluster, or an override of one in kcp, can write any
+// quantity.
 type amounts map[corev1.ResourceName]int64
 
 // add adds what is counted of the list.
@@ -72,21 +72,21 @@ func takesPods(node *corev1.Node) bool {
 	})
 }
 
-// isLiving reports whether a node has something to spare for the pod.
+// isLiving reports whether the pod is on a node and has not ended.
 func isLiving(pod *corev1.Pod) bool {
 	return pod.Spec.NodeName != "" && pod.Status.Phase != corev1.PodSucceeded && pod.Status.Phase != corev1.PodFailed
 }
 
-// requestsOf returns what the pod takes from its node, as the scheduler has it, and
-// the pod itself.
+// requestsOf returns what the pod requests of its node, as Kubernetes' scheduler adds it up,
+// and one pod.
 func requestsOf(pod *corev1.Pod) corev1.ResourceList {
 	requests := only(podrequests.PodRequests(within(pod), podrequests.PodResourcesOptions{UseStatusResources: true}))
 	requests[corev1.ResourcePods] = *resource.NewQuantity(1, resource.DecimalSI)
 	return requests
 }
 
-// within returns of the pod what its requests are made of, with quantities within bounds:
-// what adds them up knows none.
+// within returns the part of the pod that its requests are computed from, with quantities
+// within bounds: PodRequests checks none.
 func within(pod *corev1.Pod) *corev1.Pod {
 	bounded := &corev1.Pod{}
 	bounded.Spec.Overhead = only(pod.Spec.Overhead)
@@ -128,7 +128,7 @@ func requirementsWithin(requirements corev1.ResourceRequirements) corev1.Resourc
 	return corev1.ResourceRequirements{Requests: only(requirements.Requests), Limits: only(requirements.Limits)}
 }
 
-// only returns what of the list is counted, within bounds.
+// only returns the counted resources of the list, within bounds.
 func only(list corev1.ResourceList) corev1.ResourceList {
 	if list == nil {
 		return nil
@@ -142,7 +142,7 @@ func only(list corev1.ResourceList) corev1.ResourceList {
 	return kept
 }
 
-// stripNode leaves of a node what takesPods and capacityOf look at.
+// stripNode keeps of a node what takesPods and capacityOf read.
 func stripNode(obj any) (any, error) {
 	node, ok := obj.(*corev1.Node)
 	if !ok {
@@ -159,8 +159,8 @@ func stripNode(obj any) (any, error) {
 	return stripped, nil
 }
 
-// stripPod leaves of a pod where it is, and what it takes there: as if it were one
-// container that requests all of it.
+// stripPod keeps of a pod its node and what it requests there, as if one container requested
+// all of it.
 func stripPod(obj any) (any, error) {
 	pod, ok := obj.(*corev1.Pod)
 	if !ok {

@@ -82,26 +82,26 @@ func resized(p *corev1.Pod) {
 	}}
 }
 
-func TestTheSizeOfAClusterIsThatOfItsNodesThatTakePods(t *testing.T) {
+func TestCapacityOf(t *testing.T) {
 	cases := map[string]struct {
 		reason string
 		nodes  []*corev1.Node
 		pods   []*corev1.Pod
 		want   capacity
 	}{
-		"Nothing": {"zero is known", nil, nil, capacity{0, list("0", "0", "0"), list("0", "0", "0")}},
-		"Sums": {
+		"nothing": {"zero is known", nil, nil, capacity{0, list("0", "0", "0"), list("0", "0", "0")}},
+		"sums": {
 			"nodes and pods add up", []*corev1.Node{node("a", "4", "8Gi"), node("b", "1500m", "512Mi")},
 			[]*corev1.Pod{pod("p", "a", "1", "1Gi"), pod("q", "b", "250m", "128Mi")},
 			capacity{2, list("5500m", "8704Mi", "220"), list("1250m", "1152Mi", "2")},
 		},
-		"ClosedNodes": {
+		"closed nodes": {
 			"what runs there takes nothing from the others",
 			[]*corev1.Node{node("a", "4", "8Gi"), node("b", "4", "8Gi", cordoned), node("c", "4", "8Gi", notReady), node("d", "4", "8Gi", unheard)},
 			[]*corev1.Pod{pod("p", "b", "1", "1Gi"), pod("q", "c", "1", "1Gi"), pod("r", "gone", "1", "1Gi")},
 			capacity{4, list("4", "8Gi", "110"), list("0", "0", "0")},
 		},
-		"PodsThatAreNotThere": {
+		"pods that are not there": {
 			"they have ended, or have no node yet", []*corev1.Node{node("a", "4", "8Gi")},
 			[]*corev1.Pod{
 				pod("p", "a", "1", "1Gi", in(corev1.PodSucceeded)), pod("q", "a", "1", "1Gi", in(corev1.PodFailed)),
@@ -119,20 +119,20 @@ func TestTheSizeOfAClusterIsThatOfItsNodesThatTakePods(t *testing.T) {
 	}
 }
 
-func TestAPodRequestsWhatTheSchedulerSays(t *testing.T) {
+func TestRequestsOf(t *testing.T) {
 	cases := map[string]struct {
 		reason string
 		pod    *corev1.Pod
 		want   corev1.ResourceList
 	}{
-		"OneContainer":   {"its own", pod("p", "a", "1", "1Gi"), list("1", "1Gi", "1")},
-		"TwoContainers":  {"the sum", pod("p", "a", "1", "1Gi", twoContainers), list("1500m", "2Gi", "1")},
-		"AnInit":         {"the larger of each", pod("p", "a", "1", "1Gi", begunBy(requesting("2", "512Mi"))), list("2", "1Gi", "1")},
-		"ASidecar":       {"it stays", pod("p", "a", "1", "1Gi", beside(requesting("100m", "128Mi"))), list("1100m", "1152Mi", "1")},
-		"AnInitAfterOne": {"it runs beside the sidecar", pod("p", "a", "1", "1Gi", beside(requesting("100m", "128Mi")), begunBy(requesting("2", "1Mi"))), list("2100m", "1152Mi", "1")},
-		"Overhead":       {"it comes on top", pod("p", "a", "1", "1Gi", overhead), list("1250m", "1088Mi", "1")},
-		"AsAWhole":       {"what is said of the pod counts", pod("p", "a", "1", "1Gi", asAWhole), list("3", "3Gi", "1")},
-		"ShrunkInPlace":  {"what it has not given back yet", pod("p", "a", "1", "1Gi", resized), list("4", "1Gi", "1")},
+		"one container":     {"its own", pod("p", "a", "1", "1Gi"), list("1", "1Gi", "1")},
+		"two containers":    {"the sum", pod("p", "a", "1", "1Gi", twoContainers), list("1500m", "2Gi", "1")},
+		"an init":           {"the larger of each", pod("p", "a", "1", "1Gi", begunBy(requesting("2", "512Mi"))), list("2", "1Gi", "1")},
+		"a sidecar":         {"it stays", pod("p", "a", "1", "1Gi", beside(requesting("100m", "128Mi"))), list("1100m", "1152Mi", "1")},
+		"an init after one": {"it runs beside the sidecar", pod("p", "a", "1", "1Gi", beside(requesting("100m", "128Mi")), begunBy(requesting("2", "1Mi"))), list("2100m", "1152Mi", "1")},
+		"overhead":          {"it comes on top", pod("p", "a", "1", "1Gi", overhead), list("1250m", "1088Mi", "1")},
+		"as a whole":        {"what is said of the pod counts", pod("p", "a", "1", "1Gi", asAWhole), list("3", "3Gi", "1")},
+		"shrunk in place":   {"what it has not given back yet", pod("p", "a", "1", "1Gi", resized), list("4", "1Gi", "1")},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -154,7 +154,7 @@ func TestAPodRequestsWhatTheSchedulerSays(t *testing.T) {
 	}
 }
 
-func TestWhatIsCachedIsWhatIsAddedUp(t *testing.T) {
+func TestStripKeepsWhatIsAddedUp(t *testing.T) {
 	stripped, err := stripNode(node("a", "4", "8Gi"))
 	if err != nil {
 		t.Fatal(err)

@@ -19,19 +19,19 @@ import (
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
 )
 
-func TestWhatAClusterDoesAboutItsRegistration(t *testing.T) {
+func TestDecideClaim(t *testing.T) {
 	cases := map[string]struct {
 		reason       string
 		registration *unstructured.Unstructured
 		want         action
 	}{
-		"Missing":         {"nobody has registered it", nil, actRegister},
-		"Free":            {"it is there for whoever comes first", registration(), actClaim},
-		"FreeAndLeaving":  {"what goes is not begun with", registration(leaving), actAwait},
-		"Ours":            {"a restart changes nothing", registration(claimedBy(ours)), actWork},
-		"OursAndLeaving":  {"its copies have to be cleaned up", registration(claimedBy(ours), leaving), actWork},
-		"Another's":       {"two clusters under one name would fight", registration(claimedBy(another)), actRefuse},
-		"Another'sLeaves": {"the other is still cleaning up", registration(claimedBy(another), leaving), actRefuse},
+		"missing":          {"nobody has registered it", nil, actRegister},
+		"free":             {"it is there for whoever comes first", registration(), actClaim},
+		"free and leaving": {"what goes is not begun with", registration(leaving), actAwait},
+		"ours":             {"a restart changes nothing", registration(claimedBy(ours)), actWork},
+		"ours and leaving": {"its copies have to be cleaned up", registration(claimedBy(ours), leaving), actWork},
+		"Another's":        {"two clusters under one name would fight", registration(claimedBy(another)), actRefuse},
+		"Another'sLeaves":  {"the other is still cleaning up", registration(claimedBy(another), leaving), actRefuse},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -49,17 +49,17 @@ func TestWhatAClusterDoesAboutItsRegistration(t *testing.T) {
 	}
 }
 
-func TestAClusterClaimsItsRegistration(t *testing.T) {
+func TestClaim(t *testing.T) {
 	location := func(config *Config) { config.Location, config.Labels = "here", map[string]string{"tier": "gold"} }
 	cases := map[string]struct {
 		reason string
 		there  []*unstructured.Unstructured
 		writes []string
 	}{
-		"Free":           {"it writes who it is, and nothing else", []*unstructured.Unstructured{registration()}, []string{"patch/status"}},
-		"Missing":        {"it makes it first", nil, []string{"create", "patch/status"}},
-		"Ours":           {"a restart is silent", []*unstructured.Unstructured{registration(claimedBy(ours))}, nil},
-		"OursAndLeaving": {"it has to clean up", []*unstructured.Unstructured{registration(claimedBy(ours), leaving)}, nil},
+		"free":             {"it writes who it is, and nothing else", []*unstructured.Unstructured{registration()}, []string{"patch/status"}},
+		"missing":          {"it makes it first", nil, []string{"create", "patch/status"}},
+		"ours":             {"a restart is silent", []*unstructured.Unstructured{registration(claimedBy(ours))}, nil},
+		"ours and leaving": {"it has to clean up", []*unstructured.Unstructured{registration(claimedBy(ours), leaving)}, nil},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -82,7 +82,7 @@ func TestAClusterClaimsItsRegistration(t *testing.T) {
 	}
 }
 
-func TestARegistrationSaysThroughWhichExportItsSyncerSees(t *testing.T) {
+func TestClaimHandsOnExport(t *testing.T) {
 	p := newProvider(registration(func(r *v1alpha1.ClusterRegistration) {
 		r.Spec.Isolation, r.Spec.IsolationGroup = v1alpha1.IsolationGroup, "eu-prod"
 	}))
@@ -101,16 +101,16 @@ func TestARegistrationSaysThroughWhichExportItsSyncerSees(t *testing.T) {
 	}
 }
 
-func TestARegistrationSaysWhichNamespacesMayBeUsed(t *testing.T) {
+func TestClaimHandsOnNamespaces(t *testing.T) {
 	listed := registration(func(r *v1alpha1.ClusterRegistration) { r.Spec.AllowedNamespaces = []string{"default", "shop-*"} })
 	for name, c := range map[string]struct {
 		reason string
 		there  []*unstructured.Unstructured
 		want   []string
 	}{
-		"Registered": {"its flags do not count", []*unstructured.Unstructured{listed}, []string{"default", "shop-*"}},
-		"Missing":    {"it makes it with what its flags say", nil, []string{"mine"}},
-		"NoneListed": {"its flags do not count", []*unstructured.Unstructured{registration()}, nil},
+		"registered":  {"its flags do not count", []*unstructured.Unstructured{listed}, []string{"default", "shop-*"}},
+		"missing":     {"it makes it with what its flags say", nil, []string{"mine"}},
+		"none listed": {"its flags do not count", []*unstructured.Unstructured{registration()}, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := newProvider(c.there...)
@@ -131,7 +131,7 @@ func TestARegistrationSaysWhichNamespacesMayBeUsed(t *testing.T) {
 	}
 }
 
-func TestAClusterRefusesTheNameOfAnother(t *testing.T) {
+func TestClaimRefusesAnothersName(t *testing.T) {
 	p := newProvider(registration(claimedBy(another)))
 	a := agentOf(t, p, newBody(ours))
 	err := a.Claim(t.Context())
@@ -149,7 +149,7 @@ func TestAClusterRefusesTheNameOfAnother(t *testing.T) {
 	}
 }
 
-func TestOfTwoClustersOneGetsTheName(t *testing.T) {
+func TestClaimOfTwoClusters(t *testing.T) {
 	for name, p := range map[string]*provider{"Registered": newProvider(registration()), "Missing": newProvider()} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -171,11 +171,11 @@ func TestOfTwoClustersOneGetsTheName(t *testing.T) {
 	}
 }
 
-func TestAClaimLosesToOneThatCameBetween(t *testing.T) {
+func TestClaimLosesToAnEarlierOne(t *testing.T) {
 	p := newProvider(registration())
 	a := agentOf(t, p, newBody(ours))
 	a.uid = ours
-	read, err := a.registry.get(t.Context())
+	read, err := a.registration.get(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -189,7 +189,7 @@ func TestAClaimLosesToOneThatCameBetween(t *testing.T) {
 	}
 }
 
-func TestAClusterWaitsForWhatIsInTheWay(t *testing.T) {
+func TestClaimWaitsForObstacles(t *testing.T) {
 	notForMe := func(config *Config) { config.SelfRegister = false }
 	cases := map[string]struct {
 		reason string
@@ -201,44 +201,44 @@ func TestAClusterWaitsForWhatIsInTheWay(t *testing.T) {
 		// mend is what somebody does about it.
 		mend func(*provider)
 	}{
-		"MayNotRegister": {
+		"may not register": {
 			"an administrator has to", nil, nil, forbidden("create"), false,
 			[]string{"ClusterRegistration east", "root:tmc", "administrator"},
 			func(p *provider) { p.put(registration()) },
 		},
-		"IsNotToRegister": {
+		"is not to register": {
 			"an administrator wants to", nil, notForMe, nil, false,
 			[]string{"ClusterRegistration east", "root:tmc", "administrator"},
 			func(p *provider) { p.put(registration()) },
 		},
-		"NotInstalled": {
+		"not installed": {
 			"a page that is not found is no missing registration", nil, nil, unserved, false,
 			[]string{"kubectl tmc init", "root:tmc"},
 			func(p *provider) { p.fail(func(string) error { return nil }) },
 		},
-		"Denied": {
+		"denied": {
 			"kcp denies workspaces that do not exist", nil, nil, forbidden("get"), false,
 			[]string{"denies access", "RBAC", "root:tmc"},
 			func(p *provider) { p.fail(func(string) error { return nil }) },
 		},
-		"Unreachable": {
+		"unreachable": {
 			"kcp may start later", nil, nil, func(string) error { return errors.New("connection refused") }, false,
 			[]string{"kcp is not reachable", "connection refused"},
 			func(p *provider) { p.fail(func(string) error { return nil }) },
 		},
-		"Leaving": {
+		"leaving": {
 			"a registration that goes is followed by another",
 			[]*unstructured.Unstructured{registration(leaving)}, nil, nil, false,
 			[]string{"is being deleted"},
 			func(p *provider) { p.remove() },
 		},
-		"AnUnusableRule": {
+		"an unusable rule": {
 			"copies would have to move when it is mended",
 			[]*unstructured.Unstructured{registration(withPrefix("NO"))}, nil, nil, false,
 			[]string{"spec.transform", "namespacePrefix"},
 			func(p *provider) { p.put(registration(claimedBy(ours), withPrefix("yes-"))) },
 		},
-		"ASilentCluster": {
+		"a silent cluster": {
 			"nobody knows who it is", nil, nil, nil, true,
 			[]string{"The cluster does not answer"}, func(*provider) {},
 		},
@@ -282,7 +282,7 @@ func TestAClusterWaitsForWhatIsInTheWay(t *testing.T) {
 	}
 }
 
-func TestWhoWaitsEndsWithItsContext(t *testing.T) {
+func TestClaimEndsWithItsContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newProvider()
 		p.fail(forbidden("get"))
@@ -294,7 +294,7 @@ func TestWhoWaitsEndsWithItsContext(t *testing.T) {
 	})
 }
 
-func TestWhatKCPFindsWrongWithFlagsEndsTheProgram(t *testing.T) {
+func TestClaimInvalidFlags(t *testing.T) {
 	p := newProvider()
 	p.fail(func(verb string) error {
 		if verb == "create" {
@@ -307,13 +307,13 @@ func TestWhatKCPFindsWrongWithFlagsEndsTheProgram(t *testing.T) {
 	}
 }
 
-func TestTheRuleIsKnownBeforeAnythingIsCopied(t *testing.T) {
+func TestClaimHandsOnTheRule(t *testing.T) {
 	for name, c := range map[string]struct {
 		there *unstructured.Unstructured
 		want  []*v1alpha1.TransformRule
 	}{
-		"ARule":  {registration(withPrefix("a-")), []*v1alpha1.TransformRule{{NamespacePrefix: "a-"}}},
-		"NoRule": {registration(), []*v1alpha1.TransformRule{nil}},
+		"a rule":  {registration(withPrefix("a-")), []*v1alpha1.TransformRule{{NamespacePrefix: "a-"}}},
+		"no rule": {registration(), []*v1alpha1.TransformRule{nil}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var rules []*v1alpha1.TransformRule

@@ -23,17 +23,17 @@ import (
 	"github.com/kcp-tmc/tmc/pkg/kcp"
 )
 
-// cluster is the physical cluster, to look at.
+// cluster reads the physical cluster.
 type cluster struct {
 	client   kubernetes.Interface
 	answers  func(context.Context) error
 	discover func(context.Context) (served, error)
-	nodes    *inventory
-	pods     *inventory
+	nodes    *watched
+	pods     *watched
 }
 
-// livingPods selects the pods that are on a node and not done: nothing is asked of a
-// node for others.
+// livingPods selects the pods that are on a node and have not ended: others request nothing of
+// a node.
 var livingPods = fields.AndSelectors(
 	fields.OneTermNotEqualSelector("spec.nodeName", ""),
 	fields.OneTermNotEqualSelector("status.phase", string(corev1.PodSucceeded)),
@@ -43,13 +43,13 @@ var livingPods = fields.AndSelectors(
 func newCluster(clients clients) (*cluster, error) {
 	c := &cluster{client: clients.downstream, answers: clients.answers, discover: clients.discover}
 	var err error
-	c.nodes, err = newInventory("nodes", coreinformers.NewNodeInformer(c.client, 0, cache.Indexers{}), stripNode)
+	c.nodes, err = newWatched("nodes", coreinformers.NewNodeInformer(c.client, 0, cache.Indexers{}), stripNode)
 	if err != nil {
 		return nil, err
 	}
 	pods := coreinformers.NewFilteredPodInformer(c.client, metav1.NamespaceAll, 0, cache.Indexers{},
 		func(list *metav1.ListOptions) { list.FieldSelector = livingPods })
-	c.pods, err = newInventory("pods", pods, stripPod)
+	c.pods, err = newWatched("pods", pods, stripPod)
 	return c, err
 }
 
@@ -61,11 +61,10 @@ func (c *cluster) run(ctx context.Context) {
 	running.Wait()
 }
 
-// hasRead reports whether it is known what the cluster has, or known that it does not
-// tell.
+// hasRead reports whether nodes and pods have been read, or the cluster denies that.
 func (c *cluster) hasRead() bool { return c.nodes.hasRead() && c.pods.hasRead() }
 
-// capacity returns what the cluster has, nil when it does not tell.
+// capacity returns how large the cluster is, nil when nodes or pods have not been read.
 func (c *cluster) capacity() *capacity {
 	if !c.nodes.informer.HasSynced() || !c.pods.informer.HasSynced() {
 		return nil
@@ -73,18 +72,18 @@ func (c *cluster) capacity() *capacity {
 	return new(capacityOf(listed[*corev1.Node](c.nodes), listed[*corev1.Pod](c.pods)))
 }
 
-// inventory is a cache of one resource, which the cluster may not show.
-type inventory struct {
+// watched is a cache of one resource, which the cluster may not let the syncer read.
+type watched struct {
 	informer cache.SharedIndexInformer
 	denied   atomic.Bool
 }
 
-func newInventory(resource string, informer cache.SharedIndexInformer, strip cache.TransformFunc) (*inventory, error) {
-	i := &inventory{informer: informer}
+func newWatched(resource string, informer cache.SharedIndexInformer, strip cache.TransformFunc) (*watched, error) {
+	w := &watched{informer: informer}
 	err := errors.Join(informer.SetTransform(strip), informer.SetWatchErrorHandlerWithContext(
 		func(ctx context.Context, _ *cache.Reflector, err error) {
 			logger := klog.FromContext(ctx)
-			if apierrors.IsForbidden(err) && !i.denied.Swap(true) {
+			if apierrors.IsForbidden(err) && !w.denied.Swap(true) {
 				logger.Error(err, "The cluster does not let the syncer see how large it is: check the RBAC of the syncer's account", "resource", resource)
 			}
 			logger.V(2).Info("The watch has ended, watching anew", "resource", resource, "reason", err.Error())
@@ -92,13 +91,13 @@ func newInventory(resource string, informer cache.SharedIndexInformer, strip cac
 	if err != nil {
 		return nil, fmt.Errorf("informer for the cluster's %s: %w", resource, err)
 	}
-	return i, nil
+	return w, nil
 }
 
-func (i *inventory) hasRead() bool { return i.informer.HasSynced() || i.denied.Load() }
+func (w *watched) hasRead() bool { return w.informer.HasSynced() || w.denied.Load() }
 
-func listed[T any](i *inventory) []T {
-	objects := i.informer.GetStore().List()
+func listed[T any](w *watched) []T {
+	objects := w.informer.GetStore().List()
 	result := make([]T, 0, len(objects))
 	for _, obj := range objects {
 		result = append(result, obj.(T))
@@ -106,8 +105,8 @@ func listed[T any](i *inventory) []T {
 	return result
 }
 
-// answers returns a function that asks a cluster whether it is ready, and, where that
-// is not to be asked, whether it is there.
+// answers returns a function that asks a cluster whether it is ready or, where that may not
+// be asked, for its version.
 func answers(client rest.Interface) func(context.Context) error {
 	get := func(ctx context.Context, path string) error { return client.Get().AbsPath(path).Do(ctx).Error() }
 	return func(ctx context.Context) error {
@@ -147,7 +146,7 @@ func discover(ctx context.Context, config *rest.Config) (served, error) {
 	return served{version: info.GitVersion, resources: syncable(lists)}, nil
 }
 
-// syncable returns the resources that are of use to a syncer.
+// syncable returns the resources whose objects a syncer can create and watch.
 func syncable(lists []*metav1.APIResourceList) []schema.GroupVersionResource {
 	var resources []schema.GroupVersionResource
 	for _, list := range lists {

@@ -12,7 +12,7 @@ import (
 	restfake "k8s.io/client-go/rest/fake"
 )
 
-func TestWhatCannotBeSyncedIsNotServed(t *testing.T) {
+func TestSyncable(t *testing.T) {
 	all := metav1.Verbs{"create", "delete", "get", "list", "patch", "update", "watch"}
 	got := syncable([]*metav1.APIResourceList{{GroupVersion: "v1", APIResources: []metav1.APIResource{
 		{Name: "configmaps", Namespaced: true, Verbs: all},
@@ -25,7 +25,7 @@ func TestWhatCannotBeSyncedIsNotServed(t *testing.T) {
 	}
 }
 
-func TestAClusterIsAskedWhetherItIsReady(t *testing.T) {
+func TestAnswers(t *testing.T) {
 	cases := map[string]struct {
 		reason string
 		// codes are the answers by path.
@@ -33,12 +33,12 @@ func TestAClusterIsAskedWhetherItIsReady(t *testing.T) {
 		asked []string
 		alive bool
 	}{
-		"Ready":      {"one question is enough", map[string]int{"/readyz": 200}, []string{"/readyz"}, true},
-		"NotReady":   {"an API server that has lost its store can do nothing", map[string]int{"/readyz": 500, "/version": 200}, []string{"/readyz"}, false},
-		"NotTelling": {"who answers at all lives", map[string]int{"/readyz": 403, "/version": 200}, []string{"/readyz", "/version"}, true},
-		"NoReadyz":   {"who answers at all lives", map[string]int{"/readyz": 404, "/version": 200}, []string{"/readyz", "/version"}, true},
-		"Stranger":   {"with such credentials nothing can be done", map[string]int{"/readyz": 401, "/version": 200}, []string{"/readyz"}, false},
-		"Nothing":    {"something else answers there", map[string]int{"/readyz": 404, "/version": 404}, []string{"/readyz", "/version"}, false},
+		"ready":       {"one question is enough", map[string]int{"/readyz": 200}, []string{"/readyz"}, true},
+		"not ready":   {"an API server that has lost its store can do nothing", map[string]int{"/readyz": 500, "/version": 200}, []string{"/readyz"}, false},
+		"not telling": {"who answers at all lives", map[string]int{"/readyz": 403, "/version": 200}, []string{"/readyz", "/version"}, true},
+		"no readyz":   {"who answers at all lives", map[string]int{"/readyz": 404, "/version": 200}, []string{"/readyz", "/version"}, true},
+		"stranger":    {"with such credentials nothing can be done", map[string]int{"/readyz": 401, "/version": 200}, []string{"/readyz"}, false},
+		"nothing":     {"something else answers there", map[string]int{"/readyz": 404, "/version": 404}, []string{"/readyz", "/version"}, false},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {

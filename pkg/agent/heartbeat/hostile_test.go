@@ -8,7 +8,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 )
 
-func TestNoHostileQuantityHoldsUpTheSyncer(t *testing.T) {
+func TestCapacityOfHostileQuantities(t *testing.T) {
 	for _, text := range []string{"1e20000000", "1e2000000000", "-1e20000000", "0e2000000000", "9223372036854775807Ei"} {
 		hostile := resource.MustParse(text)
 		requests := corev1.ResourceList{"cpu": hostile, "memory": hostile}

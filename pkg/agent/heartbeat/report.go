@@ -17,7 +17,7 @@ import (
 )
 
 const (
-	// reportRetry is after what time a report is tried again that could not be made.
+	// reportRetry is after what time a report that could not be made is tried again.
 	reportRetry = time.Second
 	// servedInterval is how often the cluster is asked for its version and for what
 	// it serves: both change when somebody changes the cluster.
@@ -26,7 +26,7 @@ const (
 
 func isOfWorkloads(group, _ string) bool { return v1alpha1.IsReported(group) }
 
-// report keeps the registration's status in step with the cluster until ctx ends.
+// report keeps what the registration's status says of the cluster until ctx ends.
 func (a *Agent) report(ctx context.Context) {
 	r := &reporter{
 		unanswered: controller.Outage{Begins: "The cluster does not tell what it serves, will ask again", Ends: "The cluster tells again what it serves"},
@@ -44,12 +44,13 @@ func (a *Agent) report(ctx context.Context) {
 type reporter struct {
 	served served
 	asked  time.Time
-	// unanswered and unwritten are the spells in which it does not get on.
+	// unanswered lasts while the cluster does not say what it serves, unwritten while kcp does
+	// not take the report.
 	unanswered, unwritten controller.Outage
 }
 
-// reportOnce reports when there is something to report, and returns after what time
-// to do so again.
+// reportOnce reports when there is something to report, and returns after what time to call it
+// again.
 func (a *Agent) reportOnce(ctx context.Context, r *reporter) time.Duration {
 	registration := a.ownRegistration()
 	if registration == nil || !a.cluster.hasRead() {
@@ -64,11 +65,11 @@ func (a *Agent) reportOnce(ctx context.Context, r *reporter) time.Duration {
 	if !noticeable(registration.Status, status) {
 		return a.config.StatusInterval
 	}
-	err := a.registry.patchStatus(ctx, registration, patchOf(status))
+	err := a.registration.patchStatus(ctx, registration, patchOf(status))
 	switch {
 	case ctx.Err() != nil:
 	case apierrors.IsConflict(err), apierrors.IsNotFound(err):
-		// It has just changed: look again, with what the cache has then.
+		// It has just changed: report again, with what the cache has then.
 	case err != nil:
 		r.unwritten.Begin(ctx, err)
 	default:
@@ -81,15 +82,15 @@ func (a *Agent) reportOnce(ctx context.Context, r *reporter) time.Duration {
 
 // ownRegistration returns the registration, nil while it is not this cluster's.
 func (a *Agent) ownRegistration() *v1alpha1.ClusterRegistration {
-	registration, err := a.registry.cached(a.watched)
+	registration, err := a.registration.cached(a.watched)
 	if err != nil || decideClaim(registration, a.uid) != actWork {
-		return nil // follow tells of it
+		return nil // follow logs it
 	}
 	return registration
 }
 
-// ask asks the cluster what it serves when that was long ago. What it said before
-// holds while it does not answer.
+// ask asks the cluster what it serves, unless it did a short while ago. While the cluster does
+// not answer, its last answer stays.
 func (a *Agent) ask(ctx context.Context, r *reporter) {
 	if !r.asked.IsZero() && time.Since(r.asked) < servedInterval {
 		return
@@ -106,8 +107,7 @@ func (a *Agent) ask(ctx context.Context, r *reporter) {
 	}
 }
 
-// statusOf returns what is reported of a cluster; without its capacity where that is
-// not known.
+// statusOf returns what is reported of a cluster, without its capacity when that is nil.
 func statusOf(served served, capacity *capacity, reports func(group, resource string) bool) v1alpha1.ClusterRegistrationStatus {
 	names := sets.New[string]()
 	for _, resource := range served.resources {
@@ -122,19 +122,18 @@ func statusOf(served served, capacity *capacity, reports func(group, resource st
 	return status
 }
 
-// noticeablePart is the part of what is allocatable, one of so many, by which a
-// quantity has to move to be reported: pods come and go.
+// noticeablePart is by which part of what is allocatable, one in so many, a quantity has to
+// change to be reported: pods come and go.
 const noticeablePart = 20
 
-// noticeable reports whether what is reported of a cluster has changed so much that it
-// is worth a write.
+// noticeable reports whether the report of a cluster has changed so much that it is written.
 func noticeable(was, is v1alpha1.ClusterRegistrationStatus) bool {
 	return was.KubernetesVersion != is.KubernetesVersion || was.Nodes != is.Nodes || !slices.Equal(was.Resources, is.Resources) ||
 		was.Export != is.Export || hasMoved(was.Allocatable, is.Allocatable, was.Allocatable) || hasMoved(was.Requested, is.Requested, is.Allocatable)
 }
 
-// hasMoved reports whether any quantity has come, has gone, or has moved by a
-// noticeable share of what it is a part of.
+// hasMoved reports whether a quantity was added or removed, or has changed by a noticeable
+// part of its whole.
 func hasMoved(was, is, whole corev1.ResourceList) bool {
 	if len(was) != len(is) {
 		return true
@@ -156,8 +155,8 @@ func amountOf(name corev1.ResourceName, value resource.Quantity) float64 {
 	return float64(quantity.Amount(name, value))
 }
 
-// statusPatch is what a syncer writes of a registration's status: never the
-// conditions, nor who the cluster is. What is not known is removed.
+// statusPatch is what a report writes into a registration's status: neither the conditions
+// nor the UID of the cluster. It removes what is not known.
 type statusPatch struct {
 	KubernetesVersion string              `json:"kubernetesVersion"`
 	Nodes             *int32              `json:"nodes"`

@@ -20,31 +20,27 @@ import (
 	"github.com/kcp-tmc/tmc/pkg/kcp"
 )
 
-// requestTimeout bounds a request whose answer somebody waits for.
+// requestTimeout bounds each request.
 const requestTimeout = 10 * time.Second
 
-// registry is the provider workspace, as far as one registration of it goes.
-type registry struct {
-	cluster string
+// registrationClient reads and writes the registration of one cluster.
+type registrationClient struct {
 	client  dynamic.Interface
+	cluster string
 }
 
-func newRegistry(client dynamic.Interface, cluster string) *registry {
-	return &registry{client: client, cluster: cluster}
-}
-
-func (r *registry) registrations() dynamic.NamespaceableResourceInterface {
+func (r *registrationClient) registrations() dynamic.NamespaceableResourceInterface {
 	return r.client.Resource(v1alpha1.ClusterRegistrationsResource)
 }
 
-// get returns the registration, nil without an error when kcp knows registrations,
-// but not this one.
-func (r *registry) get(ctx context.Context) (*v1alpha1.ClusterRegistration, error) {
+// get returns the registration; nil, without an error, when kcp serves registrations, but has
+// not this one.
+func (r *registrationClient) get(ctx context.Context) (*v1alpha1.ClusterRegistration, error) {
 	return r.getOf(ctx, r.cluster)
 }
 
 // getOf is get for the registration of any cluster.
-func (r *registry) getOf(ctx context.Context, cluster string) (*v1alpha1.ClusterRegistration, error) {
+func (r *registrationClient) getOf(ctx context.Context, cluster string) (*v1alpha1.ClusterRegistration, error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	obj, err := r.registrations().Get(ctx, cluster, metav1.GetOptions{})
@@ -58,7 +54,7 @@ func (r *registry) getOf(ctx context.Context, cluster string) (*v1alpha1.Cluster
 }
 
 // create makes the registration.
-func (r *registry) create(ctx context.Context, registration *v1alpha1.ClusterRegistration) (*v1alpha1.ClusterRegistration, error) {
+func (r *registrationClient) create(ctx context.Context, registration *v1alpha1.ClusterRegistration) (*v1alpha1.ClusterRegistration, error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	content, err := runtime.DefaultUnstructuredConverter.ToUnstructured(registration)
@@ -77,7 +73,7 @@ func (r *registry) create(ctx context.Context, registration *v1alpha1.ClusterReg
 
 // patchStatus merges status into the registration's, unless the registration is no
 // longer what it was (409).
-func (r *registry) patchStatus(ctx context.Context, was *v1alpha1.ClusterRegistration, status any) error {
+func (r *registrationClient) patchStatus(ctx context.Context, was *v1alpha1.ClusterRegistration, status any) error {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	patch, err := json.Marshal(map[string]any{
@@ -94,8 +90,8 @@ func (r *registry) patchStatus(ctx context.Context, was *v1alpha1.ClusterRegistr
 	return nil
 }
 
-// informer watches the one registration, and calls changed when it has.
-func (r *registry) informer(changed func()) (cache.SharedIndexInformer, error) {
+// informer returns an informer for the registration, which calls changed when it has changed.
+func (r *registrationClient) informer(changed func()) (cache.SharedIndexInformer, error) {
 	only := fields.OneTermEqualSelector(metav1.ObjectNameField, r.cluster).String()
 	informer := dynamicinformer.NewFilteredDynamicInformer(r.client, v1alpha1.ClusterRegistrationsResource, metav1.NamespaceAll, 0, cache.Indexers{},
 		func(list *metav1.ListOptions) { list.FieldSelector = only }).Informer()
@@ -107,7 +103,7 @@ func (r *registry) informer(changed func()) (cache.SharedIndexInformer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("informer for ClusterRegistration %s: %w", r.cluster, err)
 	}
-	// That kcp is out of reach is told of by the heartbeat.
+	// The heartbeat sender logs when kcp is out of reach.
 	err = informer.SetWatchErrorHandlerWithContext(func(ctx context.Context, _ *cache.Reflector, err error) {
 		klog.FromContext(ctx).V(2).Info("The watch of the cluster's registration has ended, watching anew", "reason", err.Error())
 	})
@@ -119,7 +115,7 @@ func (r *registry) informer(changed func()) (cache.SharedIndexInformer, error) {
 
 // cached returns the registration from the informer's cache, nil when it is not
 // there.
-func (r *registry) cached(informer cache.SharedIndexInformer) (*v1alpha1.ClusterRegistration, error) {
+func (r *registrationClient) cached(informer cache.SharedIndexInformer) (*v1alpha1.ClusterRegistration, error) {
 	obj, exists, err := informer.GetStore().GetByKey(r.cluster)
 	if err != nil || !exists {
 		return nil, err
@@ -127,7 +123,7 @@ func (r *registry) cached(informer cache.SharedIndexInformer) (*v1alpha1.Cluster
 	return decode(obj.(*unstructured.Unstructured))
 }
 
-// unreadableError says that a registration is there, and makes no sense.
+// unreadableError is the error of a registration that cannot be decoded.
 type unreadableError struct{ error }
 
 func (e *unreadableError) Unwrap() error { return e.error }

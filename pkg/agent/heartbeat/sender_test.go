@@ -19,7 +19,7 @@ import (
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
 )
 
-// beating is a pulse whose two sides can be broken.
+// beating is a sender whose two sides can be broken.
 type beating struct {
 	t                   *testing.T
 	asked, renewed      atomic.Int32
@@ -31,7 +31,7 @@ var errApart = errors.New("connection refused")
 
 // start lets it beat once a second.
 func (b *beating) start() {
-	p := newPulse(time.Second, func() bool { return !b.idle.Load() },
+	p := newSender(time.Second, func() bool { return !b.idle.Load() },
 		func(ctx context.Context) error {
 			b.asked.Add(1)
 			if b.silent.Load() {
@@ -69,7 +69,7 @@ func inABubble(t *testing.T, test func(b *beating)) {
 	})
 }
 
-func TestThereIsOneBeatAnInterval(t *testing.T) {
+func TestSenderInterval(t *testing.T) {
 	inABubble(t, func(b *beating) {
 		if b.renewed.Load() != 1 {
 			b.t.Errorf("%d beats at the start, want one at once", b.renewed.Load())
@@ -83,7 +83,7 @@ func TestThereIsOneBeatAnInterval(t *testing.T) {
 	})
 }
 
-func TestNobodyVouchesForASilentCluster(t *testing.T) {
+func TestSenderSilentCluster(t *testing.T) {
 	inABubble(t, func(b *beating) {
 		b.silent.Store(true)
 		if beats := b.during(time.Minute); beats != 0 {
@@ -99,7 +99,7 @@ func TestNobodyVouchesForASilentCluster(t *testing.T) {
 	})
 }
 
-func TestAShortBreakCostsNoBeat(t *testing.T) {
+func TestSenderShortOutage(t *testing.T) {
 	inABubble(t, func(b *beating) {
 		b.during(750 * time.Millisecond)
 		b.apart.Store(true)
@@ -114,7 +114,7 @@ func TestAShortBreakCostsNoBeat(t *testing.T) {
 	})
 }
 
-func TestALongBreakIsToldOfOnce(t *testing.T) {
+func TestSenderLongOutage(t *testing.T) {
 	inABubble(t, func(b *beating) {
 		b.apart.Store(true)
 		b.during(time.Minute)
@@ -128,7 +128,7 @@ func TestALongBreakIsToldOfOnce(t *testing.T) {
 	})
 }
 
-func TestAClusterThatIsNotClaimedHasNoBeat(t *testing.T) {
+func TestSenderUnclaimedCluster(t *testing.T) {
 	inABubble(t, func(b *beating) {
 		b.idle.Store(true)
 		if beats := b.during(time.Minute); beats != 0 || b.asked.Load() != 1 {
@@ -137,7 +137,7 @@ func TestAClusterThatIsNotClaimedHasNoBeat(t *testing.T) {
 	})
 }
 
-func TestALeaseIsRenewedWithOneWrite(t *testing.T) {
+func TestLeaseRenew(t *testing.T) {
 	now := time.Date(2026, 1, 2, 3, 4, 5, 6000, time.UTC)
 	stale := &coordinationv1.Lease{
 		ObjectMeta: metav1.ObjectMeta{Namespace: v1alpha1.HeartbeatNamespace, Name: east},
@@ -147,11 +147,11 @@ func TestALeaseIsRenewedWithOneWrite(t *testing.T) {
 		client *kubefake.Clientset
 		verbs  []string
 	}{
-		"ThereIsOne": {kubefake.NewClientset(stale), []string{"patch"}},
-		"ThereIsAnEmptyOne": {
+		"there is one": {kubefake.NewClientset(stale), []string{"patch"}},
+		"there is an empty one": {
 			kubefake.NewClientset(&coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Namespace: v1alpha1.HeartbeatNamespace, Name: east}}), []string{"patch"},
 		},
-		"ThereIsNone": {kubefake.NewClientset(), []string{"patch", "create"}},
+		"there is none": {kubefake.NewClientset(), []string{"patch", "create"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			leases := c.client.CoordinationV1().Leases(v1alpha1.HeartbeatNamespace)
@@ -174,7 +174,7 @@ func TestALeaseIsRenewedWithOneWrite(t *testing.T) {
 	}
 }
 
-func TestALeaseThatMayNotBeMadeSaysWhatToDo(t *testing.T) {
+func TestLeaseRenewMayNotCreate(t *testing.T) {
 	client := kubefake.NewClientset()
 	client.PrependReactor("create", "leases", func(clienttesting.Action) (bool, runtime.Object, error) {
 		return true, nil, apierrors.NewForbidden(coordinationv1.Resource("leases"), east, errors.New("no"))
