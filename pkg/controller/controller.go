@@ -10,16 +10,16 @@ import (
 	"k8s.io/klog/v2"
 )
 
-// Back-off of a key that keeps failing. There is no limit over all keys, so that
-// one that fails never delays another.
+// Back-off of a key that keeps failing. There is no limit over all keys: a key that fails
+// never delays another.
 const (
 	firstRetry = 5 * time.Millisecond
 	lastRetry  = time.Minute
 )
 
-// Reconcile brings one key to its desired state. It returns after how long the
-// key is to be looked at again, 0 for not before the next event; after an error
-// the key is tried again with exponential back-off per key.
+// Reconcile brings one key to its desired state. It returns after how long to reconcile the
+// key again, 0 for not before the next event. After an error the key is reconciled again with
+// exponential back-off.
 type Reconcile[K comparable] func(ctx context.Context, key K) (again time.Duration, err error)
 
 // Controller is a queue of keys and its workers.
@@ -29,8 +29,8 @@ type Controller[K comparable] struct {
 	queue     workqueue.TypedRateLimitingInterface[K]
 }
 
-// New returns a controller; name is how its queue is called in logs and in the
-// workqueue metrics.
+// New returns a controller. The name is that of its queue in logs and in the workqueue
+// metrics.
 func New[K comparable](name string, reconcile Reconcile[K]) *Controller[K] {
 	limiter := workqueue.NewTypedItemExponentialFailureRateLimiter[K](firstRetry, lastRetry)
 	return &Controller[K]{
@@ -40,8 +40,8 @@ func New[K comparable](name string, reconcile Reconcile[K]) *Controller[K] {
 	}
 }
 
-// Enqueue asks for a key to be reconciled. A key that is queued already is not
-// queued twice, and one that is being reconciled is reconciled again after.
+// Enqueue has a key reconciled. A key that is queued already is not queued twice, and one that
+// is being reconciled is reconciled again after that.
 func (c *Controller[K]) Enqueue(key K) { c.queue.Add(key) }
 
 // Run works with the given number of workers until ctx ends, and returns when
@@ -61,7 +61,11 @@ func (c *Controller[K]) Run(ctx context.Context, workers int) {
 	running.Wait()
 }
 
-// next reconciles one key, and returns false when the queue has shut down.
+// quietRetries is how many retries are routine, after a conflict or with a cache that lags.
+// They are logged for those who ask for details.
+const quietRetries = 3
+
+// next reconciles one key. It reports whether the queue has not shut down.
 func (c *Controller[K]) next(ctx context.Context) bool {
 	key, shutdown := c.queue.Get()
 	if shutdown {
@@ -73,10 +77,13 @@ func (c *Controller[K]) next(ctx context.Context) bool {
 	again, err := c.reconcile(klog.NewContext(ctx, logger), key)
 	switch {
 	case err != nil && errors.Is(ctx.Err(), context.Canceled):
-		// Shutting down: whatever failed starts anew with the next process.
+		// Shutting down: the next process reconciles every key.
 	case err != nil:
-		retries := c.queue.NumRequeues(key)
-		logRetry(logger, retries, err)
+		if retries := c.queue.NumRequeues(key); retries < quietRetries {
+			logger.V(2).Info("Will try again", "retries", retries, "reason", err.Error())
+		} else {
+			logger.Error(err, "Reconciling keeps failing, will try again", "retries", retries)
+		}
 		c.queue.AddRateLimited(key)
 	default:
 		c.queue.Forget(key)
@@ -85,16 +92,4 @@ func (c *Controller[K]) next(ctx context.Context) bool {
 		}
 	}
 	return true
-}
-
-// quietRetries is how many retries are routine (a conflict, a cache that lags)
-// and logged for those who ask for detail only.
-const quietRetries = 3
-
-func logRetry(logger klog.Logger, retries int, err error) {
-	if retries < quietRetries {
-		logger.V(2).Info("Will try again", "retries", retries, "reason", err.Error())
-		return
-	}
-	logger.Error(err, "Reconciling keeps failing, will try again", "retries", retries)
 }

@@ -43,7 +43,7 @@ func during(t *testing.T, lasts time.Duration, workers int, reconcile Reconcile[
 	c.Run(ctx, workers)
 }
 
-func TestAKeyThatFailsNeverDelaysAnother(t *testing.T) {
+func TestRunFailingKeyDelaysNoOther(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var calls record
 		began := time.Now()
@@ -65,7 +65,7 @@ func TestAKeyThatFailsNeverDelaysAnother(t *testing.T) {
 	})
 }
 
-func TestAKeyIsLookedAtAgainWhenItAsksForIt(t *testing.T) {
+func TestRunReconcilesAgainAfterTheTimeAskedFor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var calls record
 		during(t, time.Minute, 2, func(_ context.Context, key string) (time.Duration, error) {
@@ -81,7 +81,7 @@ func TestAKeyIsLookedAtAgainWhenItAsksForIt(t *testing.T) {
 	})
 }
 
-func TestRunReturnsOnlyWhenTheLastKeyIsDone(t *testing.T) {
+func TestRunReturnsWhenTheLastKeyIsDone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		done := false
 		during(t, time.Second, 1, func(context.Context, string) (time.Duration, error) {

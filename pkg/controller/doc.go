@@ -1,3 +1,4 @@
-// Package controller is the loop that every controller of tmc runs: a typed queue
-// of keys and the workers that take them off it. It knows nothing of workloads.
+// Package controller is the loop that every controller of tmc runs: a typed queue of keys and
+// the workers that reconcile them. It also logs what fails for a while. It knows nothing of
+// workloads.
 package controller

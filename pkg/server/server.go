@@ -15,24 +15,24 @@ import (
 	"k8s.io/klog/v2"
 )
 
-// grace is how long requests under way may take once the program ends.
+// grace is how long requests under way may take after the program has been told to end.
 const grace = 2 * time.Second
 
 // Config says what to serve.
 type Config struct {
-	// Address is the host:port of /healthz and /readyz; port 0 takes a free one, which the
-	// log names.
+	// Address is the host:port of /healthz and /readyz. Port 0 takes a free port, which the log
+	// names.
 	Address string
-	// MetricsAddress is that of /metrics, which is for whom it names and not for everybody
-	// who may ask for health: metrics tell of queues, of servers and how often they were
-	// asked. Empty: it is not served.
+	// MetricsAddress is the host:port of /metrics, empty for none. It is another one than
+	// Address because kubelets, and with them anybody, may ask for health: metrics name servers,
+	// and say how often they were asked.
 	MetricsAddress string
 	// Ready reports whether the program does its work; false answers 503.
 	Ready func() bool
 }
 
-// Run serves health, and metrics if it is to, until ctx ends. It fails when an address
-// cannot be listened on.
+// Run serves health and, if Config says so, metrics until ctx ends. It fails when it cannot
+// listen on an address.
 func Run(ctx context.Context, config Config) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return serve(ctx, "health", config.Address, health(config.Ready)) })
@@ -42,7 +42,7 @@ func Run(ctx context.Context, config Config) error {
 	return group.Wait()
 }
 
-// serve answers at an address until ctx ends; what is for messages.
+// serve answers at an address until ctx ends. What names, in messages, what is served.
 func serve(ctx context.Context, what, address string, handler http.Handler) error {
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
 	if err != nil {
@@ -62,7 +62,7 @@ func serve(ctx context.Context, what, address string, handler http.Handler) erro
 	err = server.Shutdown(shutdown)
 	served := <-ended
 	if errors.Is(err, context.DeadlineExceeded) {
-		return nil // somebody held on to a connection: no reason to fail
+		return nil // a client kept a connection open: no reason to fail
 	}
 	if !errors.Is(served, http.ErrServerClosed) {
 		err = errors.Join(err, served)

@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-func TestHealthAndMetricsAreServedApart(t *testing.T) {
+func TestHandlers(t *testing.T) {
 	ready := false
 	health, metrics := health(func() bool { return ready }), metrics()
 	answers := func(handler http.Handler, path string) int {
@@ -45,7 +45,7 @@ func TestHealthAndMetricsAreServedApart(t *testing.T) {
 	}
 }
 
-func TestAnAddressThatIsTakenEndsBoth(t *testing.T) {
+func TestRunFailsWhenAnAddressIsTaken(t *testing.T) {
 	taken, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

@@ -1,7 +1,6 @@
-// Package credential keeps the agent's token for kcp fresh: it asks kcp for a new one
-// when half of the old one's life is over, keeps it in the Secret that the agent starts
-// from, notices when kcp refuses it, and then takes up another as soon as somebody has
-// stored one.
+// Package credential keeps the agent's token for kcp valid. When half of the token's life is
+// over, it asks kcp for a new one, and stores that in the Secret that the agent starts from.
+// When kcp refuses the token, it takes up another one as soon as somebody has stored one.
 //
 // It knows nothing of what the token is used for.
 package credential

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/oauth2"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
@@ -42,14 +43,13 @@ type Config struct {
 // SecretKey is the Secret's key that holds the kubeconfig.
 const SecretKey = "kubeconfig"
 
-// Keeper keeps the credentials for kcp good. Of a kubeconfig that has no token in it,
-// but a client certificate, a program or a file that gives one, it only notices when
-// kcp refuses it.
+// Keeper keeps the credentials for kcp valid. When the kubeconfig holds no token, but a client
+// certificate, or a program or a file that gives one, it only notices when kcp refuses them.
 type Keeper struct {
 	config   Config
 	upstream *rest.Config
 	clients  clients
-	// woken has Run look at once.
+	// woken has Run take a turn at once.
 	woken chan struct{}
 
 	mu sync.Mutex
@@ -58,18 +58,18 @@ type Keeper struct {
 	// refusedAt is since when kcp refuses the credentials, zero when it does not.
 	refusedAt time.Time
 
-	// What follows is Run's own: life is that of the token in use, due when its half is
-	// over, zero for never.
+	// Only Run uses what follows. life is how long the token in use is valid in all, due when it
+	// is to be renewed, zero for never.
 	life time.Duration
 	due  time.Time
 	// stored is the token that was last known to be stored.
 	stored string
-	// looked is when another token was last looked for, retry until when not to try
+	// searched is when another stored token was last looked for, retry until when not to try
 	// again after a failure.
-	looked, retry time.Time
-	delays        wait.Backoff
-	// refused lasts while kcp refuses the credentials, failing while they cannot be
-	// renewed, unread while it is not known whether there is another token.
+	searched, retry time.Time
+	delays          wait.Backoff
+	// refused lasts while kcp refuses the credentials, failing while they cannot be renewed,
+	// unread while the stored token cannot be read.
 	refused, failing, unread controller.Outage
 }
 
@@ -77,7 +77,7 @@ type Keeper struct {
 type clients struct {
 	// upstream leads to the provider workspace.
 	upstream kubernetes.Interface
-	// ask asks kcp for anything that it answers whoever it knows.
+	// ask asks kcp for something that it answers everybody whose credentials it accepts.
 	ask func(context.Context) error
 }
 
@@ -119,9 +119,9 @@ func newKeeper(config Config) (*Keeper, error) {
 	k.upstream.Wrap(func(next http.RoundTripper) http.RoundTripper { return &watched{next, k} })
 	if hasToken(config.Upstream) {
 		what = "the token has expired or was revoked"
-		k.hold(readToken(config.Upstream.BearerToken), time.Time{})
+		k.use(readToken(config.Upstream.BearerToken), time.Time{})
 		k.stored = config.Upstream.BearerToken
-		// Around what watches the answers, so that this sees with which token they were asked for.
+		// This wraps what watches the answers, which so sees the token of each request.
 		k.upstream.BearerToken = ""
 		k.upstream.Wrap(transport.TokenSourceWrapTransport(source{k}))
 	}
@@ -130,15 +130,86 @@ func newKeeper(config Config) (*Keeper, error) {
 	return k, nil
 }
 
-// hasToken reports whether the credentials are a token of the kubeconfig's own. A
-// client certificate beside it would come first: API servers look at those before
-// they look at tokens.
+// hasToken reports whether the credentials are a token that the kubeconfig holds. With a
+// client certificate beside it, they are not: API servers check that first.
 func hasToken(config *rest.Config) bool {
 	return config.BearerToken != "" && config.BearerTokenFile == "" &&
 		config.CertFile == "" && len(config.CertData) == 0 &&
 		config.ExecProvider == nil && config.AuthProvider == nil && config.Username == ""
 }
 
-// Upstream returns a copy of Config.Upstream with which each request is made with the
-// token of that moment, whatever copies are made of it.
+// Upstream returns a copy of Config.Upstream whose requests, and those of its copies, each
+// take the token that is in use at that moment.
 func (k *Keeper) Upstream() *rest.Config { return rest.CopyConfig(k.upstream) }
+
+// source gives each request the token in use.
+type source struct{ keeper *Keeper }
+
+// Token implements oauth2.TokenSource.
+func (s source) Token() (*oauth2.Token, error) {
+	return &oauth2.Token{AccessToken: s.keeper.current().value}, nil
+}
+
+// watched tells the keeper whether kcp accepts the credentials. It changes neither requests
+// nor answers.
+type watched struct {
+	http.RoundTripper
+
+	keeper *Keeper
+}
+
+// RoundTrip implements http.RoundTripper.
+func (w *watched) RoundTrip(request *http.Request) (*http.Response, error) {
+	asked := time.Now()
+	response, err := w.RoundTripper.RoundTrip(request)
+	if err == nil {
+		w.keeper.answered(request.Header.Get("Authorization"), asked, response.StatusCode)
+	}
+	return response, err
+}
+
+// WrappedRoundTripper implements utilnet.RoundTripperWrapper.
+func (w *watched) WrappedRoundTripper() http.RoundTripper { return w.RoundTripper }
+
+// answered takes note of the status code of an answer. The request had that Authorization
+// header, and was made at that time.
+func (k *Keeper) answered(authorization string, asked time.Time, status int) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.token.value != "" && authorization != "Bearer "+k.token.value {
+		return // it was about the token before this one
+	}
+	switch {
+	case status == http.StatusUnauthorized:
+		if k.refusedAt.IsZero() {
+			k.refusedAt = time.Now()
+			k.wake()
+		}
+	case status == http.StatusTooManyRequests, status >= http.StatusInternalServerError:
+		// A server on the way may answer this before anybody checks the credentials.
+	case !asked.Before(k.refusedAt):
+		k.refusedAt = time.Time{}
+	}
+}
+
+// Refused reports whether kcp refuses the credentials: from an answer 401 until another answer.
+func (k *Keeper) Refused() bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return !k.refusedAt.IsZero()
+}
+
+// current returns the token in use, empty where there is none to keep.
+func (k *Keeper) current() token {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.token
+}
+
+// wake has Run take a turn at once.
+func (k *Keeper) wake() {
+	select {
+	case k.woken <- struct{}{}:
+	default: // it will take one anyway
+	}
+}

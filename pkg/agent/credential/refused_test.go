@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-func TestARefusalIsToldOfOnceWithWhatToRun(t *testing.T) {
+func TestKeeperLogsARefusalOnce(t *testing.T) {
 	inAWorld(t, ofADay, func(w *world) {
 		expires := readToken(w.stored()).expires
 		k := w.running()
@@ -37,7 +37,7 @@ func TestARefusalIsToldOfOnceWithWhatToRun(t *testing.T) {
 	})
 }
 
-func TestAnExpiredTokenIsWaitedWith(t *testing.T) {
+func TestKeeperWithAnExpiredToken(t *testing.T) {
 	ended := func() string { return jwt(subject, time.Now().Add(-2*life), time.Now().Add(-life)) }
 	inAWorld(t, ended, func(w *world) {
 		k := w.running()
@@ -58,7 +58,7 @@ func TestAnExpiredTokenIsWaitedWith(t *testing.T) {
 	})
 }
 
-func TestWithoutASecretTheFileIsReadAgain(t *testing.T) {
+func TestKeeperReadsTheFileWithoutASecret(t *testing.T) {
 	inAWorld(t, ofADay, func(w *world) {
 		file := filepath.Join(t.TempDir(), "kubeconfig")
 		k := w.running(func(c *Config) { c.Secret, c.Downstream, c.KubeconfigFile = "", nil, file })
@@ -77,7 +77,7 @@ func TestWithoutASecretTheFileIsReadAgain(t *testing.T) {
 }
 
 // A kcp that has just started may know nobody for a while.
-func TestATokenThatIsNotStoredYetIsNotGivenUpForTheOldOne(t *testing.T) {
+func TestKeeperKeepsATokenThatIsNotStoredYet(t *testing.T) {
 	inAWorld(t, ofADay, func(w *world) {
 		first := w.stored()
 		k := w.running()
@@ -104,7 +104,7 @@ func TestATokenThatIsNotStoredYetIsNotGivenUpForTheOldOne(t *testing.T) {
 }
 
 // One shard of kcp may refuse what another accepts.
-func TestOpinionsThatDifferMakeLittleNoise(t *testing.T) {
+func TestKeeperLogsLittleWhenAnswersDiffer(t *testing.T) {
 	inAWorld(t, ofADay, func(w *world) {
 		k := w.running()
 		for range 3600 {
@@ -119,7 +119,7 @@ func TestOpinionsThatDifferMakeLittleNoise(t *testing.T) {
 	})
 }
 
-func TestWhichAnswersCount(t *testing.T) {
+func TestKeeperAnswered(t *testing.T) {
 	cases := map[string]struct {
 		reason  string
 		before  bool
@@ -128,17 +128,17 @@ func TestWhichAnswersCount(t *testing.T) {
 		status  int
 		refused bool
 	}{
-		"Unauthorized":          {reason: "that is what it says", token: "now", status: 401, refused: true},
-		"StillUnauthorized":     {reason: "nothing has changed", before: true, token: "now", status: 401, refused: true},
-		"OK":                    {reason: "it works", before: true, token: "now", status: 200},
-		"Forbidden":             {reason: "kcp knows who asks", before: true, token: "now", status: 403},
-		"NotFound":              {reason: "kcp has looked", before: true, token: "now", status: 404},
-		"ForbiddenFromTheStart": {reason: "kcp knows who asks", token: "now", status: 403},
-		"ABrokenProxy":          {reason: "kcp was not asked", before: true, token: "now", status: 503, refused: true},
-		"ABusyProxy":            {reason: "kcp was not asked", before: true, token: "now", status: 429, refused: true},
-		"TheTokenBefore":        {reason: "it is not used any more", token: "old", status: 401},
-		"TheTokenBeforeWorked":  {reason: "it is not used any more", before: true, token: "old", status: 200, refused: true},
-		"AskedBefore":           {reason: "it was revoked meanwhile", before: true, token: "now", early: true, status: 200, refused: true},
+		"unauthorized":             {reason: "that is what it says", token: "now", status: 401, refused: true},
+		"still unauthorized":       {reason: "nothing has changed", before: true, token: "now", status: 401, refused: true},
+		"ok":                       {reason: "it works", before: true, token: "now", status: 200},
+		"forbidden":                {reason: "kcp knows who asks", before: true, token: "now", status: 403},
+		"not found":                {reason: "kcp has looked", before: true, token: "now", status: 404},
+		"forbidden from the start": {reason: "kcp knows who asks", token: "now", status: 403},
+		"a broken proxy":           {reason: "kcp was not asked", before: true, token: "now", status: 503, refused: true},
+		"a busy proxy":             {reason: "kcp was not asked", before: true, token: "now", status: 429, refused: true},
+		"the token before":         {reason: "it is not used any more", token: "old", status: 401},
+		"the token before worked":  {reason: "it is not used any more", before: true, token: "old", status: 200, refused: true},
+		"asked before":             {reason: "it was revoked meanwhile", before: true, token: "now", early: true, status: 200, refused: true},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {

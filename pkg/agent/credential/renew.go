@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"time"
 
 	authenticationv1 "k8s.io/api/authentication/v1"
@@ -21,24 +22,24 @@ import (
 )
 
 const (
-	// refusedInterval is how often another token is looked for while kcp refuses this
-	// one. No token is renewed sooner either, whatever it says of itself.
+	// refusedInterval is how often another stored token is looked for while kcp refuses this
+	// one. Nor is any token renewed sooner than after this time.
 	refusedInterval = 10 * time.Second
-	// requestTimeout bounds a request whose answer somebody waits for.
+	// requestTimeout bounds each request.
 	requestTimeout = 10 * time.Second
-	// renewalJitter has the replicas of a syncer not ask at once: the second one finds
+	// renewalJitter keeps the replicas of a syncer from asking at once: the second one finds
 	// what the first one has stored.
 	renewalJitter = 0.2
-	// shortestLife is the least that may be asked for (ValidateTokenRequest in Kubernetes'
+	// shortestLife is the shortest that kcp grants (ValidateTokenRequest in Kubernetes'
 	// pkg/apis/authentication/validation).
 	shortestLife = 10 * time.Minute
 )
 
-// retryDelays are those after a failure. There is time: half of a token's life.
+// retryDelays are the delays after failures. Half of a token's life is left for them.
 var retryDelays = wait.Backoff{Duration: time.Second, Factor: 2, Jitter: 0.2, Steps: 10, Cap: 2 * time.Minute}
 
-// Run renews the token, and looks for another one while kcp refuses it, until ctx ends.
-// Each replica of a syncer is to run it, also one that does nothing else.
+// Run renews the token, and looks for another stored one while kcp refuses it, until ctx ends.
+// Every replica of a syncer runs it, also one that stands by.
 func (k *Keeper) Run(ctx context.Context) {
 	for ctx.Err() == nil {
 		k.turn(ctx)
@@ -54,10 +55,10 @@ func (k *Keeper) Run(ctx context.Context) {
 
 // turn does what is to be done now.
 func (k *Keeper) turn(ctx context.Context) {
-	if k.Refused() && time.Since(k.looked) >= refusedInterval {
-		k.looked = time.Now()
+	if k.Refused() && time.Since(k.searched) >= refusedInterval {
+		k.searched = time.Now()
 		k.refused.Begin(ctx, k.refusal())
-		k.lookForAnother(ctx)
+		k.search(ctx)
 	}
 	if !k.Refused() {
 		k.refused.End(ctx)
@@ -67,41 +68,29 @@ func (k *Keeper) turn(ctx context.Context) {
 	}
 }
 
-// next is when there is something to be done again, if nothing happens until then.
+// next returns when to take the next turn, unless Run is woken before.
 func (k *Keeper) next() time.Time {
-	next := time.Now().Add(time.Hour)
-	consider := func(at time.Time) {
-		if at.Before(next) {
-			next = at
-		}
-	}
+	times := []time.Time{time.Now().Add(time.Hour)}
 	switch {
 	case k.Refused():
-		consider(k.looked.Add(refusedInterval))
+		times = append(times, k.searched.Add(refusedInterval))
 	case k.renews() && !k.due.IsZero():
-		consider(later(k.due, k.retry))
+		times = append(times, slices.MaxFunc([]time.Time{k.due, k.retry}, time.Time.Compare))
 	}
 	if k.isUnsaved() {
-		consider(k.retry)
+		times = append(times, k.retry)
 	}
-	return next
+	return slices.MinFunc(times, time.Time.Compare)
 }
 
-func later(a, b time.Time) time.Time {
-	if a.After(b) {
-		return a
-	}
-	return b
-}
-
-// renews reports whether there is a token, and a place to keep a new one in.
+// renews reports whether there is a token, and a Secret to keep a new one in.
 func (k *Keeper) renews() bool { return k.current().value != "" && k.config.Secret != "" }
 
 // isUnsaved reports whether a new token is not stored yet.
 func (k *Keeper) isUnsaved() bool { return k.renews() && k.current().value != k.stored }
 
-// isHalfOver reports whether it is time to ask for a new token. One that is refused
-// gets none.
+// isHalfOver reports whether it is time to ask for a new token. With one that kcp refuses, it
+// never is.
 func (k *Keeper) isHalfOver() bool {
 	return k.renews() && !k.due.IsZero() && !time.Now().Before(k.due) && !k.Refused()
 }
@@ -123,9 +112,9 @@ func (k *Keeper) refusal() error {
 	}
 }
 
-// lookForAnother takes up another token if one has been stored since, and asks kcp
-// what it thinks now: a replica that stands by asks nothing else.
-func (k *Keeper) lookForAnother(ctx context.Context) {
+// search takes up another token if one has been stored since, and asks kcp whether it accepts
+// the credentials now: a replica that stands by sends no other request.
+func (k *Keeper) search(ctx context.Context) {
 	if k.current().value != "" && (k.config.Secret != "" || k.config.KubeconfigFile != "") {
 		found, err := k.read(ctx)
 		switch {
@@ -142,10 +131,10 @@ func (k *Keeper) lookForAnother(ctx context.Context) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	_ = k.clients.ask(ctx) // its answer has been noted on its way
+	_ = k.clients.ask(ctx) // watched takes note of the answer
 }
 
-// try renews or stores the token, and sees to when to try again.
+// try renews or stores the token, and notes when to try again.
 func (k *Keeper) try(ctx context.Context) {
 	err := k.renew(ctx)
 	switch {
@@ -159,12 +148,12 @@ func (k *Keeper) try(ctx context.Context) {
 	}
 }
 
-// renew gets a token that lasts longer, if it is time, and stores it. A new one is
-// used at once, stored or not; who dies in between begins again with the old one,
-// whose other half is left.
+// renew gets a token that lasts longer, if it is time, and stores it. It uses a new token at
+// once, stored or not. A syncer that ends in between starts again with the old one, half of
+// whose life is left.
 func (k *Keeper) renew(ctx context.Context) error {
 	if k.isHalfOver() {
-		// Where it cannot be read, a new one is no worse than another replica's.
+		// When the stored one cannot be read, a new one will do.
 		if found, err := k.read(ctx); err == nil && found.outlasts(k.current()) {
 			k.adopt(ctx, found)
 			return nil
@@ -173,7 +162,7 @@ func (k *Keeper) renew(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		k.hold(fresh, time.Now())
+		k.use(fresh, time.Now())
 	}
 	return k.save(ctx)
 }
@@ -201,7 +190,7 @@ func (k *Keeper) request(ctx context.Context) (token, error) {
 	return fresh, nil
 }
 
-// renewAfter is how old the token in use gets: never as old as it could.
+// renewAfter returns how old the token in use gets: at most half of its life.
 func (k *Keeper) renewAfter() time.Duration {
 	half := max(min(k.life, v1alpha1.MaxTokenLifetime)/2, refusedInterval)
 	if k.config.RenewAfter == 0 {
@@ -210,10 +199,10 @@ func (k *Keeper) renewAfter() time.Duration {
 	return min(k.config.RenewAfter, half)
 }
 
-// hold uses a token that was received at that time, zero for unknown: then it is as
-// old as it says. Where the clocks differ, the one of a token that was just received
-// is not asked.
-func (k *Keeper) hold(t token, received time.Time) {
+// use has all requests take the token from now on. Its age counts from when it was received
+// or, when that is zero, from when it says that it was issued: the clock of the issuer may
+// differ from ours.
+func (k *Keeper) use(t token, received time.Time) {
 	now := time.Now()
 	begin := received
 	if begin.IsZero() {
@@ -224,21 +213,23 @@ func (k *Keeper) hold(t token, received time.Time) {
 	}
 	k.life, k.due = t.life(now), time.Time{}
 	if !t.expires.IsZero() {
-		// Before the last day of a longer one, no token that is given would outlast it.
+		// Until MaxTokenLifetime is left of a longer one, no new token would outlast it.
 		beforehand := max(k.life-v1alpha1.MaxTokenLifetime, 0)
 		k.due = begin.Add(beforehand + wait.Jitter(k.renewAfter(), renewalJitter))
 	}
-	k.use(t)
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.token = t
 }
 
 // adopt uses a token that somebody else has stored.
 func (k *Keeper) adopt(ctx context.Context, t token) {
-	k.hold(t, time.Time{})
+	k.use(t, time.Time{})
 	k.stored = t.value
 	klog.FromContext(ctx).Info("Took up another token for kcp that has been stored", "expires", t.expires)
 }
 
-// read returns the token that is stored, where the Secret is, or else in the file.
+// read returns the token that is stored in the Secret or, without one, in the file.
 func (k *Keeper) read(ctx context.Context) (token, error) {
 	if k.config.Secret == "" {
 		data, err := os.ReadFile(k.config.KubeconfigFile)
@@ -270,8 +261,8 @@ func (k *Keeper) readSecret(ctx context.Context) (*corev1.Secret, token, error) 
 	return secret, found, nil
 }
 
-// save stores the token in use, unless one is there that lasts longer: then that
-// is used. What cannot be understood there is somebody's, and stays.
+// save stores the token in use, unless the stored one lasts longer: then it uses that one. It
+// does not overwrite what it cannot decode.
 func (k *Keeper) save(ctx context.Context) error {
 	return retry.RetryOnConflict(retry.DefaultBackoff, func() error {
 		secret, found, err := k.readSecret(ctx)
@@ -283,7 +274,7 @@ func (k *Keeper) save(ctx context.Context) error {
 			k.adopt(ctx, found)
 			return nil
 		}
-		if found.value != present.value { // an answer may have been lost
+		if found.value != present.value { // it is the same when the answer to a write was lost
 			if err := k.write(ctx, secret, present); err != nil {
 				return err
 			}
@@ -294,7 +285,7 @@ func (k *Keeper) save(ctx context.Context) error {
 	})
 }
 
-// write puts a token into the Secret, if that has not changed since it was read.
+// write writes a token into the Secret, if that has not changed since it was read.
 func (k *Keeper) write(ctx context.Context, secret *corev1.Secret, t token) error {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()

@@ -9,7 +9,7 @@ import (
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
 )
 
-func TestATokenIsRenewedWhenHalfOfItsLifeIsOver(t *testing.T) {
+func TestRenewAtHalfOfALife(t *testing.T) {
 	inAWorld(t, ofADay, func(w *world) {
 		first := w.stored()
 		k := w.running()
@@ -39,7 +39,7 @@ func TestATokenIsRenewedWhenHalfOfItsLifeIsOver(t *testing.T) {
 	})
 }
 
-func TestAShortLifeIsNotAskedFor(t *testing.T) {
+func TestRenewAsksForNoShortLife(t *testing.T) {
 	inAWorld(t, func() string { return lasting(time.Minute) }, func(w *world) {
 		w.running()
 		w.passes(40 * time.Second)
@@ -49,7 +49,7 @@ func TestAShortLifeIsNotAskedFor(t *testing.T) {
 	})
 }
 
-func TestATokenThatLastsLongerThanAnyThatIsGivenIsRenewedInItsLastDay(t *testing.T) {
+func TestRenewAVeryLongToken(t *testing.T) {
 	inAWorld(t, func() string { return lasting(7 * life) }, func(w *world) {
 		k := w.running()
 		w.passes(6*life + life/2 - time.Second)
@@ -63,7 +63,7 @@ func TestATokenThatLastsLongerThanAnyThatIsGivenIsRenewedInItsLastDay(t *testing
 	})
 }
 
-func TestReplicasShareARenewal(t *testing.T) {
+func TestRenewOncePerReplicas(t *testing.T) {
 	inAWorld(t, ofADay, func(w *world) {
 		one, other := w.running(), w.running()
 		w.passes(10*life + life/4)
@@ -79,7 +79,7 @@ func TestReplicasShareARenewal(t *testing.T) {
 	})
 }
 
-func TestALongerTokenInTheSecretIsTakenUp(t *testing.T) {
+func TestRenewTakesUpALongerToken(t *testing.T) {
 	inAWorld(t, ofADay, func(w *world) {
 		k := w.running()
 		w.passes(life / 4)
@@ -91,7 +91,7 @@ func TestALongerTokenInTheSecretIsTakenUp(t *testing.T) {
 	})
 }
 
-func TestWhatCannotBeStoredIsUsedAllTheSame(t *testing.T) {
+func TestRenewUsesWhatCannotBeStored(t *testing.T) {
 	inAWorld(t, ofADay, func(w *world) {
 		w.east.change(func(d *downstreamSide) { d.fails = func(string) error { return errApart } })
 		first := w.stored()
@@ -110,7 +110,7 @@ func TestWhatCannotBeStoredIsUsedAllTheSame(t *testing.T) {
 	})
 }
 
-func TestAWriteWhoseAnswerWasLostIsNotRepeated(t *testing.T) {
+func TestRenewAfterALostAnswer(t *testing.T) {
 	inAWorld(t, ofADay, func(w *world) {
 		w.east.answer = func() error { return errApart }
 		k := w.running()
@@ -122,15 +122,15 @@ func TestAWriteWhoseAnswerWasLostIsNotRepeated(t *testing.T) {
 	})
 }
 
-func TestNobodyElsesWriteIsLost(t *testing.T) {
+func TestRenewKeepsOthersWrites(t *testing.T) {
 	cases := map[string]struct {
 		reason string
 		theirs func() []byte
 		wins   bool
 	}{
-		"ALongerToken":  {"another replica was faster", func() []byte { return kubeconfig(lasting(2 * life)) }, true},
-		"AShorterToken": {"another replica has asked before", func() []byte { return kubeconfig(lasting(life / 2)) }, false},
-		"NoNews":        {"a label, say", nil, false},
+		"a longer token":  {"another replica was faster", func() []byte { return kubeconfig(lasting(2 * life)) }, true},
+		"a shorter token": {"another replica has asked before", func() []byte { return kubeconfig(lasting(life / 2)) }, false},
+		"no news":         {"a label, say", nil, false},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -162,7 +162,7 @@ func TestNobodyElsesWriteIsLost(t *testing.T) {
 	}
 }
 
-func TestWhatPeopleHavePutIntoTheSecretStays(t *testing.T) {
+func TestRenewKeepsWhatItCannotDecode(t *testing.T) {
 	cases := map[string][]byte{
 		"NoKubeconfig":  []byte("ceci n'est pas"),
 		"Nothing":       nil,
@@ -185,7 +185,7 @@ func TestWhatPeopleHavePutIntoTheSecretStays(t *testing.T) {
 	}
 }
 
-func TestKcpIsAskedUntilItGivesAToken(t *testing.T) {
+func TestRenewTriesAgain(t *testing.T) {
 	inAWorld(t, ofADay, func(w *world) {
 		first := w.stored()
 		w.kcp.fails = func() error { return errApart }
@@ -206,7 +206,7 @@ func TestKcpIsAskedUntilItGivesAToken(t *testing.T) {
 	})
 }
 
-func TestAfterASuccessPatienceIsNew(t *testing.T) {
+func TestRenewResetsItsDelays(t *testing.T) {
 	inAWorld(t, ofADay, func(w *world) {
 		k := w.keeper()
 		turn := func(fails error) time.Duration {
@@ -229,7 +229,7 @@ func TestAfterASuccessPatienceIsNew(t *testing.T) {
 	})
 }
 
-func TestWhatDoesNotEndIsNotRenewed(t *testing.T) {
+func TestRenewNoTokenThatDoesNotEnd(t *testing.T) {
 	cases := map[string]string{
 		"AStaticToken":        "abcdef",
 		"ATokenWithoutAnEnd":  jwt(subject, time.Now(), time.Time{}),
@@ -249,7 +249,7 @@ func TestWhatDoesNotEndIsNotRenewed(t *testing.T) {
 	}
 }
 
-func TestNothingIsRenewedThatCannotBeStored(t *testing.T) {
+func TestRenewNothingWithoutASecret(t *testing.T) {
 	inAWorld(t, ofADay, func(w *world) {
 		k := w.running(func(c *Config) { c.Secret, c.Namespace, c.Downstream = "", "", nil })
 		w.passes(life - time.Second)
@@ -258,7 +258,7 @@ func TestNothingIsRenewedThatCannotBeStored(t *testing.T) {
 	})
 }
 
-func TestAnotherUsersTokenIsNotRenewed(t *testing.T) {
+func TestRenewNoTokenOfAnotherUser(t *testing.T) {
 	person := func() string { return jwt("somebody@example.com", time.Now(), time.Now().Add(life)) }
 	inAWorld(t, person, func(w *world) {
 		w.running()
@@ -269,7 +269,7 @@ func TestAnotherUsersTokenIsNotRenewed(t *testing.T) {
 }
 
 // The clocks of kcp and of the cluster are each their own.
-func TestClocksMayDiffer(t *testing.T) {
+func TestRenewWhenClocksDiffer(t *testing.T) {
 	for name, ahead := range map[string]time.Duration{
 		"AMinuteAhead": time.Minute, "AMinuteBehind": -time.Minute, "HoursAhead": 11 * time.Hour, "HoursBehind": -11 * time.Hour,
 		"YearsBehind": -10000 * time.Hour, "YearsAhead": 10000 * time.Hour,
@@ -290,7 +290,7 @@ func TestClocksMayDiffer(t *testing.T) {
 	}
 }
 
-func TestATokenThatEndsSoonerIsNotTakenInExchange(t *testing.T) {
+func TestRenewRefusesAShorterToken(t *testing.T) {
 	cases := map[string]func(time.Duration) string{
 		"AtOnce":   func(time.Duration) string { return lasting(0) },
 		"InAnHour": func(time.Duration) string { return lasting(time.Hour) },
@@ -315,7 +315,7 @@ func TestATokenThatEndsSoonerIsNotTakenInExchange(t *testing.T) {
 }
 
 // Wherever the agent dies, its Secret has a token that works.
-func TestACrashLosesNothing(t *testing.T) {
+func TestRenewAfterACrash(t *testing.T) {
 	for step := 1; step <= 5; step++ {
 		inAWorld(t, ofADay, func(w *world) {
 			ctx, die := context.WithCancel(w.ctx)

@@ -9,22 +9,22 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 )
 
-func TestTheClaimsOfATokenAreRead(t *testing.T) {
+func TestReadToken(t *testing.T) {
 	at := time.Unix(1767323045, 0)
 	cases := map[string]struct {
 		reason string
 		value  string
 		want   token
 	}{
-		"AToken":         {"kcp's are like that", jwt(subject, at, at.Add(time.Hour)), token{subject: subject, issued: at, expires: at.Add(time.Hour)}},
-		"NoEnd":          {"a ServiceAccount's from a Secret", jwt(subject, at, time.Time{}), token{subject: subject, issued: at}},
-		"NoBeginning":    {"nothing needs to say it", jwt(subject, time.Time{}, at), token{subject: subject, expires: at}},
-		"AStaticToken":   {"it says nothing", "a3f9", token{}},
-		"Nothing":        {"it says nothing", "", token{}},
-		"NoBase64":       {"it is none", "a.%.c", token{}},
-		"NoJSON":         {"it is none", "a.aGVsbG8.c", token{}},
-		"Fractions":      {"RFC 7519 allows them", "a.eyJleHAiOjE3NjczMjMwNDUuNX0.c", token{expires: at}},
-		"BeyondAllTimes": {"nobody lives to see it", "a.eyJleHAiOjFlMzAwfQ.c", token{}},
+		"a token":          {"kcp's are like that", jwt(subject, at, at.Add(time.Hour)), token{subject: subject, issued: at, expires: at.Add(time.Hour)}},
+		"no end":           {"a ServiceAccount's from a Secret", jwt(subject, at, time.Time{}), token{subject: subject, issued: at}},
+		"no beginning":     {"nothing needs to say it", jwt(subject, time.Time{}, at), token{subject: subject, expires: at}},
+		"a static token":   {"it says nothing", "a3f9", token{}},
+		"nothing":          {"it says nothing", "", token{}},
+		"no base64":        {"it is none", "a.%.c", token{}},
+		"no json":          {"it is none", "a.aGVsbG8.c", token{}},
+		"fractions":        {"RFC 7519 allows them", "a.eyJleHAiOjE3NjczMjMwNDUuNX0.c", token{expires: at}},
+		"beyond all times": {"nobody lives to see it", "a.eyJleHAiOjFlMzAwfQ.c", token{}},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -36,20 +36,20 @@ func TestTheClaimsOfATokenAreRead(t *testing.T) {
 	}
 }
 
-func TestWhichTokenOutlastsTheOther(t *testing.T) {
+func TestTokenOutlasts(t *testing.T) {
 	at := time.Unix(1767323045, 0)
 	cases := map[string]struct {
 		one, other token
 		want       bool
 	}{
-		"Longer":        {token{value: "a", expires: at.Add(1)}, token{value: "b", expires: at}, true},
-		"Shorter":       {token{value: "a", expires: at}, token{value: "b", expires: at.Add(1)}, false},
-		"AsLong":        {token{value: "a", expires: at}, token{value: "b", expires: at}, false},
-		"ForEver":       {token{value: "a"}, token{value: "b", expires: at}, true},
-		"NotForEver":    {token{value: "a", expires: at}, token{value: "b"}, false},
-		"BothForEver":   {token{value: "a"}, token{value: "b"}, false},
-		"TheSame":       {token{value: "a", expires: at}, token{value: "a", expires: at}, false},
-		"TheSameStatic": {token{value: "a"}, token{value: "a"}, false},
+		"longer":          {token{value: "a", expires: at.Add(1)}, token{value: "b", expires: at}, true},
+		"shorter":         {token{value: "a", expires: at}, token{value: "b", expires: at.Add(1)}, false},
+		"as long":         {token{value: "a", expires: at}, token{value: "b", expires: at}, false},
+		"for ever":        {token{value: "a"}, token{value: "b", expires: at}, true},
+		"not for ever":    {token{value: "a", expires: at}, token{value: "b"}, false},
+		"both for ever":   {token{value: "a"}, token{value: "b"}, false},
+		"the same":        {token{value: "a", expires: at}, token{value: "a", expires: at}, false},
+		"the same static": {token{value: "a"}, token{value: "a"}, false},
 	}
 	for name, c := range cases {
 		if got := c.one.outlasts(c.other); got != c.want {
@@ -58,7 +58,7 @@ func TestWhichTokenOutlastsTheOther(t *testing.T) {
 	}
 }
 
-func TestOnlyTheTokenOfAKubeconfigIsExchanged(t *testing.T) {
+func TestWithToken(t *testing.T) {
 	before := []byte(`apiVersion: v1
 kind: Config
 clusters:
@@ -100,7 +100,7 @@ users:
 	}
 }
 
-func TestAKubeconfigThatDoesNotFitIsRefused(t *testing.T) {
+func TestTokenInRefuses(t *testing.T) {
 	fits := "{clusters: [{name: c, cluster: {server: 'https://kcp:6443/clusters/root:other'}}], users: [{name: u, user: {token: it}}]," +
 		" contexts: [{name: x, context: {cluster: c, user: u}}], current-context: x}"
 	cases := map[string]struct {
@@ -109,14 +109,14 @@ func TestAKubeconfigThatDoesNotFitIsRefused(t *testing.T) {
 		// word is one of the error, empty for none.
 		word string
 	}{
-		"ItFits":         {"the workspace does not matter", "", "", ""},
-		"NoContext":      {"nobody knows which is meant", "current-context: x", "current-context: z", `current-context "z"`},
-		"NoCluster":      {"nobody knows where to", "cluster: c,", "cluster: d,", `cluster "d"`},
-		"NoUser":         {"nobody knows who", "user: u}}", "user: v}}", `user "v"`},
-		"NoToken":        {"there is nothing to adopt", "token: it", "username: it", "has no token"},
-		"AnotherServer":  {"it must not be told of a token that is not its own", "https://kcp:6443", "https://kcp:6444", "https://kcp:6444"},
-		"NotEncrypted":   {"anybody would be told", "https://kcp", "http://kcp", "http://kcp:6443"},
-		"NotAKubeconfig": {"it is something else", "{clusters", "[clusters", "not a kubeconfig"},
+		"it fits":          {"the workspace does not matter", "", "", ""},
+		"no context":       {"nobody knows which is meant", "current-context: x", "current-context: z", `current-context "z"`},
+		"no cluster":       {"nobody knows where to", "cluster: c,", "cluster: d,", `cluster "d"`},
+		"no user":          {"nobody knows who", "user: u}}", "user: v}}", `user "v"`},
+		"no token":         {"there is nothing to adopt", "token: it", "username: it", "has no token"},
+		"another server":   {"it must not be told of a token that is not its own", "https://kcp:6443", "https://kcp:6444", "https://kcp:6444"},
+		"not encrypted":    {"anybody would be told", "https://kcp", "http://kcp", "http://kcp:6443"},
+		"not a kubeconfig": {"it is something else", "{clusters", "[clusters", "not a kubeconfig"},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {

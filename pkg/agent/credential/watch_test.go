@@ -11,6 +11,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -108,13 +109,13 @@ func clientOf(t *testing.T, k *Keeper) dynamic.ResourceInterface {
 	return client.Resource(deployments)
 }
 
-func TestEachRequestIsMadeWithTheTokenOfItsMoment(t *testing.T) {
+func TestKeeperUpstream(t *testing.T) {
 	s := serveKCP(t, "first")
 	k := keeperOf(t, s.config())
 	client := clientOf(t, k)
 	for _, token := range []string{"first", "second", "third"} {
 		s.token.Store(token)
-		k.use(readToken(token))
+		k.use(readToken(token), time.Time{})
 		if _, err := client.List(t.Context(), metav1.ListOptions{}); err != nil {
 			t.Errorf("listing with the token %s: %v", token, err)
 		}
@@ -135,7 +136,7 @@ func TestEachRequestIsMadeWithTheTokenOfItsMoment(t *testing.T) {
 	}
 }
 
-func TestARefusalIsNoticedAndHandedOnAsItIs(t *testing.T) {
+func TestKeeperNoticesRefusals(t *testing.T) {
 	s := serveKCP(t, "first")
 	k := keeperOf(t, s.config())
 	client := clientOf(t, k)
@@ -157,7 +158,7 @@ func TestARefusalIsNoticedAndHandedOnAsItIs(t *testing.T) {
 	if _, err := client.Watch(t.Context(), metav1.ListOptions{}); !apierrors.IsUnauthorized(err) {
 		t.Errorf("got %v, want the server's Unauthorized", err)
 	}
-	k.use(readToken("second"))
+	k.use(readToken("second"), time.Time{})
 	if err := ask(false); err != nil {
 		t.Error(err)
 	}
@@ -167,7 +168,7 @@ func TestARefusalIsNoticedAndHandedOnAsItIs(t *testing.T) {
 	}
 }
 
-func TestTheKeeperItselfAsksTheProviderWorkspace(t *testing.T) {
+func TestKeeperAsksTheProviderWorkspace(t *testing.T) {
 	s := serveKCP(t, "first")
 	k := keeperOf(t, s.config())
 	s.token.Store("second")
@@ -183,7 +184,7 @@ func TestTheKeeperItselfAsksTheProviderWorkspace(t *testing.T) {
 	}
 }
 
-func TestTokensMayChangeWhileManyAsk(t *testing.T) {
+func TestKeeperChangesTokensWhileManyAsk(t *testing.T) {
 	s := serveKCP(t, "0")
 	k := keeperOf(t, s.config())
 	ctx, stop := context.WithCancel(t.Context())
@@ -201,7 +202,7 @@ func TestTokensMayChangeWhileManyAsk(t *testing.T) {
 	for i := range 100 {
 		token := fmt.Sprint(i)
 		s.token.Store(token)
-		k.use(readToken(token))
+		k.use(readToken(token), time.Time{})
 		if err := k.clients.ask(ctx); err != nil {
 			t.Errorf("token %s: %v", token, err)
 		}
@@ -213,7 +214,7 @@ func TestTokensMayChangeWhileManyAsk(t *testing.T) {
 	}
 }
 
-func TestOtherCredentialsAreLeftAsTheyAre(t *testing.T) {
+func TestKeeperKeepsOtherCredentials(t *testing.T) {
 	cases := map[string]func(*rest.Config){
 		"AClientCertificate":         func(c *rest.Config) { c.BearerToken, c.CertData, c.KeyData = "", []byte("cert"), []byte("key") },
 		"AFileWithACertificate":      func(c *rest.Config) { c.BearerToken, c.CertFile, c.KeyFile = "", "cert", "key" },
@@ -246,7 +247,7 @@ func TestOtherCredentialsAreLeftAsTheyAre(t *testing.T) {
 	}
 }
 
-func TestOtherCredentialsAreWatched(t *testing.T) {
+func TestKeeperWatchesOtherCredentials(t *testing.T) {
 	s := serveKCP(t, "first")
 	config := s.config()
 	config.BearerTokenFile = filepath.Join(t.TempDir(), "gone")
@@ -261,7 +262,7 @@ func TestOtherCredentialsAreWatched(t *testing.T) {
 	}
 }
 
-func TestASecretNeedsAClientAndANamespace(t *testing.T) {
+func TestNewFailsWithoutAFieldOfTheSecret(t *testing.T) {
 	_, err := New(Config{Cluster: "east", Upstream: &rest.Config{Host: server}, Secret: "tmc-syncer-kcp"})
 	if err == nil || !strings.Contains(err.Error(), "Namespace") || !strings.Contains(err.Error(), "Downstream") {
 		t.Errorf("got %v, want it to name what is missing", err)

@@ -27,7 +27,7 @@ func TestNoticeable(t *testing.T) {
 	}{
 		"nothing":            {"silence", status(), false},
 		"another spelling":   {"quantities are compared, not texts", status(func(s s) { s.Requested = list("10000m", "10240Mi", "30") }), false},
-		"the hub's part":      {"conditions are not ours", status(func(s s) { s.Conditions = []metav1.Condition{{Type: "Ready"}} }), false},
+		"the hub's part":     {"conditions are not ours", status(func(s s) { s.Conditions = []metav1.Condition{{Type: "Ready"}} }), false},
 		"version":            {"an upgrade", status(func(s s) { s.KubernetesVersion = "v1.37.0" }), true},
 		"export":             {"it was joined with another isolation", status(func(s s) { s.Export = "cluster-east" }), true},
 		"nodes":              {"one more", status(func(s s) { s.Nodes = 4 }), true},
