@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-func TestHandlers(t *testing.T) {
+func TestHealthAndMetricsHandlers(t *testing.T) {
 	ready := false
 	health, metrics := health(func() bool { return ready }), metrics()
 	answers := func(handler http.Handler, path string) int {
