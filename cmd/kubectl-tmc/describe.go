@@ -21,6 +21,7 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/restmapper"
 
+	"github.com/kcp-tmc/tmc/cmd/internal/daemon"
 	"github.com/kcp-tmc/tmc/pkg/cli/view"
 )
 
@@ -55,6 +56,10 @@ func runDescribe(ctx context.Context, options *clientOptions, args []string) err
 	if err != nil {
 		return err
 	}
+	known, err := daemon.ReadKinds(options.kindsFile)
+	if err != nil {
+		return err
+	}
 	config, err := options.consumerConfig()
 	if err != nil {
 		return err
@@ -75,7 +80,7 @@ func runDescribe(ctx context.Context, options *clientOptions, args []string) err
 		if err != nil {
 			fmt.Fprintf(options.progress, "the events of %s cannot be read: %v\n", info.ObjectName(), err)
 		}
-		fmt.Fprint(options.out, view.Describe(view.Of(obj, silent), events, options.tenantType(), time.Now()))
+		fmt.Fprint(options.out, view.Describe(view.Of(obj, known, silent), events, options.tenantType(), time.Now()))
 	}
 	return nil
 }

@@ -14,8 +14,10 @@ import (
 	"k8s.io/apimachinery/pkg/util/sets"
 	"k8s.io/client-go/dynamic"
 
+	"github.com/kcp-tmc/tmc/cmd/internal/daemon"
 	"github.com/kcp-tmc/tmc/pkg/cli/view"
 	"github.com/kcp-tmc/tmc/pkg/kcp"
+	"github.com/kcp-tmc/tmc/pkg/kinds"
 )
 
 // newGetCommand returns the command that shows clusters and workloads.
@@ -180,14 +182,18 @@ func runGetWorkloads(ctx context.Context, options *getWorkloadsOptions, names []
 	if options.allNamespaces {
 		namespace = metav1.NamespaceAll
 	}
-	objs, err := options.workloads(ctx, namespace, names)
+	known, err := daemon.ReadKinds(options.kindsFile)
+	if err != nil {
+		return err
+	}
+	objs, err := options.workloads(ctx, known, namespace, names)
 	if err != nil {
 		return err
 	}
 	silent := options.silent(ctx)
 	var workloads []view.Workload
 	for _, obj := range objs {
-		workloads = append(workloads, view.Of(obj, silent))
+		workloads = append(workloads, view.Of(obj, known, silent))
 	}
 	view.SortWorkloads(workloads)
 	return options.output.write(options.out, view.NewList("WorkloadList", workloads), func() error {
@@ -204,7 +210,7 @@ func runGetWorkloads(ctx context.Context, options *getWorkloadsOptions, names []
 
 // workloads lists the workloads of a namespace, those with the names if any are given. A name without a workload is an
 // error.
-func (o *clientOptions) workloads(ctx context.Context, namespace string, names []string) ([]*unstructured.Unstructured, error) {
+func (o *clientOptions) workloads(ctx context.Context, known kinds.Kinds, namespace string, names []string) ([]*unstructured.Unstructured, error) {
 	config, err := o.consumerConfig()
 	if err != nil {
 		return nil, err
@@ -216,8 +222,8 @@ func (o *clientOptions) workloads(ctx context.Context, namespace string, names [
 	var objs []*unstructured.Unstructured
 	missing := sets.New(names...)
 	var unserved []error
-	for _, kind := range view.WorkloadKinds {
-		err := eachItem(ctx, client.Resource(kind.Resource).Namespace(namespace), func(obj *unstructured.Unstructured) error {
+	for _, kind := range known.Workloads() {
+		err := eachItem(ctx, client.Resource(kind.GroupVersionResource()).Namespace(namespace), func(obj *unstructured.Unstructured) error {
 			if len(names) == 0 || slices.Contains(names, obj.GetName()) {
 				objs = append(objs, obj)
 				missing.Delete(obj.GetName())
@@ -228,10 +234,10 @@ func (o *clientOptions) workloads(ctx context.Context, namespace string, names [
 		case kcp.IsNotServed(err):
 			unserved = append(unserved, err)
 		case err != nil:
-			return nil, explainConsumer(config.Host, kind.Resource.Resource, err)
+			return nil, explainConsumer(config.Host, kind.Resource, err)
 		}
 	}
-	if len(unserved) == len(view.WorkloadKinds) {
+	if len(unserved) == len(known.Workloads()) {
 		return nil, explainConsumer(config.Host, "workloads", unserved[0])
 	}
 	if missing.Len() > 0 {

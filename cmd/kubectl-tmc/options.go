@@ -26,6 +26,8 @@ type clientOptions struct {
 	loading           *clientcmd.ClientConfigLoadingRules
 	overrides         clientcmd.ConfigOverrides
 	providerWorkspace string
+	// kindsFile is the file with the operator's kinds, empty without one.
+	kindsFile string
 	// out is for results, progress for what happens meanwhile.
 	out, progress io.Writer
 }
@@ -51,6 +53,9 @@ func newClientOptions(command *cobra.Command, scope scope) *clientOptions {
 		names.ContextOverrideFlags.Namespace = clientcmd.FlagInfo{}
 	}
 	clientcmd.BindOverrideFlags(&o.overrides, flags, names)
+	if scope == inANamespace {
+		flags.StringVar(&o.kindsFile, "kinds-file", "", "File that says what there is to know of custom resources: that of tmc-controller")
+	}
 	flags.StringVar(&o.providerWorkspace, "provider-workspace", o.providerWorkspace, "Path of the workspace that holds tmc's APIExport")
 	return o
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
 	"github.com/kcp-tmc/tmc/pkg/cli/view"
 	"github.com/kcp-tmc/tmc/pkg/kcp"
+	"github.com/kcp-tmc/tmc/pkg/kinds"
 	"github.com/kcp-tmc/tmc/pkg/protocol"
 )
 
@@ -59,7 +60,7 @@ func (v *virtualWorkspaces) each(ctx context.Context, resource schema.GroupVersi
 
 // kinds returns the kinds whose objects are synced.
 func (v *virtualWorkspaces) kinds(ctx context.Context) ([]view.Kind, error) {
-	var kinds []view.Kind
+	var found []view.Kind
 	for _, config := range *v {
 		resources, err := kcp.Discover(ctx, config)
 		if err != nil {
@@ -67,19 +68,19 @@ func (v *virtualWorkspaces) kinds(ctx context.Context) ([]view.Kind, error) {
 		}
 		for _, resource := range resources {
 			kind := view.Kind{Kind: resource.Kind, Resource: resource.GroupVersionResource}
-			if v1alpha1.IsSynced(kind.Resource.GroupResource(), resource.Namespaced) && !slices.Contains(kinds, kind) {
-				kinds = append(kinds, kind)
+			if v1alpha1.IsSynced(kind.Resource.GroupResource(), resource.Namespaced) && !slices.Contains(found, kind) {
+				found = append(found, kind)
 			}
 		}
 	}
-	return kinds, nil
+	return found, nil
 }
 
 // workloadsOn counts the workloads on clusters: on those that are named, or on all.
 func (v *virtualWorkspaces) workloadsOn(ctx context.Context, names []string) (map[string]int, error) {
 	counts := map[string]int{}
-	for _, kind := range view.WorkloadKinds {
-		if err := v.count(ctx, kind.Resource, names, counts); err != nil && !kcp.IsNotServed(err) {
+	for _, kind := range (kinds.Kinds{}).Workloads() {
+		if err := v.count(ctx, kind.GroupVersionResource(), names, counts); err != nil && !kcp.IsNotServed(err) {
 			return nil, err
 		}
 	}

@@ -215,3 +215,18 @@ func SilentClusters(upstreamObj *unstructured.Unstructured) sets.Set[string] {
 func IsHubsCondition(conditionType string) bool {
 	return conditionType == v1alpha1.ConditionSynced || strings.HasPrefix(conditionType, v1alpha1.SilentConditionPrefix)
 }
+
+// ReasonMissing is the reason of the condition Synced of an object that needs what does not exist, or is not where it is.
+const ReasonMissing = "MissingDependency"
+
+// IsHubsReason reports whether a reason of the condition Synced is of a problem that the hub itself has found; all others
+// are of what clusters report, or do not.
+func IsHubsReason(reason string) bool {
+	switch v1alpha1.LeftOut(reason) {
+	case ReasonMissing, v1alpha1.LeftOutNotBound, v1alpha1.LeftOutBindingsHidden, v1alpha1.LeftOutKindNotAccepted,
+		v1alpha1.LeftOutKindNotServed, v1alpha1.LeftOutPoliciesNotAccepted, v1alpha1.LeftOutPoliciesMissing:
+		return true
+	default:
+		return false
+	}
+}

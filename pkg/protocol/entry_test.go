@@ -217,3 +217,11 @@ func TestSilentClusters(t *testing.T) {
 		}
 	}
 }
+
+func TestIsHubsReason(t *testing.T) {
+	for reason, want := range map[string]bool{ReasonMissing: true, "NotBound": true, "PoliciesMissing": true, string(Silent): false, "Forbidden": false, "": false} {
+		if IsHubsReason(reason) != want {
+			t.Errorf("%q is the hub's: %t", reason, !want)
+		}
+	}
+}

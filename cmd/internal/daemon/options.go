@@ -80,17 +80,20 @@ func (o *Options) Validate() error {
 	return errors.Join(errs...)
 }
 
-// Kinds reads the operator's kinds, and returns them and the built-in ones. It fails when the file cannot be read, or an entry
-// is not valid.
-func (o *Options) Kinds() (kinds.Kinds, error) {
-	if o.KindsFile == "" {
+// Kinds reads the operator's kinds.
+func (o *Options) Kinds() (kinds.Kinds, error) { return ReadKinds(o.KindsFile) }
+
+// ReadKinds reads the file of --kinds-file, and returns its kinds and the built-in ones; those alone when there is no file. It
+// fails when the file cannot be read, or an entry is not valid.
+func ReadKinds(file string) (kinds.Kinds, error) {
+	if file == "" {
 		return kinds.Kinds{}, nil
 	}
-	content, err := os.ReadFile(o.KindsFile)
+	content, err := os.ReadFile(file) //nolint:gosec // the operator names it
 	if err != nil {
 		return kinds.Kinds{}, fmt.Errorf("--kinds-file: %w", err)
 	}
-	known, err := kinds.Parse(o.KindsFile, content)
+	known, err := kinds.Parse(file, content)
 	if err != nil {
 		return kinds.Kinds{}, fmt.Errorf("--kinds-file: %w", err)
 	}

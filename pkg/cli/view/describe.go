@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/kcp-tmc/tmc/pkg/placement"
+	"github.com/kcp-tmc/tmc/pkg/protocol"
 )
 
 // Event is an event of an object.
@@ -55,14 +56,14 @@ func Describe(w Workload, events []Event, tenantType string, now time.Time) stri
 	p.clusters(w)
 	p.conditions(0, "Conditions", w.Conditions)
 	p.events(events, now)
-	p.wrong(w.Problems)
+	p.problems(w.Problems)
 	return p.String()
 }
 
 // leftOut says which clusters the object cannot enter, and what to do; nothing where it
 // is said already that it misses them.
 func (p *page) leftOut(w Workload, tenantType string) {
-	said := placement.SayAllLeftOut(w.LeftOut, w.groupKind, tenantType)
+	said := placement.SayAllLeftOut(w.LeftOut, w.kind.GroupKind(), tenantType)
 	said = slices.DeleteFunc(said, func(line string) bool { return strings.Contains(w.PlacementMessage, line) })
 	if w.MoreLeftOut && len(said) > 0 {
 		said = append(said, "there are others")
@@ -86,9 +87,9 @@ func (w *Workload) placedBy() string {
 	switch {
 	case w.TargetClusters != nil:
 		return fmt.Sprintf("its annotation target-clusters=%q", *w.TargetClusters)
-	case w.PlacedBy == "":
+	case w.by == protocol.ByNobody:
 		return "not told"
-	case w.PlacedBy == "default":
+	case w.by == protocol.ByDefault:
 		return "default, for nothing else places it"
 	default:
 		return w.PlacedBy
@@ -129,7 +130,7 @@ func (p *page) report(o OnCluster, generation int64) {
 	switch {
 	case o.Generation == 0:
 		applied = "nothing as it should be"
-	case o.isCurrent():
+	case !o.isLagging():
 		applied += ", up to date, observed there"
 	case o.UpToDate:
 		applied += ", up to date, not observed there yet"
@@ -142,7 +143,7 @@ func (p *page) report(o OnCluster, generation int64) {
 		counters = append(counters, fmt.Sprintf("%s=%d", name, o.Counters[name]))
 	}
 	p.field(2, "Counters", strings.Join(counters, " "))
-	p.conditions(2, "Not as they should be", amiss(o.Conditions))
+	p.conditions(2, "Not as they should be", problemsOf(o.Conditions))
 	if len(o.Problems) > 0 {
 		p.linef(2, "Problems:")
 	}
@@ -183,7 +184,7 @@ func (p *page) events(events []Event, now time.Time) {
 	}
 }
 
-func (p *page) wrong(problems []string) {
+func (p *page) problems(problems []Problem) {
 	if len(problems) == 0 {
 		p.field(0, "What is wrong", "nothing")
 		return

@@ -10,23 +10,24 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
+	"github.com/kcp-tmc/tmc/pkg/kinds"
 )
 
 func TestWhatATerminalWouldObeyIsWrittenOut(t *testing.T) {
 	cases := map[string]struct{ text, escaped, line string }{
-		"Plain":      {"3/3 … ä Ω €", "3/3 … ä Ω €", "3/3 … ä Ω €"},
-		"Colours":    {"\x1b[31mred\x1b[0m", `\x1b[31mred\x1b[0m`, `\x1b[31mred\x1b[0m`},
-		"Title":      {"\x1b]0;owned\x07", `\x1b]0;owned\x07`, `\x1b]0;owned\x07`},
-		"C1":         {"\u009b31m", `\x9b31m`, `\x9b31m`},
-		"RawC1":      {"a\x9b31m", `a\x9b31m`, `a\x9b31m`},
-		"Rewriting":  {"bad\rgood", `bad\rgood`, `bad\rgood`},
-		"Backspaces": {"bad\b\b\bgood", `bad\x08\x08\x08good`, `bad\x08\x08\x08good`},
-		"Lines":      {"a\n\tb", "a\n\tb", `a\n\tb`},
-		"Directions": {"admin\u202etxt.exe\u2066", `admin\u202etxt.exe\u2066`, `admin\u202etxt.exe\u2066`},
-		"Invisible":  {"a\u200bb\ufeff\U000e0041", `a\u200bb\ufeff\U000e0041`, `a\u200bb\ufeff\U000e0041`},
-		"Separators": {"a\u2028b\u2029", `a\u2028b\u2029`, `a\u2028b\u2029`},
-		"Null":       {"a\x00b\x7f", `a\x00b\x7f`, `a\x00b\x7f`},
-		"Broken":     {"\xef\xbf a\xff\ufffd", `\xef\xbf a\xff` + "\ufffd", `\xef\xbf a\xff` + "\ufffd"},
+		"plain":      {"3/3 … ä Ω €", "3/3 … ä Ω €", "3/3 … ä Ω €"},
+		"colours":    {"\x1b[31mred\x1b[0m", `\x1b[31mred\x1b[0m`, `\x1b[31mred\x1b[0m`},
+		"title":      {"\x1b]0;owned\x07", `\x1b]0;owned\x07`, `\x1b]0;owned\x07`},
+		"c1":         {"\u009b31m", `\x9b31m`, `\x9b31m`},
+		"raw c1":     {"a\x9b31m", `a\x9b31m`, `a\x9b31m`},
+		"rewriting":  {"bad\rgood", `bad\rgood`, `bad\rgood`},
+		"backspaces": {"bad\b\b\bgood", `bad\x08\x08\x08good`, `bad\x08\x08\x08good`},
+		"lines":      {"a\n\tb", "a\n\tb", `a\n\tb`},
+		"directions": {"admin\u202etxt.exe\u2066", `admin\u202etxt.exe\u2066`, `admin\u202etxt.exe\u2066`},
+		"invisible":  {"a\u200bb\ufeff\U000e0041", `a\u200bb\ufeff\U000e0041`, `a\u200bb\ufeff\U000e0041`},
+		"separators": {"a\u2028b\u2029", `a\u2028b\u2029`, `a\u2028b\u2029`},
+		"null":       {"a\x00b\x7f", `a\x00b\x7f`, `a\x00b\x7f`},
+		"broken":     {"\xef\xbf a\xff\ufffd", `\xef\xbf a\xff` + "\ufffd", `\xef\xbf a\xff` + "\ufffd"},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -40,14 +41,14 @@ func TestWhatATerminalWouldObeyIsWrittenOut(t *testing.T) {
 	}
 }
 
-// TestAReportForgesNoLineOfADescription: whoever has a cluster's credential writes what is described.
-func TestAReportForgesNoLineOfADescription(t *testing.T) {
+// TestDescribeEscapesReports: whoever has a cluster's credential writes what is described.
+func TestDescribeEscapesReports(t *testing.T) {
 	const hostile = "fine\nWhat is wrong:   nothing\n\x1b[2J\u202e"
 	obj := deployment(reported("east", 1, func(r *v1alpha1.Report) {
 		r.Problems = []v1alpha1.Problem{{Reason: "Forbidden", Message: hostile}}
 		r.Conditions = []v1alpha1.ReportCondition{{Type: "Available", Status: "False", Reason: "No", Message: hostile}}
 	}), isFalse("Synced", "Forbidden", hostile))
-	text := Describe(Of(obj, nil), []Event{{Type: "Warning", Reason: hostile, From: hostile, Message: hostile, Last: now, Count: 1}}, tenantType, now.Add(time.Minute))
+	text := Describe(Of(obj, kinds.Kinds{}, nil), []Event{{Type: "Warning", Reason: hostile, From: hostile, Message: hostile, Last: now, Count: 1}}, tenantType, now.Add(time.Minute))
 	for line := range strings.SplitSeq(text, "\n") {
 		if strings.HasPrefix(strings.TrimSpace(line), "What is wrong:   nothing") || line != Line(line) {
 			t.Errorf("there is the line %q", line)
@@ -55,7 +56,7 @@ func TestAReportForgesNoLineOfADescription(t *testing.T) {
 	}
 }
 
-func TestNumbersOfAClusterHaveBounds(t *testing.T) {
+func TestClusterTableBoundsNumbers(t *testing.T) {
 	huge := resource.MustParse("1e20000000")
 	registration := &v1alpha1.ClusterRegistration{}
 	registration.Status.Allocatable = corev1.ResourceList{"cpu": huge, "memory": huge, "pods": huge}

@@ -2,16 +2,23 @@ package view
 
 import (
 	"cmp"
-	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
+	"github.com/kcp-tmc/tmc/pkg/protocol"
 	"github.com/kcp-tmc/tmc/pkg/transform"
 )
+
+// Kind is a kind whose objects may be on a cluster.
+type Kind struct {
+	Kind     string
+	Resource schema.GroupVersionResource
+}
 
 // Remain is an object that is on a cluster, or may still be there.
 type Remain struct {
@@ -89,25 +96,22 @@ func RemainsText(remains []Remain, most int) string {
 
 // IsHeldBy reports whether an object is placed on the cluster, or held by its syncer.
 func IsHeldBy(obj metav1.Object, cluster string) bool {
-	return slices.Contains(clustersOf(obj), cluster)
+	object := protocol.Read(obj)
+	return object.IsLabelled(cluster) || object.IsHeld(cluster)
 }
 
-// WhyThere says why an object is still on a cluster that everything is to leave, as far
-// as its annotations do.
+// WhyThere says why an object is still on a cluster that everything is to leave, as far as its annotations do.
 func WhyThere(obj metav1.Object, cluster string) string {
-	annotations := obj.GetAnnotations()
-	var reason v1alpha1.PlacementReason
-	_ = json.Unmarshal([]byte(annotations[v1alpha1.PlacementAnnotation]), &reason) // what cannot be read says nothing
-	why := reason.Clusters[cluster]
-	if stateOf(obj, cluster, why) != Leaving {
-		return cmp.Or(said(why, reason.Message), "it has not been asked to leave yet")
+	object := protocol.Read(obj)
+	entry := object.Entries([]string{cluster}, protocol.Facts{})[0]
+	switch {
+	case entry.State != protocol.Leaving:
+		return cmp.Or(said(entry.Why, object.Placement().Message), "it has not been asked to leave yet")
+	case len(entry.Report.Problems) > 0:
+		return said(entry.Report.Problems[0].Reason, entry.Report.Problems[0].Message)
+	case entry.LeavingSince != "":
+		return fmt.Sprintf("its syncer was asked to remove the copy at %s, and has not yet", entry.LeavingSince)
+	default:
+		return "its syncer has not removed the copy yet"
 	}
-	report, err := v1alpha1.ParseReport(cluster, annotations[v1alpha1.StatusAnnotation(cluster)])
-	if err == nil && len(report.Problems) > 0 {
-		return said(report.Problems[0].Reason, report.Problems[0].Message)
-	}
-	if asked := annotations[v1alpha1.DeletionAnnotation(cluster)]; asked != "" {
-		return fmt.Sprintf("its syncer was asked to remove the copy at %s, and has not yet", asked)
-	}
-	return "its syncer has not removed the copy yet"
 }

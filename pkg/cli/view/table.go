@@ -8,7 +8,27 @@ import (
 	"k8s.io/apimachinery/pkg/util/sets"
 
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
+	"github.com/kcp-tmc/tmc/pkg/protocol"
 )
+
+// APIVersion is that of the lists that `kubectl tmc -o json` prints. Fields are added to them, and none is taken away or
+// changed in meaning.
+const APIVersion = "view.tmc.kcp.io/v1"
+
+// List is what programs read.
+type List[T any] struct {
+	APIVersion string `json:"apiVersion"`
+	Kind       string `json:"kind"`
+	Items      []T    `json:"items"`
+}
+
+// NewList returns a list of that kind. Its items are never null.
+func NewList[T any](kind string, items []T) List[T] {
+	if items == nil {
+		items = []T{}
+	}
+	return List[T]{APIVersion: APIVersion, Kind: kind, Items: items}
+}
 
 const (
 	// mostColumns is how many clusters have columns of their own, before they are
@@ -18,8 +38,12 @@ const (
 	mostNames = 3
 )
 
-// none is the cell of what there is not.
-const none = "-"
+const (
+	// none is the cell of what there is not.
+	none = "-"
+	// silentCell is that of a cluster that is not heard of.
+	silentCell = "silent"
+)
 
 // leftOutCells are the cells of clusters that an object cannot enter.
 var leftOutCells = map[v1alpha1.LeftOut]string{
@@ -118,22 +142,22 @@ func (w *Workload) Ready() string {
 func (o OnCluster) Cell() string {
 	switch {
 	case o.Silent:
-		return silent
-	case o.State == Leaving:
-		return string(Leaving)
+		return silentCell
+	case o.State == protocol.Leaving:
+		return string(protocol.Leaving)
 	}
 	text := ""
 	if o.Available != nil {
 		text = fraction(o.Available, o.Wanted)
 	}
 	marks := []string{text}
-	if o.State == Kept {
-		marks = append(marks, string(Kept))
+	if o.State == protocol.Kept {
+		marks = append(marks, string(protocol.Kept))
 	}
 	switch {
 	case o.isFailing():
 		marks = append(marks, "!")
-	case !o.isCurrent():
+	case o.isLagging():
 		marks = append(marks, "…")
 	case text == "":
 		marks[0] = "ok"
@@ -145,12 +169,12 @@ func (o OnCluster) Cell() string {
 func (o OnCluster) sort() string {
 	switch {
 	case o.Silent:
-		return silent
-	case o.State == Leaving:
-		return string(Leaving)
+		return silentCell
+	case o.State == protocol.Leaving:
+		return string(protocol.Leaving)
 	case o.isFailing():
 		return "in trouble"
-	case !o.isCurrent() || o.lacks():
+	case o.isLagging() || o.lacks():
 		return "lagging"
 	default:
 		return "ok"
@@ -172,7 +196,7 @@ func (w *Workload) Summary() string {
 		bySort[o.sort()] = append(bySort[o.sort()], o.Name)
 	}
 	var parts []string
-	for _, sort := range []string{"in trouble", "lagging", silent, string(Leaving)} {
+	for _, sort := range []string{"in trouble", "lagging", silentCell, string(protocol.Leaving)} {
 		if names := bySort[sort]; len(names) > 0 {
 			parts = append(parts, fmt.Sprintf("%d %s: %s", len(names), sort, firstOf(names, mostNames)))
 		}

@@ -15,8 +15,12 @@ import (
 	"k8s.io/apimachinery/pkg/util/sets"
 
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
-	"github.com/kcp-tmc/tmc/pkg/transform"
+	"github.com/kcp-tmc/tmc/pkg/kinds"
+	"github.com/kcp-tmc/tmc/pkg/protocol"
 )
+
+// stillKept is what the scheduler once wrote of a cluster that an object is kept on.
+const stillKept = "stays until it is available elsewhere"
 
 const tenantType = "root:tmc:tmc-tenant"
 
@@ -66,6 +70,10 @@ func placed(clusters ...string) change {
 	}
 }
 
+func named(name string) change {
+	return func(obj *unstructured.Unstructured) { obj.SetName(name) }
+}
+
 func held(cluster string) change {
 	return func(obj *unstructured.Unstructured) {
 		obj.SetFinalizers(append(obj.GetFinalizers(), v1alpha1.Finalizer(cluster)))
@@ -89,7 +97,7 @@ func reported(cluster string, available int64, changes ...func(*v1alpha1.Report)
 	return func(obj *unstructured.Unstructured) {
 		placed(cluster)(obj)
 		report := v1alpha1.Report{
-			Version: v1alpha1.ReportVersion, Cluster: cluster, Generation: obj.GetGeneration(), Inputs: transform.Inputs(obj, cluster),
+			Version: v1alpha1.ReportVersion, Cluster: cluster, Generation: obj.GetGeneration(), Inputs: protocol.Read(obj).Inputs(cluster),
 			LocalGeneration: 4, LocalObservedGeneration: 4, Replicas: new(int64(3)), Counters: map[string]int64{"availableReplicas": available},
 		}
 		for _, change := range changes {
@@ -110,6 +118,25 @@ func refused(r *v1alpha1.Report) {
 	r.Problems = []v1alpha1.Problem{{Reason: "Forbidden", Message: "quota exceeded"}}
 }
 
+// divided gives a cluster its share of a number of replicas.
+func divided(cluster string, share, of int) change {
+	return func(obj *unstructured.Unstructured) {
+		annotated(v1alpha1.ReplicasAnnotation(cluster), fmt.Sprint(share))(obj)
+		annotated(v1alpha1.PlacementAnnotation, fmt.Sprintf(`{"by":"placement","name":"spread","replicas":%d}`, of))(obj)
+	}
+}
+
+// isSilent has the hub say that clusters are silent.
+func isSilent(clusters ...string) change {
+	return func(obj *unstructured.Unstructured) {
+		conditions, _, _ := unstructured.NestedSlice(obj.Object, "status", "conditions")
+		for _, cluster := range clusters {
+			conditions = append(conditions, map[string]any{"type": v1alpha1.SilentCondition(cluster), "status": "True", "reason": "ClusterSilent", "message": "silent since 11:00"})
+		}
+		_ = unstructured.SetNestedSlice(obj.Object, conditions, "status", "conditions")
+	}
+}
+
 func says(conditionType string, status metav1.ConditionStatus, reason string) func(*v1alpha1.Report) {
 	return func(r *v1alpha1.Report) {
 		r.Conditions = append(r.Conditions, v1alpha1.ReportCondition{Type: conditionType, Status: status, Reason: reason, Message: "it says so"})
@@ -120,7 +147,7 @@ func counts(counters map[string]int64) func(*v1alpha1.Report) {
 	return func(r *v1alpha1.Report) { r.Replicas, r.Counters, r.LocalObservedGeneration = nil, counters, 0 }
 }
 
-func TestCellsSayHowAWorkloadFares(t *testing.T) {
+func TestOnClusterCell(t *testing.T) {
 	const east = "east"
 	reason := func(why string) change {
 		return annotated(v1alpha1.PlacementAnnotation, `{"by":"placement two","clusters":{"east":"`+why+`"}}`)
@@ -134,34 +161,37 @@ func TestCellsSayHowAWorkloadFares(t *testing.T) {
 		want   string
 		ready  string
 	}{
-		"Done":                      {obj: deployment(reported(east, 3)), want: "3/3", ready: "3/3"},
-		"NotAllAvailable":           {obj: deployment(reported(east, 1)), want: "1/3", ready: "1/3"},
-		"AProblem":                  {obj: deployment(reported(east, 2, refused)), want: "2/3 !", ready: "2/3"},
-		"AnExceededDeadline":        {obj: deployment(reported(east, 2, says("Progressing", "False", "ProgressDeadlineExceeded"))), want: "2/3 !", ready: "2/3"},
-		"Unavailable":               {obj: deployment(reported(east, 0, says("Available", "False", "MinimumReplicasUnavailable"))), want: "0/3", ready: "0/3"},
-		"AnOlderGeneration":         {obj: deployment(reported(east, 3, older)), want: "3/3 …", ready: "3/3"},
-		"OtherInputs":               {obj: deployment(reported(east, 3, otherInputs)), want: "3/3 …", ready: "3/3"},
-		"NotObservedThere":          {obj: deployment(reported(east, 3, unobserved)), want: "3/3 …", ready: "3/3"},
-		"NotReported":               {obj: deployment(placed(east)), want: "0/3 …", ready: "0/3"},
-		"AShareNotReported":         {obj: deployment(placed(east), annotated("replicas.tmc.kcp.io/east", "2")), want: "0/2 …", ready: "0/2"},
-		"AReportOfAnotherCluster":   {obj: deployment(placed(east), annotated("status.tmc.kcp.io/east", `{"v":1,"cluster":"west"}`)), want: "0/3 …", ready: "0/3"},
-		"Leaving":                   {obj: deployment(reported(east, 3), leaving(east)), want: "leaving", ready: "-"},
-		"HeldWithoutItsLabel":       {obj: deployment(held(east)), want: "leaving", ready: "-"},
-		"Kept":                      {obj: deployment(reason(v1alpha1.ReasonKept), reported(east, 3)), want: "3/3 kept", ready: "3/3"},
-		"Silent":                    {obj: deployment(reported(east, 3)), silent: []string{east}, want: "silent", ready: "0/3"},
-		"SilentAsSyncedSays":        {obj: deployment(reported(east, 3), isFalse("Synced", "ClusterSilent", "north: is silent; east: has not been heard of since 11:00")), want: "silent", ready: "0/3"},
-		"SyncedSaysSomethingElse":   {obj: deployment(reported(east, 3), isFalse("Synced", "Forbidden", "east: quota exceeded")), want: "3/3", ready: "3/3"},
-		"TheRegistryKnowsBetter":    {obj: deployment(reported(east, 3), isFalse("Synced", "ClusterSilent", "east: is silent")), silent: []string{"none"}, want: "3/3", ready: "3/3"},
-		"AJobThatRuns":              {obj: job(reported(east, 0, counts(nil))), want: "0/1", ready: "0/1"},
-		"AJobThatIsDone":            {obj: job(reported(east, 0, counts(map[string]int64{"succeeded": 1}))), want: "1/1", ready: "1/1"},
-		"AJobThatHasFailed":         {obj: job(reported(east, 0, counts(nil), says("Failed", "True", "BackoffLimitExceeded"))), want: "0/1 !", ready: "0/1"},
-		"ADaemonSet":                {obj: deployment(ofKind("apps/v1", "DaemonSet"), reported(east, 0, counts(map[string]int64{"desiredNumberScheduled": 5, "numberAvailable": 4}), func(r *v1alpha1.Report) { r.LocalObservedGeneration = 4 })), want: "4/5", ready: "4/5"},
-		"ADaemonSetWithoutAReport":  {obj: deployment(ofKind("apps/v1", "DaemonSet"), placed(east)), want: "0/? …", ready: "0/?"},
-		"ACronJob":                  {obj: deployment(ofKind("batch/v1", "CronJob"), reported(east, 0, counts(nil))), want: "ok", ready: "-"},
-		"ACronJobNotReported":       {obj: deployment(ofKind("batch/v1", "CronJob"), placed(east)), want: "…", ready: "-"},
-		"AConfigMapThatIsRefused":   {obj: deployment(ofKind("v1", "ConfigMap"), reported(east, 0, refused)), want: "!", ready: "-"},
-		"AWorkloadThatWasDeleted":   {obj: deployment(reported(east, 3), func(obj *unstructured.Unstructured) { obj.SetDeletionTimestamp(&metav1.Time{Time: now}) }), want: "leaving", ready: "-"},
-		"AnUnreadablePlacementNote": {obj: deployment(reported(east, 3), annotated(v1alpha1.PlacementAnnotation, "{")), want: "3/3", ready: "3/3"},
+		"done":                                {obj: deployment(reported(east, 3)), want: "3/3", ready: "3/3"},
+		"not all available":                   {obj: deployment(reported(east, 1)), want: "1/3", ready: "1/3"},
+		"a problem":                           {obj: deployment(reported(east, 2, refused)), want: "2/3 !", ready: "2/3"},
+		"an exceeded deadline":                {obj: deployment(reported(east, 2, says("Progressing", "False", "ProgressDeadlineExceeded"))), want: "2/3 !", ready: "2/3"},
+		"unavailable":                         {obj: deployment(reported(east, 0, says("Available", "False", "MinimumReplicasUnavailable"))), want: "0/3", ready: "0/3"},
+		"an older generation":                 {obj: deployment(reported(east, 3, older)), want: "3/3 …", ready: "3/3"},
+		"other inputs":                        {obj: deployment(reported(east, 3, otherInputs)), want: "3/3 …", ready: "3/3"},
+		"not observed there":                  {obj: deployment(reported(east, 3, unobserved)), want: "3/3 …", ready: "3/3"},
+		"not reported":                        {obj: deployment(placed(east)), want: "0/3 …", ready: "0/3"},
+		"a share not reported":                {obj: deployment(placed(east), annotated("replicas.tmc.kcp.io/east", "2")), want: "0/2 …", ready: "0/2"},
+		"a report of another cluster":         {obj: deployment(placed(east), annotated("status.tmc.kcp.io/east", `{"v":1,"cluster":"west"}`)), want: "0/3 …", ready: "0/3"},
+		"leaving":                             {obj: deployment(reported(east, 3), leaving(east)), want: "leaving", ready: "-"},
+		"held without its label":              {obj: deployment(held(east)), want: "leaving", ready: "-"},
+		"kept":                                {obj: deployment(reason(stillKept), reported(east, 3)), want: "3/3 kept", ready: "3/3"},
+		"silent":                              {obj: deployment(reported(east, 3)), silent: []string{east}, want: "silent", ready: "0/3"},
+		"the hub says that it is silent":      {obj: deployment(reported(east, 3), isFalse("Synced", "ClusterSilent", "north: silent since 11:00 and 4 more"), isSilent("north", east)), want: "silent", ready: "0/3"},
+		"a workload that is called heartbeat": {obj: deployment(named("heartbeat"), reported(east, 3, refused), isFalse("Synced", "Conflict", "east: Deployment shop/heartbeat is in the way; was not heard of before")), want: "3/3 !", ready: "3/3"},
+		"a division of another number of replicas": {obj: deployment(divided(east, 3, 5), reported(east, 3)), want: "3/3 …", ready: "3/3"},
+		"a Job that has ended on a silent cluster": {obj: job(reported(east, 0, counts(map[string]int64{"succeeded": 1}), says("Complete", "True", ""))), silent: []string{east}, want: "1/1", ready: "1/1"},
+		"Synced says something else":               {obj: deployment(reported(east, 3), isFalse("Synced", "Forbidden", "east: quota exceeded")), want: "3/3", ready: "3/3"},
+		"the registry knows better":                {obj: deployment(reported(east, 3), isSilent(east)), silent: []string{"none"}, want: "3/3", ready: "3/3"},
+		"a Job that runs":                          {obj: job(reported(east, 0, counts(nil))), want: "0/1", ready: "0/1"},
+		"a Job that is done":                       {obj: job(reported(east, 0, counts(map[string]int64{"succeeded": 1}))), want: "1/1", ready: "1/1"},
+		"a Job that has failed":                    {obj: job(reported(east, 0, counts(nil), says("Failed", "True", "BackoffLimitExceeded"))), want: "0/1 !", ready: "0/1"},
+		"a DaemonSet":                              {obj: deployment(ofKind("apps/v1", "DaemonSet"), reported(east, 0, counts(map[string]int64{"desiredNumberScheduled": 5, "numberAvailable": 4}), func(r *v1alpha1.Report) { r.LocalObservedGeneration = 4 })), want: "4/5", ready: "4/5"},
+		"a DaemonSet without a report":             {obj: deployment(ofKind("apps/v1", "DaemonSet"), placed(east)), want: "0/? …", ready: "0/?"},
+		"a CronJob":                                {obj: deployment(ofKind("batch/v1", "CronJob"), reported(east, 0, counts(nil))), want: "ok", ready: "-"},
+		"a CronJob not reported":                   {obj: deployment(ofKind("batch/v1", "CronJob"), placed(east)), want: "…", ready: "-"},
+		"a ConfigMap that is refused":              {obj: deployment(ofKind("v1", "ConfigMap"), reported(east, 0, refused)), want: "!", ready: "-"},
+		"a workload that was deleted":              {obj: deployment(reported(east, 3), func(obj *unstructured.Unstructured) { obj.SetDeletionTimestamp(&metav1.Time{Time: now}) }), want: "leaving", ready: "-"},
+		"an unreadable placement note":             {obj: deployment(reported(east, 3), annotated(v1alpha1.PlacementAnnotation, "{")), want: "3/3", ready: "3/3"},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -169,7 +199,7 @@ func TestCellsSayHowAWorkloadFares(t *testing.T) {
 			if tc.silent != nil {
 				silent = sets.New(tc.silent...)
 			}
-			w := Of(tc.obj, silent)
+			w := Of(tc.obj, kinds.Kinds{}, silent)
 			if len(w.Clusters) != 1 || w.Clusters[0].Name != east {
 				t.Fatalf("clusters are %v", w.Clusters)
 			}
@@ -207,15 +237,15 @@ func separated(cells []any) []any {
 	return all
 }
 
-func TestWorkloadTableHasAColumnForEachCluster(t *testing.T) {
-	named := func(namespace, name string) change {
+func TestWorkloadTable(t *testing.T) {
+	in := func(namespace, name string) change {
 		return func(obj *unstructured.Unstructured) { obj.SetNamespace(namespace); obj.SetName(name) }
 	}
 	workloads := []Workload{
-		Of(deployment(ofKind("batch/v1", "CronJob"), named("shop", "a"), reported("north", 0, counts(nil))), nil),
-		Of(deployment(reported("west", 3), reported("east", 2, refused)), nil),
-		Of(deployment(named("shop", "nowhere")), nil),
-		Of(deployment(ofKind("apps/v1", "StatefulSet"), named("db", "z"), reported("east", 3)), nil),
+		Of(deployment(ofKind("batch/v1", "CronJob"), in("shop", "a"), reported("north", 0, counts(nil))), kinds.Kinds{}, nil),
+		Of(deployment(reported("west", 3), reported("east", 2, refused)), kinds.Kinds{}, nil),
+		Of(deployment(in("shop", "nowhere")), kinds.Kinds{}, nil),
+		Of(deployment(ofKind("apps/v1", "StatefulSet"), in("db", "z"), reported("east", 3)), kinds.Kinds{}, nil),
 	}
 	SortWorkloads(workloads)
 	want := []string{
@@ -230,7 +260,7 @@ func TestWorkloadTableHasAColumnForEachCluster(t *testing.T) {
 	}
 }
 
-func TestManyClustersAreSummedUp(t *testing.T) {
+func TestWorkloadTableOfManyClusters(t *testing.T) {
 	var fine, mixed []change
 	for i := range 20 {
 		cluster := fmt.Sprintf("c%02d", i)
@@ -246,7 +276,7 @@ func TestManyClustersAreSummedUp(t *testing.T) {
 			mixed = append(mixed, reported(cluster, 3))
 		}
 	}
-	workloads := []Workload{Of(deployment(fine...), nil), Of(deployment(mixed...), sets.New("c19")), Of(deployment(), nil)}
+	workloads := []Workload{Of(deployment(fine...), kinds.Kinds{}, nil), Of(deployment(mixed...), kinds.Kinds{}, sets.New("c19")), Of(deployment(), kinds.Kinds{}, nil)}
 	want := []string{
 		"Kind|Name|Ready|Summary",
 		"Deployment|web|60/60|20 clusters: 20 ok",
@@ -285,22 +315,22 @@ Clusters:
     Counters:    availableReplicas=3
 Conditions:
   Available=False MinimumReplicasUnavailable: No minimum availability in east, north (2 of 2 clusters).
-  Synced=False Missing: ConfigMap shop/settings does not exist; east: quota exceeded
+  Synced=False MissingDependency: ConfigMap shop/settings does not exist; east: quota exceeded
 Events:
   2m ago  Normal  Placed  tmc-controller: on east
   30s ago (x3)  Warning  Forbidden  tmc-syncer: quota\nexceeded
 What is wrong:
   placement: 3 clusters are asked for, 2 come into question
-  Missing: ConfigMap shop/settings does not exist; east: quota exceeded
+  MissingDependency: ConfigMap shop/settings does not exist; east: quota exceeded
   east: Forbidden: quota exceeded
   east: Available=False MinimumReplicasUnavailable: it says so
   north: has not reported
   old: has not removed its copy yet
 `
 
-func TestDescribeSaysWhereAndWhyAndWhatIsWrong(t *testing.T) {
+func TestDescribe(t *testing.T) {
 	obj := deployment(
-		annotated(v1alpha1.PlacementAnnotation, `{"by":"placement spread","clusters":{"east":"fewest in its location"},"message":"3 clusters are asked for, 2 come into question"}`),
+		annotated(v1alpha1.PlacementAnnotation, `{"by":"placement","name":"spread","replicas":3,"clusters":{"east":"fewest in its location"},"message":"3 clusters are asked for, 2 come into question"}`),
 		annotated("replicas.tmc.kcp.io/east", "2"),
 		reported("east", 1, refused, says("Available", "False", "MinimumReplicasUnavailable"), says("Progressing", "True", "ReplicaSetUpdated"), func(r *v1alpha1.Report) {
 			r.Replicas, r.Counters["replicas"] = new(int64(2)), 2
@@ -308,7 +338,7 @@ func TestDescribeSaysWhereAndWhyAndWhatIsWrong(t *testing.T) {
 		placed("north"),
 		reported("old", 3, older), leaving("old"), held("old"),
 		isFalse("Available", "MinimumReplicasUnavailable", "No minimum availability in east, north (2 of 2 clusters)."),
-		isFalse("Synced", "Missing", "ConfigMap shop/settings does not exist; east: quota exceeded"),
+		isFalse("Synced", "MissingDependency", "ConfigMap shop/settings does not exist; east: quota exceeded"),
 		func(obj *unstructured.Unstructured) {
 			_ = unstructured.SetNestedField(obj.Object, int64(1), "status", "observedGeneration")
 		},
@@ -317,7 +347,7 @@ func TestDescribeSaysWhereAndWhyAndWhatIsWrong(t *testing.T) {
 		{Type: "Warning", Reason: "Forbidden", From: "tmc-syncer", Message: "quota\nexceeded", Last: now.Add(-30 * time.Second), Count: 3},
 		{Type: "Normal", Reason: "Placed", From: "tmc-controller", Message: "on east", Last: now.Add(-2 * time.Minute), Count: 1},
 	}
-	if diff := cmp.Diff(describedWeb, Describe(Of(obj, nil), events, tenantType, now)); diff != "" {
+	if diff := cmp.Diff(describedWeb, Describe(Of(obj, kinds.Kinds{}, nil), events, tenantType, now)); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
@@ -336,37 +366,65 @@ Clusters:
 Events:          none
 What is wrong:   nothing
 `
-	got := Describe(Of(deployment(annotated(v1alpha1.TargetClustersAnnotation, "east"), reported("east", 3)), nil), nil, tenantType, now)
+	got := Describe(Of(deployment(annotated(v1alpha1.TargetClustersAnnotation, "east"), reported("east", 3)), kinds.Kinds{}, nil), nil, tenantType, now)
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
 
-func TestWhatIsWrong(t *testing.T) {
+func TestWorkloadProblems(t *testing.T) {
 	cases := map[string]struct {
 		obj    *unstructured.Unstructured
 		silent sets.Set[string]
 		want   []string
 	}{
-		"PlacedNowhere":         {obj: deployment(), want: []string{"it is placed on no cluster"}},
-		"NowhereOnPurpose":      {obj: deployment(annotated(v1alpha1.TargetClustersAnnotation, ""))},
-		"AConfigMapNobodyNeeds": {obj: deployment(ofKind("v1", "ConfigMap"))},
-		"Silent":                {obj: deployment(reported("east", 3)), silent: sets.New("east"), want: []string{"east: is silent: what it runs is not known"}},
-		"AnOlderGeneration":     {obj: deployment(reported("east", 3, older)), want: []string{"east: has applied generation 1, not yet 2"}},
-		"OtherInputs":           {obj: deployment(reported("east", 3, otherInputs)), want: []string{"east: has not applied the present labels, annotations, override or share of replicas yet"}},
-		"NotObserved":           {obj: deployment(reported("east", 3, unobserved)), want: []string{"east: has applied the present generation; its own controller has not observed that yet"}},
-		"NoCopy":                {obj: deployment(reported("east", 0, func(r *v1alpha1.Report) { r.Generation, r.LocalGeneration = 0, 0 })), want: []string{"east: has no copy of generation 2 yet", "east: has 0/3 available"}},
-		"TooFew":                {obj: deployment(reported("east", 2)), want: []string{"east: has 2/3 available"}},
-		"CannotLeave":           {obj: deployment(reported("east", 2, refused), leaving("east")), want: []string{"east: Forbidden: quota exceeded"}},
-		"SyncedQuotesAClusterThatSaysSoItself": {
+		"placed nowhere":           {obj: deployment(), want: []string{"Nowhere|it is placed on no cluster"}},
+		"nowhere on purpose":       {obj: deployment(annotated(v1alpha1.TargetClustersAnnotation, ""))},
+		"a ConfigMap nobody needs": {obj: deployment(ofKind("v1", "ConfigMap"))},
+		"silent":                   {obj: deployment(reported("east", 3)), silent: sets.New("east"), want: []string{"ClusterSilent|east: is silent: what it runs is not known"}},
+		"an older generation":      {obj: deployment(reported("east", 3, older)), want: []string{"OldGeneration|east: has applied generation 1, not yet 2"}},
+		"other inputs":             {obj: deployment(reported("east", 3, otherInputs)), want: []string{"OldInputs|east: has not applied the present labels, annotations, override or share of replicas yet"}},
+		"not observed":             {obj: deployment(reported("east", 3, unobserved)), want: []string{"NotObserved|east: has applied the present generation; its own controller has not observed that yet"}},
+		"no copy":                  {obj: deployment(reported("east", 0, func(r *v1alpha1.Report) { r.Generation, r.LocalGeneration = 0, 0 })), want: []string{"NoCopy|east: has no copy of generation 2 yet", "Unavailable|east: has 0/3 available"}},
+		"too few":                  {obj: deployment(reported("east", 2)), want: []string{"Unavailable|east: has 2/3 available"}},
+		"cannot leave":             {obj: deployment(reported("east", 2, refused), leaving("east")), want: []string{"Forbidden|east: Forbidden: quota exceeded"}},
+		"Synced quotes a cluster that says so itself": {
 			obj:  deployment(reported("east", 3, refused), isFalse("Synced", "Forbidden", "east: quota exceeded")),
-			want: []string{"east: Forbidden: quota exceeded"},
+			want: []string{"Forbidden|east: Forbidden: quota exceeded"},
 		},
-		"AJobThatRuns": {obj: deployment(ofKind("batch/v1", "Job"), reported("east", 0, counts(nil), says("Suspended", "False", "JobResumed")))},
+		"a division of another number of replicas": {
+			obj:  deployment(divided("east", 3, 5), reported("east", 3)),
+			want: []string{"NotDivided|east: may run a former share: spec.replicas has changed and has not been divided again yet"},
+		},
+		"what the hub has found is told by its reason, whatever the message": {
+			obj:  deployment(reported("east", 3), isFalse("Synced", "MissingDependency", "east: it names configmaps \"heartbeat\", which does not exist")),
+			want: []string{"MissingDependency|MissingDependency: east: it names configmaps \"heartbeat\", which does not exist"},
+		},
+		"what Synced quotes of clusters is not the hub's, whatever the message": {
+			obj: deployment(reported("east", 3), isFalse("Synced", "Forbidden", "quota exceeded in a cluster that is not named")),
+		},
+		"a cluster that is silent and has not reported": {obj: deployment(placed("east")), silent: sets.New("east"), want: []string{
+			"ClusterSilent|east: is silent: what it runs is not known", "NotReported|east: has not reported",
+		}},
+		"a Job that has ended on a silent cluster": {
+			obj:    deployment(ofKind("batch/v1", "Job"), reported("east", 0, counts(map[string]int64{"succeeded": 1}), says("Complete", "True", "CompletionsReached"))),
+			silent: sets.New("east"),
+		},
+		"a budget that allows no disruption":    {obj: deployment(ofKind("policy/v1", "PodDisruptionBudget"), reported("east", 0, says("DisruptionAllowed", "False", "InsufficientPods")))},
+		"a claim that is being resized":         {obj: deployment(ofKind("v1", "PersistentVolumeClaim"), reported("east", 0, says("Resizing", "True", "")))},
+		"a claim whose resize fails":            {obj: deployment(ofKind("v1", "PersistentVolumeClaim"), reported("east", 0, says("NodeResizeError", "True", ""))), want: []string{"NodeResizeError|east: NodeResizeError=True it says so"}},
+		"a custom resource that is not ready":   {obj: deployment(ofKind("example.com/v1", "Widget"), reported("east", 3, says("Ready", "False", "NotYet"))), want: []string{"Ready|east: Ready=False NotYet: it says so"}},
+		"a custom resource that is under way":   {obj: deployment(ofKind("example.com/v1", "Widget"), reported("east", 3, says("Reconciling", "True", "")))},
+		"a custom resource that counts too few": {obj: deployment(ofKind("example.com/v1", "Widget"), reported("east", 2)), want: []string{"Unavailable|east: has 2/3 available"}},
+		"a Job that runs":                       {obj: deployment(ofKind("batch/v1", "Job"), reported("east", 0, counts(nil), says("Suspended", "False", "JobResumed")))},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
-			if diff := cmp.Diff(tc.want, Of(tc.obj, tc.silent).Problems); diff != "" {
+			var got []string
+			for _, problem := range Of(tc.obj, kinds.Kinds{}, tc.silent).Problems {
+				got = append(got, problem.Reason+"|"+problem.String())
+			}
+			if diff := cmp.Diff(tc.want, got); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
 		})
@@ -374,7 +432,7 @@ func TestWhatIsWrong(t *testing.T) {
 }
 
 func TestWorkloadsAsJSON(t *testing.T) {
-	data, err := json.Marshal(NewList("WorkloadList", []Workload{Of(deployment(placed("north"), reported("east", 2, refused)), sets.New("none"))}))
+	data, err := json.Marshal(NewList("WorkloadList", []Workload{Of(deployment(placed("north"), reported("east", 2, refused)), kinds.Kinds{}, sets.New("none"))}))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -457,7 +515,7 @@ func TestClusterTable(t *testing.T) {
 	}
 }
 
-func TestRemainsNameTheCopies(t *testing.T) {
+func TestRemainsText(t *testing.T) {
 	rule := v1alpha1.TransformRule{NamespacePrefix: "eu-"}
 	var remains []Remain
 	for _, name := range []string{"c", "b", "a"} {
@@ -488,11 +546,11 @@ func TestWhyThere(t *testing.T) {
 		obj  *unstructured.Unstructured
 		want string
 	}{
-		"NotAsked":    {deployment(placed("east")), "it has not been asked to leave yet"},
-		"Kept":        {deployment(placed("east"), annotated(v1alpha1.PlacementAnnotation, `{"by":"default","clusters":{"east":"`+v1alpha1.ReasonKept+`"},"message":"short of one"}`)), "stays until it is available elsewhere: short of one"},
-		"Asked":       {deployment(placed("east"), leaving("east")), "its syncer was asked to remove the copy at 2026-08-01T11:00:00Z, and has not yet"},
-		"CannotLeave": {deployment(reported("east", 0, refused), leaving("east")), "Forbidden: quota exceeded"},
-		"Deleted":     {deployment(held("east")), "its syncer has not removed the copy yet"},
+		"not asked":    {deployment(placed("east")), "it has not been asked to leave yet"},
+		"kept":         {deployment(placed("east"), annotated(v1alpha1.PlacementAnnotation, `{"by":"default","clusters":{"east":"`+stillKept+`"},"message":"short of one"}`)), "stays until it is available elsewhere: short of one"},
+		"asked":        {deployment(placed("east"), leaving("east")), "its syncer was asked to remove the copy at 2026-08-01T11:00:00Z, and has not yet"},
+		"cannot leave": {deployment(reported("east", 0, refused), leaving("east")), "Forbidden: quota exceeded"},
+		"deleted":      {deployment(held("east")), "its syncer has not removed the copy yet"},
 	}
 	for name, tc := range cases {
 		if got := WhyThere(tc.obj, "east"); got != tc.want {
@@ -504,14 +562,14 @@ func TestWhyThere(t *testing.T) {
 	}
 }
 
-func TestALeftOutClusterIsShown(t *testing.T) {
+func TestWorkloadTableAndDescribeOfLeftOutClusters(t *testing.T) {
 	partly := deployment(
 		annotated(v1alpha1.PlacementAnnotation, `{"by":"default","clusters":{"east":"x"},"leftOut":{"west":"NotBound","north":"KindNotServed","south":"BindingsHidden"},"moreLeftOut":true}`),
 		reported("east", 3),
 	)
 	const west = "west is not bound here: kubectl tmc bind, or make the workspace of type root:tmc:tmc-tenant"
 	nowhere := deployment(annotated(v1alpha1.PlacementAnnotation, `{"by":"default","leftOut":{"west":"NotBound"},"message":"no cluster comes into question; `+west+`"}`))
-	workloads := []Workload{Of(partly, nil), Of(nowhere, nil)}
+	workloads := []Workload{Of(partly, kinds.Kinds{}, nil), Of(nowhere, kinds.Kinds{}, nil)}
 	want := []string{
 		"Kind|Name|Ready|east|north|south|west",
 		"Deployment|web|3/3|3/3|not taken|bound?|not bound",
