@@ -13,8 +13,7 @@ import (
 	"github.com/kcp-tmc/tmc/pkg/apis/quantity"
 )
 
-// divide returns the shares of the chosen clusters, which add up to the total, those of
-// nothing left out.
+// divide returns the shares of the chosen clusters. They add up to the total. A cluster that gets nothing has no share.
 func (s *snapshot) divide(t terms, c choice, total int64) map[string]int64 {
 	if total == 0 {
 		return s.idle(c)
@@ -29,7 +28,7 @@ func (s *snapshot) divide(t terms, c choice, total int64) map[string]int64 {
 	return shares
 }
 
-// idle has what is scaled to nothing stay where it is, with nothing.
+// idle returns shares of 0 replicas: the object stays on the clusters that it is on, or else goes to all that are chosen.
 func (s *snapshot) idle(c choice) map[string]int64 {
 	shares := map[string]int64{}
 	for _, cluster := range c.clusters {
@@ -46,7 +45,7 @@ func (s *snapshot) idle(c choice) map[string]int64 {
 	return shares
 }
 
-// part is a cluster in a division.
+// part is a cluster among which replicas are divided, and the share that it has at present.
 type part struct {
 	name            string
 	weight, present int64
@@ -60,8 +59,8 @@ func (s *snapshot) parts(clusters []*Cluster, weight func(*Cluster) int64) []par
 	return parts
 }
 
-// presentShare returns the cluster's share of the replicas as decided before. What it
-// runs only until it is available elsewhere is placed there already.
+// presentShare returns the cluster's share of the replicas as decided before. A cluster that the object drains from has none:
+// its replicas are placed elsewhere already.
 func (s *snapshot) presentShare(cluster string) int64 {
 	if !s.present.Has(cluster) {
 		return 0
@@ -84,8 +83,8 @@ func (s *snapshot) writtenShare(cluster string) int64 {
 	return share
 }
 
-// fill divides by free capacity. What is placed stays; what has to be placed anew goes
-// where there is room, and what has to go is taken off in proportion.
+// fill divides by free capacity. Replicas that are placed stay. New ones go where there is room, and surplus ones are removed
+// in proportion to the shares.
 func (s *snapshot) fill(total int64, chosen []*Cluster) map[string]int64 {
 	placed := s.parts(chosen, func(cluster *Cluster) int64 { return s.presentShare(cluster.Name) })
 	missing := total
@@ -115,10 +114,9 @@ type quota struct {
 	remainder *big.Int
 }
 
-// apportion divides the total in proportion to the weights, equally if all of them are
-// 0. The shares add up to the total, and none is off its exact quota by one or more: of
-// the two integers next to it, a part gets the upper one if that is less to move, and
-// else by the largest remainder. With parts, there is always somebody who gets it.
+// apportion divides the total in proportion to the weights, equally if all of them are 0. The shares add up to the total, and
+// none is off its exact quota by one or more. Of the two integers next to its quota, a part gets the upper one if it has that
+// already, and otherwise by the largest remainder. There has to be a part.
 func apportion(total int64, parts []part) map[string]int64 {
 	sum := new(big.Int)
 	for _, part := range parts {
@@ -142,7 +140,7 @@ func apportion(total int64, parts []part) map[string]int64 {
 	slices.SortFunc(quotas, byClaim)
 	shares := make(map[string]int64, len(parts))
 	for i, quota := range quotas {
-		// What is left over is less than there are remainders, which come first.
+		// There are more quotas with a remainder than replicas left over, and those come first.
 		if int64(i) < left {
 			quota.share++
 		}
@@ -151,7 +149,7 @@ func apportion(total int64, parts []part) map[string]int64 {
 	return shares
 }
 
-// byClaim orders by who gets one more of what is left over.
+// byClaim orders quotas by which one gets one more of the replicas that are left over.
 func byClaim(a, b quota) int {
 	return cmp.Or(
 		-cmp.Compare(a.claim(), b.claim()),
@@ -160,7 +158,8 @@ func byClaim(a, b quota) int {
 	)
 }
 
-// claim is 2 for who would have to give one up, 0 for whose quota is exact.
+// claim is 0 for a quota that is exact, 2 for a part that has one more at present and would have to give it up, and 1 for
+// others.
 func (q quota) claim() int {
 	switch {
 	case q.remainder.Sign() == 0:
@@ -172,12 +171,12 @@ func (q quota) claim() int {
 	}
 }
 
-// amounts are how much of resources, as quantity.Amount has it. Sums of them end at the
-// largest int64: what tenants and clusters write has no bounds.
+// amounts are amounts of resources, as quantity.Amount returns them. Sums of them end at the largest int64: what tenants and
+// clusters write has no bounds.
 type amounts map[corev1.ResourceName]int64
 
-// freeReplicas returns for how many more pods the cluster has room, as far as sums over
-// its nodes tell; 0 while its capacity is not known.
+// freeReplicas returns for how many more pods the cluster has room, as far as sums over its nodes tell. It returns 0 while the
+// cluster's capacity is not known.
 func freeReplicas(cluster *Cluster, request amounts) int64 {
 	free := int64(math.MaxInt64)
 	for name, each := range request {
@@ -190,9 +189,8 @@ func freeReplicas(cluster *Cluster, request amounts) int64 {
 	return free
 }
 
-// podRequest returns what one replica requests of cpu, memory and pods: of the first two
-// only what its template says. What is no quantity there counts for nothing; its clusters
-// will say what is wrong with it.
+// podRequest returns what one replica requests: one pod, and the CPU and memory that its template says. What is no quantity
+// there counts for nothing; the clusters report what is wrong with it.
 func podRequest(upstreamObj *unstructured.Unstructured) amounts {
 	request := amounts{corev1.ResourcePods: 1}
 	content, _, _ := unstructured.NestedFieldNoCopy(upstreamObj.Object, "spec", "template", "spec")
@@ -206,8 +204,8 @@ func podRequest(upstreamObj *unstructured.Unstructured) amounts {
 	return request
 }
 
-// requestOf returns what a pod requests of a resource, as Kubernetes counts it: what
-// runs at the same time adds up, and what runs before needs no less room.
+// requestOf returns what a pod requests of a resource, as Kubernetes counts it: containers that run at the same time add up,
+// and each init container needs room for itself and the sidecars that were started before it.
 func requestOf(pod map[string]any, name corev1.ResourceName) int64 {
 	var together, before int64
 	for _, container := range containers(pod, "initContainers") {
@@ -224,8 +222,8 @@ func requestOf(pod map[string]any, name corev1.ResourceName) int64 {
 	return quantity.Add(max(before, together), amountAt(pod, name, "overhead"))
 }
 
-// mostContainers is how many containers of a list count: decisions are taken one after the
-// other, and a pod with more than that is not what they are about.
+// mostContainers is how many containers of a list count. Decisions are taken one after the other: a pod with thousands of
+// containers must not delay those about others.
 const mostContainers = 100
 
 func containers(pod map[string]any, list string) []map[string]any {
@@ -240,8 +238,7 @@ func containers(pod map[string]any, list string) []map[string]any {
 	return containers
 }
 
-// containerRequest returns what a container requests; its limit counts as a request where
-// it makes none.
+// containerRequest returns what a container requests. Where it requests nothing, its limit counts.
 func containerRequest(container map[string]any, name corev1.ResourceName) int64 {
 	if request, found, err := unstructured.NestedFieldNoCopy(container, "resources", "requests", string(name)); found && err == nil && request != nil {
 		return amountAt(container, name, "resources", "requests")
@@ -249,8 +246,7 @@ func containerRequest(container map[string]any, name corev1.ResourceName) int64 
 	return amountAt(container, name, "resources", "limits")
 }
 
-// amountAt returns how much of a resource the list of resources at the path has; nothing
-// where it has none, or less.
+// amountAt returns the amount of a resource in the list of resources at the path, 0 where there is none or it is negative.
 func amountAt(of map[string]any, name corev1.ResourceName, path ...string) int64 {
 	value, _, _ := unstructured.NestedFieldNoCopy(of, append(path, string(name))...)
 	parsed, ok := quantity.ParseClamped(value)

@@ -158,8 +158,8 @@ func whyClosed(cluster *Cluster, t terms) string {
 // forever is how long something is tolerated that is tolerated without an end.
 const forever = time.Duration(1<<63 - 1)
 
-// timeLeft returns how long the cluster is tolerated from now on, and the taint that
-// ends it: forever, when none does; 0 or less, when the time is over.
+// timeLeft returns how long the cluster is tolerated from now on, and the taint that ends it. It returns forever when no taint
+// does, and 0 or less when the time is over.
 func (s *snapshot) timeLeft(cluster *Cluster, tolerations []v1alpha1.Toleration) (time.Duration, v1alpha1.Taint) {
 	least, by := forever, v1alpha1.Taint{}
 	for _, taint := range cluster.Taints {
@@ -188,9 +188,9 @@ func (s *snapshot) timeLeftOf(taint v1alpha1.Taint, tolerations []v1alpha1.Toler
 // longest is what longer tolerationSeconds are cut to.
 const longest = 100 * 365 * 24 * time.Hour
 
-// tolerance returns how long, from when it was added, a NoExecute taint is tolerated:
-// as Kubernetes has it, the shortest time of the tolerations that match it counts, and
-// those without a time do not shorten it.
+// tolerance returns how long, from when it was added, a NoExecute taint is tolerated. As in Kubernetes (getMinTolerationTime in
+// k8s.io/kubernetes/pkg/controller/tainteviction), the shortest time of the tolerations that match it counts, and those without
+// a time do not shorten it.
 func tolerance(taint v1alpha1.Taint, tolerations []v1alpha1.Toleration) time.Duration {
 	limit := time.Duration(0)
 	matched := false

@@ -105,9 +105,9 @@ func SayAllLeftOut(leftOut map[string]v1alpha1.LeftOut, kind schema.GroupKind, t
 	return said
 }
 
-// SayLeftOut says, for a tenant, that objects of a kind cannot enter clusters, and what to
-// do about it. tenantType is the path of the WorkspaceType whose workspaces have all
-// clusters bound, empty when there is none. Of many clusters it names the first few.
+// SayLeftOut says, for a tenant, that objects of a kind cannot enter clusters, and what to do about it. tenantType is the path
+// of the WorkspaceType whose workspaces have all clusters bound, empty when there is none. Of many clusters it names the first
+// few.
 func SayLeftOut(clusters []string, why v1alpha1.LeftOut, kind schema.GroupKind, tenantType string) string {
 	names, is, does := strings.Join(clusters, ", "), "is", "does"
 	if more := len(clusters) - mostNamed; more > 0 {

@@ -18,25 +18,24 @@ type Cluster struct {
 	Name, Location string
 	// Labels are those of its registration.
 	Labels map[string]string
-	// Taints are its own and those that the hub adds (v1alpha1.TaintUnreachable,
-	// v1alpha1.TaintUnschedulable). All of them say since when.
+	// Taints are its own and those that the hub adds (v1alpha1.TaintUnreachable, v1alpha1.TaintUnschedulable). All of them say
+	// since when.
 	Taints []v1alpha1.Taint
-	// Ready is whether the cluster is heard of.
+	// Ready is set while the cluster is heard of.
 	Ready bool
-	// Draining is whether everything is to leave it, whatever it tolerates.
+	// Draining is set while everything is to leave it, whatever it tolerates.
 	Draining bool
 	// AllowedWorkspaces are the paths of the workspaces that may use it; none means all.
 	AllowedWorkspaces []string
 	// Export is the APIExport through which its syncer sees what is placed on it.
 	Export string
-	// Groups are the isolation groups whose views have to show what is placed on it: mostly
-	// one or none. What is placed on any cluster of a group has the group's label.
+	// Groups are the isolation groups whose views have to show what is placed on it: mostly one or none. What is placed on any
+	// cluster of a group has the group's label.
 	Groups []string
-	// Resources are those that its syncer takes, as v1alpha1.ReportedResource names them;
-	// empty while it has said nothing.
+	// Resources are those that its syncer takes, as v1alpha1.ReportedResource names them. They are empty while it has said
+	// nothing.
 	Resources sets.Set[string]
-	// LeftOut is why the object of the request cannot enter the cluster, empty when it
-	// can. What is there stays.
+	// LeftOut is why the object of the request cannot enter the cluster, empty when it can. What is there stays.
 	LeftOut v1alpha1.LeftOut
 	// Allocatable and Requested are its capacity and what is taken of it.
 	Allocatable, Requested corev1.ResourceList
@@ -44,14 +43,14 @@ type Cluster struct {
 	Workloads int
 }
 
-// Lacks reports whether the cluster's syncer does not take the resource. Of groups of which
-// registrations say nothing, and before they do, it is not known, and false.
+// Lacks reports whether the cluster's syncer does not take the resource. It is false while that is not known: before the
+// registration says which it takes, and for groups of which registrations say nothing.
 func (c Cluster) Lacks(resource schema.GroupVersionResource) bool {
 	return c.Resources.Len() > 0 && v1alpha1.IsReported(resource.Group) && !c.Resources.Has(v1alpha1.ReportedResource(resource))
 }
 
-// WhyLeftOut returns why the cluster's syncer would not see an object of the resource, empty
-// when it would: bound is what the bindings of the object's workspace say about that.
+// WhyLeftOut returns why the cluster's syncer would not see an object of the resource, empty when it would. bound is what the
+// bindings of the object's workspace say about that.
 func (c Cluster) WhyLeftOut(bound v1alpha1.LeftOut, resource schema.GroupVersionResource) v1alpha1.LeftOut {
 	if bound == "" && c.Lacks(resource) {
 		return v1alpha1.LeftOutKindNotServed

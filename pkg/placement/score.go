@@ -136,12 +136,11 @@ func (s *snapshot) rendezvous(cluster *Cluster) uint64 {
 	return binary.BigEndian.Uint64(sum[:])
 }
 
-// loadSteps is in how many steps load is told apart, so that small differences, which
-// come and go, do not decide.
+// loadSteps is how many steps of load there are. Small differences, which come and go, do not decide.
 const loadSteps = 20
 
-// load returns how much of the cluster is taken, by what there is least of, in steps up
-// to loadSteps. A cluster of which that is not known counts as full.
+// load returns how much of the cluster is taken, by the resource that is scarcest, in steps up to loadSteps. A cluster of which
+// that is not known counts as full.
 func load(cluster *Cluster) int {
 	most := 0
 	for _, resource := range []corev1.ResourceName{corev1.ResourceCPU, corev1.ResourceMemory, corev1.ResourcePods} {

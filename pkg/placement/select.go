@@ -12,9 +12,8 @@ import (
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
 )
 
-// Of returns which of the placements of its namespace decides about an object: the
-// oldest that selects it, nil when none does. The others that select it are ignored:
-// their names are returned, the older first. Problems say what of the placements could
+// Of returns which of the placements of its namespace decides about an object: the oldest that selects it, nil when none does.
+// ignored are the names of the others that select it, the older first. problems say, for people, what of the placements could
 // not be read.
 func Of(placements []*v1alpha1.WorkloadPlacement, upstreamObj *unstructured.Unstructured, isWorkload bool) (chosen *v1alpha1.WorkloadPlacement, ignored, problems []string) {
 	var selecting []*v1alpha1.WorkloadPlacement
@@ -70,8 +69,7 @@ func problemOf(placement *v1alpha1.WorkloadPlacement, field string, err error) s
 	return fmt.Sprintf("placement %s: %s: %v; it selects nothing", placement.Name, field, err)
 }
 
-// clusterSelector is a ClusterSelector that has been read. The zero value selects
-// everything.
+// clusterSelector is a ClusterSelector that has been read. The zero value selects everything.
 type clusterSelector struct {
 	v1alpha1.ClusterSelector
 
@@ -93,8 +91,8 @@ type clusterWeight struct {
 	weight int64
 }
 
-// terms are what a placement asks of clusters, read once for a decision. The zero
-// value are those of the default: any cluster, no toleration.
+// terms are what a placement asks of clusters, read once for a decision. The zero value are those of the default: any cluster,
+// no toleration.
 type terms struct {
 	v1alpha1.WorkloadPlacementSpec
 
@@ -106,8 +104,8 @@ type terms struct {
 	byWeight bool
 }
 
-// readTerms returns the terms of a placement, for an object whose replicas are divided or
-// not, and what of the placement could not be read.
+// readTerms returns the terms of a placement, for an object whose replicas are divided or not, and what of the placement could
+// not be read.
 func readTerms(placement *v1alpha1.WorkloadPlacement, divided bool) (t terms, problems []string) {
 	spec := placement.Spec
 	t = terms{WorkloadPlacementSpec: spec, name: placement.Name}
@@ -146,8 +144,7 @@ func (t terms) weight(cluster *Cluster) int64 {
 	return 1
 }
 
-// preference returns the index of the first preference that selects the cluster; what
-// none selects comes last.
+// preference returns the index of the first preference that selects the cluster. A cluster that none selects comes last.
 func (t terms) preference(cluster *Cluster) int {
 	for i, preference := range t.preferences {
 		if preference.selects(cluster) {

@@ -117,7 +117,7 @@ func (e Entry) IsUpToDate() bool { return e.Belief == Believed && e.Lag == UpToD
 func (o Object) Entries(clusters []string, facts Facts) []Entry {
 	placement := o.Placement()
 	if facts.Inputs == nil {
-		facts.Inputs = o.Inputs
+		facts.Inputs = o.inputs()
 	}
 	isDivision := !o.IsDivided() || placement.Replicas != nil && *placement.Replicas == facts.Replicas
 	entries := make([]Entry, 0, len(clusters))

@@ -11,22 +11,23 @@ import (
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
 )
 
-// deploymentDomain holds the annotations of the deployment controller, which runs
-// downstream and would fight for them.
+// deploymentDomain holds the annotations of the deployment controller, which runs downstream and would fight for them.
 const deploymentDomain = "deployment.kubernetes.io/"
 
 // Inputs stands, in 16 hexadecimal digits, for what of the object shapes the cluster's copy without moving the generation:
 // the labels and annotations that go down, the cluster's override and its share of the replicas. A syncer names it in its
 // report.
-func (o Object) Inputs(cluster string) string {
-	override, _ := o.Override(cluster)
-	share, _ := o.annotations.get(v1alpha1.ReplicasAnnotation(cluster))
-	data, err := json.Marshal([]any{o.labels.usersOwn(), o.annotations.usersOwn(), override, share})
-	if err != nil {
-		return "" // cannot be: these are texts
+func (o Object) Inputs(cluster string) string { return o.inputs()(cluster) }
+
+// inputs returns Inputs for many clusters: what is the same for all of them is encoded once.
+func (o Object) inputs() func(cluster string) string {
+	labels, annotations := json.RawMessage(encode(o.labels.usersOwn())), json.RawMessage(encode(o.annotations.usersOwn()))
+	return func(cluster string) string {
+		override, _ := o.Override(cluster)
+		share, _ := o.annotations.get(v1alpha1.ReplicasAnnotation(cluster))
+		sum := sha256.Sum256(encode([]any{labels, annotations, override, share}))
+		return hex.EncodeToString(sum[:8])
 	}
-	sum := sha256.Sum256(data)
-	return hex.EncodeToString(sum[:8])
 }
 
 // UsersOwn returns, in a map of its own, the entries of labels or annotations that are the user's and go down.

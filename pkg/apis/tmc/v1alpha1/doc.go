@@ -1,10 +1,8 @@
-// Package v1alpha1 is the protocol that the programs of tmc share: the keys
-// that they put on objects, who writes each and who reads it, the report of one
-// cluster, and the names of what is installed in kcp.
+// Package v1alpha1 holds the types of tmc's API, every key that the programs of tmc put on objects, each with its writer and
+// its readers (keys.go), and the names of what is installed in kcp (names.go). What the keys of an upstream object say is
+// decoded in pkg/protocol.
 //
-// The hub (tmc-controller) and the agent (tmc-syncer) know each other through
-// this package alone. It holds no behaviour beyond building and taking apart
-// what it names, and it must not know clients, loggers or the time.
+// The package holds no behaviour beyond building and checking names, and knows no client, no logger and no time.
 //
 // +kubebuilder:object:generate=true
 // +groupName=tmc.kcp.io
