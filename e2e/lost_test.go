@@ -10,6 +10,7 @@ import (
 
 	"github.com/kcp-tmc/tmc/e2e/framework"
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
+	"github.com/kcp-tmc/tmc/pkg/protocol"
 )
 
 // The clusters of the installation of these tests.
@@ -92,7 +93,7 @@ func (u *tenant) onlyCluster(t *testing.T, name string) string {
 		if err != nil {
 			return false, "", err
 		}
-		clusters = v1alpha1.PlacedClusters(d.Labels)
+		clusters = protocol.Read(d).Labelled()
 		return len(clusters) == 1, strings.Join(clusters, ","), nil
 	})
 	return clusters[0]

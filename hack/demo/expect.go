@@ -9,6 +9,7 @@ import (
 	"k8s.io/utils/ptr"
 
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
+	"github.com/kcp-tmc/tmc/pkg/protocol"
 )
 
 // expectation is what kcp and the clusters are to have once a change has come through everywhere.
@@ -53,7 +54,7 @@ func (e expectation) differences(v view) []string {
 func (e expectation) compareUpstream(c *comparison, d *appsv1.Deployment) {
 	e.compareDeployment(c, d, e.total())
 	c.compare("generation", e.generation, d.Generation)
-	c.compare("placement", strings.Join(e.clusters, ","), strings.Join(v1alpha1.PlacedClusters(d.Labels), ","))
+	c.compare("placement", strings.Join(e.clusters, ","), strings.Join(protocol.Read(d).Labelled(), ","))
 	var finalizers []string
 	for _, cluster := range e.clusters {
 		finalizers = append(finalizers, v1alpha1.Finalizer(cluster))

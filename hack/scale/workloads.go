@@ -18,6 +18,7 @@ import (
 	"k8s.io/client-go/tools/cache"
 
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
+	"github.com/kcp-tmc/tmc/pkg/protocol"
 )
 
 const (
@@ -110,7 +111,7 @@ func isAvailable(obj *unstructured.Unstructured) bool {
 
 // isSettled tells of a workload whether kcp has no more to say about it.
 func isSettled(obj *unstructured.Unstructured) bool {
-	return isAvailable(obj) && len(v1alpha1.PlacedClusters(obj.GetLabels())) == copies &&
+	return isAvailable(obj) && len(protocol.Read(obj).Labelled()) == copies &&
 		numberIn(obj, "status", "observedGeneration") >= obj.GetGeneration() && isTrue(obj, v1alpha1.ConditionSynced)
 }
 

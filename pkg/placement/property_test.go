@@ -126,7 +126,7 @@ func (w *world) step(t *testing.T) {
 		delete(annotations, v1alpha1.TargetClustersAnnotation)
 		obj.SetAnnotations(annotations)
 	case 6:
-		if copies := len(v1alpha1.PlacedClusters(obj.GetLabels())); copies > 0 {
+		if copies := len(protocol.Read(obj).Labelled()); copies > 0 {
 			annotated(map[string]string{v1alpha1.ReplicasAnnotation(name): pick(w, "x", "99", "-1"), v1alpha1.PlacementAnnotation: pick(w, "{}", "?", "null")})(obj)
 		}
 	case 7, 8:
@@ -157,7 +157,7 @@ func (w *world) bind(t *testing.T, i int) {
 func (w *world) carryOut() {
 	obj := w.request.Object
 	var finalizers []string
-	for _, cluster := range v1alpha1.PlacedClusters(obj.GetLabels()) {
+	for _, cluster := range protocol.Read(obj).Labelled() {
 		if protocol.Read(obj).IsPlaced(cluster) || w.IntN(2) == 0 {
 			finalizers = append(finalizers, v1alpha1.Finalizer(cluster))
 		}

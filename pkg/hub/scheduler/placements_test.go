@@ -12,6 +12,7 @@ import (
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
 	"github.com/kcp-tmc/tmc/pkg/kcp"
 	"github.com/kcp-tmc/tmc/pkg/placement"
+	"github.com/kcp-tmc/tmc/pkg/protocol"
 )
 
 // placementOf is a WorkloadPlacement named p.
@@ -31,7 +32,7 @@ func deployments(count int) []string {
 func (f *fakeKCP) counts() map[string]int {
 	counts := map[string]int{}
 	for _, obj := range f.objects {
-		for _, cluster := range v1alpha1.PlacedClusters(obj.GetLabels()) {
+		for _, cluster := range protocol.Read(obj).Labelled() {
 			if obj.GetKind() == "Deployment" {
 				counts[cluster]++
 			}
