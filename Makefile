@@ -44,17 +44,23 @@ test-unit: ## Run the unit tests, with the race detector, and print what they co
 	go test -race -coverprofile=bin/coverage.out $$(go list ./... | grep -v /e2e$$)
 	go run ./hack/coverage -profile bin/coverage.out
 
+# The daemons are tested with the race detector. The plugin is not: it runs hundreds of times, a second each with it, and
+# its unit tests have it.
+define build-race
+mkdir -p bin/race
+go build -race -ldflags "$(LDFLAGS)" -o bin/race/ ./cmd/tmc-syncer ./cmd/tmc-controller
+CGO_ENABLED=0 go build -trimpath -ldflags "$(LDFLAGS)" -o bin/race/ ./cmd/kubectl-tmc
+endef
+
 .PHONY: e2e
 e2e: tools $(HELM) ## Run the e2e tests: real programs, real kcp, three real clusters (about 20 min)
-	mkdir -p bin/race
-	go build -race -ldflags "$(LDFLAGS)" -o bin/race/ $(PROGRAMS)
+	$(build-race)
 	TMC_E2E=1 go test -race -v -count=1 -timeout 10m -skip '^TestStackWithKind$$' ./e2e/framework
 	TMC_BIN_DIR=$(CURDIR)/bin/race go test -race -v -count=1 -timeout 50m ./e2e
 
 .PHONY: e2e-kind
 e2e-kind: tools $(if $(KIND_BIN),,$(KIND)) ## Run e2e tests on two kind clusters (needs Docker; KIND_BIN, KIND_NODE_IMAGE, BASE; about 10 min)
-	mkdir -p bin/race
-	go build -race -ldflags "$(LDFLAGS)" -o bin/race/ $(PROGRAMS)
+	$(build-race)
 	$(MAKE) image IMAGE=$(E2E_IMAGE)
 	TMC_E2E_KIND=1 go test -race -v -count=1 -timeout 15m -run '^TestStackWithKind$$' ./e2e/framework
 	TMC_E2E_PROVIDER=kind TMC_E2E_IMAGE=$(E2E_IMAGE) TMC_BIN_DIR=$(CURDIR)/bin/race go test -race -v -count=1 -timeout 30m ./e2e

@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"context"
 	"encoding/json"
 	"net/http"
 	"testing"
@@ -27,14 +26,8 @@ const (
 // newPoliced installs tmc with such a cluster. Whatever its policy has to hold, kcp would allow.
 func newPoliced(t *testing.T, clusterName, policyNamespaces string) *installation {
 	t.Helper()
-	clusters := map[string]*cluster{clusterName: env.clusters[north]}
-	in, err := (&installation{provider: "root:" + unique("guarded"), clusters: clusters, policyNamespaces: policyNamespaces}).install(t.Context())
-	check(t, err)
-	t.Cleanup(func() {
-		if err := in.stop(context.WithoutCancel(t.Context())); err != nil {
-			t.Error(err)
-		}
-	})
+	in := &installation{name: unique("guarded"), clusters: clustersOf([]string{clusterName}), policyNamespaces: policyNamespaces}
+	in.installFor(t)
 	in.inProvider(t).kubectl(t, "patch", "cr", clusterName, "--type=merge", `--patch={"spec":{"allowedNamespaces":["*"]}}`)
 	check(t, in.start(t.Context()))
 	return in

@@ -72,7 +72,7 @@ const guardedEast, guardedWest = "guarded-" + east, "guarded-" + west
 // newGuarded is an installation with an isolated cluster, east, that runs, and credentials of a shared one, west.
 func newGuarded(t *testing.T) *installation {
 	t.Helper()
-	in := newInstallation(t, "guarded", guardedEast)
+	in := newSeparateInstallation(t, "guarded", guardedEast)
 	check(t, in.start(t.Context()))
 	in.clusters[guardedWest] = env.clusters[west]
 	j, err := in.join(t.Context(), guardedWest, env.clusters[west], namespaceOfSyncer(guardedWest), "--shared")

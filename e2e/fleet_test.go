@@ -31,7 +31,8 @@ const (
 func newFleet(t *testing.T, name string) *installation {
 	t.Helper()
 	locations := map[string]string{name + "-" + east: "eu", name + "-" + north: "eu", name + "-" + west: "us"}
-	in := newInstallationOf(t, name, true, slices.Collect(maps.Keys(locations))...)
+	in := &installation{name: unique(name), clusters: clustersOf(slices.Collect(maps.Keys(locations))), byHand: true}
+	in.installFor(t)
 	in.controller.config.Args = append(in.controller.config.Args, "--cluster-silent-after=10s", "--failover-after=5s")
 	for clusterName, syncer := range in.syncers {
 		syncer.config.Args = append(syncer.config.Args, "--heartbeat-interval=1s", "--location="+locations[clusterName])

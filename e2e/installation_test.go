@@ -10,9 +10,9 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
-
-	"github.com/kcp-dev/logicalcluster/v3"
+	"time"
 
 	"github.com/kcp-tmc/tmc/e2e/framework"
 	"github.com/kcp-tmc/tmc/pkg/bootstrap"
@@ -21,8 +21,9 @@ import (
 // installation is one tmc: a provider workspace, the controller next to kcp and a syncer for each cluster.
 // Several of them stand side by side on one stack, for the tests that kill programs.
 type installation struct {
-	provider   string
-	controller *program
+	// name is unique in the suite; provider is the path of the provider workspace.
+	name, provider string
+	controller     *program
 	// repairAddress is where the controller repairs patches.
 	repairAddress string
 	// syncers are those that run as processes, and joined those that run in their clusters.
@@ -36,7 +37,16 @@ type installation struct {
 	// policyNamespaces are those, of the namespaces that tmc has not made, that the clusters' own policies let copies
 	// into, if not those that any case has kcp allow.
 	policyNamespaces string
+	// hasEstablished is set once kcp has established the kinds of the export, for the first workspace that was bound.
+	hasEstablished atomic.Bool
+	// pristine is what the provider workspace had before the test, and tenants are the workspaces that were made since.
+	pristine string
+	mu       sync.Mutex
+	tenants  []string
 }
+
+// vacateTimeout bounds how long a provider workspace may take to be as before. One that takes longer is used no more.
+const vacateTimeout = 40 * time.Second
 
 // part is one of an installation's programs, wherever it runs.
 type part interface {
@@ -47,43 +57,122 @@ type part interface {
 	log() string
 }
 
-// settingUp is held while a provider workspace is installed or a consumer bound: kcp establishes the kinds of an
-// export one after the other, and several that wait for it at a time only make each wait longer.
+// settingUp is held while kcp establishes the kinds of an export: when a provider workspace is installed, and when its
+// first consumer is bound. kcp does it one kind after the other; several exports at a time only make each wait longer.
 var settingUp sync.Mutex
 
-// setUpKCP runs one of kubectl-tmc's commands that have kcp establish kinds.
-func setUpKCP(ctx context.Context, workspace string, args ...string) error {
-	settingUp.Lock()
-	defer settingUp.Unlock()
-	_, err := runPlugin(ctx, workspace, args...)
-	return err
-}
+// vacant are provider workspaces that tests have left as `kubectl tmc init` had made them. Another test that needs an
+// installation of its own takes one over: installing, and establishing the kinds, takes kcp half a minute.
+var vacant = make(chan vacancy, 100)
 
-// install sets up the kcp side in a provider workspace, has the clusters join and prepares the programs, without
+// vacancy is a provider workspace without an installation.
+type vacancy struct{ provider, repairAddress, pristine string }
+
+// install sets up the kcp side in the provider workspace, has the clusters join and prepares the programs, without
 // starting them.
-func install(ctx context.Context, provider string, clusters map[string]*cluster) (*installation, error) {
-	return (&installation{provider: provider, clusters: clusters}).install(ctx)
-}
-
-func (in *installation) install(ctx context.Context) (*installation, error) {
-	port, err := env.stack.FreePort()
-	if err != nil {
-		return nil, err
+func (in *installation) install(ctx context.Context) error {
+	if in.provider == "" {
+		in.takeOver()
 	}
-	in.repairAddress = net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
-	if err := setUpKCP(ctx, "root", "init", "--provider-workspace="+in.provider, "--repair-url=https://"+in.repairAddress); err != nil {
-		return nil, err
+	if in.pristine == "" {
+		if err := in.setUpProvider(ctx); err != nil {
+			return err
+		}
 	}
+	var err error
 	in.syncers, in.joined = map[string]*program{}, map[string]*joined{}
 	if in.controller, err = in.newController(in.logName("controller"), "--repair-bind-address="+in.repairAddress); err != nil {
-		return nil, err
+		return err
 	}
 	for name, on := range in.clusters {
 		if err := in.prepareSyncer(ctx, name, on); err != nil {
-			return nil, err
+			return err
 		}
 	}
-	return in, nil
+	return nil
+}
+
+// takeOver gives the installation a provider workspace: one that another test has left, or else the path of a new one.
+func (in *installation) takeOver() {
+	select {
+	case v := <-vacant:
+		in.provider, in.repairAddress, in.pristine = v.provider, v.repairAddress, v.pristine
+		in.hasEstablished.Store(true)
+	default:
+		in.provider = "root:" + in.name
+	}
+}
+
+// setUpProvider has `kubectl tmc init` make and fill the provider workspace.
+func (in *installation) setUpProvider(ctx context.Context) error {
+	port, err := env.stack.FreePort()
+	if err != nil {
+		return err
+	}
+	in.repairAddress = net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
+	settingUp.Lock()
+	_, err = runPlugin(ctx, "root", "init", "--provider-workspace="+in.provider, "--repair-url=https://"+in.repairAddress)
+	settingUp.Unlock()
+	if err != nil {
+		return err
+	}
+	in.pristine, err = in.contents(ctx)
+	return err
+}
+
+// bind binds a workspace to the installation.
+func (in *installation) bind(ctx context.Context, workspace string) error {
+	if !in.hasEstablished.Load() {
+		settingUp.Lock()
+		defer settingUp.Unlock()
+	}
+	_, err := runPlugin(ctx, workspace, "bind", "--provider-workspace="+in.provider)
+	if err == nil {
+		in.hasEstablished.Store(true)
+	}
+	return err
+}
+
+// contents returns what of the provider workspace a test may leave behind.
+func (in *installation) contents(ctx context.Context) (string, error) {
+	kubeconfig, err := env.stack.KCP.Kubeconfig(in.provider)
+	if err != nil {
+		return "", err
+	}
+	return side{"provider workspace", kubeconfig, "default"}.try(ctx, "get", "apiexports,clusterregistrations,clusterroles,clusterrolebindings",
+		`--output=jsonpath={range .items[*]}{.kind}/{.metadata.name} {.spec.resources}{.spec.permissionClaims}{"\n"}{end}`)
+}
+
+// vacate removes the clusters and the tenants of a test. It fails when the provider workspace then is not as it was
+// before the test, and when there is no hub to let go of what was placed.
+func (in *installation) vacate(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, vacateTimeout)
+	defer cancel()
+	if in.controller.process == nil || in.controller.process.Exited() {
+		return errors.New("no hub runs")
+	}
+	for _, name := range slices.Sorted(maps.Keys(in.clusters)) {
+		if _, err := runPlugin(ctx, "root", "unjoin", name, "--provider-workspace="+in.provider, "--force", "--yes"); err != nil {
+			return err
+		}
+	}
+	kubeconfig, err := env.stack.KCP.Kubeconfig("root")
+	if err != nil {
+		return err
+	}
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if len(in.tenants) > 0 {
+		_, _, err := framework.Kubectl(ctx, kubeconfig, append([]string{"delete", "workspaces", "--ignore-not-found", "--timeout=" + vacateTimeout.String()}, in.tenants...)...)
+		if err != nil {
+			return err
+		}
+	}
+	left, err := in.contents(ctx)
+	if err == nil && left != in.pristine {
+		err = fmt.Errorf("the provider workspace has\n%s\nand had before\n%s", left, in.pristine)
+	}
+	return err
 }
 
 // prepareSyncer prepares the syncer of one cluster: in the cluster if it can run there, or else as a process.
@@ -101,8 +190,7 @@ func (in *installation) prepareSyncer(ctx context.Context, name string, on *clus
 
 // logName names the log of one of the installation's programs: root:tmc's are tmc-controller and so on.
 func (in *installation) logName(program string) string {
-	_, name := logicalcluster.NewPath(in.provider).Split()
-	return name + "-" + program
+	return in.name + "-" + program
 }
 
 // newController prepares a controller of the installation.
@@ -193,33 +281,60 @@ func (in *installation) stop(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// newInstallation installs tmc for one test. Each of its cluster names, such as "crash-east", stands for
-// the cluster of the stack that it ends in. What it starts is stopped with the test.
+// newInstallation installs tmc for one test. Each of its cluster names, such as "crash-east", stands for the cluster of
+// the stack that it ends in. What it starts is stopped with the test. The provider workspace may have served another
+// test before.
 func newInstallation(t *testing.T, name string, clusterNames ...string) *installation {
 	t.Helper()
-	return newInstallationOf(t, name, false, clusterNames...)
+	in := &installation{name: unique(name), clusters: clustersOf(clusterNames)}
+	in.installFor(t)
+	return in
 }
 
-// newInstallationOf is newInstallation, by hand or not.
-func newInstallationOf(t *testing.T, name string, byHand bool, clusterNames ...string) *installation {
+// newSeparateInstallation is newInstallation for a test that changes what init has made, or is about it: the provider
+// workspace is its own, before and after.
+func newSeparateInstallation(t *testing.T, name string, clusterNames ...string) *installation {
+	t.Helper()
+	name = unique(name)
+	in := &installation{name: name, provider: "root:" + name, clusters: clustersOf(clusterNames)}
+	in.installFor(t)
+	return in
+}
+
+// clustersOf returns the clusters of the stack that names end in.
+func clustersOf(names []string) map[string]*cluster {
+	clusters := map[string]*cluster{}
+	for _, name := range names {
+		for physical, on := range env.clusters {
+			if strings.HasSuffix(name, physical) {
+				clusters[name] = on
+			}
+		}
+	}
+	return clusters
+}
+
+// installFor installs tmc until the test ends. Then the provider workspace becomes vacant, if the test has passed and it
+// is not the test's own.
+func (in *installation) installFor(t *testing.T) {
 	t.Helper()
 	if env.kind != nil {
 		t.Fatal("a kind cluster has one syncer, that of the shared installation: the case is not for kind")
 	}
-	clusters := map[string]*cluster{}
-	for _, clusterName := range clusterNames {
-		for physical, on := range env.clusters {
-			if strings.HasSuffix(clusterName, physical) {
-				clusters[clusterName] = on
-			}
-		}
-	}
-	in, err := (&installation{provider: "root:" + unique(name), clusters: clusters, byHand: byHand}).install(t.Context())
-	check(t, err)
+	isSeparate := in.provider != ""
+	check(t, in.install(t.Context()))
 	t.Cleanup(func() {
-		if err := in.stop(context.WithoutCancel(t.Context())); err != nil {
+		ctx := context.WithoutCancel(t.Context())
+		isVacant := false
+		if !isSeparate && !t.Failed() {
+			err := in.vacate(ctx)
+			isVacant = err == nil
+			t.Logf("the provider workspace %s is vacant: %t (%v)", in.provider, isVacant, err)
+		}
+		if err := in.stop(ctx); err != nil {
 			t.Error(err)
+		} else if isVacant {
+			vacant <- vacancy{in.provider, in.repairAddress, in.pristine}
 		}
 	})
-	return in
 }

@@ -241,7 +241,7 @@ func (in *installation) joinAgain(t *testing.T, name string, args ...string) {
 func TestTenantTypeBindsEveryCluster(t *testing.T) {
 	t.Parallel()
 	const first, second = "typed-" + east, "typed-" + west
-	in := newInstallation(t, "typed", first)
+	in := newSeparateInstallation(t, "typed", first)
 	u := newTypedTenant(t, in, "typed")
 	inForce := func(export string) {
 		t.Helper()

@@ -39,7 +39,7 @@ const (
 	// with the race detector.
 	binariesEnv = "TMC_BIN_DIR"
 	// sideBySide is how many tests run at a time: they wait most of the time, whatever the number of cores.
-	sideBySide = "4"
+	sideBySide = "7"
 	// nodes is how many nodes each cluster has; each takes 110 pods.
 	nodes = 8
 	// stopTimeout bounds the end of the suite.
@@ -126,8 +126,8 @@ func setUp(ctx context.Context, provider, dir string) error {
 	}
 	return step("tmc", func() error {
 		shared := map[string]*cluster{east: env.clusters[east], west: env.clusters[west]}
-		env.shared, err = install(ctx, v1alpha1.DefaultProviderWorkspace, shared)
-		if err != nil {
+		env.shared = &installation{name: "tmc", provider: v1alpha1.DefaultProviderWorkspace, clusters: shared}
+		if err := env.shared.install(ctx); err != nil {
 			return err
 		}
 		return env.shared.start(ctx)

@@ -87,9 +87,10 @@ func (s side) marks(t *testing.T) string {
 }
 
 // TestNamespaceBelongsToFirstWorkspace has two workspaces that use the same namespaces and the same labels: one that
-// every cluster has, one that an operator made, and one that tmc makes. It does not run beside others, of whom no
-// two may use the first.
+// every cluster has, one that an operator made, and one that tmc makes. Of the tests that run beside others, it alone
+// uses the first.
 func TestNamespaceBelongsToFirstWorkspace(t *testing.T) {
+	t.Parallel()
 	made, operators := unique("made"), unique("listed-operators")
 	for _, clusterName := range []string{east, west} {
 		check(t, env.clusters[clusterName].kubectl(t, "create", "namespace", operators))

@@ -55,7 +55,9 @@ const noticed = 90 * time.Second
 // that no cluster that has joined is on, for a syncer that may not look at the new kind would keep its namespaces.
 func TestKindAddedToExportIsSynced(t *testing.T) {
 	t.Parallel()
-	in := newInstallationOf(t, "kinds", true, "kinds-"+north, "kinds-"+west)
+	name := unique("kinds")
+	in := &installation{name: name, provider: "root:" + name, clusters: clustersOf([]string{"kinds-" + north, "kinds-" + west}), byHand: true}
+	in.installFor(t)
 	check(t, in.start(t.Context()))
 	u := newTenant(t, in, "kinds")
 	u.createOn(t, env.clusters[north], widgetDefinition)

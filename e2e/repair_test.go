@@ -43,7 +43,7 @@ const neverSlower = 15 * time.Second
 // container is refused, and is right again once the hub is back.
 func TestRepairHubDown(t *testing.T) {
 	t.Parallel()
-	in := newInstallation(t, "repair")
+	in := newSeparateInstallation(t, "repair")
 	check(t, in.start(t.Context()))
 	u := newTenant(t, in, "repair")
 	hub := in.controller

@@ -75,6 +75,9 @@ func newTypedTenant(t *testing.T, in *installation, name string) *tenant {
 func newTenantOf(t *testing.T, in *installation, name, namespace string) *tenant {
 	t.Helper()
 	u := &tenant{installation: in, workspace: "root:" + name, namespace: namespace}
+	in.mu.Lock()
+	in.tenants = append(in.tenants, name)
+	in.mu.Unlock()
 	u.connect(t)
 	t.Cleanup(func() {
 		if t.Failed() {
@@ -106,7 +109,7 @@ func (u *tenant) connect(t *testing.T) {
 // bind binds the workspace to its installation.
 func (u *tenant) bind(t *testing.T) {
 	t.Helper()
-	check(t, setUpKCP(t.Context(), u.workspace, "bind", "--provider-workspace="+u.installation.provider))
+	check(t, u.installation.bind(t.Context(), u.workspace))
 }
 
 // kubectl does what a user does, in the tenant's namespace, and fails the test when it fails.

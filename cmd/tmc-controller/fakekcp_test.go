@@ -107,7 +107,7 @@ func newFakeKCP(t *testing.T) *fakeKCP {
 		f.CloseClientConnections() // watches
 		f.Close()
 	})
-	f.set(endpointSlices, "provider", fmt.Sprintf(`
+	f.set(t, endpointSlices, "provider", fmt.Sprintf(`
 metadata: {name: tmc.kcp.io}
 status: {endpoints: [{url: "%s"}]}`, f.URL+strings.TrimSuffix(virtualBase, "/clusters/*")))
 	return f
@@ -129,11 +129,11 @@ func (f *fakeKCP) kubeconfigAt(path string) string {
 }
 
 // set stores an object of a workspace, in YAML, and tells the watchers.
-func (f *fakeKCP) set(collection, workspace, text string) {
-	f.t.Helper()
+func (f *fakeKCP) set(t *testing.T, collection, workspace, text string) {
+	t.Helper()
 	obj := &unstructured.Unstructured{}
 	if err := yaml.Unmarshal([]byte(text), &obj.Object); err != nil {
-		f.t.Fatal(err)
+		t.Fatal(err)
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -141,13 +141,13 @@ func (f *fakeKCP) set(collection, workspace, text string) {
 }
 
 // change changes an object that there is.
-func (f *fakeKCP) change(collection, key string, edit func(*unstructured.Unstructured)) {
-	f.t.Helper()
+func (f *fakeKCP) change(t *testing.T, collection, key string, edit func(*unstructured.Unstructured)) {
+	t.Helper()
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	known := f.objects[collection][key]
 	if known == nil {
-		f.t.Fatalf("there is no %s in %s", key, collection)
+		t.Fatalf("there is no %s in %s", key, collection)
 	}
 	obj := known.DeepCopy()
 	edit(obj)
@@ -162,15 +162,15 @@ func (f *fakeKCP) get(collection, key string) *unstructured.Unstructured {
 }
 
 // eventually waits until an object passes a test.
-func (f *fakeKCP) eventually(collection, key, what string, test func(*unstructured.Unstructured) bool) {
-	f.t.Helper()
+func (f *fakeKCP) eventually(t *testing.T, collection, key, what string, test func(*unstructured.Unstructured) bool) {
+	t.Helper()
 	for began := time.Now(); ; time.Sleep(5 * time.Millisecond) {
 		obj := f.get(collection, key)
 		if obj != nil && test(obj) {
 			return
 		}
 		if time.Since(began) > 20*time.Second {
-			f.t.Fatalf("%s of %s is not %s: %v", key, collection, what, obj)
+			t.Fatalf("%s of %s is not %s: %v", key, collection, what, obj)
 		}
 	}
 }

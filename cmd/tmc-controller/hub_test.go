@@ -96,39 +96,39 @@ func runHub(t *testing.T, config hubConfig) (*hub, func() error) {
 // of the parts does not run, or is not told of what another does.
 func TestHub(t *testing.T) {
 	f := newFakeKCP(t)
-	f.set(workspaceType, "provider", `{metadata: {name: tmc-tenant}, spec: {}}`)
-	f.set(deployments, "ws", deployment)
+	f.set(t, workspaceType, "provider", `{metadata: {name: tmc-tenant}, spec: {}}`)
+	f.set(t, deployments, "ws", deployment)
 	const web = "ws/web"
 	config := configFor(t, f)
 	config.repairAddress = "127.0.0.1:0"
 	h, stop := runHub(t, config)
 
 	t.Run("it leads once it has read kcp", func(t *testing.T) {
-		f.eventually(leases, "provider/tmc-controller", "held", func(lease *unstructured.Unstructured) bool {
+		f.eventually(t, leases, "provider/tmc-controller", "held", func(lease *unstructured.Unstructured) bool {
 			holder, _, _ := unstructured.NestedString(lease.Object, "spec", "holderIdentity")
 			return holder != "" && h.hasSynced()
 		})
 	})
 	t.Run("the initializer turns on what kcp waits for", func(t *testing.T) {
-		f.eventually(workspaceType, "provider/tmc-tenant", "with an initializer", func(obj *unstructured.Unstructured) bool {
+		f.eventually(t, workspaceType, "provider/tmc-tenant", "with an initializer", func(obj *unstructured.Unstructured) bool {
 			on, _, _ := unstructured.NestedBool(obj.Object, "spec", "initializer")
 			return on
 		})
 	})
 	t.Run("the registry judges a cluster that registers", func(t *testing.T) {
-		f.set(registrations, "provider", registration)
-		f.set(leases, "provider", heartbeat())
-		f.eventually(registrations, "provider/east", "Ready", func(obj *unstructured.Unstructured) bool {
+		f.set(t, registrations, "provider", registration)
+		f.set(t, leases, "provider", heartbeat())
+		f.eventually(t, registrations, "provider/east", "Ready", func(obj *unstructured.Unstructured) bool {
 			return conditionOf(obj, v1alpha1.ConditionReady) == "True"
 		})
 	})
 	t.Run("the guard puts policies into a workspace that is bound", func(t *testing.T) {
-		f.set(bindings, "ws", view)
-		f.set(bindings, "ws", binding)
-		f.eventually(policies, "ws/tmc-consumers", "there", func(*unstructured.Unstructured) bool { return true })
+		f.set(t, bindings, "ws", view)
+		f.set(t, bindings, "ws", binding)
+		f.eventually(t, policies, "ws/tmc-consumers", "there", func(*unstructured.Unstructured) bool { return true })
 	})
 	t.Run("the scheduler places it once the policies are there", func(t *testing.T) {
-		f.eventually(deployments, web, "placed", func(obj *unstructured.Unstructured) bool {
+		f.eventually(t, deployments, web, "placed", func(obj *unstructured.Unstructured) bool {
 			return obj.GetLabels()[v1alpha1.PlacementLabel("east")] == v1alpha1.PlacementLabelValue
 		})
 		if got, want := f.get(deployments, web).GetFinalizers(), []string{v1alpha1.Finalizer("east")}; !cmp.Equal(got, want) {
@@ -136,7 +136,7 @@ func TestHub(t *testing.T) {
 		}
 	})
 	t.Run("the protector holds the binding through which a cluster sees it", func(t *testing.T) {
-		f.eventually(bindings, "ws/tmc-cluster-east", "held", func(obj *unstructured.Unstructured) bool { return len(obj.GetFinalizers()) > 0 })
+		f.eventually(t, bindings, "ws/tmc-cluster-east", "held", func(obj *unstructured.Unstructured) bool { return len(obj.GetFinalizers()) > 0 })
 	})
 	t.Run("the aggregator merges a report", func(t *testing.T) {
 		report, err := v1alpha1.Report{
@@ -147,39 +147,39 @@ func TestHub(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		f.change(deployments, web, func(obj *unstructured.Unstructured) {
+		f.change(t, deployments, web, func(obj *unstructured.Unstructured) {
 			annotations := obj.GetAnnotations()
 			annotations[v1alpha1.StatusAnnotation("east")] = report
 			obj.SetAnnotations(annotations)
 		})
-		f.eventually(deployments, web, "merged", func(obj *unstructured.Unstructured) bool {
+		f.eventually(t, deployments, web, "merged", func(obj *unstructured.Unstructured) bool {
 			replicas, _, _ := unstructured.NestedFieldNoCopy(obj.Object, "status", "replicas")
 			return replicas == int64(2) || replicas == float64(2)
 		})
 	})
 	t.Run("a cluster that is drained is left", func(t *testing.T) {
-		f.change(registrations, "provider/east", func(obj *unstructured.Unstructured) {
+		f.change(t, registrations, "provider/east", func(obj *unstructured.Unstructured) {
 			obj.SetDeletionTimestamp(new(metav1.Now()))
 		})
-		f.eventually(deployments, web, "leaving", func(obj *unstructured.Unstructured) bool {
+		f.eventually(t, deployments, web, "leaving", func(obj *unstructured.Unstructured) bool {
 			return obj.GetAnnotations()[v1alpha1.DeletionAnnotation("east")] != ""
 		})
 	})
 	t.Run("a cluster that is released is taken off all objects, and goes", func(t *testing.T) {
-		f.change(registrations, "provider/east", func(obj *unstructured.Unstructured) {
+		f.change(t, registrations, "provider/east", func(obj *unstructured.Unstructured) {
 			annotations := obj.GetAnnotations()
 			annotations[v1alpha1.ReleaseAnnotation] = "true"
 			obj.SetAnnotations(annotations)
 		})
-		f.eventually(deployments, web, "nowhere", func(obj *unstructured.Unstructured) bool {
+		f.eventually(t, deployments, web, "nowhere", func(obj *unstructured.Unstructured) bool {
 			return len(obj.GetFinalizers()) == 0 && obj.GetLabels()[v1alpha1.PlacementLabel("east")] == ""
 		})
-		f.eventually(registrations, "provider/east", "let go", func(obj *unstructured.Unstructured) bool { return len(obj.GetFinalizers()) == 0 })
+		f.eventually(t, registrations, "provider/east", "let go", func(obj *unstructured.Unstructured) bool { return len(obj.GetFinalizers()) == 0 })
 	})
 	if err := stop(); err != nil {
 		t.Errorf("it ends with %v", err)
 	}
-	f.eventually(leases, "provider/tmc-controller", "given back", func(lease *unstructured.Unstructured) bool {
+	f.eventually(t, leases, "provider/tmc-controller", "given back", func(lease *unstructured.Unstructured) bool {
 		holder, _, _ := unstructured.NestedString(lease.Object, "spec", "holderIdentity")
 		return holder == ""
 	})
@@ -199,11 +199,11 @@ func conditionOf(obj *unstructured.Unstructured, conditionType string) string {
 
 func TestHubWithoutLeaderElection(t *testing.T) {
 	f := newFakeKCP(t)
-	f.set(workspaceType, "provider", `{metadata: {name: tmc-tenant}, spec: {}}`)
+	f.set(t, workspaceType, "provider", `{metadata: {name: tmc-tenant}, spec: {}}`)
 	config := configFor(t, f)
 	config.leaderElect = false
 	_, stop := runHub(t, config)
-	f.eventually(workspaceType, "provider/tmc-tenant", "with an initializer", func(obj *unstructured.Unstructured) bool {
+	f.eventually(t, workspaceType, "provider/tmc-tenant", "with an initializer", func(obj *unstructured.Unstructured) bool {
 		on, _, _ := unstructured.NestedBool(obj.Object, "spec", "initializer")
 		return on
 	})

@@ -24,9 +24,11 @@ const (
 	kcpStartTimeout  = 3 * time.Minute
 	workspaceTimeout = time.Minute
 
-	// kcpMemory is from when on kcp's garbage collector works harder. The whole e2e leaves some 200 workspaces in it, of
-	// which 7 GiB are in use: twice that, without a limit, is more than a small machine has to spare.
+	// kcpMemory is from when on kcp's garbage collector works harder. The whole e2e makes some 200 workspaces in it, which
+	// take up to 7 GiB: twice that, without a limit, is more than a small machine has to spare. Until then the collector
+	// may let garbage grow to gcPercent of what is in use: collecting takes a quarter of kcp's time otherwise.
 	kcpMemory = "10GiB"
+	gcPercent = "300"
 
 	// kcpUser is the user of all kubeconfigs that KCP gives out. kcp's own admin gets a new token with each
 	// start, which would lock everybody out after a restart; this one's comes from a file and stays.
@@ -108,7 +110,7 @@ func (k *KCP) Start(ctx context.Context) error {
 		Name:    kcpName,
 		Path:    k.config.binary,
 		Args:    k.args(),
-		Env:     append(mark(k.config.run, "kcp"), "GOMEMLIMIT="+kcpMemory),
+		Env:     append(mark(k.config.run, "kcp"), "GOMEMLIMIT="+kcpMemory, "GOGC="+gcPercent),
 		Dir:     k.config.dir.path,
 		LogFile: k.LogFile(),
 	})

@@ -103,6 +103,7 @@ func (c *localCluster) kwokctl(ctx context.Context, args ...string) error {
 		Env: append(
 			mark(c.provider.run, c.name+"/"),
 			"KWOK_WORKDIR="+c.home,
+			"GOGC="+gcPercent, // of the cluster's processes
 			"PATH="+c.provider.tools+string(os.PathListSeparator)+os.Getenv("PATH"),
 		),
 		Dir:     c.home,

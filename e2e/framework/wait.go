@@ -9,8 +9,18 @@ import (
 	"time"
 )
 
-// pollInterval is how often a condition is looked at.
-const pollInterval = 100 * time.Millisecond
+// A condition is polled every pollInterval. Where polling takes long, as it does with kubectl on a busy machine, it is
+// polled less often, so that waiting takes no more than a quarter of a core from what is waited for; at least every
+// longestPause.
+const (
+	pollInterval = 100 * time.Millisecond
+	longestPause = time.Second
+)
+
+// pauseAfter returns how long to wait after a poll that took so long.
+func pauseAfter(took time.Duration) time.Duration {
+	return min(max(pollInterval-took, 3*took), longestPause)
+}
 
 // Eventually calls poll until it says done, at most for the given time or until ctx ends. what names the
 // condition for the error, in the form "kcp to be ready".
@@ -24,11 +34,10 @@ func Eventually(
 ) error {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	ticker := time.NewTicker(pollInterval)
-	defer ticker.Stop()
 	start := time.Now()
-	last := "not looked at yet"
+	last := "not polled yet"
 	for {
+		began := time.Now()
 		done, state, err := poll(ctx)
 		if done {
 			if err != nil {
@@ -41,7 +50,7 @@ func Eventually(
 		case <-ctx.Done():
 			waited := time.Since(start).Round(pollInterval)
 			return fmt.Errorf("wait for %s: not so after %s: last state: %s: %w", what, waited, last, ctx.Err())
-		case <-ticker.C:
+		case <-time.After(pauseAfter(time.Since(began))):
 		}
 	}
 }

@@ -54,6 +54,19 @@ func TestEventuallyErrors(t *testing.T) {
 	}
 }
 
+func TestEventuallyPausesLongerAfterSlowPolls(t *testing.T) {
+	for took, want := range map[time.Duration]time.Duration{
+		0:                      100 * time.Millisecond,
+		10 * time.Millisecond:  90 * time.Millisecond,
+		100 * time.Millisecond: 300 * time.Millisecond,
+		time.Minute:            time.Second,
+	} {
+		if got := pauseAfter(took); got != want {
+			t.Errorf("after a poll of %s it pauses for %s, want %s", took, got, want)
+		}
+	}
+}
+
 func TestWaitHTTPWaitsForStatus200(t *testing.T) {
 	var calls atomic.Int32
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {

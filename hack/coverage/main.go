@@ -47,7 +47,7 @@ func run(out io.Writer, profileFile, linterFile string, gate bool) error {
 		return fmt.Errorf("%s: %w", linterFile, err)
 	}
 	isPure := func(name string) bool { return matchesAny(patterns, name) }
-	print(out, packages, isPure)
+	report(out, packages, isPure)
 	if missing := shortfalls(packages, isPure); gate && len(missing) > 0 {
 		return errors.Join(missing...)
 	}

@@ -122,7 +122,7 @@ func TestPurePackagesOfTheLinter(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, want := range map[string]bool{
-		"pkg/transform": true, "pkg/placement": true, "pkg/aggregate": true, "pkg/dependency": true, "pkg/bootstrap": true, "pkg/repair": true,
+		"pkg/transform": true, "pkg/placement": true, "pkg/aggregate": true, "pkg/kinds": true, "pkg/protocol": true, "pkg/bootstrap": true, "pkg/repair": true,
 		"pkg/cli/view": true, "pkg/apis/tmc/v1alpha1": true, "pkg/apis": true,
 		"pkg/agent/syncer": false, "pkg/kcp": false, "pkg/apisx": false,
 	} {

@@ -22,8 +22,8 @@ func total(packages map[string]count, below string) count {
 	return sum
 }
 
-// print writes a line for each package, and one for each tree.
-func print(out io.Writer, packages map[string]count, isPure func(string) bool) {
+// report writes a line for each package, and one for each tree.
+func report(out io.Writer, packages map[string]count, isPure func(string) bool) {
 	fmt.Fprintln(out, "coverage by the package's own tests, in percent of statements:")
 	line := func(c count, name, remark string) {
 		fmt.Fprintln(out, strings.TrimRight(fmt.Sprintf("%6.1f %6d/%-6d %-26s %s", c.percent(), c.covered, c.statements, name, remark), " "))

@@ -15,7 +15,10 @@ import (
 	logsapi "k8s.io/component-base/logs/api/v1"
 )
 
-var errStart = errors.New("it cannot start")
+var (
+	errStart = errors.New("it cannot start")
+	errFlag  = errors.New("a flag is bad")
+)
 
 // programOf returns a program with the command line, and what it does.
 func programOf(t *testing.T, start func(ctx context.Context) (func(context.Context) error, func() bool, error), validate error, args ...string) error {
@@ -34,66 +37,51 @@ func programOf(t *testing.T, start func(ctx context.Context) (func(context.Conte
 }
 
 func TestProgram(t *testing.T) {
-	ready := func() bool { return true }
-	t.Run("it fails when it cannot start", func(t *testing.T) {
-		err := programOf(t, func(context.Context) (func(context.Context) error, func() bool, error) { return nil, nil, errStart }, nil)
-		if !errors.Is(err, errStart) {
-			t.Errorf("the error is %v, want %v", err, errStart)
-		}
-	})
-	t.Run("its work's error is its own", func(t *testing.T) {
-		err := programOf(t, func(context.Context) (func(context.Context) error, func() bool, error) {
-			return func(context.Context) error { return errWork }, ready, nil
-		}, nil)
-		if !errors.Is(err, errWork) {
-			t.Errorf("the error is %v, want %v", err, errWork)
-		}
-	})
-	t.Run("the work ends when health cannot be served", func(t *testing.T) {
-		taken, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer taken.Close()
-		err = programOf(t, func(context.Context) (func(context.Context) error, func() bool, error) {
-			return func(ctx context.Context) error {
-				<-ctx.Done()
-				return nil
-			}, ready, nil
-		}, nil, "--bind-address="+taken.Addr().String())
-		if err == nil || !strings.Contains(err.Error(), taken.Addr().String()) {
-			t.Errorf("the error is %v, want one that names %s", err, taken.Addr())
-		}
-	})
-	t.Run("a signal ends it in order", func(t *testing.T) {
-		err := programOf(t, func(context.Context) (func(context.Context) error, func() bool, error) {
-			return func(ctx context.Context) error {
-				if err := syscall.Kill(os.Getpid(), syscall.SIGTERM); err != nil {
-					return err
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	wait := func(ctx context.Context) error {
+		<-ctx.Done()
+		return nil
+	}
+	cases := map[string]struct {
+		work            func(context.Context) error // nil: it cannot start
+		arg             string
+		invalid, wanted error
+		words           []string
+	}{
+		"it fails when it cannot start": {nil, "--workers=1", nil, errStart, nil},
+		"its work's error is its own":   {func(context.Context) error { return errWork }, "--workers=1", nil, errWork, nil},
+		"the work ends when health cannot be served": {
+			wait, "--bind-address=" + taken.Addr().String(), nil, nil, []string{taken.Addr().String()},
+		},
+		"a signal ends it in order": {func(ctx context.Context) error {
+			defer func() { _ = wait(ctx) }()
+			return syscall.Kill(os.Getpid(), syscall.SIGTERM)
+		}, "--workers=1", nil, nil, nil},
+		"all bad flags are told":          {wait, "--workers=0", errFlag, errFlag, []string{"--workers: 0, expected at least 1"}},
+		"a bad logging format is refused": {wait, "--logging-format=xml", nil, nil, []string{"xml"}},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			err := programOf(t, func(context.Context) (func(context.Context) error, func() bool, error) {
+				if c.work == nil {
+					return nil, nil, errStart
 				}
-				<-ctx.Done()
-				return nil
-			}, ready, nil
-		}, nil)
-		if err != nil {
-			t.Errorf("it ends with %v", err)
-		}
-	})
-	t.Run("all bad flags are told, and nothing starts", func(t *testing.T) {
-		err := programOf(t, func(context.Context) (func(context.Context) error, func() bool, error) {
-			t.Error("it has started")
-			return nil, nil, nil
-		}, errStart, "--workers=0")
-		if !errors.Is(err, errStart) || !strings.Contains(err.Error(), "--workers: 0, expected at least 1") {
-			t.Errorf("the error is %v, want one that has both", err)
-		}
-	})
-	t.Run("a bad logging format is refused", func(t *testing.T) {
-		err := programOf(t, nil, nil, "--logging-format=xml")
-		if err == nil || !strings.Contains(err.Error(), "xml") {
-			t.Errorf("the error is %v, want one about xml", err)
-		}
-	})
+				return c.work, func() bool { return true }, nil
+			}, c.invalid, c.arg)
+			if c.wanted != nil && !errors.Is(err, c.wanted) || (err != nil) != (c.wanted != nil || len(c.words) > 0) {
+				t.Fatalf("the error is %v, want %v, with the words %q", err, c.wanted, c.words)
+			}
+			for _, word := range c.words {
+				if !strings.Contains(err.Error(), word) {
+					t.Errorf("the error %q does not say %q", err, word)
+				}
+			}
+		})
+	}
 }
 
 func TestOptionsKCPConfig(t *testing.T) {

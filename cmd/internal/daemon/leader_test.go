@@ -24,9 +24,9 @@ func short() Lease {
 }
 
 // holder returns who holds the lease, empty for nobody.
-func holder(t *testing.T, client *fake.Clientset) string {
+func holder(ctx context.Context, t *testing.T, client *fake.Clientset) string {
 	t.Helper()
-	lease, err := client.CoordinationV1().Leases("default").Get(t.Context(), "tmc", metav1.GetOptions{})
+	lease, err := client.CoordinationV1().Leases("default").Get(ctx, "tmc", metav1.GetOptions{})
 	if apierrors.IsNotFound(err) || err == nil && lease.Spec.HolderIdentity == nil {
 		return ""
 	}
@@ -41,8 +41,8 @@ func TestLeadReturnsTheErrorOfTheWork(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			client := fake.NewClientset()
 			lease := NewLease()
-			err := lease.Lead(t.Context(), client, "default", "tmc", func(context.Context) error {
-				if holder(t, client) == "" {
+			err := lease.Lead(t.Context(), client, "default", "tmc", func(ctx context.Context) error {
+				if holder(ctx, t, client) == "" {
 					t.Error("it works without the lease")
 				}
 				return want
@@ -50,7 +50,7 @@ func TestLeadReturnsTheErrorOfTheWork(t *testing.T) {
 			if !errors.Is(err, want) || (err != nil) != (want != nil) {
 				t.Errorf("the error is %v, want %v", err, want)
 			}
-			if held := holder(t, client); held != "" {
+			if held := holder(t.Context(), t, client); held != "" {
 				t.Errorf("the lease is still held by %s", held)
 			}
 		})
@@ -101,8 +101,8 @@ func TestLeadWaitsForAnother(t *testing.T) {
 		t.Error("it works while another leads")
 		return nil
 	})
-	if err != nil || holder(t, client) != "another" {
-		t.Errorf("it ends with %v, and the lease is held by %q", err, holder(t, client))
+	if err != nil || holder(t.Context(), t, client) != "another" {
+		t.Errorf("it ends with %v, and the lease is held by %q", err, holder(t.Context(), t, client))
 	}
 }
 
