@@ -10,6 +10,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
+	"github.com/kcp-tmc/tmc/pkg/apis/text"
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
 	"github.com/kcp-tmc/tmc/pkg/kinds"
 	"github.com/kcp-tmc/tmc/pkg/protocol"
@@ -243,7 +244,7 @@ func (m *merge) silent() []condition {
 func (m *merge) timed(c condition, previous []any) map[string]any {
 	now := m.in.Now.UTC().Format(time.RFC3339)
 	result := map[string]any{
-		"type": c.conditionType, "status": string(c.status), "reason": c.reason, "message": shortened(c.message),
+		"type": c.conditionType, "status": string(c.status), "reason": c.reason, "message": text.Shorten(c.message, longestMessage),
 		"lastTransitionTime": now,
 	}
 	if m.kind.UpdateTimes {
@@ -271,13 +272,6 @@ func keep(result, before map[string]any, field string) {
 
 // longestMessage is how long the message of a merged condition may be: what clusters say is quoted in it.
 const longestMessage = 8 << 10
-
-func shortened(message string) string {
-	if len(message) <= longestMessage {
-		return message
-	}
-	return strings.ToValidUTF8(message[:longestMessage], "") + "…"
-}
 
 // mostNames is how many clusters a message names before it counts the rest.
 const mostNames = 3

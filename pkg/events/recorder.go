@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -16,6 +15,7 @@ import (
 
 	"github.com/kcp-dev/logicalcluster/v3"
 
+	"github.com/kcp-tmc/tmc/pkg/apis/text"
 	"github.com/kcp-tmc/tmc/pkg/kcp"
 )
 
@@ -70,7 +70,7 @@ const longestMessage = 1024
 
 func (r *Recorder) record(upstreamObj *unstructured.Unstructured, eventType, reason, message string) {
 	if len(message) > longestMessage {
-		message = strings.ToValidUTF8(message[:longestMessage-len("…")], "") + "…"
+		message = text.Shorten(message, longestMessage-len("…"))
 	}
 	// The sink reads from the event in which workspace it belongs.
 	workspace := map[string]string{logicalcluster.AnnotationKey: logicalcluster.From(upstreamObj).String()}
