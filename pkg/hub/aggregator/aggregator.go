@@ -27,23 +27,15 @@ import (
 	"github.com/kcp-tmc/tmc/pkg/kinds"
 	"github.com/kcp-tmc/tmc/pkg/placement"
 	"github.com/kcp-tmc/tmc/pkg/protocol"
-	"github.com/kcp-tmc/tmc/pkg/transform"
 )
 
-const (
-	// reasonBadStrategy is the reason of the events on strategies that do not exist.
-	reasonBadStrategy = "InvalidStatusStrategy"
-	// reasonMissing is the reason that is given for an object that needs what does
-	// not exist, or is not where it is.
-	reasonMissing = "MissingDependency"
-)
+// reasonBadStrategy is the reason of the events on strategies that do not exist.
+const reasonBadStrategy = "InvalidStatusStrategy"
 
-// placementGrace is how long the placement of a new workload may take before its
-// status says that it is placed nowhere.
+// placementGrace is how long the placement of a new workload may take before its status says that it is placed nowhere.
 const placementGrace = 2 * time.Second
 
-// readRetry is how often an object is looked at of whose workspace not all has been
-// read: what is not seen yet is not missing.
+// readRetry is how long an object waits of whose workspace not all has been read: what is not seen yet is not missing.
 const readRetry = time.Second
 
 // upstream is what the aggregator needs of kcp.
@@ -70,8 +62,7 @@ type registry interface {
 	Cluster(name string) placement.Cluster
 }
 
-// bindings say why what is placed in a workspace would not be seen through an APIExport,
-// empty when it would.
+// bindings say why what is placed in a workspace would not be seen through an APIExport, empty when it would.
 type bindings interface {
 	LeftOut(workspace logicalcluster.Name, export string, resource schema.GroupResource) v1alpha1.LeftOut
 }
@@ -96,53 +87,45 @@ type Config struct {
 
 // Aggregator merges reports into the status of upstream objects.
 type Aggregator struct {
-	upstream   upstream
-	inventory  *inventory.Inventory
-	registry   registry
-	bindings   bindings
-	notices    notices
-	kinds      kinds.Kinds
-	tenantType string
-	loop       *controller.Controller[kcp.ObjectKey]
-	seen       *seen
+	config Config
+
+	loop *controller.Controller[kcp.ObjectKey]
+	seen *seen
 	// now is the clock; tests replace it.
 	now func() time.Time
 }
 
 // New returns an Aggregator.
 func New(config Config) *Aggregator {
-	a := &Aggregator{
-		upstream: config.Upstream, inventory: config.Inventory, registry: config.Registry, bindings: config.Bindings,
-		notices: config.Notices, kinds: config.Kinds, tenantType: config.TenantType, seen: newSeen(), now: time.Now,
-	}
+	a := &Aggregator{config: config, seen: newSeen(), now: time.Now}
 	a.loop = controller.New("aggregator", a.sync)
 	return a
 }
 
-// OnUpstream queues a changed object, and what needs it; it is a upstream.Handler.
+// OnUpstream queues a changed object, and what needs it; it is an upstream.Handler.
 func (a *Aggregator) OnUpstream(key kcp.ObjectKey, oldObj, newObj *unstructured.Unstructured) {
 	if key.Resource.GroupResource() == v1alpha1.WorkloadPlacementsResource.GroupResource() {
 		// It may say how reports become a status.
-		a.upstream.EachIn(key.Workspace, key.Namespace, func(inside kcp.ObjectKey, _ *unstructured.Unstructured) { a.loop.Enqueue(inside) })
+		a.config.Upstream.EachIn(key.Workspace, key.Namespace, func(inside kcp.ObjectKey, _ *unstructured.Unstructured) { a.loop.Enqueue(inside) })
 		return
 	}
 	if newObj != nil {
 		a.loop.Enqueue(key)
 	}
 	if oldObj == nil || newObj == nil || !maps.Equal(oldObj.GetLabels(), newObj.GetLabels()) {
-		a.inventory.EachDependent(key, func(dependent kcp.ObjectKey, _ *unstructured.Unstructured) { a.loop.Enqueue(dependent) })
+		a.config.Inventory.EachDependent(key, func(dependent kcp.ObjectKey, _ *unstructured.Unstructured) { a.loop.Enqueue(dependent) })
 	}
 }
 
 // OnCluster queues what is on a cluster that came, went or changed.
 func (a *Aggregator) OnCluster(cluster string) {
-	a.inventory.EachOn(cluster, func(key kcp.ObjectKey, _ *unstructured.Unstructured) { a.loop.Enqueue(key) })
+	a.config.Inventory.EachOn(cluster, func(key kcp.ObjectKey, _ *unstructured.Unstructured) { a.loop.Enqueue(key) })
 }
 
 // OnWorkspace queues what is placed in a workspace: what it has bound has changed.
 func (a *Aggregator) OnWorkspace(workspace logicalcluster.Name) {
-	a.upstream.EachInWorkspace(workspace, func(key kcp.ObjectKey, upstreamObj *unstructured.Unstructured) {
-		if len(v1alpha1.PlacedClusters(upstreamObj.GetLabels())) > 0 {
+	a.config.Upstream.EachInWorkspace(workspace, func(key kcp.ObjectKey, upstreamObj *unstructured.Unstructured) {
+		if len(protocol.Read(upstreamObj).Labelled()) > 0 {
 			a.loop.Enqueue(key)
 		}
 	})
@@ -152,33 +135,33 @@ func (a *Aggregator) OnWorkspace(workspace logicalcluster.Name) {
 func (a *Aggregator) Run(ctx context.Context, workers int) { a.loop.Run(ctx, workers) }
 
 func (a *Aggregator) sync(ctx context.Context, key kcp.ObjectKey) (time.Duration, error) {
-	if !a.upstream.HasReadWorkspace(key.Workspace) {
+	if !a.config.Upstream.HasReadWorkspace(key.Workspace) {
 		return readRetry, nil
 	}
-	upstreamObj := a.upstream.Cached(key)
+	upstreamObj := a.config.Upstream.Cached(key)
 	if upstreamObj == nil {
-		a.notices.Forget(key)
+		a.config.Notices.Forget(key)
 		a.seen.forget(key)
 		return 0, nil
 	}
 	a.tellProblems(key, upstreamObj)
-	resource := a.upstream.Resources()[key.Resource]
-	if !resource.HasStatus || !v1alpha1.IsSynced(resource.GroupResource(), resource.Namespaced) || a.isNobodys(upstreamObj) {
+	resource := a.config.Upstream.Resources()[key.Resource]
+	if !resource.HasStatus || !v1alpha1.IsSynced(resource.GroupResource(), resource.Namespaced) {
 		return 0, nil
 	}
-	if wait := a.untilPlaced(upstreamObj); wait > 0 {
+	if wait, isNobodys := a.untilPlaced(upstreamObj); wait > 0 || isNobodys {
 		return wait, nil
 	}
 	merged, problem := aggregate.Status(aggregate.Input{
 		Object:    upstreamObj,
-		Kinds:     a.kinds,
-		Silent:    a.registry.Silent,
+		Kinds:     a.config.Kinds,
+		Silent:    a.config.Registry.Silent,
 		FirstSeen: func(report v1alpha1.Report) time.Time { return a.seen.first(key, report, a.now()) },
 		Strategy:  a.strategy(key, upstreamObj),
 		Problems:  append(a.unseen(key, upstreamObj), a.missing(key, upstreamObj)...),
 		Now:       metav1.NewTime(a.now()),
 	})
-	a.notices.Warn(key, upstreamObj, reasonBadStrategy, problem)
+	a.config.Notices.Warn(key, upstreamObj, reasonBadStrategy, problem)
 	present, _, _ := unstructured.NestedMap(upstreamObj.Object, "status")
 	if len(present) == 0 && len(merged) == 0 || apiequality.Semantic.DeepEqual(present, merged) {
 		return 0, nil
@@ -186,107 +169,52 @@ func (a *Aggregator) sync(ctx context.Context, key kcp.ObjectKey) (time.Duration
 	return 0, a.write(ctx, key, upstreamObj.GetUID(), present, merged)
 }
 
-// strategy returns how the reports become a status as the object's placement has it.
+// untilPlaced returns how long to leave an object alone that has no status and is placed nowhere: a workload that has just
+// come is about to be placed, and a status that says otherwise would be a write for nothing. Of an object that is no
+// workload, and has always been placed nowhere, there is nothing to say.
+func (a *Aggregator) untilPlaced(upstreamObj *unstructured.Unstructured) (wait time.Duration, isNobodys bool) {
+	_, hasStatus := upstreamObj.Object["status"]
+	if hasStatus || len(protocol.Read(upstreamObj).Labelled()) > 0 {
+		return 0, false
+	}
+	if !a.config.Kinds.IsWorkload(upstreamObj.GroupVersionKind().GroupKind()) {
+		return 0, true
+	}
+	return placementGrace - a.now().Sub(upstreamObj.GetCreationTimestamp().Time), false
+}
+
+// strategy returns how the reports become a status as the object's placement has it, empty where it has no placement.
 func (a *Aggregator) strategy(key kcp.ObjectKey, upstreamObj *unstructured.Unstructured) string {
-	isWorkload := a.kinds.IsWorkload(upstreamObj.GroupVersionKind().GroupKind())
-	chosen, _, _ := placement.Of(a.inventory.Placements(key.Workspace, key.Namespace), upstreamObj, isWorkload)
+	isWorkload := a.config.Kinds.IsWorkload(upstreamObj.GroupVersionKind().GroupKind())
+	chosen, _, _ := placement.Of(a.config.Inventory.Placements(key.Workspace, key.Namespace), upstreamObj, isWorkload)
 	if chosen == nil {
 		return ""
 	}
 	return strings.ToLower(string(chosen.Spec.StatusStrategy))
 }
 
-// missing returns a problem for each thing that the object cannot do without and
-// that its clusters will not have.
-func (a *Aggregator) missing(key kcp.ObjectKey, upstreamObj *unstructured.Unstructured) []v1alpha1.Problem {
-	placed := v1alpha1.PlacedClusters(upstreamObj.GetLabels())
-	if len(placed) == 0 {
-		return nil
-	}
-	var problems []v1alpha1.Problem
-	for _, need := range a.inventory.Needs(key, upstreamObj) {
-		if why := a.whyMissing(need, placed); why != "" && !need.Optional {
-			problems = append(problems, v1alpha1.Problem{
-				Reason:  reasonMissing,
-				Message: fmt.Sprintf("it names %s %q, which %s", need.Key.Resource.Resource, need.Key.Name, why),
-			})
-		}
-	}
-	return problems
-}
-
-// whyMissing says why what an object names is not on its clusters, empty when it is.
-func (a *Aggregator) whyMissing(need inventory.Need, clusters []string) string {
-	if need.Object == nil {
-		return "does not exist"
-	}
-	if never := transform.IsNeverSynced(need.Object); never != "" {
-		return "is never synced: " + never
-	}
-	value, named := need.Object.GetAnnotations()[v1alpha1.TargetClustersAnnotation]
-	for _, cluster := range clusters {
-		if named && need.Object.GetLabels()[v1alpha1.PlacementLabel(cluster)] == "" {
-			return fmt.Sprintf("is not placed on cluster %s: its annotation %s is %q", cluster, v1alpha1.TargetClustersAnnotation, value)
-		}
-	}
-	for _, cluster := range clusters {
-		if why := a.leftOut(need.Key, cluster); why != "" && !protocol.Read(need.Object).HasEntered(cluster) {
-			kind := need.Object.GroupVersionKind().GroupKind()
-			return "is not placed on cluster " + cluster + ": " + placement.SayLeftOut([]string{cluster}, why, kind, a.tenantType)
-		}
-	}
-	return ""
-}
-
-// isNobodys tells of an object that is no workload whether it is, and has always
-// been, placed nowhere: nothing has to be said about it.
-func (a *Aggregator) isNobodys(upstreamObj *unstructured.Unstructured) bool {
-	_, hasStatus := upstreamObj.Object["status"]
-	return !hasStatus && !a.kinds.IsWorkload(upstreamObj.GroupVersionKind().GroupKind()) &&
-		len(v1alpha1.PlacedClusters(upstreamObj.GetLabels())) == 0
-}
-
-// untilPlaced returns how long to leave a workload alone that has just come and
-// is placed nowhere yet: most are about to be, and a status that says otherwise
-// would be a write for nothing.
-func (a *Aggregator) untilPlaced(upstreamObj *unstructured.Unstructured) time.Duration {
-	_, hasStatus := upstreamObj.Object["status"]
-	if hasStatus || len(v1alpha1.PlacedClusters(upstreamObj.GetLabels())) > 0 {
-		return 0
-	}
-	return placementGrace - a.now().Sub(upstreamObj.GetCreationTimestamp().Time)
-}
-
-// write patches what differs of the status, and nothing else.
+// write patches what differs of the status, and nothing else, of the object of that UID. An object that was deleted meanwhile
+// is no error.
 func (a *Aggregator) write(ctx context.Context, key kcp.ObjectKey, uid types.UID, present, merged map[string]any) error {
-	patch, err := statusPatch(uid, present, merged)
-	if err != nil {
-		return fmt.Errorf("encoding the status of %s: %w", key, err)
-	}
-	_, err = a.upstream.Patch(ctx, key, types.MergePatchType, patch, "status")
-	if apierrors.IsNotFound(err) {
-		return nil // deleted meanwhile
-	}
-	return err
-}
-
-// statusPatch returns a merge patch from the status that stands to the merged
-// one, for the object of that UID.
-func statusPatch(uid types.UID, present, merged map[string]any) ([]byte, error) {
 	before, err := json.Marshal(present)
 	if err != nil {
-		return nil, err
+		return fmt.Errorf("encoding the present status of %s: %w", key, err)
 	}
 	after, err := json.Marshal(merged)
 	if err != nil {
-		return nil, err
+		return fmt.Errorf("encoding the status of %s: %w", key, err)
 	}
 	status, err := jsonmergepatch.CreateThreeWayJSONMergePatch(before, after, before)
 	if err != nil {
-		return nil, err
+		return fmt.Errorf("comparing the statuses of %s: %w", key, err)
 	}
-	return json.Marshal(map[string]any{
-		"metadata": map[string]any{"uid": uid},
-		"status":   json.RawMessage(status),
-	})
+	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{"uid": uid}, "status": json.RawMessage(status)})
+	if err != nil {
+		return fmt.Errorf("encoding the status of %s: %w", key, err)
+	}
+	_, err = a.config.Upstream.Patch(ctx, key, types.MergePatchType, patch, "status")
+	if apierrors.IsNotFound(err) {
+		return nil
+	}
+	return err
 }

@@ -2,68 +2,24 @@ package aggregator
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-
-	"github.com/kcp-dev/logicalcluster/v3"
 
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
-	"github.com/kcp-tmc/tmc/pkg/hub/inventory"
 	"github.com/kcp-tmc/tmc/pkg/kcp"
-	"github.com/kcp-tmc/tmc/pkg/kinds"
 	"github.com/kcp-tmc/tmc/pkg/transform"
 )
-
-// toldHub is a fakeHub that looks objects up by index, and keeps what is told of each workspace's objects.
-type toldHub struct {
-	fakeHub
-
-	told []string
-}
-
-func (f *toldHub) Warn(key kcp.ObjectKey, _ *unstructured.Unstructured, reason string, messages ...string) {
-	for _, message := range messages {
-		f.told = append(f.told, fmt.Sprintf("%s: %s: %s", key.Workspace, reason, message))
-	}
-}
-
-func (f *toldHub) EachBy(index, value string, visit func(kcp.ObjectKey, *unstructured.Unstructured)) {
-	for key, obj := range f.objects {
-		values, err := inventory.Indexers(kinds.Kinds{})[index](obj)
-		for _, has := range values {
-			if err == nil && has == value {
-				visit(key, obj)
-			}
-		}
-	}
-}
-
-// place puts a Deployment app/web of a workspace on clusters.
-func (f *toldHub) place(workspace string, clusters ...string) (kcp.ObjectKey, *unstructured.Unstructured) {
-	obj := &unstructured.Unstructured{Object: map[string]any{}}
-	obj.SetAPIVersion("apps/v1")
-	obj.SetKind("Deployment")
-	obj.SetNamespace("app")
-	obj.SetName("web")
-	labels := map[string]string{}
-	for _, cluster := range clusters {
-		labels[v1alpha1.PlacementLabel(cluster)] = v1alpha1.PlacementLabelValue
-	}
-	obj.SetLabels(labels)
-	key := kcp.ObjectKey{Workspace: logicalcluster.Name(workspace), Resource: deployments, Namespace: "app", Name: "web"}
-	f.objects[key] = obj
-	return key, obj
-}
 
 func hashOf(workspace, name, cluster string) string {
 	return transform.Origin{Workspace: workspace, Namespace: "app", Name: name, Cluster: cluster}.Hash()
 }
 
-// TestAClusterHasNoWordForOthersWorkspaces has a thief with the credential of east report on an object that is placed there.
-func TestAClusterHasNoWordForOthersWorkspaces(t *testing.T) {
+// TestConflictsAreToldInTheHubsWords has a thief with the credential of east report on an object that is placed there.
+func TestConflictsAreToldInTheHubsWords(t *testing.T) {
 	const attack = "attacker's text: call +1 555"
 	cases := map[string]struct {
 		reason   string
@@ -87,17 +43,15 @@ func TestAClusterHasNoWordForOthersWorkspaces(t *testing.T) {
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
-			f := &toldHub{fakeHub: fakeHub{objects: map[kcp.ObjectKey]*unstructured.Unstructured{}}}
-			f.place("victim", "east", "west")
-			f.place("elsewhere", "west")
-			key, obj := f.place("ws", "east", "west")
-			encoded, err := v1alpha1.Report{Version: v1alpha1.ReportVersion, Cluster: "east", Problems: tc.problems}.Encode()
-			if err != nil {
-				t.Fatal(err)
+			f := newFakeHub()
+			f.add("victim", deployments, "Deployment", "web", on("east", "west"))
+			f.add("elsewhere", deployments, "Deployment", "web", on("west"))
+			key := f.add("ws", deployments, "Deployment", "web", on("east", "west"), reported(t, v1alpha1.Report{Cluster: "east", Problems: tc.problems}))
+			f.aggregator().tellProblems(key, f.objects[key])
+			f.told = slices.DeleteFunc(f.told, func(told string) bool { return strings.HasPrefix(told, "ws: ") }) // its own events quote it
+			if len(f.told) == 0 {
+				f.told = nil
 			}
-			obj.SetAnnotations(map[string]string{v1alpha1.StatusAnnotation("east"): encoded})
-			a := New(Config{Upstream: f, Inventory: inventory.New(f, kinds.Kinds{}), Registry: f, Bindings: f, Notices: f})
-			a.tellProblems(key, obj)
 			if diff := cmp.Diff(tc.told, f.told); diff != "" {
 				t.Errorf("%s (-want +got):\n%s", tc.reason, diff)
 			}
@@ -107,5 +61,31 @@ func TestAClusterHasNoWordForOthersWorkspaces(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+func TestSeenFirst(t *testing.T) {
+	s := newSeen()
+	key := kcp.ObjectKey{Name: "web"}
+	begin := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	look := func(cluster, written string, after time.Duration) time.Duration {
+		return s.first(key, v1alpha1.Report{Cluster: cluster, Written: written}, begin.Add(after)).Sub(begin)
+	}
+	for i, want := range []struct {
+		cluster, written string
+		after, seen      time.Duration
+	}{{"east", "2099", 0, 0}, {"east", "2099", time.Hour, 0}, {"west", "2099", time.Hour, time.Hour}, {"east", "2100", 2 * time.Hour, 2 * time.Hour}, {"east", "2100", 3 * time.Hour, 2 * time.Hour}} {
+		if got := look(want.cluster, want.written, want.after); got != want.seen {
+			t.Errorf("look %d: first seen after %s, want %s", i+1, got, want.seen)
+		}
+	}
+	for i := range 10_000 {
+		look("east", fmt.Sprint(3000+i), time.Duration(i))
+	}
+	if len(s.byKey) != 1 || len(s.byKey[key]) != 2 {
+		t.Errorf("%v is remembered", s.byKey)
+	}
+	if s.forget(key); len(s.byKey) != 0 {
+		t.Error("what is gone is remembered")
 	}
 }
