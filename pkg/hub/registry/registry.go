@@ -17,6 +17,7 @@ import (
 	"k8s.io/client-go/dynamic/dynamicinformer"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
+	coordinationclient "k8s.io/client-go/kubernetes/typed/coordination/v1"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/cache"
 
@@ -51,7 +52,7 @@ type Placed interface {
 type Registry struct {
 	config        Config
 	registrations dynamic.NamespaceableResourceInterface
-	leases        leases
+	leases        coordinationclient.LeaseInterface
 	informers     []cache.SharedIndexInformer
 	// handlersSynced report of each informer whether all that was there has been handed on.
 	handlersSynced []cache.InformerSynced
@@ -68,11 +69,6 @@ type Registry struct {
 	watchFailed time.Time
 }
 
-// leases is what the registry does about Leases.
-type leases interface {
-	Delete(ctx context.Context, name string, options metav1.DeleteOptions) error
-}
-
 // New returns a Registry that has not yet connected to kcp. It fails when no client can be
 // made from Config.
 func New(config Config) (*Registry, error) {
@@ -84,7 +80,18 @@ func New(config Config) (*Registry, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := newRegistry(config, dynamicClient.Resource(v1alpha1.ClusterRegistrationsResource), client.CoordinationV1().Leases(v1alpha1.HeartbeatNamespace))
+	return newRegistry(config, dynamicClient, client)
+}
+
+func newRegistry(config Config, dynamicClient dynamic.Interface, client kubernetes.Interface) (*Registry, error) {
+	r := &Registry{
+		config:        config,
+		registrations: dynamicClient.Resource(v1alpha1.ClusterRegistrationsResource),
+		leases:        client.CoordinationV1().Leases(v1alpha1.HeartbeatNamespace),
+		now:           time.Now,
+		clusters:      map[string]*cluster{},
+	}
+	r.loop = controller.New("registry", r.sync)
 	registrations := dynamicinformer.NewDynamicSharedInformerFactory(dynamicClient, 0)
 	if err := r.watch(registrations.ForResource(v1alpha1.ClusterRegistrationsResource).Informer(), r.onRegistration); err != nil {
 		return nil, err
@@ -94,12 +101,6 @@ func New(config Config) (*Registry, error) {
 		return nil, err
 	}
 	return r, nil
-}
-
-func newRegistry(config Config, registrations dynamic.NamespaceableResourceInterface, leases leases) *Registry {
-	r := &Registry{config: config, registrations: registrations, leases: leases, now: time.Now, clusters: map[string]*cluster{}}
-	r.loop = controller.New("registry", r.sync)
-	return r
 }
 
 // Handle has the handlers told, in this order, of each cluster that came, went, or changed in

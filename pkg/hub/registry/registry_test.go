@@ -2,9 +2,12 @@ package registry
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -18,6 +21,9 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	dynamicfake "k8s.io/client-go/dynamic/fake"
+	kubefake "k8s.io/client-go/kubernetes/fake"
+	"k8s.io/client-go/rest"
+	clienttesting "k8s.io/client-go/testing"
 
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
 	"github.com/kcp-tmc/tmc/pkg/kcp"
@@ -37,15 +43,24 @@ type fixture struct {
 	// keys are on east; released are those that were taken off.
 	keys, released []kcp.ObjectKey
 	isUnread       bool
-	leasesDeleted  []string
+	leases         *kubefake.Clientset
+}
+
+// newClient returns a client that has a registration, if there is any.
+func newClient(objects ...runtime.Object) *dynamicfake.FakeDynamicClient {
+	return dynamicfake.NewSimpleDynamicClientWithCustomListKinds(runtime.NewScheme(),
+		map[schema.GroupVersionResource]string{v1alpha1.ClusterRegistrationsResource: "ClusterRegistrationList"}, objects...)
 }
 
 func newFixture(t *testing.T, registration *v1alpha1.ClusterRegistration) *fixture {
 	t.Helper()
 	f := &fixture{t: t, time: began}
-	client := dynamicfake.NewSimpleDynamicClientWithCustomListKinds(runtime.NewScheme(),
-		map[schema.GroupVersionResource]string{v1alpha1.ClusterRegistrationsResource: "ClusterRegistrationList"}, f.encode(registration))
-	f.Registry = newRegistry(Config{SilentAfter: silentAfter}, client.Resource(v1alpha1.ClusterRegistrationsResource), f)
+	client := newClient(f.encode(registration))
+	f.leases = kubefake.NewClientset()
+	var err error
+	if f.Registry, err = newRegistry(Config{SilentAfter: silentAfter}, client, f.leases); err != nil {
+		t.Fatal(err)
+	}
 	f.Handle(func(string) { f.changes++ })
 	f.now, f.placed = func() time.Time { return f.time }, f
 	f.read()
@@ -59,11 +74,6 @@ func (f *fixture) Release(_ context.Context, key kcp.ObjectKey, _ string) error 
 	f.released = append(f.released, key)
 	f.keys = slices.DeleteFunc(slices.Clone(f.keys), func(other kcp.ObjectKey) bool { return other == key })
 	return nil
-}
-
-func (f *fixture) Delete(_ context.Context, name string, _ metav1.DeleteOptions) error {
-	f.leasesDeleted = append(f.leasesDeleted, name)
-	return apierrors.NewNotFound(schema.GroupResource{}, name)
 }
 
 func (f *fixture) encode(registration *v1alpha1.ClusterRegistration) *unstructured.Unstructured {
@@ -271,8 +281,8 @@ func TestRegistryRemovesEmptyClusters(t *testing.T) {
 		}
 		f.keys = nil
 		f.turn()
-		if held(f) || len(f.leasesDeleted) != 1 {
-			t.Errorf("held: %t, Leases deleted: %v", held(f), f.leasesDeleted)
+		if deleted := f.leases.Actions(); held(f) || len(deleted) != 1 {
+			t.Errorf("held: %t, what was done to Leases: %v", held(f), deleted)
 		}
 	})
 	t.Run("released", func(t *testing.T) {
@@ -355,5 +365,119 @@ func TestRegistryExportsOf(t *testing.T) {
 				t.Errorf("of one that is not registered: %v", got)
 			}
 		})
+	}
+}
+
+// TestRegistryRun has a registration and its Lease come and go while a hub works.
+func TestRegistryRun(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := &fixture{t: t}
+		client, leases := newClient(), kubefake.NewClientset()
+		r, err := newRegistry(Config{SilentAfter: silentAfter}, client, leases)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Handle(func(string) { f.changes++ })
+		ctx, cancel := context.WithCancel(t.Context())
+		var running sync.WaitGroup
+		running.Go(func() { r.Run(ctx) })
+		running.Go(func() { r.Work(ctx, f) })
+		registrations := client.Resource(v1alpha1.ClusterRegistrationsResource)
+		renewed := metav1.NowMicro()
+		lease := &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Namespace: v1alpha1.HeartbeatNamespace, Name: "east"}, Spec: coordinationv1.LeaseSpec{RenewTime: &renewed}}
+		steps := []struct {
+			name   string
+			do     func() error
+			ready  []bool // of the clusters that there are
+			silent string
+			isNews bool
+		}{
+			{"nothing is there", func() error { return nil }, nil, "is not registered", false},
+			{"it is registered", func() error {
+				_, err := registrations.Create(ctx, f.encode(&v1alpha1.ClusterRegistration{}), metav1.CreateOptions{})
+				return err
+			}, []bool{false}, "its syncer has not been heard of yet", true},
+			{"it sends a heartbeat", func() error { return leases.Tracker().Add(lease) }, []bool{true}, "", true},
+			{"its registration is gone", func() error { return registrations.Delete(ctx, "east", metav1.DeleteOptions{}) }, nil, "is not registered", true},
+			{"its Lease is gone", func() error {
+				return leases.Tracker().Delete(coordinationv1.SchemeGroupVersion.WithResource("leases"), v1alpha1.HeartbeatNamespace, "east")
+			}, nil, "is not registered", false},
+		}
+		for _, step := range steps {
+			before := f.changes
+			if err := step.do(); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(time.Second)
+			synctest.Wait()
+			var ready []bool
+			for _, cluster := range r.Clusters() {
+				ready = append(ready, cluster.Ready)
+			}
+			if !r.HasSynced() || !slices.Equal(ready, step.ready) || r.Silent("east") != step.silent || f.changes > before != step.isNews {
+				t.Errorf("%s: clusters ready %v, Silent says %q, told %d times", step.name, ready, r.Silent("east"), f.changes-before)
+			}
+		}
+		cancel()
+		running.Wait()
+	})
+}
+
+func TestRegistryNotesFailedWatches(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		client := newClient()
+		client.PrependReactor("list", "*", func(clienttesting.Action) (bool, runtime.Object, error) {
+			return true, nil, apierrors.NewForbidden(schema.GroupResource{}, "", errors.New("no"))
+		})
+		r, err := newRegistry(Config{SilentAfter: silentAfter}, client, kubefake.NewClientset())
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		r.Run(ctx)
+		r.Work(ctx, nil)
+		if r.HasSynced() || r.watchFailed.IsZero() || time.Since(r.watchFailed) > silentAfter {
+			t.Errorf("synced: %t, the watch failed at %s", r.HasSynced(), r.watchFailed)
+		}
+	})
+}
+
+func TestClusterTaints(t *testing.T) {
+	tainted := func(unschedulable bool, taints ...v1alpha1.Taint) *v1alpha1.ClusterRegistration {
+		return &v1alpha1.ClusterRegistration{Spec: v1alpha1.ClusterRegistrationSpec{Unschedulable: unschedulable, Taints: taints}}
+	}
+	c := &cluster{readiness: readiness{status: metav1.ConditionTrue}}
+	gpu := v1alpha1.Taint{Key: "gpu", Effect: v1alpha1.TaintNoExecute}
+	timed := v1alpha1.Taint{Key: "timed", Effect: v1alpha1.TaintNoExecute, TimeAdded: &metav1.Time{Time: began.Add(-time.Hour)}}
+	for i, step := range []struct {
+		registration *v1alpha1.ClusterRegistration
+		want         map[string]time.Time
+	}{
+		{tainted(false, gpu, timed), map[string]time.Time{"gpu": began.Add(0), "timed": began.Add(-time.Hour)}},
+		{tainted(true, gpu), map[string]time.Time{"gpu": began.Add(0), v1alpha1.TaintUnschedulable: {}}},
+		{tainted(false), map[string]time.Time{}},
+		{tainted(false, gpu), map[string]time.Time{"gpu": began.Add(3 * time.Minute)}},
+	} {
+		c.register(step.registration, began.Add(time.Duration(i)*time.Minute))
+		c.readiness = readiness{status: metav1.ConditionTrue}
+		got := map[string]time.Time{}
+		for _, taint := range c.view().Taints {
+			got[taint.Key] = taint.TimeAdded.Time
+		}
+		if diff := cmp.Diff(step.want, got); diff != "" {
+			t.Errorf("step %d (-want +got):\n%s", i, diff)
+		}
+	}
+}
+
+func TestNewFailsWithoutAKCP(t *testing.T) {
+	for _, config := range []*rest.Config{{Host: "https://kcp:port:/"}, {Host: "https://kcp", TLSClientConfig: rest.TLSClientConfig{CAData: []byte("no PEM")}}} {
+		if _, err := New(Config{KCP: config}); err == nil {
+			t.Errorf("no error for %s", config.Host)
+		}
+	}
+	if _, err := New(Config{KCP: &rest.Config{Host: "https://kcp"}}); err != nil {
+		t.Error(err)
 	}
 }
