@@ -16,10 +16,9 @@ import (
 	"github.com/kcp-tmc/tmc/pkg/upstream"
 )
 
-// A cluster may come back under a new name. What it ran under its former one nobody
-// would remove: copies are only ever touched by the syncer of the cluster name that
-// they were made for. So a syncer looks, when it begins and now and then, for copies
-// that were made under the name of a cluster that there is not any more.
+// A cluster may come back under a new name. Nobody would remove what it ran under its former one: copies are only ever touched by
+// the syncer of the cluster name that they were made for. So a syncer looks, when it begins and now and then, for copies that were
+// made under the name of a cluster that there is not any more.
 const (
 	abandonedInterval = 10 * time.Minute
 	abandonedRetry    = 10 * time.Second
@@ -42,11 +41,10 @@ func (s *Syncer) clearAbandoned(ctx context.Context) {
 	}
 }
 
-// clearAbandonedOnce removes the copies of clusters that are not registered, as far as
-// kcp says that the hub has taken that cluster off their upstream objects, and has the
-// namespaces looked after that were made, or noted, for them. Of anything else it keeps its
-// hands: a cluster may belong to several installations, and one that is not registered with
-// ours may be with another. Its workspaces are unknown to us.
+// clearAbandonedOnce removes the copies of clusters that are not registered, as far as kcp says that the hub has taken that cluster
+// off their upstream objects. It has the namespaces looked after that were made, or noted, for such clusters. It leaves everything
+// else alone: a cluster may belong to several installations, and one that is not registered with ours may be with another. Its
+// workspaces are unknown to us.
 func (s *Syncer) clearAbandonedOnce(ctx context.Context) error {
 	var errs []error
 	for cluster, found := range s.others() {
@@ -55,7 +53,7 @@ func (s *Syncer) clearAbandonedOnce(ctx context.Context) error {
 			errs = append(errs, err)
 			continue
 		}
-		unknown := sets.New[string]() // of whose workspaces nothing can be said
+		unknown := sets.New[string]() // workspaces of which nothing can be said
 		for _, one := range found {
 			if unknown.Has(one.origin.Workspace) {
 				continue
@@ -80,25 +78,22 @@ type othersObject struct {
 
 // others returns the namespaces and the copies that were made under other names, by name.
 func (s *Syncer) others() map[string][]othersObject {
+	caches := s.caches.all()
+	caches[v1alpha1.NamespacesResource] = s.caches.namespaces
 	others := map[string][]othersObject{}
-	add := func(resource schema.GroupVersionResource, downstreamObj *unstructured.Unstructured) {
-		origin, ok := transform.OriginOf(downstreamObj)
-		if ok && origin.Cluster != s.cluster && !isDeleting(downstreamObj) {
-			others[origin.Cluster] = append(others[origin.Cluster], othersObject{resource, origin, downstreamObj})
-		}
-	}
-	for _, namespace := range s.copies.namespaces.all() {
-		add(v1alpha1.NamespacesResource, namespace)
-	}
-	for resource, w := range s.copies.all() {
-		for _, downstreamObj := range w.all() {
-			add(resource, downstreamObj)
+	for resource, w := range caches {
+		for _, obj := range w.informer.GetStore().List() {
+			downstreamObj := asUnstructured(obj)
+			origin, ok := transform.OriginOf(downstreamObj)
+			if ok && origin.Cluster != s.cluster && downstreamObj.GetDeletionTimestamp() == nil {
+				others[origin.Cluster] = append(others[origin.Cluster], othersObject{resource, origin, downstreamObj})
+			}
 		}
 	}
 	return others
 }
 
-// clearIfReleased removes a copy, or takes a namespace on, as soon as kcp has answered.
+// clearIfReleased removes a copy, or has a namespace looked after, as soon as kcp has answered.
 func (s *Syncer) clearIfReleased(ctx context.Context, one othersObject) error {
 	key := keyOf(one.resource, one.origin)
 	live, err := s.upstream.Live(ctx, key)
@@ -106,7 +101,8 @@ func (s *Syncer) clearIfReleased(ctx context.Context, one othersObject) error {
 	case err != nil:
 		return err
 	case one.resource == v1alpha1.NamespacesResource:
-		s.adopt(one)
+		s.inherited.Store(inheritedNamespace{one.downstreamObj.GetName(), one.origin}, nil)
+		s.namespaces.Enqueue(one.downstreamObj.GetName())
 		return nil
 	case live != nil && !isReleased(live, one.origin.Cluster):
 		return nil
@@ -115,15 +111,8 @@ func (s *Syncer) clearIfReleased(ctx context.Context, one othersObject) error {
 	return s.downstream.remove(ctx, one.resource, one.downstreamObj)
 }
 
-// adopt has a namespace looked after that was made, or noted, for a cluster that is not
-// registered, and for a workspace that is known.
-func (s *Syncer) adopt(one othersObject) {
-	s.adopted.Store(adopted{one.downstreamObj.GetName(), one.origin}, nil)
-	s.namespaces.Enqueue(one.downstreamObj.GetName())
-}
-
-// adopted is a namespace of the cluster, as long as it bears these marks.
-type adopted struct {
+// inheritedNamespace is a namespace of the cluster, as long as it bears these marks.
+type inheritedNamespace struct {
 	name   string
 	origin transform.Origin
 }

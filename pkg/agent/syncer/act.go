@@ -3,39 +3,43 @@ package syncer
 import (
 	"context"
 	"errors"
-	"fmt"
-	"slices"
+	"regexp"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/klog/v2"
 
+	"github.com/kcp-dev/logicalcluster/v3"
+
+	"github.com/kcp-tmc/tmc/pkg/agent/syncer/evaluate"
+	"github.com/kcp-tmc/tmc/pkg/apis/text"
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
 	"github.com/kcp-tmc/tmc/pkg/kcp"
+	"github.com/kcp-tmc/tmc/pkg/protocol"
 	"github.com/kcp-tmc/tmc/pkg/transform"
 )
 
-// How long a problem is left alone that no event will tell the end of. An object
-// in the way is looked at in every interval. A copy that the cluster has refused
-// (it is invalid, a policy denies it) is applied again in ever longer ones, up to
-// longestRecheck, until it or the answer changes.
-const (
-	recheck        = 30 * time.Second
-	longestRecheck = 16 * time.Minute
-)
+// longestRecheck is the longest time that a problem is left alone which no event tells the end of. A copy that the cluster has
+// refused (it is invalid, a policy denies it) is applied again in ever longer intervals, from evaluate.Recheck up to this, until
+// it or the answer changes.
+const longestRecheck = 16 * time.Minute
 
-// Reasons of problems with what is on the cluster.
-const (
-	reasonConflict  = v1alpha1.ReasonConflict
-	reasonImmutable = "Immutable"
-	reasonMoving    = "Moving"
-)
+// viewFills is how long the view that a cluster, or its group, has of its own may take to fill.
+const viewFills = 5 * time.Minute
 
-// errStale is returned when a write has shown that a cache lags: the turn is
-// taken again.
+// errStale is returned when a write has shown that a cache lags: the turn is taken again.
 var errStale = errors.New("the cache lags behind")
+
+// kcpServer is kcp, to ask and to write to: see upstream.Client.
+type kcpServer interface {
+	Live(ctx context.Context, key kcp.ObjectKey) (*unstructured.Unstructured, error)
+	ToldPath(ctx context.Context, workspace logicalcluster.Name) (string, error)
+	Patch(ctx context.Context, key kcp.ObjectKey, patchType types.PatchType, patch []byte, subresources ...string) (*unstructured.Unstructured, error)
+}
 
 // result is what a turn of the spec loop leaves behind.
 type result struct {
@@ -43,125 +47,230 @@ type result struct {
 	again    time.Duration
 }
 
-// act carries the decision out, and tells what it tolerates.
-func (s *Syncer) act(ctx context.Context, key kcp.ObjectKey, st state) (result, error) {
-	done, err := s.carryOut(ctx, key, st)
-	if st.tolerated != nil {
-		done.problems = append(done.problems, *st.tolerated)
+// act carries the decision out.
+func (s *Syncer) act(ctx context.Context, t turn) (result, error) {
+	if t.Action != evaluate.Nothing {
+		klog.FromContext(ctx).V(2).Info("Acting", "action", t.Action)
 	}
-	return done, err
+	switch t.Action {
+	case evaluate.Hold:
+		change := protocol.Read(t.Upstream).NewChange()
+		change.Hold(s.cluster)
+		return result{}, s.patchUpstream(ctx, t.key, change) // its event brings the next turn
+	case evaluate.Create:
+		return s.create(ctx, t)
+	case evaluate.Update:
+		return s.update(ctx, t)
+	case evaluate.Delete:
+		return result{}, s.removeAll(ctx, t.key, t.copies())
+	case evaluate.Clear:
+		return result{}, s.removeAll(ctx, t.key, t.strays())
+	case evaluate.Release:
+		return result{}, s.release(ctx, t)
+	case evaluate.Inquire:
+		return s.inquire(ctx, t)
+	case evaluate.Refuse:
+		s.logObstacle(ctx, t)
+	}
+	return result{t.Problems, t.Again}, nil
 }
 
-func (s *Syncer) carryOut(ctx context.Context, key kcp.ObjectKey, st state) (result, error) {
-	verdict := decide(st)
-	if verdict != actNothing {
-		klog.FromContext(ctx).V(2).Info("Acting", "action", verdict)
+// create makes the copy, unless something has its name.
+func (s *Syncer) create(ctx context.Context, t turn) (result, error) {
+	if s.memories.get(t.key).inTheWay {
+		return s.inspect(ctx, t) // trying to create it would be a write for nothing
 	}
-	switch verdict {
-	case actHold:
-		return result{}, s.hold(ctx, key, st)
-	case actCreate:
-		return s.create(ctx, key, st)
-	case actUpdate:
-		return s.update(ctx, key, st)
-	case actDelete:
-		return result{}, s.removeAll(ctx, key, st.ours())
-	case actClear:
-		return result{}, s.removeAll(ctx, key, st.strays)
-	case actRelease:
-		return result{}, s.release(ctx, key, st)
-	case actInquire:
-		return s.inquire(ctx, key, st)
+	if err := s.checkUnseen(ctx, t); err != nil {
+		return result{}, err
+	}
+	if done, may, err := s.admit(ctx, t); err != nil {
+		return s.failed(t, err)
+	} else if !may {
+		s.waiters.note(t.key, namespaceKey(t.Namespace))
+		return done, nil
+	}
+	body := t.Desired.DeepCopy()
+	body.SetResourceVersion(createOnly)
+	_, err := s.apply(ctx, t, body)
+	switch {
+	case err == nil:
+		return result{}, nil
+	case apierrors.IsConflict(err):
+		return s.inspect(ctx, t)
 	default:
-		return s.stay(ctx, key, st, verdict), nil
+		return s.failed(t, err)
 	}
 }
 
-// stay is the result of a turn that writes nothing.
-func (s *Syncer) stay(ctx context.Context, key kcp.ObjectKey, st state, verdict action) result {
-	switch verdict {
-	case actComplain:
-		return result{problems: []v1alpha1.Problem{*st.broken}, again: recheck}
-	case actWait:
-		return waiting(st.needs)
-	case actRefuse:
-		return s.refuse(ctx, key, st)
-	case actLinger:
-		return s.lingers(st)
+// checkUnseen asks kcp for what the object names and the caches do not have, before the object first goes down: the watch of one
+// resource may be behind that of another. It returns errStale when kcp has something that is placed here.
+func (s *Syncer) checkUnseen(ctx context.Context, t turn) error {
+	for _, reference := range s.references(t.key, t.Upstream) {
+		if s.upstream.Cached(reference) != nil {
+			continue
+		}
+		needed, err := s.upstream.Live(ctx, reference)
+		if err != nil {
+			return err
+		}
+		if needed != nil && evaluate.IsPlaced(needed, s.cluster) {
+			return errStale
+		}
+	}
+	return nil
+}
+
+// inspect asks the cluster what is under the name of a copy that could not be created.
+func (s *Syncer) inspect(ctx context.Context, t turn) (result, error) {
+	live, err := s.downstream.live(ctx, t.key.Resource, t.Namespace, t.Name)
+	if err != nil {
+		return result{}, err
+	}
+	inTheWay := live != nil && !t.IsOurs(live)
+	s.memories.update(t.key, func(m *memory) { m.inTheWay = inTheWay })
+	if live == nil {
+		return result{}, errStale // it has just gone
+	}
+	inspected := *t.Evaluation
+	inspected.Downstream, t.Evaluation = live, &inspected
+	switch {
+	case inTheWay:
+		s.logObstacle(ctx, t)
+		return result{[]v1alpha1.Problem{t.Conflict()}, evaluate.Recheck}, nil
+	case live.GetLabels()[v1alpha1.ManagedByLabel] == v1alpha1.ManagedByValue:
+		return result{}, errStale // ours, and on its way into the cache
 	default:
-		return result{}
+		return s.update(ctx, t) // ours, but somebody took the label off by which we watch
 	}
 }
 
-// hold sets our finalizer. Its event brings the next turn.
-func (s *Syncer) hold(ctx context.Context, key kcp.ObjectKey, st state) error {
-	finalizers := append(slices.Clone(st.upstreamObj.GetFinalizers()), v1alpha1.Finalizer(s.cluster))
-	return s.patchUpstream(ctx, key, kcp.MetadataPatch{Of: st.upstreamObj, Finalizers: finalizers})
+// update applies the copy anew, never onto another object that has come under its name.
+func (s *Syncer) update(ctx context.Context, t turn) (result, error) {
+	body := t.Desired.DeepCopy()
+	body.SetUID(t.Downstream.GetUID())
+	applied, err := s.apply(ctx, t, body)
+	switch {
+	case err != nil && isImmutable(err) && protocol.Read(t.Upstream).Replaces() && t.Tolerated == nil:
+		klog.FromContext(ctx).Info("Replacing a copy that cannot be changed, as its user asks for")
+		s.memories.update(t.key, func(m *memory) { m.final = nil })
+		return result{}, s.downstream.remove(ctx, t.key.Resource, t.Downstream) // it is made anew when it is gone
+	case err != nil:
+		return s.failed(t, err)
+	case applied.GetResourceVersion() == t.Downstream.GetResourceVersion():
+		s.memories.update(t.key, func(m *memory) {
+			m.ineffective = evaluate.Apply{Hash: hashOf(t.Desired), Onto: transform.Fingerprint(t.Downstream)}
+		})
+	}
+	return result{}, nil
 }
 
-// release takes our finalizer and our report off the upstream object. That cannot
-// be undone, so the cluster itself is asked first whether the copy is gone.
-func (s *Syncer) release(ctx context.Context, key kcp.ObjectKey, st state) error {
-	live, err := s.downstream.live(ctx, key.Resource, st.namespace, st.name)
+// apply makes the server-side apply of the copy, and its namespace when that is missing. It returns errStale when the namespace,
+// where it has one owner, was there a moment ago, and when somebody else has made it in the meantime.
+func (s *Syncer) apply(ctx context.Context, t turn, body *unstructured.Unstructured) (*unstructured.Unstructured, error) {
+	applied, err := s.downstream.apply(ctx, t.key.Resource, body)
+	details, isStatus := statusDetails(err)
+	if !isStatus || !apierrors.IsNotFound(err) || details.Kind != v1alpha1.NamespacesResource.Resource {
+		return applied, err
+	}
+	if t.Settings.Rule.SeparatesWorkspaces() {
+		return nil, errStale
+	}
+	namespace, err := s.desiredNamespace(ctx, t.key.Workspace, t.key.Namespace)
+	if err != nil {
+		return nil, err
+	}
+	namespace.SetResourceVersion(createOnly)
+	if err := s.writeNamespace(ctx, namespace); err != nil {
+		return nil, err // errStale: it may be one that nothing is to come into
+	}
+	return s.downstream.apply(ctx, t.key.Resource, body)
+}
+
+// failed is the result of an apply that the cluster has not taken.
+func (s *Syncer) failed(t turn, err error) (result, error) {
+	switch {
+	case apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause):
+		return result{again: namespaceRetry}, nil
+	case !isRefusal(err):
+		return result{}, err
+	}
+	done, hash := result{problems: []v1alpha1.Problem{applyProblem(err)}}, hashOf(t.Desired)
+	s.memories.update(t.key, func(m *memory) {
+		if m.refusedHash != hash {
+			m.refusedHash, m.refusedFor = hash, evaluate.Recheck
+		} else {
+			m.refusedFor = min(2*m.refusedFor, longestRecheck)
+		}
+		done.again = m.refusedFor
+	})
+	return done, nil
+}
+
+// hashOf returns the hash of what an apply of the copy applies.
+func hashOf(desired *unstructured.Unstructured) string {
+	return desired.GetAnnotations()[v1alpha1.AppliedHashAnnotation]
+}
+
+// release takes our finalizer and our report off the upstream object. That cannot be undone, so the cluster itself is asked
+// first whether the copy is gone.
+func (s *Syncer) release(ctx context.Context, t turn) error {
+	live, err := s.downstream.live(ctx, t.key.Resource, t.Namespace, t.Name)
 	if err != nil {
 		return err
 	}
-	if live != nil && isOurs(st, live) {
+	if live != nil && t.IsOurs(live) {
 		// The cache lags, or somebody took the label off by which we watch.
-		return errors.Join(s.removeAll(ctx, key, []*unstructured.Unstructured{live}), errStale)
+		return errors.Join(s.removeAll(ctx, t.key, []*unstructured.Unstructured{live}), errStale)
 	}
-	finalizers := slices.DeleteFunc(slices.Clone(st.upstreamObj.GetFinalizers()), func(finalizer string) bool {
-		return finalizer == v1alpha1.Finalizer(s.cluster)
-	})
-	return s.patchUpstream(ctx, key, kcp.MetadataPatch{
-		Of:          st.upstreamObj,
-		Finalizers:  finalizers,
-		Annotations: map[string]*string{v1alpha1.StatusAnnotation(s.cluster): nil},
-	})
+	change := protocol.Read(t.Upstream).NewChange()
+	change.Release(s.cluster)
+	change.SetReport(s.cluster, nil)
+	return s.patchUpstream(ctx, t.key, change)
 }
 
-func (s *Syncer) patchUpstream(ctx context.Context, key kcp.ObjectKey, patch kcp.MetadataPatch) error {
-	data, err := patch.Encode()
-	if err != nil {
-		return err
-	}
-	_, err = s.upstream.Patch(ctx, key, types.MergePatchType, data)
+func (s *Syncer) patchUpstream(ctx context.Context, key kcp.ObjectKey, change *protocol.Change) error {
+	_, err := s.upstream.Patch(ctx, key, types.MergePatchType, change.Patch())
 	if apierrors.IsNotFound(err) {
 		return nil // gone meanwhile: its event brings the next turn
 	}
 	return err
 }
 
-// inquire settles what became of an upstream object that the caches have lost
-// while its copy is here. Losing the label looks like a deletion, and so does a
-// shard that is out of reach; only kcp's own word that the object is gone, or
-// that it is no longer ours, lets the copy go.
-func (s *Syncer) inquire(ctx context.Context, key kcp.ObjectKey, st state) (result, error) {
-	live, err := s.upstream.Live(ctx, key)
+// inquire asks kcp what became of an upstream object that the caches have lost while its copy is here. Losing the label looks
+// like a deletion, and so does a shard that is out of reach. Only kcp's own word that the object is gone, or that the hub has
+// taken this cluster off it, lets the copy go.
+func (s *Syncer) inquire(ctx context.Context, t turn) (result, error) {
+	live, err := s.upstream.Live(ctx, t.key)
 	if err != nil {
 		return result{}, err
 	}
 	if live != nil && !isReleased(live, s.cluster) {
 		return result{}, nil // the hub will restore its label, and the caches get it back
 	}
-	if wait := s.untilBelieved(key, live); wait > 0 {
+	if wait := s.untilBelieved(t.key, live); wait > 0 {
 		return result{again: wait}, nil
 	}
-	return result{}, s.removeAll(ctx, key, st.ours())
+	return result{}, s.removeAll(ctx, t.key, t.copies())
 }
 
-// untilBelieved returns how long to wait before it is believed that an object is gone.
-// The view that a cluster has of its own, or its group has, fills after the export was
-// bound, as the hub and kcp label one object after the other for it: what is not in it may
-// only not be in it yet. While the registration names another export, it empties just so.
-// Whoever deletes an object waits for our finalizer, and does not wait here.
+// isReleased reports whether the hub has taken the cluster off an object of kcp's for good: the object is neither placed there
+// nor held for it. With either left, the hub still acts: it restores a lost label, or asks the syncer to leave.
+func isReleased(upstreamObj *unstructured.Unstructured, cluster string) bool {
+	said := protocol.Read(upstreamObj)
+	return !said.IsLabelled(cluster) && !said.IsHeld(cluster)
+}
+
+// untilBelieved returns how long to wait before it is believed that an object is gone. The view that a cluster has of its own,
+// or its group has, fills after the export was bound, as the hub and kcp label one object after the other for it: what is not in
+// it may only not be in it yet. While the registration names another export, it empties just so. Whoever deletes an object waits
+// for our finalizer, and does not wait here.
 func (s *Syncer) untilBelieved(key kcp.ObjectKey, live *unstructured.Unstructured) time.Duration {
 	if !s.hasOwnView || live != nil {
 		return 0
 	}
 	if s.isAnothers.Load() {
 		s.memories.update(key, func(m *memory) { m.missed = time.Time{} })
-		return recheck
+		return evaluate.Recheck
 	}
 	missed := s.memories.get(key).missed
 	if missed.IsZero() {
@@ -171,58 +280,73 @@ func (s *Syncer) untilBelieved(key kcp.ObjectKey, live *unstructured.Unstructure
 	return missed.Add(viewFills).Sub(s.now())
 }
 
-// viewFills is how long a cluster's own view may take to fill.
-const viewFills = 5 * time.Minute
-
-// removeAll deletes those copies that are not on their way out.
+// removeAll deletes those copies that are not being deleted.
 func (s *Syncer) removeAll(ctx context.Context, key kcp.ObjectKey, copies []*unstructured.Unstructured) error {
 	var errs []error
 	for _, downstreamObj := range copies {
-		if !isDeleting(downstreamObj) {
+		if downstreamObj.GetDeletionTimestamp() == nil {
 			errs = append(errs, s.downstream.remove(ctx, key.Resource, downstreamObj))
 		}
 	}
 	return errors.Join(errs...)
 }
 
-// refuse reports an object that is in the way. Users do not learn whose it is; the
-// cluster's operator does, from the object and from the log. Where it is the copy of an
-// object of another workspace, the report carries what the hub finds that by.
-func (s *Syncer) refuse(ctx context.Context, key kcp.ObjectKey, st state) result {
-	problem := v1alpha1.Problem{Reason: reasonConflict}
-	origin, isCopy := transform.OriginOf(st.downstreamObj)
-	what := "was not made by tmc"
-	if isCopy {
-		what = "is the copy of another object"
-	}
-	if isCopy && origin.Cluster == s.cluster && origin.Workspace != st.origin.Workspace {
-		problem.Concerns = origin.Hash()
-	}
-	problem.Message = fmt.Sprintf("%s %s/%s is in the way: it %s; it is left alone", key.Resource.GroupResource(), st.namespace, st.name, what)
-	s.logObstacle(ctx, key, st)
-	return result{problems: []v1alpha1.Problem{problem}, again: recheck}
-}
-
 // logObstacle says in the log, once for each, what is in the way of a copy.
-func (s *Syncer) logObstacle(ctx context.Context, key kcp.ObjectKey, st state) {
-	known := false
-	s.memories.update(key, func(m *memory) {
-		known, m.obstacle = m.obstacle == st.downstreamObj.GetUID(), st.downstreamObj.GetUID()
-	})
+func (s *Syncer) logObstacle(ctx context.Context, t turn) {
+	known, uid := false, t.Downstream.GetUID()
+	s.memories.update(t.key, func(m *memory) { known, m.obstacle = m.obstacle == uid, uid })
 	if known {
 		return
 	}
-	origin, _ := transform.OriginOf(st.downstreamObj)
-	klog.FromContext(ctx).Info("An object is in the way of a copy, and is left alone", "object", nameOf(st.downstreamObj), "uid", st.downstreamObj.GetUID(),
+	origin, _ := transform.OriginOf(t.Downstream)
+	klog.FromContext(ctx).Info("An object is in the way of a copy, and is left alone", "object", nameOf(t.Downstream), "uid", uid,
 		"copyOfWorkspace", origin.Workspace, "copyOfNamespace", origin.Namespace, "copyOf", origin.Name, "forCluster", origin.Cluster)
 }
 
-// lingers is the result of a turn that leaves copies where the object used to go.
-// What workloads there use goes with them, and is not worth a word.
-func (s *Syncer) lingers(st state) result {
-	if !s.kinds.IsWorkload(st.upstreamObj.GroupVersionKind().GroupKind()) {
-		return result{}
+// isRefusal reports whether the server understood and will not have it: trying again at once would be a loop.
+func isRefusal(err error) bool {
+	return apierrors.IsInvalid(err) || apierrors.IsBadRequest(err) || apierrors.IsForbidden(err) || apierrors.IsRequestEntityTooLargeError(err)
+}
+
+// immutable is how API servers word that a field cannot be changed. There is no reason for it in the API: these are the words of
+// apimachinery's api/validation (FieldImmutableErrorMsg), and of kubernetes' pkg/apis (apps: "updates to statefulset spec for
+// fields other than …", core: "spec is immutable after creation …", "may not change once set").
+var immutable = regexp.MustCompile(`(?i)immutable|updates to .+ are forbidden|may not change once set|may not be changed`)
+
+// isImmutable reports whether the server refuses a change for nothing but that fields cannot be changed: made anew, the object
+// would be taken.
+func isImmutable(err error) bool {
+	details, ok := statusDetails(err)
+	if !ok || !apierrors.IsInvalid(err) || len(details.Causes) == 0 {
+		return false
 	}
-	message := fmt.Sprintf("it moves to namespace %s, and stays in namespace %s until it is available there", st.namespace, st.strays[0].GetNamespace())
-	return result{problems: []v1alpha1.Problem{{Reason: reasonMoving, Message: message}}}
+	for _, cause := range details.Causes {
+		isField := cause.Type == metav1.CauseTypeFieldValueInvalid || cause.Type == metav1.CauseTypeForbidden
+		if !isField || !immutable.MatchString(cause.Message) {
+			return false
+		}
+	}
+	return true
+}
+
+// applyProblem tells of an apply that the cluster has refused.
+func applyProblem(err error) v1alpha1.Problem {
+	if isImmutable(err) {
+		return v1alpha1.Problem{Reason: "Immutable", Message: text.Shorten(err.Error(), evaluate.MaxProblemBytes) +
+			"; the annotation " + v1alpha1.ReplaceAnnotation + `: "true" has the copy deleted and made anew`}
+	}
+	reason := string(apierrors.ReasonForError(err))
+	if reason == "" {
+		reason = "ApplyFailed"
+	}
+	return v1alpha1.Problem{Reason: reason, Message: text.Shorten(err.Error(), evaluate.MaxProblemBytes)}
+}
+
+// statusDetails returns what an API server said of its error.
+func statusDetails(err error) (metav1.StatusDetails, bool) {
+	var status apierrors.APIStatus
+	if !errors.As(err, &status) || status.Status().Details == nil {
+		return metav1.StatusDetails{}, false
+	}
+	return *status.Status().Details, true
 }

@@ -1,29 +1,32 @@
 package syncer
 
 import (
+	"maps"
 	"sync"
 	"time"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/sets"
 
+	"github.com/kcp-tmc/tmc/pkg/agent/syncer/evaluate"
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
 	"github.com/kcp-tmc/tmc/pkg/kcp"
 )
 
-// memory is what the loops remember of a key between turns. All of it can be
-// lost: it saves work and carries problems from one loop to the other.
+// memory is what the loops remember of a key between turns. All of it can be lost: it saves work and carries problems from one
+// loop to the other.
 type memory struct {
-	// seen is set once the spec loop has looked at the key: before that there is
-	// nothing to report, and a restart would report that a problem has gone.
+	// evaluation is the last one of the key; the status loop uses that of the spec loop.
+	evaluation *evaluate.Evaluation
+	// seen is set once the spec loop has had a turn: before that there is nothing to report, and a restart would report that a
+	// problem has gone.
 	seen bool
 	// problems are those of the last turn of the spec loop.
 	problems []v1alpha1.Problem
-	// settledHash and settledState name the copy that was last applied without
-	// changing anything, and what it was applied onto.
-	settledHash, settledState string
-	// refusedHash names the copy that the cluster refused last, and refusedFor how
-	// long it is left alone after that.
+	// ineffective is the last apply that changed nothing.
+	ineffective evaluate.Apply
+	// refusedHash names the copy that the cluster refused last, and refusedFor is how long it is left alone after that.
 	refusedHash string
 	refusedFor  time.Duration
 	// inTheWay is set while an object that is not ours has the name of the copy.
@@ -32,11 +35,8 @@ type memory struct {
 	obstacle types.UID
 	// final is a Job's copy as it was last seen before it was removed, having run.
 	final *unstructured.Unstructured
-	// missed is since when kcp has answered that there is no such object, while its copy
-	// is there; zero when it has not.
+	// missed is since when kcp has answered that there is no such object, while its copy is there; zero when it has not.
 	missed time.Time
-	// evaluation is what came of the user's override last, nil when there is none.
-	evaluation *evaluation
 	// reported is when the last report was written.
 	reported time.Time
 }
@@ -63,8 +63,159 @@ func (m *memories) update(key kcp.ObjectKey, change func(*memory)) {
 	m.byKey[key] = entry
 }
 
+// keep remembers the evaluation of a key, unless the spec loop has just forgotten the key.
+func (m *memories) keep(key kcp.ObjectKey, e *evaluate.Evaluation) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if entry, known := m.byKey[key]; known {
+		entry.evaluation = e.Forget()
+		m.byKey[key] = entry
+	}
+}
+
 func (m *memories) forget(key kcp.ObjectKey) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	delete(m.byKey, key)
+}
+
+// waiters are the keys that wait for another key's turn.
+type waiters struct {
+	mu    sync.Mutex
+	byKey map[kcp.ObjectKey]sets.Set[kcp.ObjectKey]
+	// waitsFor are the keys that each one waits for: what waits and is gone is forgotten.
+	waitsFor map[kcp.ObjectKey]sets.Set[kcp.ObjectKey]
+}
+
+func newWaiters() *waiters {
+	return &waiters{byKey: map[kcp.ObjectKey]sets.Set[kcp.ObjectKey]{}, waitsFor: map[kcp.ObjectKey]sets.Set[kcp.ObjectKey]{}}
+}
+
+// note has waiter told at the end of the next turn of each of the keys. It reports whether that is new for any of them: then
+// such a turn may have ended just before, and what was read of the key may be old.
+func (w *waiters) note(waiter kcp.ObjectKey, keys ...kcp.ObjectKey) (isNew bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, key := range keys {
+		isNew = isNew || !w.byKey[key].Has(waiter)
+		insert(w.byKey, key, waiter)
+		insert(w.waitsFor, waiter, key)
+	}
+	return isNew
+}
+
+// take returns who waits for a turn of key, and forgets them.
+func (w *waiters) take(key kcp.ObjectKey) sets.Set[kcp.ObjectKey] {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	waiting := w.byKey[key]
+	delete(w.byKey, key)
+	for waiter := range waiting {
+		remove(w.waitsFor, waiter, key)
+	}
+	return waiting
+}
+
+// forget drops a waiter that is gone: what it waited for may not come for long.
+func (w *waiters) forget(waiter kcp.ObjectKey) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for key := range w.waitsFor[waiter] {
+		remove(w.byKey, key, waiter)
+	}
+	delete(w.waitsFor, waiter)
+}
+
+func insert(into map[kcp.ObjectKey]sets.Set[kcp.ObjectKey], key, entry kcp.ObjectKey) {
+	if into[key] == nil {
+		into[key] = sets.New[kcp.ObjectKey]()
+	}
+	into[key].Insert(entry)
+}
+
+func remove(from map[kcp.ObjectKey]sets.Set[kcp.ObjectKey], key, entry kcp.ObjectKey) {
+	if from[key].Delete(entry); len(from[key]) == 0 {
+		delete(from, key)
+	}
+}
+
+// namespaceNews is what this process has found out about the cluster's namespaces, for as long as its cache does not show it.
+// All of it can be lost: the writes themselves carry preconditions.
+type namespaceNews struct {
+	mu sync.Mutex
+	// owners are the namespaces that were written for a workspace.
+	owners map[string]string
+	// closed are those that are about to be removed or to lose their owner, with the resource version from which.
+	closed map[string]string
+	// foreign are those that the cluster was asked for, and that tmc did not make, with the time until which that is believed.
+	foreign map[string]time.Time
+}
+
+func newNamespaceNews() *namespaceNews {
+	return &namespaceNews{owners: map[string]string{}, closed: map[string]string{}, foreign: map[string]time.Time{}}
+}
+
+// setOwner notes that the namespace was written for the workspace.
+func (n *namespaceNews) setOwner(namespace, workspace string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.owners[namespace] = workspace
+}
+
+// owner returns the workspace that the namespace was just written for, and whether it was just written.
+func (n *namespaceNews) owner(namespace string) (workspace string, written bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	workspace, written = n.owners[namespace]
+	return workspace, written
+}
+
+// setForeign notes that the cluster has the namespace, which tmc did not make. It need not be asked again for a while.
+func (n *namespaceNews) setForeign(namespace string, now time.Time) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	maps.DeleteFunc(n.foreign, func(_ string, until time.Time) bool { return !now.Before(until) })
+	n.foreign[namespace] = now.Add(evaluate.Recheck)
+}
+
+// isForeign reports whether setForeign was called for the namespace a moment ago.
+func (n *namespaceNews) isForeign(namespace string, now time.Time) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return now.Before(n.foreign[namespace])
+}
+
+// close notes that the namespace, as it is at that resource version, is about to be removed or to lose its owner. From now on
+// no copy goes there before the cache shows what has become of it, or reopen is called: whoever checks after close whether the
+// namespace is used misses nothing.
+func (n *namespaceNews) close(namespace, resourceVersion string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.closed[namespace] = resourceVersion
+}
+
+// reopen notes that the namespace stays as it is after all.
+func (n *namespaceNews) reopen(namespace string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	delete(n.closed, namespace)
+}
+
+// isClosed reports whether no copy may go to the namespace.
+func (n *namespaceNews) isClosed(namespace string) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	_, found := n.closed[namespace]
+	return found
+}
+
+// observe forgets what the cache now shows: the namespace at that resource version, empty when there is none.
+func (n *namespaceNews) observe(namespace, resourceVersion string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	delete(n.owners, namespace)
+	delete(n.foreign, namespace)
+	if n.closed[namespace] != resourceVersion {
+		delete(n.closed, namespace)
+	}
 }

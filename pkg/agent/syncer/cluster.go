@@ -1,0 +1,276 @@
+package syncer
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	appsv1 "k8s.io/api/apps/v1"
+	batchv1 "k8s.io/api/batch/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/sets"
+	"k8s.io/client-go/discovery"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/metadata"
+	"k8s.io/client-go/rest"
+
+	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
+	"github.com/kcp-tmc/tmc/pkg/transform"
+)
+
+// createOnly is a resource version that no stored object has. A server-side apply that carries one creates what does not exist,
+// and conflicts with what does: the server compares versions only with an object that is there. (Store.Update in
+// k8s.io/apiserver/pkg/registry/generic/registry.)
+const createOnly = "1"
+
+// clusterServer is the cluster, to ask and to write to: see cluster.
+type clusterServer interface {
+	live(ctx context.Context, resource schema.GroupVersionResource, namespace, name string) (*unstructured.Unstructured, error)
+	liveNamespace(ctx context.Context, name string) (*unstructured.Unstructured, error)
+	apply(ctx context.Context, resource schema.GroupVersionResource, desired *unstructured.Unstructured) (*unstructured.Unstructured, error)
+	remove(ctx context.Context, resource schema.GroupVersionResource, downstreamObj *unstructured.Unstructured) error
+	anythingIn(ctx context.Context, namespace string) (string, error)
+	leftBehind(ctx context.Context, namespace string) (string, error)
+}
+
+// cluster is the cluster, to write to and to ask.
+type cluster struct {
+	client dynamic.Interface
+	// metadata and discovery find what else lies in a namespace.
+	metadata  metadata.Interface
+	discovery discovery.DiscoveryInterface
+}
+
+func newCluster(config *rest.Config, name string) (*cluster, error) {
+	client, err := dynamic.NewForConfig(config)
+	if err != nil {
+		return nil, fmt.Errorf("client for cluster %s at %s: %w", name, config.Host, err)
+	}
+	quiet := rest.CopyConfig(config)
+	quiet.WarningHandler = rest.NoWarnings{} // it reads everything, what is deprecated included
+	metadataClient, err := metadata.NewForConfig(quiet)
+	if err != nil {
+		return nil, fmt.Errorf("metadata client for cluster %s at %s: %w", name, config.Host, err)
+	}
+	discoveryClient, err := discovery.NewDiscoveryClientForConfig(config)
+	if err != nil {
+		return nil, fmt.Errorf("discovery client for cluster %s at %s: %w", name, config.Host, err)
+	}
+	return &cluster{client: client, metadata: metadataClient, discovery: discoveryClient}, nil
+}
+
+// live asks the cluster for the object; nil without an error when there is none. It has no marks of tmc but those that are ours.
+func (c *cluster) live(ctx context.Context, resource schema.GroupVersionResource, namespace, name string) (*unstructured.Unstructured, error) {
+	obj, err := c.client.Resource(resource).Namespace(namespace).Get(ctx, name, metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("asking the cluster for %s/%s: %w", namespace, name, err)
+	}
+	transform.KeepOwnMarks(obj)
+	return obj, nil
+}
+
+// liveNamespace is live for a namespace. It lists: that is among a syncer's rights, to get any namespace is not.
+func (c *cluster) liveNamespace(ctx context.Context, name string) (*unstructured.Unstructured, error) {
+	list, err := c.client.Resource(v1alpha1.NamespacesResource).List(ctx, metav1.ListOptions{
+		FieldSelector: fields.OneTermEqualSelector(metav1.ObjectNameField, name).String(),
+	})
+	if err != nil {
+		return nil, fmt.Errorf("asking the cluster for namespace %s: %w", name, err)
+	}
+	for i := range list.Items {
+		if list.Items[i].GetName() == name {
+			transform.KeepOwnMarks(&list.Items[i])
+			return &list.Items[i], nil
+		}
+	}
+	return nil, nil
+}
+
+// apply makes the server-side apply of an object. It takes fields back that others have changed (force): what those own by right
+// is not in desired.
+func (c *cluster) apply(ctx context.Context, resource schema.GroupVersionResource, desired *unstructured.Unstructured) (*unstructured.Unstructured, error) {
+	body, err := desired.MarshalJSON()
+	if err != nil {
+		return nil, fmt.Errorf("encoding %s: %w", nameOf(desired), err)
+	}
+	applied, err := c.client.Resource(resource).Namespace(desired.GetNamespace()).
+		Patch(ctx, desired.GetName(), types.ApplyPatchType, body, metav1.PatchOptions{FieldManager: v1alpha1.FieldManager, Force: new(true)})
+	if err != nil {
+		return nil, fmt.Errorf("applying %s: %w", nameOf(desired), err)
+	}
+	return applied, nil
+}
+
+// nameOf returns how to call an object of the cluster in messages.
+func nameOf(downstreamObj *unstructured.Unstructured) string {
+	if namespace := downstreamObj.GetNamespace(); namespace != "" {
+		return namespace + "/" + downstreamObj.GetName()
+	}
+	return downstreamObj.GetName()
+}
+
+// remove deletes the very object that was read, its dependents in the background, as kubectl does. It is no error when the object
+// is gone.
+func (c *cluster) remove(ctx context.Context, resource schema.GroupVersionResource, downstreamObj *unstructured.Unstructured) error {
+	err := c.client.Resource(resource).Namespace(downstreamObj.GetNamespace()).Delete(ctx, downstreamObj.GetName(), metav1.DeleteOptions{
+		Preconditions:     metav1.NewUIDPreconditions(string(downstreamObj.GetUID())),
+		PropagationPolicy: new(metav1.DeletePropagationBackground),
+	})
+	if err != nil && !apierrors.IsNotFound(err) {
+		return fmt.Errorf("deleting %s: %w", nameOf(downstreamObj), err)
+	}
+	return nil
+}
+
+// anythingIn returns what is in a namespace, the first thing found, "" when it is empty. What every namespace has by itself does
+// not count, nor does what is only seen there and cannot be made (metrics of pods). What the syncer may not list does. It fails
+// when it cannot list everything for another reason.
+func (c *cluster) anythingIn(ctx context.Context, namespace string) (string, error) {
+	lists, err := c.discovery.ServerPreferredNamespacedResources()
+	if err != nil {
+		return "", err
+	}
+	for _, list := range discovery.FilteredBy(discovery.SupportsAllVerbs{Verbs: []string{"list", "create"}}, lists) {
+		groupVersion, err := schema.ParseGroupVersion(list.GroupVersion)
+		if err != nil {
+			return "", err
+		}
+		for _, resource := range list.APIResources {
+			if resource.Name == "events" {
+				continue // in whatever API group, they say nothing about a namespace being in use
+			}
+			found, err := c.anyOf(ctx, groupVersion.WithResource(resource.Name), namespace)
+			if err != nil || found != "" {
+				return found, err
+			}
+		}
+	}
+	return "", nil
+}
+
+// pageSize is how many objects to list in one request: what does not count are a handful at most.
+const pageSize = 20
+
+func (c *cluster) anyOf(ctx context.Context, resource schema.GroupVersionResource, namespace string) (string, error) {
+	options := metav1.ListOptions{Limit: pageSize}
+	for {
+		list, err := c.metadata.Resource(resource).Namespace(namespace).List(ctx, options)
+		switch {
+		case apierrors.IsNotFound(err), apierrors.IsMethodNotSupported(err):
+			return "", nil // it is served no more, or cannot be listed
+		case apierrors.IsForbidden(err):
+			return notListed(resource), nil
+		case err != nil:
+			return "", err
+		}
+		for i := range list.Items {
+			if !comesByItself(resource.GroupResource(), &list.Items[i]) {
+				return resource.GroupResource().String() + " " + list.Items[i].Name, nil
+			}
+		}
+		if list.Continue == "" {
+			return "", nil
+		}
+		options.Continue = list.Continue
+	}
+}
+
+// byThemselves are the objects that controllers put into every namespace, by resource: Kubernetes' own (root CA publisher, service
+// account controller), OpenShift's and Istio's.
+var byThemselves = map[schema.GroupResource][]string{
+	{Resource: "configmaps"}:      {"kube-root-ca.crt", "openshift-service-ca.crt", "istio-ca-root-cert"},
+	{Resource: "serviceaccounts"}: {"default", "builder", "deployer"},
+}
+
+// comesByItself reports whether an object says nothing about a namespace being in use: what controllers put into every namespace,
+// and what is not stored and therefore has no UID.
+func comesByItself(resource schema.GroupResource, obj *metav1.PartialObjectMetadata) bool {
+	return obj.UID == "" || slices.Contains(byThemselves[resource], obj.Name)
+}
+
+var claimsResource = schema.GroupVersionResource{Version: "v1", Resource: "persistentvolumeclaims"}
+
+// runners are what runs pods, each after what makes it, the pods, and their claims of volumes.
+var runners = []schema.GroupVersionResource{
+	{Group: appsv1.GroupName, Version: "v1", Resource: "deployments"},
+	{Group: appsv1.GroupName, Version: "v1", Resource: "statefulsets"},
+	{Group: appsv1.GroupName, Version: "v1", Resource: "daemonsets"},
+	{Group: appsv1.GroupName, Version: "v1", Resource: "replicasets"},
+	{Group: batchv1.GroupName, Version: "v1", Resource: "cronjobs"},
+	{Group: batchv1.GroupName, Version: "v1", Resource: "jobs"},
+	{Version: "v1", Resource: "pods"},
+	claimsResource,
+}
+
+// runnerKinds are the kinds of runners that make others.
+var runnerKinds = sets.New(
+	schema.GroupKind{Group: appsv1.GroupName, Kind: "Deployment"}, schema.GroupKind{Group: appsv1.GroupName, Kind: "StatefulSet"},
+	schema.GroupKind{Group: appsv1.GroupName, Kind: "DaemonSet"}, schema.GroupKind{Group: appsv1.GroupName, Kind: "ReplicaSet"},
+	schema.GroupKind{Group: batchv1.GroupName, Kind: "CronJob"}, schema.GroupKind{Group: batchv1.GroupName, Kind: "Job"},
+)
+
+// leftBehind returns what the workspace that owned a namespace has left there beside its copies, the first thing found, "" for
+// nothing: pods and what runs them, being deleted or about to be because their maker is gone; and any claim of a volume, for a
+// StatefulSet leaves its own behind, and the data in it with them. A claim of somebody else, which cannot be told from that, counts
+// as well. Nothing else does: pods of somebody else run on.
+func (c *cluster) leftBehind(ctx context.Context, namespace string) (string, error) {
+	alive := sets.New[types.UID]()
+	for _, resource := range runners {
+		items, err := c.list(ctx, resource, namespace)
+		if apierrors.IsForbidden(err) {
+			return notListed(resource), nil
+		}
+		if err != nil {
+			return "", err
+		}
+		for i := range items {
+			if isLeft(resource, &items[i], alive) {
+				return resource.GroupResource().String() + " " + items[i].Name, nil
+			}
+			alive.Insert(items[i].UID)
+		}
+	}
+	return "", nil
+}
+
+// notListed says, of what the syncer may not list, that there may be some.
+func notListed(resource schema.GroupVersionResource) string {
+	return fmt.Sprintf("%s, perhaps: the syncer's account may not list them", resource.GroupResource())
+}
+
+// isLeft reports whether an object is a claim that is no copy, or is being deleted, or was made by a runner that is not among
+// those alive.
+func isLeft(resource schema.GroupVersionResource, item *metav1.PartialObjectMetadata, alive sets.Set[types.UID]) bool {
+	if resource == claimsResource {
+		transform.KeepOwnMarks(item)
+		return !transform.IsCopy(item)
+	}
+	if item.DeletionTimestamp != nil {
+		return true
+	}
+	maker := metav1.GetControllerOf(item)
+	if maker == nil || alive.Has(maker.UID) {
+		return false
+	}
+	return runnerKinds.Has(schema.FromAPIVersionAndKind(maker.APIVersion, maker.Kind).GroupKind())
+}
+
+// list returns the metadata of all objects of a resource in a namespace; none where the cluster does not serve it.
+func (c *cluster) list(ctx context.Context, resource schema.GroupVersionResource, namespace string) ([]metav1.PartialObjectMetadata, error) {
+	found, err := c.metadata.Resource(resource).Namespace(namespace).List(ctx, metav1.ListOptions{})
+	if apierrors.IsNotFound(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return found.Items, nil
+}

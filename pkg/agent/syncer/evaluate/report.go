@@ -1,0 +1,96 @@
+package evaluate
+
+import (
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
+	"github.com/kcp-tmc/tmc/pkg/protocol"
+	"github.com/kcp-tmc/tmc/pkg/transform"
+)
+
+// observedGeneration is the one integer of a status that is no counter.
+const observedGeneration = "observedGeneration"
+
+// maxText is how long a string of a status may be to go into the report: a revision or a time, not the list of a Job's
+// completed indexes.
+const maxText = 128
+
+// Reported returns the copy that is reported: the one that is there or, of a Job that has run and is gone, the last that was
+// seen. It returns nil for none.
+func (e *Evaluation) Reported() *unstructured.Unstructured {
+	if e.Downstream == nil && e.HasRun {
+		return e.Final
+	}
+	return e.Downstream
+}
+
+// IsReported reports whether there is something to report. An object that leaves keeps its last report until it is released,
+// and so does a Job that has run and is gone.
+func (e *Evaluation) IsReported() bool {
+	switch {
+	case !e.Placed, !protocol.Read(e.Upstream).IsHeld(e.Origin.Cluster):
+		return false
+	case e.HasRun && e.Downstream == nil:
+		return e.Final != nil
+	default:
+		return true
+	}
+}
+
+// Report says what has become of the object here; problems are those of the last turn of the spec loop. A copy that is not as
+// it should be does not count as made from the present generation: what its own controller says is about something else.
+func (e *Evaluation) Report(problems []v1alpha1.Problem) v1alpha1.Report {
+	report := v1alpha1.Report{Version: v1alpha1.ReportVersion, Cluster: e.Origin.Cluster, Problems: problems}
+	downstreamObj := e.Reported()
+	if downstreamObj == nil || !e.IsOurs(downstreamObj) {
+		return report.Bounded()
+	}
+	if e.Current {
+		report.Generation = transform.AppliedGeneration(downstreamObj)
+		report.Inputs = downstreamObj.GetAnnotations()[v1alpha1.SourceInputsAnnotation]
+	}
+	report.LocalGeneration = downstreamObj.GetGeneration()
+	report.LocalObservedGeneration = statusCount(downstreamObj, observedGeneration)
+	if replicas, found, err := unstructured.NestedInt64(downstreamObj.Object, "spec", "replicas"); found && err == nil {
+		report.Replicas = &replicas
+	}
+	status, _ := downstreamObj.Object["status"].(map[string]any)
+	report.Counters, report.Texts = map[string]int64{}, map[string]string{}
+	for name, value := range status {
+		switch value := value.(type) {
+		case int64:
+			if value != 0 && name != observedGeneration {
+				report.Counters[name] = value
+			}
+		case string:
+			if value != "" && len(value) <= maxText {
+				report.Texts[name] = value
+			}
+		}
+	}
+	report.Addresses, _, _ = unstructured.NestedSlice(status, "loadBalancer", "ingress")
+	report.Conditions = conditionsOf(downstreamObj)
+	return report.Bounded()
+}
+
+// conditionsOf returns the conditions of an object's status without their times.
+func conditionsOf(obj *unstructured.Unstructured) []v1alpha1.ReportCondition {
+	list, _, _ := unstructured.NestedFieldNoCopy(obj.Object, "status", "conditions")
+	items, _ := list.([]any)
+	conditions := make([]v1alpha1.ReportCondition, 0, len(items))
+	for _, item := range items {
+		fields, isMap := item.(map[string]any)
+		if !isMap {
+			continue
+		}
+		text := func(name string) string {
+			value, _ := fields[name].(string)
+			return value
+		}
+		conditions = append(conditions, v1alpha1.ReportCondition{
+			Type: text("type"), Status: metav1.ConditionStatus(text("status")), Reason: text("reason"), Message: text("message"),
+		})
+	}
+	return conditions
+}

@@ -1,0 +1,85 @@
+package evaluate
+
+import (
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
+	"github.com/kcp-tmc/tmc/pkg/transform"
+)
+
+// running gives a copy a spec and a status, as its cluster would.
+func running(obj *unstructured.Unstructured) {
+	obj.SetGeneration(4)
+	obj.Object["spec"] = map[string]any{"replicas": int64(3)}
+	obj.Object["status"] = map[string]any{
+		"observedGeneration": int64(4), "replicas": int64(3), "readyReplicas": int64(2), "collisionCount": int64(0),
+		"updateRevision": "web-1", "completedIndexes": string(make([]byte, 300)),
+		"loadBalancer": map[string]any{"ingress": []any{map[string]any{"ip": "10.0.0.1"}}},
+		"conditions": []any{"none", map[string]any{
+			"type": "Available", "status": "True", "reason": "R", "message": "m",
+			"lastTransitionTime": "2026-01-01T00:00:00Z", "lastUpdateTime": "2026-01-01T00:00:00Z",
+		}},
+	}
+}
+
+func TestReport(t *testing.T) {
+	here := upstreamDeployment(placed, held)
+	problem := v1alpha1.Problem{Reason: "Conflict", Message: "in the way"}
+	full := v1alpha1.Report{
+		Version: v1alpha1.ReportVersion, Cluster: "east", Generation: 1, Inputs: transform.Inputs(here, "east"),
+		LocalGeneration: 4, LocalObservedGeneration: 4, Replicas: new(int64(3)),
+		Counters: map[string]int64{"replicas": 3, "readyReplicas": 2}, Texts: map[string]string{"updateRevision": "web-1"},
+		Addresses:  []any{map[string]any{"ip": "10.0.0.1"}},
+		Conditions: []v1alpha1.ReportCondition{{Type: "Available", Status: "True", Reason: "R", Message: "m"}},
+	}
+	ofNothing := full
+	ofNothing.Generation, ofNothing.Inputs = 0, ""
+	empty := v1alpha1.Report{Version: v1alpha1.ReportVersion, Cluster: "east", Problems: []v1alpha1.Problem{problem}}
+	cases := map[string]struct {
+		downstream *unstructured.Unstructured
+		problems   []v1alpha1.Problem
+		want       v1alpha1.Report
+	}{
+		"numbers, short texts, addresses and conditions, without times": {copyOf(t, here, running), nil, full},
+		"what a drifted copy's controller observed is something else":   {copyOf(t, here, running, drifted), nil, ofNothing},
+		"without a copy there is nothing but the problem":               {nil, []v1alpha1.Problem{problem}, empty},
+		"a foreign object's numbers are not ours":                       {upstreamDeployment(running), []v1alpha1.Problem{problem}, empty},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			if diff := cmp.Diff(c.want, evaluated(t, inputOf(here, c.downstream), nil).Report(c.problems)); diff != "" {
+				t.Errorf("-want +got:\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestIsReported(t *testing.T) {
+	job := upstreamDeployment(asJob, placed, held, reported("Complete", 1))
+	cases := map[string]struct {
+		in   Input
+		want bool
+	}{
+		"a placed and held object":                        {inputOf(upstreamDeployment(placed, held), nil), true},
+		"an object that is not held yet":                  {inputOf(upstreamDeployment(placed), nil), false},
+		"an object that leaves keeps its last report":     {inputOf(upstreamDeployment(held), nil), false},
+		"an object that is not seen":                      {inputOf(nil, nil), false},
+		"a Job that has run and is gone keeps its report": {inputOf(job, nil), false},
+		"a Job that was seen to end is reported":          {func() Input { in := inputOf(job, nil); in.Final = copyOf(t, job, ended); return in }(), true},
+		"a Job that has run and is there is reported":     {inputOf(job, copyOf(t, job, ended)), true},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			e := evaluated(t, c.in, nil)
+			if got := e.IsReported(); got != c.want {
+				t.Errorf("got %t, want %t", got, c.want)
+			}
+			if c.in.Final != nil && (e.Reported() != c.in.Final || e.Report(nil).Generation != 1) {
+				t.Errorf("reported: %v", e.Report(nil))
+			}
+		})
+	}
+}

@@ -1,0 +1,176 @@
+package syncer
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
+	"github.com/kcp-tmc/tmc/pkg/protocol"
+)
+
+func ready(number int64) option {
+	return func(obj *unstructured.Unstructured) { obj.Object["status"] = map[string]any{"readyReplicas": number} }
+}
+
+func TestSyncStatus(t *testing.T) {
+	here := web(placed, held)
+	problem := []v1alpha1.Problem{{Reason: "Conflict", Message: "in the way"}}
+	now := func(h *harness) int64 { return h.time.Unix() }
+	cases := map[string]struct {
+		prepare  func(h *harness) (key *unstructured.Unstructured, copied *unstructured.Unstructured)
+		unseen   bool
+		problems []v1alpha1.Problem
+		again    time.Duration
+		reports  string
+		patches  int
+	}{
+		"the spec loop comes first": {unseen: true, prepare: func(*harness) (*unstructured.Unstructured, *unstructured.Unstructured) {
+			return here, copyOf("ws", here, ready(2))
+		}},
+		"the first report": {prepare: func(*harness) (*unstructured.Unstructured, *unstructured.Unstructured) {
+			return here, copyOf("ws", here, ready(2))
+		}, reports: `"readyReplicas":2`, patches: 1},
+		"a copy without news": {prepare: func(h *harness) (*unstructured.Unstructured, *unstructured.Unstructured) {
+			return here, copyOf("ws", here, created(now(h)))
+		}, again: reportInterval},
+		"an old copy without news": {prepare: func(h *harness) (*unstructured.Unstructured, *unstructured.Unstructured) {
+			return here, copyOf("ws", here, created(now(h)-2))
+		}, reports: `"gen":1`, patches: 1},
+		"no copy yet":           {prepare: func(*harness) (*unstructured.Unstructured, *unstructured.Unstructured) { return here, nil }, again: reportInterval},
+		"a problem and no copy": {prepare: func(*harness) (*unstructured.Unstructured, *unstructured.Unstructured) { return here, nil }, problems: problem, reports: "in the way", patches: 1},
+		"an object that leaves": {prepare: func(*harness) (*unstructured.Unstructured, *unstructured.Unstructured) {
+			return web(held), copyOf("ws", here, ready(2))
+		}},
+		"a kind without a status": {prepare: func(*harness) (*unstructured.Unstructured, *unstructured.Unstructured) {
+			return settingsMap(placed, held), copyOf("ws", settingsMap())
+		}},
+		"a kind without a status with a problem": {prepare: func(*harness) (*unstructured.Unstructured, *unstructured.Unstructured) {
+			return settingsMap(placed, held), nil
+		}, problems: problem, reports: "in the way", patches: 1},
+		"a kind without a status that had a problem": {prepare: func(*harness) (*unstructured.Unstructured, *unstructured.Unstructured) {
+			return settingsMap(placed, held, annotated(v1alpha1.StatusAnnotation("east"), "{}")), copyOf("ws", settingsMap())
+		}, patches: 1},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			h := newHarness(t, newFakeCluster(), v1alpha1.NamespaceModeExclusive).cache(t, madeNamespace("ws"))
+			obj, copied := c.prepare(h)
+			h.cache(t, withoutNil(copied)...)
+			key := h.place(obj)
+			h.memories.update(key, func(m *memory) { m.seen, m.problems = !c.unseen, c.problems })
+			again, err := h.syncStatus(t.Context(), key)
+			if again != c.again || err != nil || len(h.kcp.patches) != c.patches {
+				t.Fatalf("again after %s, error %v, patches %v", again, err, h.kcp.patches)
+			}
+			report, _ := protocol.Read(h.kcp.objects[key]).EncodedReport("east")
+			if !strings.Contains(report, c.reports) || (report == "") != (c.reports == "") {
+				t.Errorf("the report is %s, want %s", report, c.reports)
+			}
+			if again, err = h.syncStatus(t.Context(), key); again != c.again || err != nil || len(h.kcp.patches) != c.patches {
+				t.Errorf("without news: again after %s, error %v, patches %v", again, err, h.kcp.patches)
+			}
+		})
+	}
+}
+
+func TestSyncStatusIsSpaced(t *testing.T) {
+	here := web(placed, held)
+	h := newHarness(t, newFakeCluster(), v1alpha1.NamespaceModeExclusive).cache(t, madeNamespace("ws"), copyOf("ws", here, ready(1)))
+	key := h.place(here)
+	h.memories.update(key, func(m *memory) { m.seen = true })
+	report := func(number int64, want time.Duration, patches int) {
+		t.Helper()
+		h.cache(t, copyOf("ws", here, ready(number)))
+		if again, err := h.syncStatus(t.Context(), key); again != want || err != nil || len(h.kcp.patches) != patches {
+			t.Errorf("again after %s, error %v, patches %v; want %s and %d", again, err, h.kcp.patches, want, patches)
+		}
+	}
+	report(1, 0, 1)
+	h.time = h.time.Add(300 * time.Millisecond)
+	report(2, 700*time.Millisecond, 1)
+	h.time = h.time.Add(700 * time.Millisecond)
+	report(2, 0, 2)
+	h.kcp.patchErr = errAway
+	h.time = h.time.Add(time.Minute)
+	h.cache(t, copyOf("ws", here, ready(3)))
+	if _, err := h.syncStatus(t.Context(), key); !errors.Is(err, errAway) {
+		t.Errorf("got %v, want %v", err, errAway)
+	}
+}
+
+// TestStatusChangeCostsNoEvaluation has a copy whose status changes many times: nothing is made, hashed or decoded again.
+func TestStatusChangeCostsNoEvaluation(t *testing.T) {
+	here := web(placed, held)
+	h := newHarness(t, newFakeCluster(), v1alpha1.NamespaceModeExclusive).cache(t, madeNamespace("ws"), copyOf("ws", here, ready(0)))
+	key := h.place(here)
+	if _, err := h.spec(t, key); err != nil {
+		t.Fatal(err)
+	}
+	first := h.memories.get(key).evaluation
+	if first == nil || first.Desired != nil || !first.Current {
+		t.Fatalf("remembered is %+v, want a copy that is as it should be, and not the copy itself", first)
+	}
+	w := h.caches.watchedFor(deployments)
+	for i := range int64(5) {
+		oldObj := w.get(app, "web")
+		h.cache(t, copyOf("ws", here, ready(i+1), func(obj *unstructured.Unstructured) {
+			obj.SetManagedFields(append(obj.GetManagedFields(), metav1.ManagedFieldsEntry{Manager: "kube-controller-manager", Operation: "Update", Subresource: "status", FieldsV1: metav1.NewFieldsV1(`{"f:status":{}}`)}))
+		}))
+		newObj := w.get(app, "web")
+		h.onDownstream(key, oldObj, newObj)
+		h.time = h.time.Add(time.Minute)
+		if _, err := h.syncStatus(t.Context(), key); err != nil {
+			t.Fatal(err)
+		}
+		// An evaluation that was made anew has a desired copy that was forgotten only now: the copy would be in e.
+		e, err := h.evaluate(key)
+		if err != nil || e.Desired != nil {
+			t.Errorf("change %d: evaluated anew, %v", i, err)
+		}
+		if specs := h.specs.take(); len(specs) > 0 {
+			t.Errorf("change %d: turns of the spec loop %v", i, specs)
+		}
+		before, _ := oldObj.Object["metadata"].(map[string]any)
+		after, _ := newObj.Object["metadata"].(map[string]any)
+		if len(before["managedFields"].([]any)) != 1 || &before["managedFields"].([]any)[0] != &after["managedFields"].([]any)[0] {
+			t.Errorf("change %d: managedFields are not shared with the object before", i)
+		}
+	}
+	if len(h.kcp.patches) != 5 {
+		t.Errorf("%d reports, want 5", len(h.kcp.patches))
+	}
+}
+
+func TestSaysSame(t *testing.T) {
+	report := v1alpha1.Report{Version: v1alpha1.ReportVersion, Cluster: "east", Generation: 3}
+	written := report
+	written.Written = time.Unix(1000, 0).UTC().Format(v1alpha1.WrittenLayout)
+	present, err := written.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cases := map[string]struct {
+		present string
+		report  v1alpha1.Report
+		want    bool
+	}{
+		"the same, whenever it was written": {present, report, true},
+		"another state":                     {present, v1alpha1.Report{Version: v1alpha1.ReportVersion, Cluster: "east", Generation: 4}, false},
+		"garbage":                           {"garbage", report, false},
+		"somebody has added to it":          {present + " ", report, false},
+		"none":                              {"", report, false},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			got, err := saysSame("east", c.present, c.report)
+			if err != nil || got != c.want {
+				t.Errorf("says the same: %t (%v), want %t", got, err, c.want)
+			}
+		})
+	}
+}
