@@ -1,0 +1,255 @@
+package syncer
+
+import (
+	"encoding/json"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/sets"
+	discoveryfake "k8s.io/client-go/discovery/fake"
+	dynamicfake "k8s.io/client-go/dynamic/fake"
+	metadatafake "k8s.io/client-go/metadata/fake"
+	clientgotesting "k8s.io/client-go/testing"
+
+	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
+)
+
+// newTestCluster returns a cluster that has the objects, and the metadata of the partial ones.
+func newTestCluster(t *testing.T, objects ...runtime.Object) (*cluster, *dynamicfake.FakeDynamicClient, *metadatafake.FakeMetadataClient) {
+	t.Helper()
+	var whole, partial []runtime.Object
+	for _, obj := range objects {
+		if _, isWhole := obj.(*unstructured.Unstructured); isWhole {
+			whole = append(whole, obj)
+		} else {
+			partial = append(partial, obj)
+		}
+	}
+	client := dynamicfake.NewSimpleDynamicClientWithCustomListKinds(runtime.NewScheme(), map[schema.GroupVersionResource]string{
+		v1alpha1.NamespacesResource: "NamespaceList", deployments: "DeploymentList",
+	}, whole...)
+	scheme := runtime.NewScheme()
+	if err := metav1.AddMetaToScheme(scheme); err != nil {
+		t.Fatal(err)
+	}
+	metadataClient := metadatafake.NewSimpleMetadataClient(scheme, partial...)
+	served := &discoveryfake.FakeDiscovery{Fake: &clientgotesting.Fake{Resources: []*metav1.APIResourceList{
+		{GroupVersion: "v1", APIResources: []metav1.APIResource{
+			{Name: "configmaps", Namespaced: true, Kind: "ConfigMap", Verbs: metav1.Verbs{"list", "create"}},
+			{Name: "events", Namespaced: true, Kind: "Event", Verbs: metav1.Verbs{"list", "create"}},
+			{Name: "pods", Namespaced: true, Kind: "Pod", Verbs: metav1.Verbs{"list", "create"}},
+			{Name: "seen", Namespaced: true, Kind: "Seen", Verbs: metav1.Verbs{"list"}},
+		}},
+	}}}
+	return &cluster{client: client, metadata: metadataClient, discovery: preferred{served}}, client, metadataClient
+}
+
+// preferred is a fake discovery that says what the cluster prefers.
+type preferred struct{ *discoveryfake.FakeDiscovery }
+
+func (p preferred) ServerPreferredNamespacedResources() ([]*metav1.APIResourceList, error) {
+	return p.Resources, nil
+}
+
+// item returns the metadata of an object in the namespace app.
+func item(apiVersion, kind, name string, shape func(*metav1.PartialObjectMetadata)) *metav1.PartialObjectMetadata {
+	obj := &metav1.PartialObjectMetadata{
+		TypeMeta:   metav1.TypeMeta{APIVersion: apiVersion, Kind: kind},
+		ObjectMeta: metav1.ObjectMeta{Namespace: app, Name: name, UID: types.UID(name)},
+	}
+	if shape != nil {
+		shape(obj)
+	}
+	return obj
+}
+
+func TestClusterLive(t *testing.T) {
+	c, client, _ := newTestCluster(t, copyOf("ws", web()), copyOf("ws", web(func(obj *unstructured.Unstructured) { obj.SetName("forged") }), by("kubectl")), madeNamespace("ws"))
+	for name, want := range map[string]string{"web": "ws", "forged": ""} {
+		obj, err := c.live(t.Context(), deployments, app, name)
+		if err != nil || obj == nil || obj.GetAnnotations()[v1alpha1.SourceWorkspaceAnnotation] != want {
+			t.Errorf("%s: got %v, error %v, want workspace %q", name, obj, err, want)
+		}
+	}
+	if obj, err := c.live(t.Context(), deployments, app, "none"); obj != nil || err != nil {
+		t.Errorf("none: got %v, error %v", obj, err)
+	}
+	if obj, err := c.liveNamespace(t.Context(), app); err != nil || obj == nil || obj.GetName() != app {
+		t.Errorf("the namespace: got %v, error %v", obj, err)
+	}
+	if obj, err := c.liveNamespace(t.Context(), "none"); obj != nil || err != nil {
+		t.Errorf("no namespace: got %v, error %v", obj, err)
+	}
+	client.PrependReactor("*", "*", func(clientgotesting.Action) (bool, runtime.Object, error) { return true, nil, errAway })
+	if _, err := c.live(t.Context(), deployments, app, "web"); !errors.Is(err, errAway) || !strings.Contains(err.Error(), "app/web") {
+		t.Errorf("got %v", err)
+	}
+	if _, err := c.liveNamespace(t.Context(), app); !errors.Is(err, errAway) || !strings.Contains(err.Error(), app) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestClusterWrites(t *testing.T) {
+	c, client, _ := newTestCluster(t)
+	var patched clientgotesting.PatchActionImpl
+	var deleted clientgotesting.DeleteActionImpl
+	var result error
+	client.PrependReactor("patch", "*", func(action clientgotesting.Action) (bool, runtime.Object, error) {
+		patched = action.(clientgotesting.PatchActionImpl)
+		return true, web(), result
+	})
+	client.PrependReactor("delete", "*", func(action clientgotesting.Action) (bool, runtime.Object, error) {
+		deleted = action.(clientgotesting.DeleteActionImpl)
+		return true, nil, result
+	})
+	body := copyOf("ws", web())
+	if applied, err := c.apply(t.Context(), deployments, body); err != nil || applied.GetName() != "web" {
+		t.Fatalf("got %v, %v", applied, err)
+	}
+	sent := map[string]any{}
+	if err := json.Unmarshal(patched.GetPatch(), &sent); err != nil || patched.GetPatchType() != types.ApplyPatchType ||
+		patched.PatchOptions.FieldManager != v1alpha1.FieldManager || !*patched.PatchOptions.Force {
+		t.Errorf("patched %+v, %v", patched, err)
+	}
+	if err := c.remove(t.Context(), deployments, body); err != nil || *deleted.DeleteOptions.Preconditions.UID != body.GetUID() || *deleted.DeleteOptions.PropagationPolicy != metav1.DeletePropagationBackground {
+		t.Errorf("deleted %+v, %v", deleted, err)
+	}
+	result = apierrors.NewNotFound(deployments.GroupResource(), "web")
+	if err := c.remove(t.Context(), deployments, body); err != nil {
+		t.Errorf("it is gone: %v", err)
+	}
+	result = errAway
+	if err := c.remove(t.Context(), deployments, body); !errors.Is(err, errAway) || !strings.Contains(err.Error(), "app/web") {
+		t.Errorf("got %v", err)
+	}
+	if _, err := c.apply(t.Context(), v1alpha1.NamespacesResource, madeNamespace("ws")); !errors.Is(err, errAway) || !strings.Contains(err.Error(), "applying app:") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestAnythingIn(t *testing.T) {
+	cases := map[string]struct {
+		objects []runtime.Object
+		refuse  string
+		err     error
+		want    string
+		wantErr error
+	}{
+		"nothing":                        {nil, "", nil, "", nil},
+		"what every namespace has":       {[]runtime.Object{item("v1", "ConfigMap", "kube-root-ca.crt", nil), item("v1", "Event", "x", nil)}, "", nil, "", nil},
+		"what is only seen there":        {[]runtime.Object{item("v1", "Seen", "x", nil), item("v1", "Pod", "x", func(obj *metav1.PartialObjectMetadata) { obj.UID = "" })}, "", nil, "", nil},
+		"somebody's ConfigMap":           {[]runtime.Object{item("v1", "ConfigMap", "theirs", nil)}, "", nil, "configmaps theirs", nil},
+		"what the syncer may not list":   {nil, "pods", apierrors.NewForbidden(schema.GroupResource{Resource: "pods"}, "", errAway), "pods, perhaps: the syncer's account may not list them", nil},
+		"what is not served any more":    {nil, "pods", apierrors.NewNotFound(schema.GroupResource{Resource: "pods"}, ""), "", nil},
+		"a cluster that does not answer": {nil, "pods", errAway, "", errAway},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			c, _, client := newTestCluster(t, tc.objects...)
+			if tc.refuse != "" {
+				client.PrependReactor("list", tc.refuse, func(clientgotesting.Action) (bool, runtime.Object, error) { return true, nil, tc.err })
+			}
+			if got, err := c.anythingIn(t.Context(), app); got != tc.want || !errors.Is(err, tc.wantErr) {
+				t.Errorf("got %q, %v, want %q, %v", got, err, tc.want, tc.wantErr)
+			}
+		})
+	}
+}
+
+func TestComesByItself(t *testing.T) {
+	cases := map[string]struct {
+		resource  schema.GroupResource
+		name, uid string
+		want      bool
+	}{
+		"the root CA":               {schema.GroupResource{Resource: "configmaps"}, "kube-root-ca.crt", "u", true},
+		"the default account":       {schema.GroupResource{Resource: "serviceaccounts"}, "default", "u", true},
+		"what is not stored":        {schema.GroupResource{Group: "metrics.k8s.io", Resource: "pods"}, "web-1", "", true},
+		"a ConfigMap":               {schema.GroupResource{Resource: "configmaps"}, "theirs", "u", false},
+		"another kind of that name": {schema.GroupResource{Resource: "configmaps"}, "default", "u", false},
+		"a claim with data":         {schema.GroupResource{Resource: "persistentvolumeclaims"}, "data-db-0", "u", false},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			obj := &metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{Name: tc.name, UID: types.UID(tc.uid)}}
+			if got := comesByItself(tc.resource, obj); got != tc.want {
+				t.Errorf("got %t, want %t", got, tc.want)
+			}
+		})
+	}
+}
+
+func TestLeftBehind(t *testing.T) {
+	claim := func(manager string) runtime.Object {
+		made := copyOf("ws", web(func(obj *unstructured.Unstructured) { obj.SetName("data") }), by(manager))
+		return item("v1", "PersistentVolumeClaim", "data", func(obj *metav1.PartialObjectMetadata) {
+			obj.Labels, obj.Annotations, obj.ManagedFields = made.GetLabels(), made.GetAnnotations(), made.GetManagedFields()
+		})
+	}
+	ofGone := item("v1", "Pod", "web-1", func(obj *metav1.PartialObjectMetadata) {
+		obj.OwnerReferences = []metav1.OwnerReference{{APIVersion: "apps/v1", Kind: "ReplicaSet", UID: "gone", Controller: new(true)}}
+	})
+	cases := map[string]struct {
+		objects []runtime.Object
+		refuse  string
+		err     error
+		want    string
+		wantErr error
+	}{
+		"nothing":                        {nil, "", nil, "", nil},
+		"pods of somebody else":          {[]runtime.Object{item("v1", "Pod", "theirs", nil)}, "", nil, "", nil},
+		"a pod whose maker is gone":      {[]runtime.Object{ofGone}, "", nil, "pods web-1", nil},
+		"a claim of a volume":            {[]runtime.Object{item("v1", "PersistentVolumeClaim", "data-db-0", nil)}, "", nil, "persistentvolumeclaims data-db-0", nil},
+		"a claim that is a copy":         {[]runtime.Object{claim(v1alpha1.FieldManager)}, "", nil, "", nil},
+		"a claim that says it is one":    {[]runtime.Object{claim("kube-controller-manager")}, "", nil, "persistentvolumeclaims data", nil},
+		"what the syncer may not list":   {nil, "pods", apierrors.NewForbidden(schema.GroupResource{Resource: "pods"}, "", errAway), "pods, perhaps: the syncer's account may not list them", nil},
+		"what the cluster does not have": {nil, "cronjobs", apierrors.NewNotFound(schema.GroupResource{Resource: "cronjobs"}, ""), "", nil},
+		"a cluster that does not answer": {nil, "pods", errAway, "", errAway},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			c, _, client := newTestCluster(t, tc.objects...)
+			if tc.refuse != "" {
+				client.PrependReactor("list", tc.refuse, func(clientgotesting.Action) (bool, runtime.Object, error) { return true, nil, tc.err })
+			}
+			if got, err := c.leftBehind(t.Context(), app); got != tc.want || !errors.Is(err, tc.wantErr) {
+				t.Errorf("got %q, %v, want %q, %v", got, err, tc.want, tc.wantErr)
+			}
+		})
+	}
+}
+
+func TestIsLeft(t *testing.T) {
+	madeBy := func(apiVersion, kind, uid string) *metav1.PartialObjectMetadata {
+		return &metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{OwnerReferences: []metav1.OwnerReference{{
+			APIVersion: apiVersion, Kind: kind, UID: types.UID(uid), Controller: new(true),
+		}}}}
+	}
+	ending := &metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{DeletionTimestamp: new(metav1.NewTime(time.Unix(1, 0)))}}
+	cases := map[string]struct {
+		item *metav1.PartialObjectMetadata
+		want bool
+	}{
+		"nobody runs it":                          {&metav1.PartialObjectMetadata{}, false},
+		"its maker is there":                      {madeBy("apps/v1", "ReplicaSet", "there"), false},
+		"its maker is gone":                       {madeBy("apps/v1", "ReplicaSet", "gone"), true},
+		"its CronJob is gone":                     {madeBy("batch/v1", "CronJob", "gone"), true},
+		"whether its maker is there is not known": {madeBy("argoproj.io/v1alpha1", "Rollout", "unknown"), false},
+		"it is being deleted, whosever it is":     {ending, true},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			if got := isLeft(runners[0], tc.item, sets.New[types.UID]("there")); got != tc.want {
+				t.Errorf("got %t, want %t", got, tc.want)
+			}
+		})
+	}
+}
