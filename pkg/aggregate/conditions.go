@@ -111,7 +111,7 @@ func (m *merge) available(conditionType string) condition {
 	switch {
 	case len(m.placed) == 0:
 		return condition{conditionType, metav1.ConditionFalse, reasonNoClusters, "The workload is placed on no cluster."}
-	case total > 0 && m.strategy.holds(total-len(lacking), total):
+	case total > 0 && m.strategy.passes(total-len(lacking), total):
 		return condition{conditionType, metav1.ConditionTrue, reasonAvailable, fmt.Sprintf("Minimum availability in %s.", clusters(total-len(lacking)))}
 	default:
 		message := fmt.Sprintf("No minimum availability in %s (%d of %s).", list(lacking, ", "), len(lacking), clusters(total))
@@ -143,7 +143,7 @@ func (m *merge) progressing(conditionType string) []condition {
 		}
 	}
 	waiting := without(m.shown, protocol.Entry.IsUpToDate)
-	if !m.strategy.holds(total-len(waiting), total) {
+	if !m.strategy.passes(total-len(waiting), total) {
 		message := fmt.Sprintf("Waiting for %s to take up the present generation.", list(waiting, ", "))
 		return []condition{{conditionType, metav1.ConditionTrue, reasonProgressing, message}}
 	}
@@ -155,7 +155,7 @@ func (m *merge) progressing(conditionType string) []condition {
 	switch {
 	case len(opinions) == 0:
 		return nil
-	case !m.strategy.holds(len(opinions)-len(unfinished), len(opinions)):
+	case !m.strategy.passes(len(opinions)-len(unfinished), len(opinions)):
 		return []condition{{conditionType, metav1.ConditionTrue, reasonProgressing, list(unfinished, "; ")}}
 	default:
 		return []condition{{conditionType, metav1.ConditionTrue, reasonComplete, fmt.Sprintf("Successfully progressed in %s.", clusters(total))}}
@@ -169,7 +169,7 @@ func (m *merge) whenTrue(c kinds.Condition) []condition {
 	switch {
 	case c.TrueAnywhere() && m.strategy.fails(len(saySo), len(m.shown)):
 		return []condition{{c.Type, metav1.ConditionTrue, reason, list(quotes, "; ")}}
-	case !c.TrueAnywhere() && len(saySo) > 0 && m.strategy.holds(len(saySo), len(m.shown)):
+	case !c.TrueAnywhere() && len(saySo) > 0 && m.strategy.passes(len(saySo), len(m.shown)):
 		return []condition{{c.Type, metav1.ConditionTrue, reason, fmt.Sprintf("In %s.", clusters(len(saySo)))}}
 	default:
 		return nil
@@ -183,7 +183,7 @@ func (m *merge) byMeaning(c kinds.Condition) condition {
 		good, bad = bad, good
 	}
 	isGood, total := says(c.Type, good), len(m.shown)
-	if agreeing := filter(m.shown, isGood); m.strategy.holds(len(agreeing), total) {
+	if agreeing := filter(m.shown, isGood); m.strategy.passes(len(agreeing), total) {
 		reason, _ := quote(agreeing, c.Type)
 		return condition{c.Type, good, cmp.Or(reason, reasonMerged), fmt.Sprintf("In %s.", clusters(total))}
 	}
@@ -201,8 +201,8 @@ func (m *merge) byMeaning(c kinds.Condition) condition {
 // synced is true when every placed cluster has reported, none has a problem and the hub has found none, whatever the
 // strategy.
 //
-// What the hub has found comes first, and gives the reason: it is wrong for every cluster, it is what the user can mend, and
-// often it is why clusters are silent or complain. Of it and of what clusters say the message names a few each, so that
+// What the hub has found comes first, and gives the reason: it is wrong for every cluster, it is what the user can mend,
+// and often it is why clusters are silent or complain. Of it and of what clusters say the message names a few each, so that
 // neither hides the other.
 func (m *merge) synced() condition {
 	var reason string

@@ -70,7 +70,7 @@ type kubectlRollout[T any] struct {
 func (r kubectlRollout[T]) check(t *testing.T) {
 	t.Helper()
 	verdicts := map[bool]int{}
-	for seed := range uint64(5000) {
+	for seed := range uint64(2000) {
 		random := rand.New(rand.NewPCG(seed, 1))
 		upstream := r.upstream(random)
 		if r.isMute(upstream) {

@@ -25,16 +25,16 @@ type rollout struct {
 	// isDone reports what `kubectl rollout status` would conclude from the object of a cluster whose copy is up to date
 	// (the StatusViewers of k8s.io/kubectl/pkg/polymorphichelpers).
 	isDone func(*merge, protocol.Entry) bool
-	// hold keeps the merged status from reading as rolled out while a cluster is not done: kubectl compares the sums with
+	// understate keeps the merged status from reading as rolled out while a cluster is not done: kubectl compares the sums with
 	// spec.replicas, which is what each cluster has, and one complete cluster would make up for another that has not begun.
 	// It makes the least change that kubectl understands.
-	hold func(*merge)
+	understate func(*merge)
 }
 
 var rollouts = map[kinds.Rollout]rollout{
-	kinds.DeploymentRollout:  {isDeploymentDone, holdDeployment},
-	kinds.StatefulSetRollout: {isStatefulSetDone, holdStatefulSet},
-	kinds.DaemonSetRollout:   {isDaemonSetDone, holdDaemonSet},
+	kinds.DeploymentRollout:  {isDeploymentDone, understateDeployment},
+	kinds.StatefulSetRollout: {isStatefulSetDone, understateStatefulSet},
+	kinds.DaemonSetRollout:   {isDaemonSetDone, understateDaemonSet},
 }
 
 // wanted is how many replicas a cluster's copy asks for.
@@ -59,8 +59,8 @@ func isDeploymentDone(m *merge, e protocol.Entry) bool {
 		counters[availableReplicas] >= counters[updatedReplicas]
 }
 
-// holdDeployment leaves one updated replica too few; and where none are asked for, one that still is to go.
-func holdDeployment(m *merge) {
+// understateDeployment leaves one updated replica too few; and where none are asked for, one that still is to go.
+func understateDeployment(m *merge) {
 	if m.replicas > 0 {
 		m.set(updatedReplicas, min(m.get(updatedReplicas), m.replicas-1))
 		return
@@ -85,8 +85,9 @@ func isStatefulSetDone(m *merge, e protocol.Entry) bool {
 	return counters[updatedReplicas] >= wanted-partition
 }
 
-// holdStatefulSet leaves one replica not ready, which kubectl looks at first. Where none are asked for, the revisions differ.
-func holdStatefulSet(m *merge) {
+// understateStatefulSet leaves one replica not ready, which kubectl looks at first. Where none are asked for, the revisions
+// differ.
+func understateStatefulSet(m *merge) {
 	if m.replicas > 0 {
 		m.set(readyReplicas, min(m.get(readyReplicas), m.replicas-1))
 		return
@@ -100,8 +101,8 @@ func isDaemonSetDone(_ *merge, e protocol.Entry) bool {
 	return counters[updatedScheduled] >= counters[desiredScheduled] && counters[numberAvailable] >= counters[desiredScheduled]
 }
 
-// holdDaemonSet leaves one pod not updated; a cluster whose nodes nobody knows yet has one at least.
-func holdDaemonSet(m *merge) {
+// understateDaemonSet leaves one pod not updated; a cluster whose nodes nobody knows yet has one at least.
+func understateDaemonSet(m *merge) {
 	m.set(desiredScheduled, max(m.get(desiredScheduled), 1))
 	m.set(updatedScheduled, min(m.get(updatedScheduled), m.get(desiredScheduled)-1))
 }

@@ -34,8 +34,8 @@ type Input struct {
 	// Strategy is the strategy of an object that names none; empty for union.
 	Strategy string
 	// Problems are what the hub itself finds wrong with the object, such as a missing ConfigMap that its pods need: the
-	// condition Synced is false with the first reason, and its message begins with the first few of them, in their order, as
-	// they are, wherever the object is placed and if it is placed nowhere.
+	// condition Synced is false with the first reason, and its message begins with the first few of them, in their order,
+	// as they are, wherever the object is placed and if it is placed nowhere.
 	Problems []v1alpha1.Problem
 	// Now is the time for conditions that change.
 	Now metav1.Time
@@ -71,7 +71,7 @@ func Status(in Input) (status map[string]any, problem string) {
 	m.addPhase()
 	m.addAddresses()
 	if r, has := rollouts[kind.Rollout]; has && !all(placed, func(e protocol.Entry) bool { return e.IsUpToDate() && r.isDone(&m, e) }) {
-		r.hold(&m)
+		r.understate(&m)
 	}
 	m.addConditions()
 	return m.status, problem
@@ -93,14 +93,14 @@ type merge struct {
 	strategy strategy
 	// replicas is spec.replicas, that of each cluster unless they are divided; 1 where there is none.
 	replicas int64
-	// placed are all clusters of the placement, shown those whose numbers and conditions the status shows. A report that does
-	// not count is empty there.
+	// placed are all clusters of the placement, shown those whose numbers and conditions the status shows. A report that
+	// does not count is empty there.
 	placed, shown []protocol.Entry
 	status        map[string]any
 }
 
-// set writes a counter. A zero is left out, as with omitempty, unless the kind's API requires the field; of a kind that is not
-// known, a field that is there may be required.
+// set writes a counter. A zero is left out, as with omitempty, unless the kind's API requires the field; of a kind that is
+// not known, a field that is there may be required.
 func (m *merge) set(counter string, value int64) {
 	_, isThere := m.status[counter]
 	if value == 0 && !m.kind.Requires(counter) && (m.kind.IsKnown() || !isThere) {
@@ -126,7 +126,7 @@ func (m *merge) share(e protocol.Entry) int64 {
 // addCounters sums what the clusters count. Updated ones count only where the cluster has taken up the present inputs: to
 // another they are something else. A cluster that is not heard of lacks its whole share.
 func (m *merge) addCounters() {
-	if !m.kind.IsKnown() && !m.kind.HasReplicas(m.in.Object) {
+	if _, counted := m.kind.ReplicasOf(m.in.Object); !counted && !m.kind.IsKnown() {
 		return
 	}
 	for _, counter := range m.kind.Sums {
@@ -159,7 +159,7 @@ func sum(entries []protocol.Entry, counter string) int64 {
 
 func clamp(count int64) int64 { return min(max(count, 0), math.MaxInt32) }
 
-// addObservedGeneration says which generation every placed cluster has observed. Nobody observes what is placed nowhere.
+// addObservedGeneration says which generation every placed cluster has observed. What is placed nowhere is observed by no cluster.
 func (m *merge) addObservedGeneration() {
 	isUnreported := func(e protocol.Entry) bool { return e.Report.LocalObservedGeneration == 0 }
 	if m.kind.Observes == kinds.NeverObserves || m.kind.Observes == kinds.ObservesWhenReported && all(m.placed, isUnreported) {

@@ -14,16 +14,15 @@ import (
 type strategy struct {
 	// show picks the clusters whose numbers and conditions the status shows.
 	show func(in Input, placed []protocol.Entry) []protocol.Entry
-	// holds reports whether a condition that is good holds, when so many clusters say so; fails reports whether one that is
-	// bad does.
-	holds, fails func(saySo, total int) bool
+	// passes reports whether a good condition is true when so many clusters say so, fails whether a bad one is.
+	passes, fails func(saySo, total int) bool
 }
 
 // strategies are those that the annotation can name.
 var strategies = map[string]strategy{
-	v1alpha1.StatusStrategyUnion:    {show: everybody, holds: isAll, fails: isAny},
-	v1alpha1.StatusStrategyMajority: {show: everybody, holds: isMost, fails: isMost},
-	v1alpha1.StatusStrategyLatest:   {show: newest, holds: isAll, fails: isAny},
+	v1alpha1.StatusStrategyUnion:    {show: everybody, passes: isAll, fails: isAny},
+	v1alpha1.StatusStrategyMajority: {show: everybody, passes: isMost, fails: isMost},
+	v1alpha1.StatusStrategyLatest:   {show: newest, passes: isAll, fails: isAny},
 }
 
 // strategyOf returns the strategy that the object asks for, or the default. For one that does not exist it returns union,

@@ -3,7 +3,7 @@
 // which objects it needs and follows, and which fields only a cluster fills in.
 //
 // A kind is one entry of the table (table.go). A kind without an entry is treated as the conventions of Kubernetes have it
-// (Unknown), and an operator adds entries of his own in a file (Parse). A Kinds value is passed to whoever asks; its zero
+// (unknown), and an operator adds entries of his own in a file (Parse). A Kinds value is passed to whoever asks; its zero
 // value is the built-in table.
 //
 // The package is pure: values in, values out. It knows nothing of clusters and placements. What it reads of objects was

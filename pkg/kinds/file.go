@@ -13,9 +13,9 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// Parse reads an operator's entries: a YAML list whose items have the JSON names of Kind. It returns the built-in table with
-// these entries in place of built-in ones of the same kind. The name of the file is for errors: each says in which entry
-// which field is wrong, and what was expected.
+// Parse reads an operator's entries: a YAML list whose items have the JSON names of Kind. It returns the built-in table
+// with these entries in place of built-in ones of the same kind. The name of the file is for errors: each says in which
+// entry which field is wrong, and what was expected.
 func Parse(file string, content []byte) (Kinds, error) {
 	var entries []any
 	if err := yaml.UnmarshalStrict(content, &entries); err != nil {
@@ -150,9 +150,9 @@ func (k *Kind) validate() []error {
 	return slices.Concat(k.validateName(), k.validateCounts(), k.validateRelations(), k.validateOwned())
 }
 
-// unless returns the error of a rule that does not hold.
-func unless(holds bool, format string, args ...any) []error {
-	if holds {
+// unless returns an error when a rule is broken.
+func unless(isKept bool, format string, args ...any) []error {
+	if isKept {
 		return nil
 	}
 	return []error{fmt.Errorf(format, args...)}

@@ -47,8 +47,8 @@ type Kind struct {
 
 	// Observes says whether the kind's controllers write status.observedGeneration.
 	Observes Observation `json:"observes,omitempty"`
-	// Conditions are the conditions that mean something else than conventional has it, or are merged by a rule of their own,
-	// in the order of the merged status.
+	// Conditions are the conditions that mean something else than conventional has it, or are merged by a rule of their
+	// own, in the order of the merged status.
 	Conditions []Condition `json:"conditions,omitempty"`
 	// UpdateTimes is set where conditions have a lastUpdateTime.
 	UpdateTimes bool `json:"updateTimes,omitempty"`
@@ -247,7 +247,7 @@ type Kinds struct {
 	own []*Kind
 }
 
-// Of returns what is known of a kind, to be read only; never nil. A kind without an entry is Unknown.
+// Of returns what is known of a kind, to be read only; never nil. For a kind without an entry it returns what is assumed (unknown).
 func (k Kinds) Of(gk schema.GroupKind) *Kind {
 	for _, kind := range k.own {
 		if kind.GroupKind() == gk {
@@ -257,7 +257,7 @@ func (k Kinds) Of(gk schema.GroupKind) *Kind {
 	if kind, known := byGroupKind[gk]; known {
 		return kind
 	}
-	return Unknown(gk)
+	return unknown(gk)
 }
 
 // IsWorkload reports whether objects of the kind go to clusters by themselves.
@@ -279,12 +279,12 @@ func (k Kinds) Workloads() []*Kind {
 	return workloads
 }
 
-// Unknown returns what is assumed of a kind that no entry describes, as the conventions of the API have it: conditions mean
-// what the table of conventional conditions says; an observedGeneration that is reported counts; where there is a spec.replicas, it is the number of
-// replicas that are wanted, and the counters of that name add up. Other counters stay as they are.
-// (https://github.com/kubernetes/community/blob/master/contributors/devel/sig-architecture/api-conventions.md and
+// unknown returns what is assumed of a kind that no entry describes, as the conventions of the API have it: conditions mean
+// what the table of conventional conditions says; an observedGeneration that is reported counts; where there is a
+// spec.replicas, it is the number of replicas that are wanted, and the counters of that name add up. Other counters stay as
+// they are. (https://github.com/kubernetes/community/blob/master/contributors/devel/sig-architecture/api-conventions.md and
 // https://github.com/kubernetes-sigs/cli-utils/blob/master/pkg/kstatus/README.md)
-func Unknown(gk schema.GroupKind) *Kind {
+func unknown(gk schema.GroupKind) *Kind {
 	return &Kind{
 		Group: gk.Group, Kind: gk.Kind, assumed: true,
 		Replicas:  replicasPath,
@@ -294,7 +294,8 @@ func Unknown(gk schema.GroupKind) *Kind {
 	}
 }
 
-// Condition returns what a type of conditions means for the kind: as its entry has it, else as the table of conventional conditions has it.
+// Condition returns what a type of conditions means for the kind: as its entry has it, else as the table of conventional
+// conditions has it.
 func (k *Kind) Condition(conditionType string) Condition {
 	isIt := func(c Condition) bool { return c.Type == conditionType }
 	for _, conditions := range [][]Condition{k.Conditions, conventional} {

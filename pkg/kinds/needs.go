@@ -68,8 +68,8 @@ var (
 	serviceAccounts = schema.GroupResource{Resource: "serviceaccounts"}
 )
 
-// templatePaths are where objects of any kind keep a pod template: most of them as Deployments do, CronJobs and what is like
-// them within the template of a Job.
+// templatePaths are where objects of any kind keep a pod template: most of them as Deployments do, CronJobs and what is
+// like them within the template of a Job.
 var templatePaths = []Path{path("spec.template"), path("spec.jobTemplate.spec.template")}
 
 // Where a pod template has them.
@@ -115,8 +115,8 @@ func accountOf(spec map[string]any) string {
 	return account
 }
 
-// podSpec is the shape of what is looked at in a pod's spec: references, and what it requests, which says how many of them a
-// cluster has room for.
+// podSpec is the shape of what is looked at in a pod's spec: references, and what it requests, which says how many of them
+// a cluster has room for.
 var podSpec = func() *shape {
 	s := shapeOf(podReferences()...)
 	s.at(path("overhead")).whole = true

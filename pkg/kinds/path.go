@@ -43,9 +43,6 @@ func (p Path) String() string {
 	return text.String()
 }
 
-// MarshalJSON writes the path as text.
-func (p Path) MarshalJSON() ([]byte, error) { return json.Marshal(p.String()) }
-
 var errNoPath = errors.New("expected a path such as spec.replicas, as text")
 
 // UnmarshalJSON reads the path from text.

@@ -11,12 +11,6 @@ import (
 	"github.com/kcp-tmc/tmc/pkg/protocol"
 )
 
-// HasReplicas reports whether the object has a number of replicas that can be divided among clusters.
-func (k *Kind) HasReplicas(obj *unstructured.Unstructured) bool {
-	_, counted := k.ReplicasOf(obj)
-	return counted
-}
-
 // ReplicasOf returns how many replicas the object wants, 1 where it does not say, and whether its kind has replicas. It has
 // none where the field is no integer, and, of a kind that no entry describes, where there is no field.
 func (k *Kind) ReplicasOf(obj *unstructured.Unstructured) (number int64, counted bool) {
@@ -101,7 +95,8 @@ func (k *Kind) HasToLose(report v1alpha1.Report) bool {
 	return report.Generation > 0
 }
 
-// CopyWants returns how many a copy on its cluster is to have, the most that there can be while its controller has not said.
+// CopyWants returns how many a copy on its cluster is to have, the most that there can be while its controller has not
+// said.
 func (k *Kind) CopyWants(downstreamObj *unstructured.Unstructured) int64 {
 	if number, isInteger := k.Replicas.Int64In(downstreamObj.Object); isInteger {
 		return number

@@ -5,10 +5,10 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 )
 
-// Slim drops from the object, in place, most of what neither Needs nor Follows nor the merging of statuses looks at, so that
-// caches need not hold it: of pod templates all but labels, references and what they request, the data of ConfigMaps and
-// Secrets, what `kubectl apply` and the API server note of who wrote what. Every other field stays, the rest of the spec
-// among them. Needs and Follows say the same of the object as before.
+// Slim drops from the object, in place, most of what neither Needs nor Follows nor the merging of statuses looks at, so
+// that caches need not hold it: of pod templates all but labels, references and what they request, the data of ConfigMaps
+// and Secrets, what `kubectl apply` and the API server note of who wrote what. Every other field stays, the rest of the
+// spec among them. Needs and Follows say the same of the object as before.
 func Slim(obj *unstructured.Unstructured) {
 	for _, at := range templatePaths {
 		if template := podTemplate(obj.Object, at); template != nil {
@@ -25,8 +25,8 @@ func Slim(obj *unstructured.Unstructured) {
 	delete(annotations, corev1.LastAppliedConfigAnnotation)
 }
 
-// pruneTemplate returns what of a pod template is looked at, sharing with it only what is kept as a whole. It tells found of
-// each reference.
+// pruneTemplate returns what of a pod template is looked at, sharing with it only what is kept as a whole. It tells found
+// of each reference.
 func pruneTemplate(template map[string]any, found func(Need)) map[string]any {
 	labels := map[string]any{}
 	for key, value := range templateLabels(template) {
@@ -47,8 +47,8 @@ func pruneTemplate(template map[string]any, found func(Need)) map[string]any {
 	return map[string]any{"metadata": map[string]any{"labels": labels}, "spec": kept}
 }
 
-// shape says where in a value the names of other objects are. Needs and Slim walk the same shapes, so that what one keeps is
-// what the other reads; and a value that is malformed somewhere still gives the rest.
+// shape says where in a value the names of other objects are. Needs and Slim walk the same shapes, so that what one keeps
+// is what the other reads; and a value that is malformed somewhere still gives the rest.
 type shape struct {
 	// fields are those of an object in which names may be, items is the shape of a list's items.
 	fields map[string]*shape

@@ -16,8 +16,8 @@ const (
 
 var replicasPath = path("spec.replicas")
 
-// table are the built-in kinds, workloads first, in the order in which they are shown. To add a kind, add its entry here and
-// its schema in hack/schemagen.
+// table are the built-in kinds, workloads first, in the order in which they are shown. To add a kind, add its entry here
+// and its schema in hack/schemagen.
 var table = []*Kind{
 	// k8s.io/api/apps/v1.DeploymentStatus.
 	{
@@ -97,8 +97,8 @@ var table = []*Kind{
 		Follows:  &Follows{Selector: Selector{Path: path("spec.selector")}},
 	},
 	// k8s.io/api/core/v1.PersistentVolumeClaimStatus. What was written to a volume that is lost is gone, whatever other
-	// clusters have. The volume controllers (k8s.io/component-helpers/storage/volume) and the scheduler note on a claim what
-	// it is bound to.
+	// clusters have. The volume controllers (k8s.io/component-helpers/storage/volume) and the scheduler note on a claim
+	// what it is bound to.
 	{
 		Kind: "PersistentVolumeClaim", Observes: NeverObserves,
 		Phase: &Phase{Field: "phase", Anywhere: "Lost", Everywhere: "Bound", Otherwise: "Pending"},
@@ -142,9 +142,9 @@ var table = []*Kind{
 	// What pods mount: these have no status, and are known for their number.
 	{Kind: "ConfigMap", Observes: NeverObserves},
 	{Kind: "Secret", Observes: NeverObserves},
-	// imagePullSecrets become those of the account's pods, and are optional there (see PodReferences). `secrets` are what its
-	// pods may mount, not what they do. Token controllers write the Secrets that they make into that list (OpenShift's still
-	// does, Kubernetes' did until 1.24); it means something only with the annotation (ServiceAccount.Secrets in
+	// imagePullSecrets become those of the account's pods, and are optional there (see PodReferences). `secrets` are what
+	// its pods may mount, not what they do. Token controllers write the Secrets that they make into that list (OpenShift's
+	// still does, Kubernetes' did until 1.24); it means something only with the annotation (ServiceAccount.Secrets in
 	// k8s.io/api/core/v1).
 	{
 		Kind: "ServiceAccount",
@@ -191,10 +191,10 @@ func generatedSelector() []Owned {
 	return owned
 }
 
-// podReferences are where a pod's spec (k8s.io/api/core/v1.PodSpec) names objects, its account aside: what Kubernetes itself
-// takes for its Secrets and ConfigMaps (VisitPodSecretNames and VisitPodConfigmapNames of kubernetes, pkg/api/v1/pod/util.go),
-// and its claims. imagePullSecrets are optional: the kubelet warns of a missing one and goes on to pull the image without
-// (getPullSecretsForPod of pkg/kubelet/kubelet_pods.go).
+// podReferences are where a pod's spec (k8s.io/api/core/v1.PodSpec) names objects, its account aside: what Kubernetes
+// itself takes for its Secrets and ConfigMaps (VisitPodSecretNames and VisitPodConfigmapNames of kubernetes,
+// pkg/api/v1/pod/util.go), and its claims. imagePullSecrets are optional: the kubelet warns of a missing one and goes on to
+// pull the image without (getPullSecretsForPod of pkg/kubelet/kubelet_pods.go).
 func podReferences() []Reference {
 	references := []Reference{
 		{Path: path("imagePullSecrets[].name"), Resource: "secrets", Optional: true},
@@ -241,8 +241,8 @@ var conventional = []Condition{
 	{Type: "ScalingLimited", Meaning: Bad},
 	// PodDisruptionBudgets (k8s.io/api/policy/v1): that no disruption is allowed is what a budget is for.
 	{Type: "DisruptionAllowed", Meaning: Reached},
-	// Claims (k8s.io/api/core/v1.PersistentVolumeClaimConditionType): the first three are true while a resize or a change of
-	// attributes is under way, the others are errors of it, which controllers try again.
+	// Claims (k8s.io/api/core/v1.PersistentVolumeClaimConditionType): the first three are true while a resize or a change
+	// of attributes is under way, the others are errors of it, which controllers try again.
 	{Type: "Resizing", Meaning: Ongoing},
 	{Type: "FileSystemResizePending", Meaning: Ongoing},
 	{Type: "ModifyingVolume", Meaning: Ongoing},

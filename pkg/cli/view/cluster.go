@@ -29,14 +29,12 @@ type ClusterSummary struct {
 	Ready string `json:"ready"`
 	// Scheduling is Cordoned, Draining or Leaving, and empty when workloads may come.
 	Scheduling string `json:"scheduling,omitempty"`
-	// Isolation says what its syncer sees in kcp: Cluster, Shared, or Group/ and the name
-	// of the isolation group.
+	// Isolation says what its syncer sees in kcp: Cluster, Shared, or Group/ and the name of the isolation group.
 	Isolation string `json:"isolation"`
-	// NamespaceMode is that of the rule in the registration, empty when there is none: a rule
-	// that the cluster's syncer has from a file is not known here.
+	// NamespaceMode is that of the rule in the registration, empty when there is none: a rule that the cluster's syncer has
+	// from a file is not known here.
 	NamespaceMode v1alpha1.NamespaceMode `json:"namespaceMode,omitempty"`
-	// LastHeartbeat is when the cluster was last heard of, nil when it never was, or the
-	// caller may not know.
+	// LastHeartbeat is when the cluster was last heard of, nil when it never was, or the caller may not know.
 	LastHeartbeat *metav1.Time `json:"lastHeartbeat,omitempty"`
 	// Workloads is how many workloads are placed there, nil when the caller may not know.
 	Workloads *int `json:"workloads,omitempty"`
@@ -45,8 +43,7 @@ type ClusterSummary struct {
 	noHeartbeats bool
 }
 
-// Known is what is known of a cluster beside its registration. What is nil as a whole
-// the caller may not know.
+// Known is what is known of a cluster beside its registration. What is nil as a whole the caller may not know.
 type Known struct {
 	// Heartbeats are when clusters were last heard of.
 	Heartbeats map[string]time.Time
@@ -162,8 +159,7 @@ func (c *Cluster) workloads() string {
 	return strconv.Itoa(*c.Summary.Workloads)
 }
 
-// age words how long ago something was, as kubectl does. Clocks differ: what is yet to
-// come is now.
+// age words how long ago something was, as kubectl does. Clocks differ: what is yet to come is now.
 func age(since, now time.Time) string {
 	if since.IsZero() {
 		return "<unknown>"

@@ -38,8 +38,8 @@ func (p *page) field(level int, name, value string) {
 	}
 }
 
-// Describe says all that is known of where an object is and how it fares there. tenantType
-// is the path of the WorkspaceType whose workspaces have all clusters bound.
+// Describe says all that is known of where an object is and how it fares there. tenantType is the path of the WorkspaceType
+// whose workspaces have all clusters bound.
 func Describe(w Workload, events []Event, tenantType string, now time.Time) string {
 	p := &page{}
 	p.field(0, "Name", w.Name)
@@ -60,8 +60,8 @@ func Describe(w Workload, events []Event, tenantType string, now time.Time) stri
 	return p.String()
 }
 
-// leftOut says which clusters the object cannot enter, and what to do; nothing where it
-// is said already that it misses them.
+// leftOut says which clusters the object cannot enter, and what to do; nothing where it is said already that it misses
+// them.
 func (p *page) leftOut(w Workload, tenantType string) {
 	said := placement.SayAllLeftOut(w.LeftOut, w.kind.GroupKind(), tenantType)
 	said = slices.DeleteFunc(said, func(line string) bool { return strings.Contains(w.PlacementMessage, line) })

@@ -7,9 +7,8 @@ import (
 	"unicode/utf8"
 )
 
-// Escape returns a text as a terminal may show it: what would move its cursor, change its
-// colours or turn its words around is written out (\x1b, \u202e). Clusters and tenants write
-// much of what is shown. Line breaks and tabs stay.
+// Escape returns a text as a terminal may show it: what would move its cursor, change its colours or turn its words around
+// is written out (\x1b, \u202e). Clusters and tenants write much of what is shown. Line breaks and tabs stay.
 func Escape(text string) string { return escape(text, "\n\t") }
 
 // Line is Escape for a text that is to stay in its line.
@@ -43,8 +42,8 @@ func escape(text, keep string) string {
 	return safe.String()
 }
 
-// isUnsafeRune tells of control characters, of what is there to be obeyed and not to be seen
-// (the directions of text among it), and of separators of lines.
+// isUnsafeRune reports whether a rune is a control character, is there to be obeyed and not to be seen (as the directions of
+// text are), or separates lines.
 func isUnsafeRune(r rune) bool {
 	return unicode.In(r, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp)
 }

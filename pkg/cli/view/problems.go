@@ -13,8 +13,8 @@ import (
 type Problem struct {
 	// Cluster is where it is, empty for the object as a whole.
 	Cluster string
-	// Reason is what is wrong: one of the reasons below, a protocol.Belief, a protocol.Lag, the type of a condition, or what
-	// the cluster or the hub calls it.
+	// Reason is what is wrong: one of the reasons below, a protocol.Belief, a protocol.Lag, the type of a condition, or
+	// what the cluster or the hub calls it.
 	Reason string
 	// Message says it for people.
 	Message string

@@ -22,8 +22,8 @@ type Kind struct {
 
 // Remain is an object that is on a cluster, or may still be there.
 type Remain struct {
-	// Workspace is the name of its logical cluster, WorkspacePath the path that the workspace
-	// says it has. Whoever administers the workspace may have it say another one.
+	// Workspace is the name of its logical cluster, WorkspacePath the path that the workspace says it has. Whoever
+	// administers the workspace may have it say another one.
 	Workspace     string `json:"workspace"`
 	WorkspacePath string `json:"workspacePath,omitempty"`
 	Kind          string `json:"kind"`
@@ -52,8 +52,7 @@ func (r Remain) Copy() string {
 	return path(r.ClusterNamespace, strings.ToLower(r.Kind), r.ClusterName)
 }
 
-// In is the workspace by the name of its logical cluster, and in parentheses the path that it
-// says it has.
+// In is the workspace by the name of its logical cluster, and in parentheses the path that it says it has.
 func (r Remain) In() string {
 	if r.WorkspacePath == "" || r.WorkspacePath == r.Workspace {
 		return r.Workspace
@@ -72,8 +71,7 @@ func SortRemains(remains []Remain) {
 	})
 }
 
-// RemainsText lists the remains, which are sorted, by workspace: the first of them, and
-// how many more there are.
+// RemainsText lists the remains, which are sorted, by workspace: the first of them, and how many more there are.
 func RemainsText(remains []Remain, most int) string {
 	p := &page{}
 	workspace := ""

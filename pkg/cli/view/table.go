@@ -31,8 +31,7 @@ func NewList[T any](kind string, items []T) List[T] {
 }
 
 const (
-	// mostColumns is how many clusters have columns of their own, before they are
-	// summed up in one.
+	// mostColumns is how many clusters have columns of their own, before they are summed up in one.
 	mostColumns = 12
 	// mostNames is how many clusters a summary names of each sort.
 	mostNames = 3
@@ -63,8 +62,8 @@ type TableOptions struct {
 	Wide bool
 }
 
-// WorkloadTable returns a row for each workload, in their order, and a column for each
-// cluster that one of them is on, or a summary of many.
+// WorkloadTable returns a row for each workload, in their order, and a column for each cluster that one of them is on, or a
+// summary of many.
 func WorkloadTable(workloads []Workload, options TableOptions) *metav1.Table {
 	names := sets.New[string]()
 	for _, w := range workloads {
@@ -136,9 +135,8 @@ func (w *Workload) Ready() string {
 	return fraction(w.Available, w.Wanted)
 }
 
-// Cell says, in a few characters, how the object fares on the cluster: how many there
-// are of how many ("ok" for kinds that count nothing), with "!" where something is wrong
-// and "…" where the present state has not been taken up.
+// Cell says, in a few characters, how the object fares on the cluster: how many there are of how many ("ok" for kinds that
+// count nothing), with "!" where something is wrong and "…" where the present state has not been taken up.
 func (o OnCluster) Cell() string {
 	switch {
 	case o.Silent:
@@ -181,8 +179,7 @@ func (o OnCluster) sort() string {
 	}
 }
 
-// Summary says in a line how the object fares on all its clusters, and names the first
-// of those that are not well.
+// Summary says in a line how the object fares on all its clusters, and names the first of those that are not well.
 func (w *Workload) Summary() string {
 	leftOut := ""
 	if names := sets.List(sets.KeySet(w.LeftOut)); len(names) > 0 {

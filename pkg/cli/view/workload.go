@@ -96,8 +96,8 @@ type Condition struct {
 	meaning kinds.Condition
 }
 
-// Of says where an object is and how it fares there. Silent are the clusters that are not heard of; nil when the caller does
-// not know: then the object's own conditions say which.
+// Of says where an object is and how it fares there. Silent are the clusters that are not heard of; nil when the caller
+// does not know: then the object's own conditions say which.
 func Of(obj *unstructured.Unstructured, known kinds.Kinds, silent sets.Set[string]) Workload {
 	object, kind := protocol.Read(obj), known.Of(obj.GroupVersionKind().GroupKind())
 	placement := object.Placement()

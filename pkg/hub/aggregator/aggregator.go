@@ -193,8 +193,8 @@ func (a *Aggregator) strategy(key kcp.ObjectKey, upstreamObj *unstructured.Unstr
 	return strings.ToLower(string(chosen.Spec.StatusStrategy))
 }
 
-// write patches what differs of the status, and nothing else, of the object of that UID. An object that was deleted meanwhile
-// is no error.
+// write patches what differs of the status, and nothing else, of the object of that UID. An object that was deleted
+// meanwhile is no error.
 func (a *Aggregator) write(ctx context.Context, key kcp.ObjectKey, uid types.UID, present, merged map[string]any) error {
 	before, err := json.Marshal(present)
 	if err != nil {

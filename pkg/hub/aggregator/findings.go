@@ -68,10 +68,10 @@ func (a *Aggregator) leftOut(key kcp.ObjectKey, name string) v1alpha1.LeftOut {
 	return cluster.WhyLeftOut(a.config.Bindings.LeftOut(key.Workspace, cluster.Export, key.Resource.GroupResource()), key.Resource)
 }
 
-// unseen returns a problem for each reason why syncers do not see the object on the clusters that it is placed on: what they
-// report is not renewed, and what they hold they do not let go of. For an object that is on no cluster, and would else be on
-// some, it returns why they are left out. What is on some clusters and misses others is well: its placement annotation and
-// an event tell which.
+// unseen returns a problem for each reason why syncers do not see the object on the clusters that it is placed on: what
+// they report is not renewed, and what they hold they do not let go of. For an object that is on no cluster, and would else
+// be on some, it returns why they are left out. What is on some clusters and misses others is well: its placement
+// annotation and an event tell which.
 func (a *Aggregator) unseen(key kcp.ObjectKey, upstreamObj *unstructured.Unstructured) []v1alpha1.Problem {
 	leftOut, object := map[string]v1alpha1.LeftOut{}, protocol.Read(upstreamObj)
 	placed := object.Labelled()

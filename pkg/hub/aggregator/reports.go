@@ -17,7 +17,8 @@ import (
 )
 
 // tellProblems records an event for each problem that a cluster has come to report of an object. Syncers do not do so
-// themselves: kcp cannot let an account create events through a virtual workspace without letting it create everything there.
+// themselves: kcp cannot let an account create events through a virtual workspace without letting it create everything
+// there.
 func (a *Aggregator) tellProblems(key kcp.ObjectKey, upstreamObj *unstructured.Unstructured) {
 	var found []events.Notice
 	concerned := map[kcp.ObjectKey][]string{}
@@ -40,9 +41,9 @@ func (a *Aggregator) tellProblems(key kcp.ObjectKey, upstreamObj *unstructured.U
 	}
 }
 
-// concernedBy returns the objects of other workspaces that a report on one has to do with. A report is a cluster's word, and
-// may be a thief's. So nothing counts but a conflict that can be: with an object of the same kind, namespace and name that is
-// placed on that cluster as well, and whose hash the report names.
+// concernedBy returns the objects of other workspaces that a report on one has to do with. A report is a cluster's word,
+// and may be a thief's. So nothing counts but a conflict that can be: with an object of the same kind, namespace and name
+// that is placed on that cluster as well, and whose hash the report names.
 func (a *Aggregator) concernedBy(key kcp.ObjectKey, upstreamObj *unstructured.Unstructured, report v1alpha1.Report) []kcp.ObjectKey {
 	hashes := sets.New[string]()
 	for _, problem := range report.Problems {
@@ -63,8 +64,8 @@ func (a *Aggregator) concernedBy(key kcp.ObjectKey, upstreamObj *unstructured.Un
 	return concerned
 }
 
-// tellConcerned tells of a conflict on the object whose copy is there. Its owner does not learn who wants the place, and all
-// the words are the hub's.
+// tellConcerned tells of a conflict on the object whose copy is there. Its owner does not learn who wants the place, and
+// all the words are the hub's.
 func (a *Aggregator) tellConcerned(key kcp.ObjectKey, clusters []string) {
 	obj := a.config.Upstream.Cached(key)
 	if obj == nil {
@@ -74,8 +75,8 @@ func (a *Aggregator) tellConcerned(key kcp.ObjectKey, clusters []string) {
 		"cluster %s: an object of another workspace wants the place that the copy of this object has there; it is refused", strings.Join(clusters, ", ")))
 }
 
-// seen remembers when reports were first seen that claim to be from the future: one for each object and cluster that has such
-// a report, until the object is gone. After a restart they are seen for the first time again.
+// seen remembers when reports were first seen that claim to be from the future: one for each object and cluster that has
+// such a report, until the object is gone. After a restart they are seen for the first time again.
 type seen struct {
 	mu    sync.Mutex
 	byKey map[kcp.ObjectKey]map[string]sighting
