@@ -43,8 +43,9 @@ func prefixRule(prefix, registry string) string {
 
 const isolatedRule = "namespaceMode: Isolated\nannotations: {example.com/operator: west}\n"
 
-// TestApplicationOfManyKindsOnTwoClusters compares all that the clusters have before and after. So
-// it runs beside no other test.
+// TestApplicationOfManyKindsOnTwoClusters runs an application of many kinds on two different clusters, changes it,
+// moves it and deletes it. It compares all that the clusters have before and after, so it does not run beside other
+// tests.
 func TestApplicationOfManyKindsOnTwoClusters(t *testing.T) {
 	app := newApplication(t)
 	before := map[string][]string{}

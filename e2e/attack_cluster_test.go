@@ -81,8 +81,8 @@ func forgedNote(t *testing.T, clusterName, namespace string) string {
 	return encoded(t, map[string]any{"metadata": map[string]any{"labels": note.GetLabels(), "annotations": note.GetAnnotations()}})
 }
 
-// TestStolenDownstreamAccountReachesOnlyObjectsOfTmc tries what the syncer's role on its cluster would allow, and what
-// the cluster's own policy does not.
+// TestStolenDownstreamAccountReachesOnlyObjectsOfTmc uses the account that a syncer has on its cluster for what the
+// account's role allows, and the cluster's own policy does not.
 func TestStolenDownstreamAccountReachesOnlyObjectsOfTmc(t *testing.T) {
 	t.Parallel()
 	listed, operators := unique("listed"), unique("operators")
@@ -162,8 +162,8 @@ func TestStolenDownstreamAccountReachesOnlyObjectsOfTmc(t *testing.T) {
 	u.rollOut(t, "web", guardedNorth)
 }
 
-// TestDownstreamPolicyRefusesUnlistedNamespaces has a workspace use a namespace that an operator has made, and kcp
-// allow it: the cluster's own policy does not.
+// TestDownstreamPolicyRefusesUnlistedNamespaces uses a namespace that an operator has made and that kcp allows, while
+// the cluster's own policy does not list it.
 func TestDownstreamPolicyRefusesUnlistedNamespaces(t *testing.T) {
 	t.Parallel()
 	listed, operators := unique("listed"), unique("operators")

@@ -79,7 +79,7 @@ func (s side) checkInputDenied(t *testing.T, input string, words []string, args 
 	}
 }
 
-// TestConsumerCannotWriteKeysOfTmc has the administrator of a workspace forge what clusters and the hub say.
+// TestConsumerCannotWriteKeysOfTmc forges, as the administrator of a workspace, what clusters and the hub write.
 func TestConsumerCannotWriteKeysOfTmc(t *testing.T) {
 	t.Parallel()
 	u := newTenant(t, env.shared, "attack")
@@ -116,7 +116,8 @@ func TestConsumerCannotWriteKeysOfTmc(t *testing.T) {
 	isGone(t, "a copy on west", u.copyOn(west, "web"))
 }
 
-// TestConsumerCannotImpersonateSyncer has the administrator of a workspace impersonate those who may write tmc's keys.
+// TestConsumerCannotImpersonateSyncer impersonates, as the administrator of a workspace, those who may write tmc's
+// keys.
 func TestConsumerCannotImpersonateSyncer(t *testing.T) {
 	t.Parallel()
 	u := newTenant(t, env.shared, "pretender")
@@ -175,7 +176,8 @@ func impersonating(t *testing.T, kubeconfig string, who rest.ImpersonationConfig
 	return client
 }
 
-// TestConsumerWorksUnderPolicies has an administrator of a workspace do what people do, under the policies.
+// TestConsumerWorksUnderPolicies does, as the administrator of a workspace, what people do: the policies of tmc
+// forbid none of it.
 func TestConsumerWorksUnderPolicies(t *testing.T) {
 	t.Parallel()
 	u := newTenant(t, env.shared, "consumer")

@@ -41,8 +41,8 @@ func (in *installation) allowing(t *testing.T, clusterName, patterns string) {
 	in.inProvider(t).kubectl(t, "patch", "cr", clusterName, "--type=merge", `--patch={"spec":{"allowedNamespaces":`+patterns+`}}`)
 }
 
-// TestNamespaceOfClusterIsNotEnteredByTenant has a tenant whose namespace is called like one of a cluster's people, and a Deployment
-// that names an account there. In every mode in which the two are one.
+// TestNamespaceOfClusterIsNotEnteredByTenant gives a tenant's namespace the name of one that belongs to a cluster's
+// people, and a Deployment in it an account of theirs. It tries each mode in which the two would be one namespace.
 func TestNamespaceOfClusterIsNotEnteredByTenant(t *testing.T) {
 	t.Parallel()
 	entered := "entered-" + north
@@ -91,8 +91,8 @@ func (u *tenant) eventuallyNotAllowed(t *testing.T, name string, words ...string
 	u.eventuallyEvent(t, name, "NamespaceNotAllowed", words...)
 }
 
-// TestNamespaceWithForgedMarksIsNotEntered has one with the labels and annotations of one that tmc made, written by others,
-// as a backup would that is restored without managedFields; and gives it to tmc.
+// TestNamespaceWithForgedMarksIsNotEntered copies the labels and annotations of a namespace that tmc made, as
+// restoring a backup without managedFields does, and then hands the namespace over to tmc.
 func TestNamespaceWithForgedMarksIsNotEntered(t *testing.T) {
 	t.Parallel()
 	u := newTenant(t, env.shared, "forged")
@@ -125,8 +125,8 @@ func marksOf(u *tenant, name string) string {
 		origin.Hash(), origin.Workspace, origin.Namespace, origin.Name)
 }
 
-// TestForgedCopyDoesNotBlockDeletion has an attacker whose StatefulSet makes claims that say that they are the copy of a victim's, and
-// one who has got such a claim onto the cluster some other way, with all that such an object can bring along.
+// TestForgedCopyDoesNotBlockDeletion makes objects that say that they are the copy of another tenant's: claims that a
+// StatefulSet makes, and one that got onto the cluster in another way, with all that such an object can carry.
 func TestForgedCopyDoesNotBlockDeletion(t *testing.T) {
 	t.Parallel()
 	victim, attacker := newTenant(t, env.shared, "victim"), newTenant(t, env.shared, "attacker")
@@ -168,7 +168,7 @@ spec:
 	}
 }
 
-// TestForgedCopyIsReportedAsConflict has one where the copy is to go.
+// TestForgedCopyIsReportedAsConflict puts a forged copy where the copy is to go.
 func TestForgedCopyIsReportedAsConflict(t *testing.T) {
 	t.Parallel()
 	u := newTenant(t, env.shared, "impostor")
@@ -187,7 +187,8 @@ func TestForgedCopyIsReportedAsConflict(t *testing.T) {
 	}
 }
 
-// TestOverrideCannotMakeServiceAccountToken has a Secret that an override gives the type of those into which a cluster puts tokens.
+// TestOverrideCannotMakeServiceAccountToken overrides the type of a Secret with the one into which a cluster writes
+// tokens.
 func TestOverrideCannotMakeServiceAccountToken(t *testing.T) {
 	t.Parallel()
 	u := newTenant(t, env.shared, "minted")

@@ -18,8 +18,9 @@ const (
 	pathWest = "path-" + west
 )
 
-// TestPathAnnotationOfTenantIsNotBelieved has the administrator of a workspace say that it is one which may use a cluster. The hub
-// runs with an administrator's credentials, which read Workspaces, and with those of its own account, which do not.
+// TestPathAnnotationOfTenantIsNotBelieved says, as the administrator of a workspace, that it is one which may use a
+// cluster. The hub runs once with an administrator's credentials, which read Workspaces, and once with its own
+// account, which does not.
 func TestPathAnnotationOfTenantIsNotBelieved(t *testing.T) {
 	t.Parallel()
 	in := newInstallation(t, "path", pathEast, pathWest)
@@ -70,7 +71,7 @@ func (in *installation) hubsKubeconfig(t *testing.T) string {
 	return file
 }
 
-// TestPathBelongsToCurrentWorkspace makes a workspace anew under the path of one that may use a cluster.
+// TestPathBelongsToCurrentWorkspace deletes a workspace that may use a cluster, and makes another one under its path.
 func TestPathBelongsToCurrentWorkspace(t *testing.T) {
 	t.Parallel()
 	in := newInstallation(t, "again", againEast)

@@ -81,8 +81,8 @@ func newGuarded(t *testing.T) *installation {
 	return in
 }
 
-// TestStolenCredentialInWorkspaceOfTenantType tries, in a workspace that nobody has run bind in, what an
-// isolated and a shared cluster's credentials are not for.
+// TestStolenCredentialInWorkspaceOfTenantType uses the credentials of an isolated and of a shared cluster for what
+// they are not meant, in a workspace in which nobody has run bind.
 func TestStolenCredentialInWorkspaceOfTenantType(t *testing.T) {
 	t.Parallel()
 	in := newGuarded(t)
@@ -140,8 +140,8 @@ func TestStolenCredentialInWorkspaceOfTenantType(t *testing.T) {
 	}
 }
 
-// TestPoliciesAreRestoredBeforePlacement has the administrator of a workspace delete and
-// weaken the policies, and hold one that he has deleted.
+// TestPoliciesAreRestoredBeforePlacement deletes and weakens the policies of tmc as the administrator of a workspace,
+// and keeps one from being deleted. Nothing is placed until the policies are back.
 func TestPoliciesAreRestoredBeforePlacement(t *testing.T) {
 	t.Parallel()
 	u := newTenant(t, env.shared, "weakened")
@@ -182,8 +182,8 @@ func TestPoliciesAreRestoredBeforePlacement(t *testing.T) {
 	u.checkUntouched(t, east, before)
 }
 
-// TestPoliciesOfWorkspaceBoundBeforeUpgrade has a binding that has not accepted the
-// claims on policies, as one has of before they were claimed.
+// TestPoliciesOfWorkspaceBoundBeforeUpgrade has a binding that does not accept the claims on policies, like one from
+// before tmc claimed them. Nothing new is placed until the workspace is bound again.
 func TestPoliciesOfWorkspaceBoundBeforeUpgrade(t *testing.T) {
 	t.Parallel()
 	u := newTenant(t, env.shared, "upgraded")
@@ -214,7 +214,8 @@ func (u *tenant) acceptNoPolicies(t *testing.T) {
 	u.kubectl(t, "patch", "apibinding", v1alpha1.APIExportName, "--type=merge", "--patch="+string(patch))
 }
 
-// TestPoliciesInWorkspaceOfUserWhoMayNotMakeThem binds a workspace as somebody does who may make APIBindings, and nothing else.
+// TestPoliciesInWorkspaceOfUserWhoMayNotMakeThem binds a workspace as a user who may make APIBindings and nothing
+// else.
 func TestPoliciesInWorkspaceOfUserWhoMayNotMakeThem(t *testing.T) {
 	t.Parallel()
 	name := unique("restricted")

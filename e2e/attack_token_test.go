@@ -40,8 +40,8 @@ func tokenFor(spec string) string {
 	return `{"apiVersion":"authentication.k8s.io/v1","kind":"TokenRequest","spec":` + spec + `}`
 }
 
-// TestStolenTokenCannotMakeBetterToken asks with east's token for tokens that its syncer does not need, and says of the
-// cluster what would end its syncer.
+// TestStolenTokenCannotMakeBetterToken requests, with east's token, tokens that its syncer does not need, and reports
+// facts about the cluster that would end its syncer.
 func TestStolenTokenCannotMakeBetterToken(t *testing.T) {
 	t.Parallel()
 	newTenant(t, env.shared, "better") // who binds gives the view of the cluster a URL
@@ -69,8 +69,8 @@ func TestStolenTokenCannotMakeBetterToken(t *testing.T) {
 	})
 }
 
-// TestRevokedCredentialIsRefused has a thief renew a stolen token and claim the name of the cluster, and an operator
-// end that.
+// TestRevokedCredentialIsRefused has a thief renew a stolen token and claim the cluster's name. The operator then
+// revokes the token.
 func TestRevokedCredentialIsRefused(t *testing.T) {
 	t.Parallel()
 	in := newInstallation(t, "revoked", revokedEast)

@@ -10,8 +10,8 @@ import (
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
 )
 
-// TestHostileValuesDelayNoOtherTenant plays a tenant and a thief who write numbers and overrides that cost much, while
-// another tenant rolls something out on the same cluster.
+// TestHostileValuesDelayNoOtherTenant writes, as a tenant and as a thief, numbers and overrides that are expensive to
+// process, while another tenant rolls something out on the same cluster.
 func TestHostileValuesDelayNoOtherTenant(t *testing.T) {
 	t.Parallel()
 	mallory, bystander := newTenant(t, env.shared, "hostile"), newTenant(t, env.shared, "bystander")
@@ -58,7 +58,7 @@ spec:
 `
 
 // TestSelectorsReachNoNamespaceOfOtherTenant asks the cluster which namespaces the selectors of a tenant's copy
-// select there.
+// select.
 func TestSelectorsReachNoNamespaceOfOtherTenant(t *testing.T) {
 	t.Parallel()
 	attacker, victim := newTenant(t, env.shared, "reaching"), newTenant(t, env.shared, "reached")

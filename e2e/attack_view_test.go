@@ -27,9 +27,9 @@ metadata: {name: builder-token, annotations: {kubernetes.io/service-account.name
 type: kubernetes.io/service-account-token
 `
 
-// TestStolenCredentialReadsWhatDocumentationSays is about the table in "Who may do what" of the README: what the credential of
-// a cluster of a group, and of one that is shared, reads of what is placed elsewhere or nowhere. Of an isolated one,
-// TestIsolationHidesWhatIsPlacedElsewhere is.
+// TestStolenCredentialReadsWhatDocumentationSays reads what the table in docs/security.md says about the credentials
+// of a cluster in a group and of a shared one: what they read of objects that are placed elsewhere or nowhere.
+// TestIsolationHidesWhatIsPlacedElsewhere is about an isolated cluster.
 func TestStolenCredentialReadsWhatDocumentationSays(t *testing.T) {
 	t.Parallel()
 	in := newInstallation(t, "table", tableEast, tableWest, tableNorth)

@@ -12,7 +12,7 @@ import (
 	"github.com/kcp-tmc/tmc/pkg/transform"
 )
 
-// TestDeploymentRunsOnEveryCluster is the test of the original plan: one command in kcp, nothing else.
+// TestDeploymentRunsOnEveryCluster creates a Deployment in kcp with one command, and does nothing else.
 func TestDeploymentRunsOnEveryCluster(t *testing.T) {
 	u := newTenantIn(t, env.shared, unique("plain"), metav1.NamespaceDefault)
 

@@ -10,8 +10,8 @@ import (
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
 )
 
-// TestDeploymentRefusedByClusterDelaysNoOther has many that kcp takes and a cluster does not, and one that
-// is in order after them. It measures, so it does not run beside others.
+// TestDeploymentRefusedByClusterDelaysNoOther creates many Deployments that kcp accepts and a cluster refuses, and a
+// good one after them. It measures, so it does not run beside others.
 func TestDeploymentRefusedByClusterDelaysNoOther(t *testing.T) {
 	u := newTenant(t, env.shared, "broken")
 	// kcp's schema does not look across fields: a mount of a volume that is not there gets in.

@@ -10,7 +10,7 @@ import (
 	"github.com/kcp-tmc/tmc/pkg/transform"
 )
 
-// TestDeploymentChangesReachEveryCluster follows one Deployment through what users do with it.
+// TestDeploymentChangesReachEveryCluster changes one Deployment in the ways in which users do.
 //
 //nolint:tparallel // one step follows the other
 func TestDeploymentChangesReachEveryCluster(t *testing.T) {
@@ -76,8 +76,8 @@ func (u *tenant) scales(t *testing.T, name string, replicas int32) {
 	})
 }
 
-// TestDeploymentServerSideApplyReachesEveryCluster uses the verb that merges lists by their keys: the second apply
-// changes one container of two.
+// TestDeploymentServerSideApplyReachesEveryCluster applies on the server's side, which merges lists by their keys:
+// the second apply changes one container of two.
 func TestDeploymentServerSideApplyReachesEveryCluster(t *testing.T) {
 	t.Parallel()
 	u := newTenant(t, env.shared, "ssa")
@@ -100,8 +100,8 @@ func TestDeploymentServerSideApplyReachesEveryCluster(t *testing.T) {
 	})
 }
 
-// TestDeploymentDeletedEverywhere also makes a namesake at once, which must not be taken for the one
-// that went.
+// TestDeploymentDeletedEverywhere deletes a Deployment and at once creates another one of the same name, which must
+// not be taken for the first.
 func TestDeploymentDeletedEverywhere(t *testing.T) {
 	t.Parallel()
 	u := newTenant(t, env.shared, "delete")

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// TestInitAndBindAgainWriteNothing runs both commands on what is in order.
+// TestInitAndBindAgainWriteNothing runs both commands again where nothing is to be done.
 func TestInitAndBindAgainWriteNothing(t *testing.T) {
 	t.Parallel()
 	u := newTenant(t, env.shared, "again")
@@ -28,7 +28,7 @@ func TestInitAndBindAgainWriteNothing(t *testing.T) {
 	}
 }
 
-// TestBoundWorkspaceBehavesAsCluster looks at what kubectl has to know of a kind, beyond its objects.
+// TestBoundWorkspaceBehavesAsCluster checks what kubectl needs to know of a kind, besides its objects.
 func TestBoundWorkspaceBehavesAsCluster(t *testing.T) {
 	t.Parallel()
 	u := newTenant(t, env.shared, "kinds")

@@ -9,7 +9,7 @@ import (
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
 )
 
-// TestConflictWithObjectOfOthers has one in the way on one of two clusters.
+// TestConflictWithObjectOfOthers has an object of somebody else in the place of the copy, on one of two clusters.
 func TestConflictWithObjectOfOthers(t *testing.T) {
 	t.Parallel()
 	u := newTenant(t, env.shared, "listed-foreign")

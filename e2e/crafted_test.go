@@ -15,7 +15,7 @@ func withOverride(clusterName, patch string) func(*appsv1.Deployment) {
 	return func(d *appsv1.Deployment) { d.Annotations[v1alpha1.OverrideAnnotation(clusterName)] = patch }
 }
 
-// TestCraftedWorkloadStaysInItsNamespace has a tenant try to reach what is not his on a cluster.
+// TestCraftedWorkloadStaysInItsNamespace has a tenant try to reach what is not theirs on a cluster.
 func TestCraftedWorkloadStaysInItsNamespace(t *testing.T) {
 	t.Parallel()
 	for namespace, words := range map[string][]string{

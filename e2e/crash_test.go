@@ -24,7 +24,7 @@ const (
 	middle = 5
 )
 
-// TestCrashChangesNothingInTheEnd kills programs at work, and starts them again.
+// TestCrashChangesNothingInTheEnd kills programs while they work, and starts them again.
 //
 //nolint:tparallel // one step follows the other
 func TestCrashChangesNothingInTheEnd(t *testing.T) {

@@ -24,6 +24,8 @@ spec:
 `, name, configMap, optional)
 }
 
+// TestDependenciesArePlacedBeforeWorkload checks that what a workload needs is placed where the workload is, and
+// before it.
 func TestDependenciesArePlacedBeforeWorkload(t *testing.T) {
 	t.Parallel()
 	u := newTenant(t, env.shared, "needs")
@@ -74,6 +76,7 @@ func TestDependenciesArePlacedBeforeWorkload(t *testing.T) {
 	kcp.eventually(t, "configmap/first", "{.metadata.finalizers}", "")
 }
 
+// TestNeverSyncedObjects creates objects that every cluster makes for itself.
 func TestNeverSyncedObjects(t *testing.T) {
 	t.Parallel()
 	u := newTenant(t, env.shared, "never")

@@ -17,7 +17,7 @@ import (
 // repairTime is how long drift may last.
 const repairTime = 2 * time.Second
 
-// TestDriftIsRepaired measures, so it does not run beside others.
+// TestDriftIsRepaired measures how long repairs take, so it does not run beside others.
 func TestDriftIsRepaired(t *testing.T) {
 	u := newTenant(t, env.shared, "drift")
 	u.apply(t, some(deployment("web")))

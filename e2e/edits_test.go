@@ -251,8 +251,8 @@ type editedSide struct {
 	objects dynamic.Interface
 }
 
-// TestEditsGiveSameResultAsOnCluster does what users do to objects, in kcp and on a cluster: it comes to the same, or it
-// is refused in kcp and nothing has changed there.
+// TestEditsGiveSameResultAsOnCluster edits objects as users do, in kcp and on a cluster. Both come to the same, or
+// kcp refuses the edit and nothing has changed there.
 func TestEditsGiveSameResultAsOnCluster(t *testing.T) {
 	t.Parallel()
 	edits := allEdits()

@@ -34,8 +34,8 @@ const (
 	mostReportBytes = 700
 )
 
-// TestRolloutFigures measures what a rollout of 20 pods on two clusters costs, and how long kcp's status lags
-// behind the last pod. It does not run beside others.
+// TestRolloutFigures measures what a rollout of 20 pods on two clusters costs, and how long kcp's status lags behind
+// the last pod. It does not run beside others.
 func TestRolloutFigures(t *testing.T) {
 	count := rollouts
 	if value := os.Getenv(rolloutsEnv); value != "" {

@@ -135,7 +135,8 @@ func (r *record) uids() sets.Set[types.UID] {
 	return uids
 }
 
-// TestPlacement has placements decide, and people change their minds.
+// TestPlacement tests what WorkloadPlacements decide, and what follows when they, the clusters or the workloads
+// change.
 func TestPlacement(t *testing.T) {
 	t.Parallel()
 	in := newFleet(t, "fleet")

@@ -12,7 +12,7 @@ import (
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
 )
 
-// TestHealthAndMetricsOfPrograms asks all that the shared installation runs.
+// TestHealthAndMetricsOfPrograms asks all programs of the shared installation for health and metrics.
 func TestHealthAndMetricsOfPrograms(t *testing.T) {
 	t.Parallel()
 	u := newTenant(t, env.shared, "health")
@@ -30,7 +30,7 @@ func TestHealthAndMetricsOfPrograms(t *testing.T) {
 	}
 }
 
-// TestLeaderElectionOfTwoControllers kills the one that leads.
+// TestLeaderElectionOfTwoControllers kills the controller that leads.
 func TestLeaderElectionOfTwoControllers(t *testing.T) {
 	t.Parallel()
 	in := newInstallation(t, "leader", "leader-east")

@@ -46,7 +46,7 @@ type installation struct {
 }
 
 // vacateTimeout bounds how long a provider workspace may take to be as before. One that takes longer is used no more.
-const vacateTimeout = 40 * time.Second
+const vacateTimeout = 25 * time.Second
 
 // part is one of an installation's programs, wherever it runs.
 type part interface {

@@ -17,8 +17,8 @@ import (
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
 )
 
-// TestIsolationHidesWhatIsPlacedElsewhere reads with east's credentials what is on west alone, in each way and by
-// each view that there is.
+// TestIsolationHidesWhatIsPlacedElsewhere reads with east's credentials what is placed on west alone, in each way and
+// through each view that there is.
 func TestIsolationHidesWhatIsPlacedElsewhere(t *testing.T) {
 	t.Parallel()
 	u := newTenant(t, env.shared, "private")
@@ -166,7 +166,8 @@ var isolations = []struct {
 	{[]string{"--shared"}, v1alpha1.APIExportName},
 }
 
-// TestIsolationChangesByJoiningAgain has a cluster join with one isolation after the other, and nothing in it moves.
+// TestIsolationChangesByJoiningAgain joins a cluster with one isolation after the other. Nothing that runs on it
+// moves.
 func TestIsolationChangesByJoiningAgain(t *testing.T) {
 	t.Parallel()
 	in := newInstallation(t, "changing", changing)
@@ -237,7 +238,8 @@ func (in *installation) joinAgain(t *testing.T, name string, args ...string) {
 	in.syncers[name].runWith(flags)
 }
 
-// TestTenantTypeBindsEveryCluster has one cluster join before a workspace is made, and another after.
+// TestTenantTypeBindsEveryCluster joins one cluster before a workspace of the tenants' type is made, and another
+// after.
 func TestTenantTypeBindsEveryCluster(t *testing.T) {
 	t.Parallel()
 	const first, second = "typed-" + east, "typed-" + west
@@ -279,7 +281,7 @@ func TestTenantTypeBindsEveryCluster(t *testing.T) {
 	isGone(t, "the copy", u.copyOn(second, "web"))
 }
 
-// TestBindOfManyClustersTakesLittleLonger binds five that have joined, which never run.
+// TestBindOfManyClustersTakesLittleLonger binds five clusters that have joined and never run.
 func TestBindOfManyClustersTakesLittleLonger(t *testing.T) {
 	t.Parallel()
 	in := newInstallation(t, "many")
@@ -308,8 +310,8 @@ func TestBindOfManyClustersTakesLittleLonger(t *testing.T) {
 	}
 }
 
-// TestClusterWithSomeKindsGetsNoOthers has a cluster join with Deployments alone: what else there is comes and goes as
-// if it were not there.
+// TestClusterWithSomeKindsGetsNoOthers joins a cluster with Deployments and Secrets alone. Objects of other kinds
+// come and go as if the cluster were not there.
 func TestClusterWithSomeKindsGetsNoOthers(t *testing.T) {
 	t.Parallel()
 	const name = "some-" + north

@@ -14,7 +14,7 @@ import (
 // apart.
 const reconnect = 60 * time.Second
 
-// TestKCPRestartLosesNothing stops kcp under everybody's feet, so it does not run beside others.
+// TestKCPRestartLosesNothing kills kcp, so it does not run beside others.
 func TestKCPRestartLosesNothing(t *testing.T) {
 	u := newTenant(t, env.shared, "away")
 	all := names("web", 5)

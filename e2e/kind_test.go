@@ -112,7 +112,7 @@ func loadImages(ctx context.Context) error {
 	return nil
 }
 
-// TestSyncerPodsMayBeReplaced removes them, as a drain of their node would.
+// TestSyncerPodsMayBeReplaced removes the pods of a syncer, as a drain of their node does.
 func TestSyncerPodsMayBeReplaced(t *testing.T) {
 	u := newTenant(t, env.shared, "replaced")
 	u.apply(t, some(deployment("web")))
@@ -125,8 +125,8 @@ func TestSyncerPodsMayBeReplaced(t *testing.T) {
 	check(t, syncer.waitReady(t.Context()))
 }
 
-// TestSyncerPodsMeetRestrictedStandard asks the API server whether it would still let them in under the strictest of
-// the Pod Security Standards.
+// TestSyncerPodsMeetRestrictedStandard asks the API server whether it would still admit the pods under the strictest
+// of the Pod Security Standards.
 func TestSyncerPodsMeetRestrictedStandard(t *testing.T) {
 	t.Parallel()
 	for name, syncer := range env.shared.joined {

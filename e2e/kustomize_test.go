@@ -7,7 +7,8 @@ import (
 	"github.com/kcp-tmc/tmc/pkg/bootstrap"
 )
 
-// TestKustomizeBaseCanBeApplied applies the example that uses it, for those who do not want the plugin.
+// TestKustomizeBaseCanBeApplied applies the example that uses the base, which is for those who do not want the
+// plugin.
 func TestKustomizeBaseCanBeApplied(t *testing.T) {
 	t.Parallel()
 	const example = "../manifests/syncer-example"

@@ -16,7 +16,7 @@ import (
 	"github.com/kcp-tmc/tmc/pkg/bootstrap"
 )
 
-// TestJoinedCluster has clusters join, and is about what joining has given them.
+// TestJoinedCluster tests what joining gives a cluster: credentials, roles, a name.
 func TestJoinedCluster(t *testing.T) {
 	t.Parallel()
 	in := newInstallation(t, "member", memberEast, memberWest)

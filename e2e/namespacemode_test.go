@@ -86,9 +86,9 @@ func (s side) marks(t *testing.T) string {
 	return got
 }
 
-// TestNamespaceBelongsToFirstWorkspace has two workspaces that use the same namespaces and the same labels: one that
-// every cluster has, one that an operator made, and one that tmc makes. Of the tests that run beside others, it alone
-// uses the first.
+// TestNamespaceBelongsToFirstWorkspace has two workspaces use the same namespaces and the same labels: a namespace
+// that every cluster has, one that an operator made, and one that tmc makes. Of the tests that run beside others, it
+// alone uses the first.
 func TestNamespaceBelongsToFirstWorkspace(t *testing.T) {
 	t.Parallel()
 	made, operators := unique("made"), unique("listed-operators")
@@ -188,7 +188,7 @@ func isFree(t *testing.T, u *tenant) {
 	}
 }
 
-// TestNamespacesIsolatedByWorkspace has the same where each workspace has namespaces of its own.
+// TestNamespacesIsolatedByWorkspace does the same where each workspace has namespaces of its own.
 func TestNamespacesIsolatedByWorkspace(t *testing.T) {
 	t.Parallel()
 	apart := "apart-" + north
@@ -214,8 +214,8 @@ func TestNamespacesIsolatedByWorkspace(t *testing.T) {
 	}
 }
 
-// TestNamespaceModeChangeStopsNothing has two workspaces that share a namespace, as all did by default before, when
-// their cluster goes over to the default of today.
+// TestNamespaceModeChangeStopsNothing has two workspaces share a namespace, as all did by default before, when their
+// cluster changes to today's default.
 func TestNamespaceModeChangeStopsNothing(t *testing.T) {
 	t.Parallel()
 	upgraded := "upgraded-" + north
@@ -267,8 +267,8 @@ func TestNamespaceModeChangeStopsNothing(t *testing.T) {
 	}
 }
 
-// TestNamespaceTakesNoWriteOfItsOwn counts what a cluster is asked to write for one Deployment, from its coming to its
-// going, in a namespace that tmc makes and in one of an operator.
+// TestNamespaceTakesNoWriteOfItsOwn counts what a cluster is asked to write for one Deployment from its creation to
+// its deletion, in a namespace that tmc makes and in one of an operator.
 func TestNamespaceTakesNoWriteOfItsOwn(t *testing.T) {
 	t.Parallel()
 	counted := "counted-" + east // others add kinds to north, which its account may not list

@@ -51,8 +51,9 @@ spec:` + widgetNames + widgetVersions + "{openAPIV3Schema: " + widgetSchema + "}
 // noticed is how long it takes at most until a new kind is noticed: the programs ask once a minute what is served.
 const noticed = 90 * time.Second
 
-// TestKindAddedToExportIsSynced adds one while the programs run. Of the two clusters, one has it: the one
-// that no cluster that has joined is on, for a syncer that may not look at the new kind would keep its namespaces.
+// TestKindAddedToExportIsSynced adds a kind to the APIExport while the programs run. Of the two clusters, one serves
+// it: the one on which no joined cluster runs, since a syncer that may not read the new kind would keep its
+// namespaces.
 func TestKindAddedToExportIsSynced(t *testing.T) {
 	t.Parallel()
 	name := unique("kinds")

@@ -13,6 +13,7 @@ const (
 	imagePath    = "{.spec.template.spec.containers[0].image}"
 )
 
+// TestOverrideChangesOneCluster overrides the copy of one cluster, with a good patch and with a bad one.
 func TestOverrideChangesOneCluster(t *testing.T) {
 	t.Parallel()
 	u := newTenant(t, env.shared, "override")
@@ -45,6 +46,7 @@ func TestOverrideChangesOneCluster(t *testing.T) {
 	atEast.eventually(t, "deployment/web", imagePath, image)
 }
 
+// TestReplicasScaledDownstream scales a copy on its cluster, and gives the number of replicas back.
 func TestReplicasScaledDownstream(t *testing.T) {
 	t.Parallel()
 	u := newTenant(t, env.shared, "scaled")
@@ -80,6 +82,8 @@ spec:
   maxReplicas: 5
 `
 
+// TestReplicasOwnedByAutoscaler has an autoscaler on the cluster decide the number of replicas for as long as it is
+// there.
 func TestReplicasOwnedByAutoscaler(t *testing.T) {
 	t.Parallel()
 	u := newTenant(t, env.shared, "autoscaled")
@@ -114,6 +118,7 @@ spec:
 // completePath reads whether a Job is complete.
 const completePath = `{.status.conditions[?(@.type=="Complete")].status}`
 
+// TestJobIsNotRunAgain checks that a Job that has ended is not run again, whatever becomes of its clusters.
 func TestJobIsNotRunAgain(t *testing.T) {
 	t.Parallel()
 	in := newInstallation(t, "jobs", "jobs-"+east, "jobs-"+west)
@@ -153,6 +158,8 @@ func TestJobIsNotRunAgain(t *testing.T) {
 	notRunAgain("after-it-was-deleted-by-hand")
 }
 
+// TestReplaceOfImmutableCopy changes what a cluster refuses to change, with and without the annotation that allows
+// replacing the copy.
 func TestReplaceOfImmutableCopy(t *testing.T) {
 	t.Parallel()
 	u := newTenant(t, env.shared, "immutable")
@@ -175,6 +182,8 @@ func TestReplaceOfImmutableCopy(t *testing.T) {
 	u.rollOut(t, "web", east, west)
 }
 
+// TestNamespaceIsRemovedWhenEmpty checks that a namespace that tmc made is removed with the last object in it, and
+// not before.
 func TestNamespaceIsRemovedWhenEmpty(t *testing.T) {
 	t.Parallel()
 	u := newTenant(t, env.shared, "spaces")
@@ -212,6 +221,7 @@ func TestNamespaceIsRemovedWhenEmpty(t *testing.T) {
 	atWest.eventuallyGone(t, "namespace/"+u.namespace)
 }
 
+// TestCopyWithoutOriginIsNoOrphan strips a copy of its origin: it is repaired, and not removed.
 func TestCopyWithoutOriginIsNoOrphan(t *testing.T) {
 	t.Parallel()
 	in := newInstallation(t, "stripped", "stripped-"+east)
@@ -236,6 +246,7 @@ func TestCopyWithoutOriginIsNoOrphan(t *testing.T) {
 	kcp.eventuallyGone(t, "deployment/other")
 }
 
+// TestConflictOfTwoWorkspacesIsToldToBoth has two workspaces want the same name in one namespace of a cluster.
 func TestConflictOfTwoWorkspacesIsToldToBoth(t *testing.T) {
 	t.Parallel()
 	env.shared.setMode(t, west, v1alpha1.NamespaceModeShared) // no other test that runs beside this one sets it there

@@ -9,7 +9,7 @@ import (
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
 )
 
-// TestPlacementByTargetClusters moves one Deployment around.
+// TestPlacementByTargetClusters moves one Deployment around by its annotation.
 //
 //nolint:tparallel // one step follows the other
 func TestPlacementByTargetClusters(t *testing.T) {
@@ -56,8 +56,8 @@ func TestPlacementByTargetClusters(t *testing.T) {
 	})
 }
 
-// TestPlacementLabelIsRestored has a user remove what is not his: to the syncer it looks as if
-// the Deployment were deleted, and it is not.
+// TestPlacementLabelIsRestored removes a placement label as a user. To the syncer it looks as if the Deployment were
+// deleted, and it is not.
 func TestPlacementLabelIsRestored(t *testing.T) {
 	t.Parallel()
 	u := newTenant(t, env.shared, "label")
@@ -75,7 +75,7 @@ func TestPlacementLabelIsRestored(t *testing.T) {
 	}
 }
 
-// TestPlacementBadNamesInTargetClusters checks the words: they are all that a user gets.
+// TestPlacementBadNamesInTargetClusters checks the words of the message: they are all that a user gets.
 func TestPlacementBadNamesInTargetClusters(t *testing.T) {
 	t.Parallel()
 	u := newTenant(t, env.shared, "names")

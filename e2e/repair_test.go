@@ -39,8 +39,8 @@ spec:
 // other things to do.
 const neverSlower = 15 * time.Second
 
-// TestRepairHubDown has the hub that repairs patches hang, and killed. Writes go on; one that would lose a
-// container is refused, and is right again once the hub is back.
+// TestRepairHubDown suspends and kills the hub that repairs patches. Writes go on; one that would lose a container is
+// refused, and is right again once the hub is back.
 func TestRepairHubDown(t *testing.T) {
 	t.Parallel()
 	in := newSeparateInstallation(t, "repair")

@@ -26,7 +26,8 @@ type roles struct {
 	own       *rbacv1.Role
 }
 
-// TestSyncerRolesHaveNoUnusedRule takes each rule away in turn, and sees the cluster refuse what it was for.
+// TestSyncerRolesHaveNoUnusedRule takes each rule of the syncer's roles away in turn, and sees the cluster refuse
+// what the rule is for.
 func TestSyncerRolesHaveNoUnusedRule(t *testing.T) {
 	t.Parallel()
 	in := newInstallation(t, "rights", rightsWest)

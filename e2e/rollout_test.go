@@ -12,8 +12,8 @@ import (
 	"github.com/kcp-tmc/tmc/e2e/framework"
 )
 
-// TestRolloutStatusWaitsForSlowestCluster has a cluster on which no pod finds a node. It is not
-// for running beside others: they would wait for that cluster too.
+// TestRolloutStatusWaitsForSlowestCluster keeps all pods of one cluster from being scheduled. It does not run beside
+// others, which would wait for that cluster too.
 func TestRolloutStatusWaitsForSlowestCluster(t *testing.T) {
 	u := newTenant(t, env.shared, "slow")
 	env.clusters[west].cordon(t)

@@ -11,7 +11,7 @@ import (
 // soloWest is the cluster of a syncer without a controller.
 const soloWest = "solo-west"
 
-// TestSyncerOfSingleWorkspace plays the controller by hand: the keys on the object are all that a syncer
+// TestSyncerOfSingleWorkspace writes the controller's keys by hand: the keys on the object are all that a syncer
 // knows of it.
 func TestSyncerOfSingleWorkspace(t *testing.T) {
 	t.Parallel()
@@ -48,7 +48,8 @@ func TestSyncerOfSingleWorkspace(t *testing.T) {
 	u.kubectl(t, "delete", "deployment", "web", "--timeout=120s")
 }
 
-// TestSyncerOfSingleWorkspaceWaitsForBinding starts too early, and says what is missing.
+// TestSyncerOfSingleWorkspaceWaitsForBinding starts a syncer before its workspace is bound. The syncer says what is
+// missing.
 func TestSyncerOfSingleWorkspaceWaitsForBinding(t *testing.T) {
 	t.Parallel()
 	name := unique("unbound")

@@ -16,7 +16,7 @@ import (
 	"k8s.io/client-go/tools/clientcmd/api"
 )
 
-// TestCommandLineErrors checks that a program that cannot work ends, and with what words.
+// TestCommandLineErrors checks that a program that cannot work ends, and what it says.
 func TestCommandLineErrors(t *testing.T) {
 	t.Parallel()
 	kcp, err := env.stack.KCP.Kubeconfig("root")
@@ -100,7 +100,7 @@ func TestCommandLineErrors(t *testing.T) {
 	}
 }
 
-// TestStartWaitsForKCP has kcp become reachable later.
+// TestStartWaitsForKCP starts programs before kcp can be reached.
 func TestStartWaitsForKCP(t *testing.T) {
 	t.Parallel()
 	port, err := env.stack.FreePort()
@@ -127,7 +127,7 @@ func TestStartWaitsForKCP(t *testing.T) {
 	}
 }
 
-// TestSyncerWithUnknownToken has a wrong token in the kubeconfig.
+// TestSyncerWithUnknownToken puts a wrong token into the kubeconfig.
 func TestSyncerWithUnknownToken(t *testing.T) {
 	t.Parallel()
 	kubeconfig := kubeconfigWith(t, func(_ *api.Cluster, user *api.AuthInfo) { user.Token = "wrong" })

@@ -93,7 +93,7 @@ func (s thief) tryAll(t *testing.T, want string, isGood func(status int) bool, a
 	}
 }
 
-// TestStolenUpstreamCredentialOpensNothingElse tries what east's credentials for kcp are not for.
+// TestStolenUpstreamCredentialOpensNothingElse uses east's credentials for kcp for what they are not meant.
 func TestStolenUpstreamCredentialOpensNothingElse(t *testing.T) {
 	t.Parallel()
 	u := newTenant(t, env.shared, "stolen")

@@ -40,8 +40,7 @@ func TestTenancyOfTwoWorkspaces(t *testing.T) {
 	blue.rollOut(t, "web", east, west)
 }
 
-// TestTenancyConflictInSharedNamespace has the same namespace and name in two workspaces that share
-// namespaces.
+// TestTenancyConflictInSharedNamespace has the same namespace and name in two workspaces that share namespaces.
 func TestTenancyConflictInSharedNamespace(t *testing.T) {
 	t.Parallel()
 	env.shared.setMode(t, east, v1alpha1.NamespaceModeShared)

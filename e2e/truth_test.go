@@ -87,7 +87,7 @@ func TestStatusAvailableWaitsForLastCluster(t *testing.T) {
 	}
 }
 
-// TestStatusNotDoneWithoutControllerManager stops what would observe a change.
+// TestStatusNotDoneWithoutControllerManager stops the controller manager, which would observe a change.
 func TestStatusNotDoneWithoutControllerManager(t *testing.T) {
 	u := newTenant(t, env.shared, "blind")
 	u.apply(t, some(deployment("web")))
@@ -119,8 +119,8 @@ func TestStatusNotDoneWithoutControllerManager(t *testing.T) {
 	u.rollOut(t, "new", east, west)
 }
 
-// TestStatusShowsDipOfReplicas scales a copy to 0. The syncer puts the number back at once, so the pods are
-// kept from coming back with it: reports are a second apart, and a dip that is over by then is no news.
+// TestStatusShowsDipOfReplicas scales a copy to 0. The syncer restores the number at once, so the pods are kept from
+// coming back with it: reports are a second apart, and would not show a dip that is over by then.
 func TestStatusShowsDipOfReplicas(t *testing.T) {
 	u := newTenant(t, env.shared, "dip")
 	u.apply(t, some(deployment("web", withReplicas(3))))
@@ -196,8 +196,8 @@ func TestStatusOfUnbelievableReport(t *testing.T) {
 	}
 }
 
-// TestStatusStrategy has three cluster names on two clusters: of two names for one, the
-// second is refused what the first has, so that two of three are well.
+// TestStatusStrategy has three cluster names on two clusters. Of two names for one cluster, the second is refused
+// what the first has, so that two of three are well.
 func TestStatusStrategy(t *testing.T) {
 	t.Parallel()
 	in := newInstallation(t, "strategy", "a-east", "b-east", "c-west")

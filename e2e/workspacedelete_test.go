@@ -66,8 +66,8 @@ func (u *tenant) deleteWorkspace(t *testing.T) {
 	t.Logf("the workspace was gone after %s", time.Since(begin).Round(100*time.Millisecond))
 }
 
-// TestWorkspaceDeletionWithIsolatedClusters deletes workspaces with an application on two isolated clusters,
-// whose views kcp unbinds first: all of it goes, and nothing else does.
+// TestWorkspaceDeletionWithIsolatedClusters deletes workspaces with an application on two isolated clusters, whose
+// views kcp unbinds first. All of the application goes, and nothing else does.
 func TestWorkspaceDeletionWithIsolatedClusters(t *testing.T) {
 	t.Parallel()
 	const first, second = "ending-" + east, "ending-" + west
@@ -110,7 +110,8 @@ func TestWorkspaceDeletionWithIsolatedClusters(t *testing.T) {
 	stays.deleteWorkspace(t)
 }
 
-// TestWorkspaceUnbind unbinds tmc alone: what it has on an isolated cluster goes, and no binding is held.
+// TestWorkspaceUnbind unbinds tmc alone. What the workspace has on an isolated cluster goes, and no binding stays
+// held.
 func TestWorkspaceUnbind(t *testing.T) {
 	t.Parallel()
 	const name = "unbinding-" + east
