@@ -69,7 +69,7 @@ func TestApplicationOfManyKindsOnTwoClusters(t *testing.T) {
 
 func newApplication(t *testing.T) *application {
 	t.Helper()
-	in := newInstallation(t, "app", appEast, appWest)
+	in := newSeparateInstallation(t, "app", appEast, appWest)
 	app := &application{rules: map[string]string{}}
 	for name, rule := range map[string]string{appEast: prefixRule("eu-", "registry.example.com/mirror"), appWest: isolatedRule} {
 		app.rules[name] = filepath.Join(t.TempDir(), "rule.yaml")

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"net"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -46,7 +47,7 @@ type installation struct {
 }
 
 // vacateTimeout bounds how long a provider workspace may take to be as before. One that takes longer is used no more.
-const vacateTimeout = 25 * time.Second
+const vacateTimeout = time.Minute
 
 // part is one of an installation's programs, wherever it runs.
 type part interface {
@@ -314,8 +315,8 @@ func clustersOf(names []string) map[string]*cluster {
 	return clusters
 }
 
-// installFor installs tmc until the test ends. Then the provider workspace becomes vacant, if the test has passed and it
-// is not the test's own.
+// installFor installs tmc until the test ends. Then the provider workspace becomes vacant, if the test has passed and the
+// provider workspace is not the test's own. Such a test runs beside others.
 func (in *installation) installFor(t *testing.T) {
 	t.Helper()
 	if env.kind != nil {
@@ -325,16 +326,29 @@ func (in *installation) installFor(t *testing.T) {
 	check(t, in.install(t.Context()))
 	t.Cleanup(func() {
 		ctx := context.WithoutCancel(t.Context())
-		isVacant := false
-		if !isSeparate && !t.Failed() {
-			err := in.vacate(ctx)
-			isVacant = err == nil
-			t.Logf("the provider workspace %s is vacant: %t (%v)", in.provider, isVacant, err)
+		if isSeparate || t.Failed() {
+			if err := in.stop(ctx); err != nil {
+				t.Error(err)
+			}
+			return
 		}
-		if err := in.stop(ctx); err != nil {
-			t.Error(err)
-		} else if isVacant {
-			vacant <- vacancy{in.provider, in.repairAddress, in.pristine}
-		}
+		env.leaving.Go(func() { in.leave(ctx) })
 	})
+}
+
+// leave makes the provider workspace vacant, if it can be as it was, and stops the programs. It works while the next tests
+// run; the end of the suite waits for it, and fails when a program does not end as it should.
+func (in *installation) leave(ctx context.Context) {
+	began := time.Now()
+	vacateErr := in.vacate(ctx)
+	if err := in.stop(ctx); err != nil {
+		env.note(fmt.Errorf("after the test of %s: %w", in.name, err))
+		return
+	}
+	if vacateErr != nil {
+		fmt.Fprintf(os.Stderr, "the provider workspace %s is not used again: %v\n", in.provider, vacateErr)
+		return
+	}
+	fmt.Fprintf(os.Stderr, "the provider workspace %s is vacant after %s\n", in.provider, time.Since(began).Round(100*time.Millisecond))
+	vacant <- vacancy{in.provider, in.repairAddress, in.pristine}
 }

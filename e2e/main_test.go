@@ -1,10 +1,10 @@
-// Package e2e proves tmc from the outside: its real programs run as processes against a real kcp and two real
-// clusters, users act through kubectl, and what counts is what kcp and the clusters then have.
+// Package e2e tests tmc from the outside: its programs run as processes against a real kcp and real clusters, users act
+// through kubectl, and the tests check what kcp and the clusters then have.
 //
-// TestMain starts the stack and one installation of tmc that the tests share. Every test has consumer
-// workspaces of its own. Tests that measure, or that take down what others share, run one after the other and
-// first; the others run side by side, and those among them that kill programs bring their own installation,
-// under other cluster names on the same clusters.
+// TestMain starts the stack and one installation of tmc that the tests share. Every test has consumer workspaces of its
+// own. Tests that measure, or that stop what others share, run one after the other and first. The others run side by side;
+// those that kill programs or need other flags have an installation of their own, under other cluster names on the same
+// clusters, in a provider workspace that an earlier test may have left.
 //
 // With TMC_E2E_PROVIDER=kind some of the cases, and some more, run on kind clusters: real nodes, and syncers that are pods
 // there, from nothing but the manifests that `kubectl tmc join` prints.
@@ -19,6 +19,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"sync"
 	"testing"
 	"time"
 
@@ -43,7 +44,7 @@ const (
 	// nodes is how many nodes each cluster has; each takes 110 pods.
 	nodes = 8
 	// stopTimeout bounds the end of the suite.
-	stopTimeout = time.Minute
+	stopTimeout = 2 * time.Minute
 )
 
 // environment is what all tests share.
@@ -59,6 +60,17 @@ type environment struct {
 	kind *framework.KindProvider
 	// image is the tmc that kind clusters run, and local ones would.
 	image string
+	// leaving are the installations of tests that have ended, and faults what has gone wrong with their ends.
+	leaving sync.WaitGroup
+	mu      sync.Mutex
+	faults  []error
+}
+
+// note takes note of a fault, which fails the suite.
+func (e *environment) note(err error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.faults = append(e.faults, err)
 }
 
 // env is set by TestMain, before any test runs.
@@ -180,6 +192,8 @@ func tearDown(ctx context.Context) (err error) {
 	if env.stack == nil {
 		return nil
 	}
+	env.leaving.Wait()
+	errs = append(errs, env.faults...)
 	if env.shared != nil {
 		errs = append(errs, env.shared.stop(ctx))
 	}
