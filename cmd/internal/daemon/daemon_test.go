@@ -44,7 +44,7 @@ func TestProgram(t *testing.T) {
 	defer taken.Close()
 	wait := func(ctx context.Context) error {
 		<-ctx.Done()
-		return nil
+		return context.Cause(t.Context())
 	}
 	cases := map[string]struct {
 		work            func(context.Context) error // nil: it cannot start
