@@ -33,7 +33,7 @@ func newPoliced(t *testing.T, clusterName, policyNamespaces string) *installatio
 	return in
 }
 
-// newClusterThief has the account that the syncer of a cluster has on the cluster itself.
+// newClusterThief returns a thief with the account that the syncer of a cluster has on the cluster itself.
 func newClusterThief(t *testing.T, in *installation, clusterName string) thief {
 	t.Helper()
 	syncer := &joined{on: in.clusters[clusterName], namespace: in.syncerNamespace(clusterName)}

@@ -21,7 +21,7 @@ func (s thief) withToken(token string) thief {
 	return s
 }
 
-// bearing has every request bear a token instead of what it would bear.
+// bearing replaces the credentials of every request by a token.
 type bearing struct {
 	token string
 	under http.RoundTripper
@@ -118,7 +118,7 @@ func TestRevokedCredentialIsRefused(t *testing.T) {
 	t.Run("while it runs", func(t *testing.T) { revokesWhileItRuns(t, in, syncer, u) })
 }
 
-// revokesWhileItRuns has the tokens of a syncer that runs ended.
+// revokesWhileItRuns revokes the tokens of a running syncer.
 func revokesWhileItRuns(t *testing.T, in *installation, syncer *program, u *tenant) {
 	eventuallyIs(t, "its controller to be through with it", u.copyOn(revokedEast, "web"), isThrough)
 	before := get(t, u.copyOn(revokedEast, "web"))

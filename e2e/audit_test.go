@@ -12,7 +12,7 @@ import (
 	"testing"
 )
 
-// auditPolicy has kcp and the clusters note who did what to the kinds that tmc has to do with, and all that one
+// auditPolicy makes kcp and the clusters log who did what to the kinds that tmc has to do with, and all that one
 // syncer asks for.
 const auditPolicy = `apiVersion: audit.k8s.io/v1
 kind: Policy
@@ -115,13 +115,13 @@ func parseAudit(content []byte) ([]request, error) {
 	return all, lines.Err()
 }
 
-// isHeartbeat tells of requests that may be made although nothing happens.
+// isHeartbeat reports whether a request may be made although nothing happens.
 func isHeartbeat(r request) bool { return r.Object.Resource == "leases" }
 
-// isClaiming tells of the requests by which a syncer that starts sees whether its cluster's name is its own.
+// isClaiming reports whether a request is one by which a starting syncer checks whether its cluster's name is its own.
 func isClaiming(r request) bool {
 	return r.Verb == "get" && (r.Object.Resource == "clusterregistrations" || r.Object.Resource == "namespaces" && r.Object.Name == "kube-system")
 }
 
-// isWatching tells of requests by which a program keeps its caches.
+// isWatching reports whether a request is one by which a program keeps its caches.
 func isWatching(r request) bool { return r.Verb == "list" || r.Verb == "watch" }

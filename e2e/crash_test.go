@@ -172,7 +172,7 @@ func (u *tenant) eventuallyConverged(t *testing.T, want []string, replicas int32
 	}
 }
 
-// differences says which of the Deployments wanted are missing or do not pass the test, and which are too many.
+// differences returns which of the wanted Deployments are missing or do not pass the test, and which are too many.
 func differences(have []appsv1.Deployment, want []string, test func(*appsv1.Deployment) bool) string {
 	missing := map[string]bool{}
 	for _, name := range want {

@@ -364,7 +364,7 @@ func because(refusal error) string {
 	return ""
 }
 
-// prepare has the object as it is to be before the edit.
+// prepare makes the object as it is to be before the edit.
 func (e *editing) prepare(ctx context.Context, s editedSide, name string, change edit) error {
 	if change.with == helmCommand {
 		if err := e.helm(ctx, s, name, []string{"install", "NAME", editsChart}); err != nil || change.first == nil {

@@ -56,7 +56,7 @@ func get(t *testing.T, read reader) *appsv1.Deployment {
 	return deployment
 }
 
-// is looks once whether a Deployment passes a test, for eventually.
+// is returns a poll, for eventually, of whether a Deployment passes a test.
 func is(read reader, test func(*appsv1.Deployment) bool) func(ctx context.Context) (bool, string, error) {
 	return func(ctx context.Context) (bool, string, error) {
 		deployment, err := read(ctx)
@@ -99,19 +99,19 @@ func isGone(t *testing.T, what string, read reader) {
 	}
 }
 
-// isRolledOut tells of a cluster's own Deployment what kubectl's rollout status would.
+// isRolledOut reports of a cluster's own Deployment what kubectl's rollout status would.
 func isRolledOut(d *appsv1.Deployment) bool {
 	asked := ptr.Deref(d.Spec.Replicas, 1)
 	return d.Status.ObservedGeneration >= d.Generation && d.Status.UpdatedReplicas == asked &&
 		d.Status.Replicas == asked && d.Status.AvailableReplicas == asked
 }
 
-// isThrough tells of a cluster's own Deployment whether its controller has nothing more to write.
+// isThrough reports whether the controller of a cluster's own Deployment has nothing more to write.
 func isThrough(d *appsv1.Deployment) bool {
 	return isRolledOut(d) && condition(d, "Progressing").Reason == "NewReplicaSetAvailable"
 }
 
-// describe gives in one line what tests look at in a Deployment.
+// describe returns in one line what tests check of a Deployment.
 func describe(d *appsv1.Deployment) string {
 	s := d.Status
 	return fmt.Sprintf("generation %d (observed %d), replicas %d: status %d, updated %d, ready %d, available %d; image %s; "+

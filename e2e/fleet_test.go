@@ -269,7 +269,7 @@ func TestPlacement(t *testing.T) {
 	})
 }
 
-// showsWhatRunsWhere looks at the tables, and at what programs get instead.
+// showsWhatRunsWhere checks the tables of the plugin, and the JSON that programs read instead.
 func showsWhatRunsWhere(t *testing.T, in *installation) {
 	u := newTenant(t, in, "seen")
 	u.place(t, "weights", fmt.Sprintf("{clusterSelector: {clusterNames: [%[1]s, %[2]s]}, replicas: Divided, weights: [{clusterNames: [%[1]s], weight: 2}]}", fleetEast, fleetWest))

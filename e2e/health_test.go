@@ -110,7 +110,7 @@ func (p *program) eventuallyLogs(t *testing.T, words ...string) {
 	})
 }
 
-// checkAnswers looks at the code with which a path answers.
+// checkAnswers fails the test unless a path answers with the code.
 func (p *program) checkAnswers(t *testing.T, path string, want int) {
 	t.Helper()
 	// A program that has just started may not have come to listening.

@@ -54,7 +54,7 @@ func frozenAndThawed(t *testing.T, in *installation) {
 	}
 }
 
-// failsOver has a cluster be silent for longer than it is tolerated.
+// failsOver silences a cluster for longer than it is tolerated.
 func failsOver(t *testing.T, in *installation) {
 	u := newTenant(t, in, "failover")
 	u.place(t, "one", fmt.Sprintf("{numberOfClusters: 1, strategy: Affinity, preferences: [{clusterNames: [%s]}]}", lostEast))
@@ -120,7 +120,7 @@ func (in *installation) uidOf(t *testing.T, physical string) string {
 	return uid
 }
 
-// comesBackAfterItsRelease gives a cluster up that was not gone for good.
+// comesBackAfterItsRelease gives up a cluster that then comes back.
 func comesBackAfterItsRelease(t *testing.T, in *installation) {
 	u := newTenant(t, in, "released")
 	u.place(t, "one", fmt.Sprintf("{numberOfClusters: 1, strategy: Affinity, preferences: [{clusterNames: [%s]}]}", lostWest))

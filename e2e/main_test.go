@@ -66,7 +66,7 @@ type environment struct {
 	faults  []error
 }
 
-// note takes note of a fault, which fails the suite.
+// note adds a fault, which fails the suite.
 func (e *environment) note(err error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -206,7 +206,7 @@ func tearDown(ctx context.Context) (err error) {
 	return errors.Join(append(errs, err)...)
 }
 
-// requireTools looks for the tools, so that one that is missing is told at once and with its remedy.
+// requireTools returns an error that names a missing tool and how to get it.
 func requireTools() error {
 	dir, err := framework.ToolsDir()
 	if err != nil {

@@ -30,7 +30,7 @@ const (
 	memberWest = "member-" + west
 )
 
-// keepsItsTokenGood has a token renewed, revoked and replaced, and sees that without one nothing is touched.
+// keepsItsTokenGood has a token renewed, revoked and replaced. While the syncer has no good token, nothing changes.
 func keepsItsTokenGood(t *testing.T, in *installation) {
 	const name = memberEast
 	syncer, namespace := in.syncers[name], in.syncerNamespace(name)

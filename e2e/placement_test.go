@@ -106,7 +106,7 @@ func (u *tenant) eventuallyPlaced(t *testing.T, name string, clusterNames ...str
 	u.checkPlaced(t, name, clusterNames...)
 }
 
-// checkPlaced looks at both sides: on the clusters given there is a copy, on the others none, and kcp's object
+// checkPlaced checks both sides: on the clusters given there is a copy, on the others none, and kcp's object
 // bears the traces of the former alone.
 func (u *tenant) checkPlaced(t *testing.T, name string, clusterNames ...string) {
 	t.Helper()
@@ -129,7 +129,7 @@ func (u *tenant) checkPlaced(t *testing.T, name string, clusterNames ...string) 
 	}
 }
 
-// tracesOf says what is wrong with the keys that name a cluster: the clusters given have a label, a finalizer
+// tracesOf returns what is wrong with the keys that name a cluster: the clusters given have a label, a finalizer
 // and a report, and nobody has a request to leave. It returns nothing when all is as it should be.
 func tracesOf(d *appsv1.Deployment, clusterNames ...string) string {
 	wanted := map[string]bool{}

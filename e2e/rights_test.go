@@ -125,7 +125,7 @@ spec:
     spec: {containers: [{name: web, image: "example.com/web:1", envFrom: [{configMapRef: {name: settings}}]}]}
 `
 
-// comeAndGo has a workload come, and go with its namespace.
+// comeAndGo creates a workload, and deletes it with its namespace.
 func (u *tenant) comeAndGo(t *testing.T) {
 	t.Helper()
 	u.inKCP().apply(t, workloadOfRights)

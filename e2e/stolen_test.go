@@ -36,7 +36,7 @@ func (in *installation) viewURL(t *testing.T, export string) string {
 	return view
 }
 
-// newThief takes the credentials out of the Secret that the manifest of a cluster has made there.
+// newThief reads the credentials from the Secret that the manifest of a cluster made there.
 func newThief(t *testing.T, in *installation, clusterName string) thief {
 	t.Helper()
 	secret, err := in.clusters[clusterName].client.CoreV1().Secrets(in.syncerNamespace(clusterName)).Get(t.Context(), bootstrap.SecretName, metav1.GetOptions{})

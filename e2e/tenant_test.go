@@ -21,7 +21,7 @@ import (
 
 var logicalClusters = schema.GroupVersionResource{Group: "core.kcp.io", Version: "v1alpha1", Resource: "logicalclusters"}
 
-// serial tells apart what tests make under the same name.
+// serial makes the names of what tests make unique.
 var serial atomic.Int64
 
 // tenant is a consumer workspace as its user sees it, and one namespace in it.
@@ -127,7 +127,7 @@ func (u *tenant) try(t *testing.T, args ...string) (string, error) {
 	return stdout, err
 }
 
-// apply has kubectl apply manifests, on the server's side: what kubectl would do on its own side works with
+// apply lets kubectl apply manifests, on the server's side: what kubectl would do on its own side works with
 // strategic merge patches, which not every kcp takes right.
 func (u *tenant) apply(t *testing.T, manifests []*appsv1.Deployment, args ...string) {
 	t.Helper()

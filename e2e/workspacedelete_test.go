@@ -14,7 +14,7 @@ import (
 // looks at ever longer intervals whether the logical cluster is gone, which came to 40 s on a busy machine.
 const goneWithin = 2 * time.Minute
 
-// fill has an application run on the clusters: a Deployment with its Secret and its Service.
+// fill runs an application on the clusters: a Deployment with its Secret and its Service.
 func (u *tenant) fill(t *testing.T, clusterNames ...string) {
 	t.Helper()
 	u.kubectl(t, "create", "secret", "generic", "password", "--from-literal=password=confidential")

@@ -60,7 +60,7 @@ type Provider interface {
 	Delete(ctx context.Context, name string) error
 }
 
-// ValidateClusterName says what is wrong with the name of a cluster: it has to be a DNS-1123 label.
+// ValidateClusterName returns what is wrong with the name of a cluster: it has to be a DNS-1123 label.
 func ValidateClusterName(name string) error {
 	if problems := validation.IsDNS1123Label(name); len(problems) > 0 {
 		return fmt.Errorf("cluster name %q: %s", name, problems[0])

@@ -103,7 +103,7 @@ func copyReport(out io.Writer, report io.Reader) (ready bool, err error) {
 	}
 }
 
-// lastError gives the error that a program has ended with, which is the end of its log. The error may itself
+// lastError returns the error that a program has ended with, which is the end of its log. The error may itself
 // show the end of other logs: it begins at the first line with the prefix.
 func lastError(log string) string {
 	if _, message, found := strings.Cut("\n"+log, "\n"+ErrorPrefix); found {
@@ -121,7 +121,7 @@ type Report struct {
 	pipe *os.File
 }
 
-// NewReport gives the calling program's report. A program has one, and only when Detach has started it.
+// NewReport returns the calling program's report. A program has one, and only when Detach has started it.
 func NewReport(log io.Writer) *Report {
 	// Children of the program would keep the report open.
 	syscall.CloseOnExec(reportFD)

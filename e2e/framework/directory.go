@@ -81,7 +81,7 @@ func (d *directory) clear(names ...string) error {
 	return nil
 }
 
-// resolve gives the one name of a directory that the marks of processes use.
+// resolve returns the one name of a directory that the marks of processes use.
 func resolve(path string) (string, error) {
 	path, err := filepath.Abs(path)
 	if err != nil {
@@ -93,7 +93,7 @@ func resolve(path string) (string, error) {
 	return path, nil
 }
 
-// findOwner gives the process that holds the lock of a directory, and false when none does.
+// findOwner returns the process that holds the lock of a directory, and false when none does.
 func findOwner(dir string) (identity, bool, error) {
 	lock, err := os.OpenFile(filepath.Join(dir, lockName), os.O_RDWR, 0)
 	if errors.Is(err, os.ErrNotExist) {
@@ -172,7 +172,7 @@ func (d *directory) writeRecord(r record) error {
 	return writeFile(d.file(recordName), append(data, '\n'))
 }
 
-// readRecord gives the zero record when there is no file.
+// readRecord returns the zero record when there is no file.
 func readRecord(dir string) (record, error) {
 	data, err := os.ReadFile(filepath.Join(dir, recordName))
 	if errors.Is(err, os.ErrNotExist) {

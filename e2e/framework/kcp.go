@@ -87,13 +87,13 @@ func (k *KCP) URL() string {
 	return "https://" + net.JoinHostPort(k.config.address, strconv.Itoa(k.lease.Ports()[0]))
 }
 
-// LogFile gives the path of kcp's log, which all its starts append to.
+// LogFile returns the path of kcp's log, which all its starts append to.
 func (k *KCP) LogFile() string { return k.config.dir.file(logsName, "kcp.log") }
 
-// AuditLog gives the path of kcp's audit log. The file is there only with Options.AuditPolicy.
+// AuditLog returns the path of kcp's audit log. The file is there only with Options.AuditPolicy.
 func (k *KCP) AuditLog() string { return k.config.dir.file(logsName, "kcp-audit.log") }
 
-// Process gives the process of the last start, to freeze it or to send it a signal.
+// Process returns the process of the last start, to freeze it or to send it a signal.
 func (k *KCP) Process() *Process {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -254,7 +254,7 @@ func (k *KCP) Kubeconfig(workspace string) (string, error) {
 	return file, writeKubeconfig(file, config)
 }
 
-// RESTConfig gives what Kubeconfig writes as a client configuration, without client-side rate limit.
+// RESTConfig returns what Kubeconfig writes as a client configuration, without client-side rate limit.
 func (k *KCP) RESTConfig(workspace string) (*rest.Config, error) {
 	config, err := k.clientConfig(workspace)
 	if err != nil {

@@ -41,7 +41,7 @@ type KindProvider struct {
 	kind, image, dir string
 }
 
-// NewKindProvider gives a provider that keeps kubeconfigs in a directory. It runs $KIND_BIN, or else the kind of the
+// NewKindProvider returns a provider that keeps kubeconfigs in a directory. It runs $KIND_BIN, or else the kind of the
 // tools, and makes nodes of $KIND_NODE_IMAGE, or else of the image that this kind was published with. It
 // fails when there is no kind, or no docker in the path.
 func NewKindProvider(dir string) (*KindProvider, error) {
@@ -66,7 +66,7 @@ func NewKindProvider(dir string) (*KindProvider, error) {
 	return p, nil
 }
 
-// HostAddress gives the IP address at which pods of the clusters reach this machine: the gateway of the network that
+// HostAddress returns the IP address at which pods of the clusters reach this machine: the gateway of the network that
 // the clusters share. It makes the network if need be, for whatever is to listen there is often there before them.
 func (p *KindProvider) HostAddress(ctx context.Context) (string, error) {
 	if _, err := p.run(ctx, "docker", "network", "inspect", kindPrefix); err != nil {
@@ -181,10 +181,10 @@ func (p *KindProvider) kubeconfig(name string) string {
 	return filepath.Join(p.dir, "cluster."+name+".kubeconfig")
 }
 
-// kindName gives the name that kind knows a cluster under.
+// kindName returns the name that kind knows a cluster under.
 func kindName(cluster string) string { return kindPrefix + "-" + cluster }
 
-// kindNode gives the name of the container that is a cluster's only node.
+// kindNode returns the name of the container that is a cluster's only node.
 func kindNode(cluster string) string { return kindName(cluster) + "-control-plane" }
 
 // kindCluster is a cluster of the KindProvider.

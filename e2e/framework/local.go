@@ -46,7 +46,7 @@ func newLocalProvider(dir *directory, run, tools string) *localProvider {
 	return &localProvider{dir: dir, run: run, tools: tools, clusters: map[string]*localCluster{}}
 }
 
-// tool gives the path of a binary.
+// tool returns the path of a binary.
 func (p *localProvider) tool(name string) string { return filepath.Join(p.tools, name) }
 
 // requireTools fails when a binary is missing, which kwokctl would try to download.
@@ -159,7 +159,7 @@ type extraArg struct {
 	Value string `json:"value"`
 }
 
-// kwokctlConfigFile gives the content of a cluster's configuration file.
+// kwokctlConfigFile returns the content of a cluster's configuration file.
 func kwokctlConfigFile(tool func(name string) string, lease *PortLease, auditPolicy string) ([]byte, error) {
 	ports := lease.Ports()
 	config := kwokctlConfig{
@@ -194,7 +194,7 @@ func kwokctlConfigFile(tool func(name string) string, lease *PortLease, auditPol
 	return json.MarshalIndent(config, "", "  ")
 }
 
-// healthURL gives where a component says whether it is healthy.
+// healthURL returns where a component says whether it is healthy.
 func (c *localCluster) healthURL(component string) string {
 	ports := c.lease.Ports()
 	at := func(scheme string, port int, path string) string {

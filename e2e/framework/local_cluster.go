@@ -222,7 +222,7 @@ func (c *localCluster) signal(component string, signal os.Signal) error {
 	return nil
 }
 
-// part gives the name that a component has among all processes of the stack.
+// part returns the name that a component has among all processes of the stack.
 func (c *localCluster) part(component string) string { return c.name + "/" + component }
 
 // anyPart accepts the names of all processes of the cluster.
@@ -236,7 +236,7 @@ func (c *localCluster) checkComponent(component string) error {
 	return nil
 }
 
-// find gives the processes of a component: one, or none.
+// find returns the processes of a component: one, or none.
 func (c *localCluster) find(component string) ([]markedProcess, error) {
 	if err := c.checkComponent(component); err != nil {
 		return nil, err

@@ -51,7 +51,7 @@ func ofDir(dir string) func(string) bool {
 	}
 }
 
-// mark gives the variables that mark a process, to come after those it inherits.
+// mark returns the variables that mark a process, to come after those it inherits.
 func mark(run, name string) []string {
 	return []string{runEnv + "=" + run, nameEnv + "=" + name}
 }

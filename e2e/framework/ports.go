@@ -58,7 +58,7 @@ func ReservePorts(count int) (*PortLease, error) {
 	return lease, nil
 }
 
-// Ports gives the leased ports, always in the same order.
+// Ports returns the leased ports, always in the same order.
 func (l *PortLease) Ports() []int { return l.ports }
 
 // Release gives the ports back. It must be called once, after whatever used them has ended.
@@ -72,7 +72,7 @@ func (l *PortLease) Release() error {
 // loopback is where everything listens that nobody else has to reach.
 const loopback = "127.0.0.1"
 
-// portUnused says whether a server could listen on the port, on the loopback address and on all.
+// portUnused reports whether a server could listen on the port, on the loopback address and on all.
 func portUnused(port int) bool {
 	for _, host := range []string{loopback, ""} {
 		// A listener is there or not at once: there is nothing to cancel.

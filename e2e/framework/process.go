@@ -86,19 +86,19 @@ func (p *Process) run(started chan<- error) {
 	close(p.done)
 }
 
-// PID gives the process's id.
+// PID returns the process's id.
 func (p *Process) PID() int { return p.cmd.Process.Pid }
 
-// LogFile gives the path of the process's log.
+// LogFile returns the path of the process's log.
 func (p *Process) LogFile() string { return p.config.LogFile }
 
-// LogTail gives the last n lines of the process's log.
+// LogTail returns the last n lines of the process's log.
 func (p *Process) LogTail(n int) string { return tailFile(p.config.LogFile, n) }
 
 // Done is closed when the process has ended.
 func (p *Process) Done() <-chan struct{} { return p.done }
 
-// Exited says whether the process has ended.
+// Exited reports whether the process has ended.
 func (p *Process) Exited() bool {
 	select {
 	case <-p.done:
@@ -108,7 +108,7 @@ func (p *Process) Exited() bool {
 	}
 }
 
-// ExitCode gives the exit code, and false while the process runs. The code is -1 when a signal ended it.
+// ExitCode returns the exit code, and false while the process runs. The code is -1 when a signal ended it.
 func (p *Process) ExitCode() (code int, exited bool) {
 	if !p.Exited() {
 		return 0, false

@@ -243,13 +243,13 @@ func (s *Stack) writeRecord() error {
 	return s.dir.writeRecord(record{Processes: expected})
 }
 
-// Dir gives the stack's directory.
+// Dir returns the stack's directory.
 func (s *Stack) Dir() string { return s.dir.path }
 
-// LogDir gives the directory of the logs: kcp.log, <name>.log of StartProcess, <cluster>/<component>.log.
+// LogDir returns the directory of the logs: kcp.log, <name>.log of StartProcess, <cluster>/<component>.log.
 func (s *Stack) LogDir() string { return s.dir.file(logsName) }
 
-// Cluster gives a cluster by name, and an error when the stack does not have it.
+// Cluster returns a cluster by name, and an error when the stack does not have it.
 func (s *Stack) Cluster(name string) (Cluster, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -320,7 +320,7 @@ func (s *Stack) StartProcess(config ProcessConfig) (*Process, error) {
 	return process, nil
 }
 
-// FreePort gives a TCP port on which nothing listens, and that no other stack takes while this one runs.
+// FreePort returns a TCP port on which nothing listens, and that no other stack takes while this one runs.
 func (s *Stack) FreePort() (int, error) {
 	lease, err := ReservePorts(1)
 	if err != nil {

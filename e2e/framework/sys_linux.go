@@ -40,7 +40,7 @@ func lockByte(file *os.File, offset int) error {
 	return nil
 }
 
-// byteLocked says whether somebody else holds the lock on one byte of a file.
+// byteLocked reports whether somebody else holds the lock on one byte of a file.
 func byteLocked(file *os.File, offset int) (bool, error) {
 	lock := unix.Flock_t{Type: unix.F_WRLCK, Whence: io.SeekStart, Start: int64(offset), Len: 1}
 	if err := unix.FcntlFlock(file.Fd(), unix.F_OFD_GETLK, &lock); err != nil {
@@ -49,7 +49,7 @@ func byteLocked(file *os.File, offset int) (bool, error) {
 	return lock.Type != unix.F_UNLCK, nil
 }
 
-// processStart gives the moment a process started, in clock ticks since boot. Together with its id it
+// processStart returns the moment a process started, in clock ticks since boot. Together with its id it
 // says whether a process still is the one it was.
 func processStart(pid int) (uint64, error) {
 	data, err := os.ReadFile(procFile(pid, "stat"))
@@ -120,7 +120,7 @@ func readEnviron(pid int) ([]byte, error) {
 	return nil, nil
 }
 
-// inExec says of a process without environment whether it is about to get one: it has no arguments either,
+// inExec reports whether a process without an environment is about to get one: it has no arguments either,
 // but it has a program, unlike zombies and the kernel's own threads.
 func inExec(pid int) bool {
 	cmdline, err := os.ReadFile(procFile(pid, "cmdline"))

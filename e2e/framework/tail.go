@@ -24,7 +24,7 @@ func withTail(err error, log string) error {
 	return fmt.Errorf("%w\nend of %s:\n%s", err, log, tailFile(log, tailLines))
 }
 
-// tailFile gives the last lines of a file, or a line that says why it cannot: it is for messages.
+// tailFile returns the last lines of a file, or a line that says why it cannot: it is for messages.
 func tailFile(path string, lines int) string {
 	tail, err := readTail(path, lines)
 	if err != nil {

@@ -13,7 +13,7 @@ const ToolsDirEnv = "TMC_TOOLS_DIR"
 // KCPBinaryEnv names the variable that says which kcp binary to run instead of the one of the tools.
 const KCPBinaryEnv = "KCP_BIN"
 
-// ToolsDir gives the directory of kcp, kwokctl, kubectl and so on: $TMC_TOOLS_DIR, or bin/tools of the
+// ToolsDir returns the directory of kcp, kwokctl, kubectl and so on: $TMC_TOOLS_DIR, or bin/tools of the
 // module that the working directory is in. It fails when there is neither; it does not look inside.
 func ToolsDir() (string, error) {
 	if dir := os.Getenv(ToolsDirEnv); dir != "" {

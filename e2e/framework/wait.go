@@ -25,7 +25,7 @@ func pauseAfter(took time.Duration) time.Duration {
 // Eventually calls poll until it says done, at most for the given time or until ctx ends. what names the
 // condition for the error, in the form "kcp to be ready".
 //
-// poll gives the state it saw in words. An error without done means that it could not look, and counts
+// poll returns the state it saw in words. An error without done means that it could not look, and counts
 // as a state; an error with done ends the wait at once and is returned. The error of a wait that ended
 // without success says what was waited for, how long, and the last state, and wraps the context's.
 func Eventually(

@@ -74,7 +74,7 @@ func (i indented) Write(data []byte) (int, error) {
 	return len(data), nil
 }
 
-// seconds gives a duration as people read it.
+// seconds returns a duration as people read it.
 func seconds(d time.Duration) string {
 	if d < 100*time.Millisecond {
 		return d.Round(time.Millisecond).String()

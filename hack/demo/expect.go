@@ -35,7 +35,7 @@ func (e expectation) String() string {
 // total is what the clusters run together.
 func (e expectation) total() int32 { return e.replicas * int32(len(e.clusters)) }
 
-// differences gives what in a view is not as expected, one line each.
+// differences returns what in a view is not as expected, one line each.
 func (e expectation) differences(v view) []string {
 	c := &comparison{where: v.upstream.where}
 	if c.presence(v.upstream.deployment, len(e.clusters) > 0) {
@@ -83,7 +83,7 @@ func (e expectation) compareDeployment(c *comparison, d *appsv1.Deployment, runn
 	c.compare("condition Progressing", "True", conditionOf(d, string(appsv1.DeploymentProgressing)))
 }
 
-// conditionOf gives the status of a condition, and why it is not true.
+// conditionOf returns the status of a condition, and why it is not true.
 func conditionOf(d *appsv1.Deployment, conditionType string) string {
 	for _, condition := range d.Status.Conditions {
 		if string(condition.Type) != conditionType {

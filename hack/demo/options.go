@@ -28,10 +28,10 @@ type options struct {
 	binDir string
 }
 
-// binary gives the path of one of tmc's programs.
+// binary returns the path of one of tmc's programs.
 func (o options) binary(name string) string { return filepath.Join(o.binDir, name) }
 
-// logDir gives the directory of the stack's logs.
+// logDir returns the directory of the stack's logs.
 func (o options) logDir() string { return filepath.Join(o.dir, "logs") }
 
 // requireBinaries looks for all that is going to be run, so that what is missing is told at once, with its remedy.
@@ -61,7 +61,7 @@ func (o options) requireBinaries() error {
 	return nil
 }
 
-// short gives a path for people: relative to the working directory when it lies below that.
+// short returns a path for people: relative to the working directory when it lies below that.
 func short(path string) string {
 	cwd, err := os.Getwd()
 	if err != nil {

@@ -74,7 +74,7 @@ func (s *stage) startProgram(ctx context.Context, p program) (waitReady func() e
 	}, nil
 }
 
-// commandLine gives the command that starts the program, with paths shortened.
+// commandLine returns the command that starts the program, with paths shortened.
 func (p program) commandLine(o options) string {
 	words := []string{o.binary(p.binary)}
 	for _, arg := range p.args {

@@ -170,7 +170,7 @@ func (t *tour) drift(ctx context.Context) error {
 	return nil
 }
 
-// generationIn gives the generation of the Deployment in one place.
+// generationIn returns the generation of the Deployment in one place.
 func generationIn(ctx context.Context, at place) (int64, error) {
 	seen, err := lookAt(ctx, at)
 	if err != nil {

@@ -50,7 +50,7 @@ func up(ctx context.Context, o options, out io.Writer) error {
 	return printHints(c, o.dir)
 }
 
-// findDemo says whether a demo is running in a directory, and which of its processes are not.
+// findDemo reports whether a demo is running in a directory, and which of its processes are not.
 func findDemo(dir string) (running bool, missing []string, err error) {
 	processes, err := framework.Status(dir)
 	if err != nil {

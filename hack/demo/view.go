@@ -54,7 +54,7 @@ func lookAt(ctx context.Context, at place) (sight, error) {
 	return sight{where: at.name, deployment: deployment}, nil
 }
 
-// table gives the view as rows for people.
+// table returns the view as rows for people.
 func (v view) table() [][]string {
 	rows := [][]string{{"WHERE", "WANTED", "READY", "UP-TO-DATE", "AVAILABLE", "IMAGE", "GENERATION", "OBSERVED"}}
 	rows = append(rows, v.upstream.row(" each"))
@@ -64,7 +64,7 @@ func (v view) table() [][]string {
 	return rows
 }
 
-// row gives a line of the table. What kcp wants is per cluster, which unit says.
+// row returns a line of the table. What kcp wants is per cluster, which unit says.
 func (s sight) row(unit string) []string {
 	d := s.deployment
 	if d == nil {
@@ -78,7 +78,7 @@ func (s sight) row(unit string) []string {
 	}
 }
 
-// imageOf gives the image of the first container.
+// imageOf returns the image of the first container.
 func imageOf(d *appsv1.Deployment) string {
 	containers := d.Spec.Template.Spec.Containers
 	if len(containers) == 0 {

@@ -68,16 +68,16 @@ func (r request) String() string {
 	return fmt.Sprintf("%s: %s of %s by %s", r.side, r.Verb, r.URI, r.UserAgent)
 }
 
-// writer gives the program without its version.
+// writer returns the program without its version.
 func (r request) writer() string {
 	program, _, _ := strings.Cut(r.UserAgent, "/")
 	return program
 }
 
-// isHeartbeat tells of requests that may be made although nothing happens.
+// isHeartbeat reports whether a request may be made although nothing happens.
 func (r request) isHeartbeat() bool { return r.Object.Resource == "leases" }
 
-// isWatching tells of requests by which a program keeps its caches.
+// isWatching reports whether a request is one by which a program keeps its caches.
 func (r request) isWatching() bool { return r.Verb == "list" || r.Verb == "watch" }
 
 func (r request) isWrite() bool { return !r.isHeartbeat() && !r.isWatching() && r.Verb != "get" }
@@ -169,7 +169,7 @@ func (t *trail) read() error {
 	return nil
 }
 
-// next gives the requests that have been added.
+// next returns the requests that have been added.
 func (l *auditLog) next() ([]request, error) {
 	file, err := os.Open(l.path)
 	if err != nil {
@@ -212,7 +212,7 @@ func parseAudit(side string, log io.Reader) (found []request, length int64, err 
 	}
 }
 
-// lastWrite gives the moment of the last one.
+// lastWrite returns the moment of the last one.
 func (t *trail) lastWrite() time.Time {
 	var last time.Time
 	for _, r := range t.requests {

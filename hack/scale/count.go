@@ -50,7 +50,7 @@ func (c *cost) add(r request) {
 	}
 }
 
-// count gives what the workloads have cost as rows for people.
+// count returns what the workloads have cost as rows for people.
 func (t *trail) count(workloads int) [][]string {
 	rows := [][]string{{"WRITER", "REQUEST", "AT", "COUNT", "EACH", "409", "OTHER ERRORS", "p50", "p99"}}
 	sum := costs(t.requests)

@@ -22,7 +22,7 @@ func (c *console) table(rows [][]string) {
 	_ = aligned.Flush()
 }
 
-// percentile gives the smallest duration that so many percent do not exceed; 0 of none.
+// percentile returns the smallest duration that so many percent do not exceed; 0 of none.
 func percentile(durations []time.Duration, percent int) time.Duration {
 	if len(durations) == 0 {
 		return 0
@@ -32,13 +32,13 @@ func percentile(durations []time.Duration, percent int) time.Duration {
 	return sorted[max(rank, 1)-1]
 }
 
-// summary gives the percentiles that people ask for.
+// summary returns the percentiles that people ask for.
 func summary(durations []time.Duration) string {
 	return fmt.Sprintf("p50 %s, p90 %s, p99 %s, most %s", seconds(percentile(durations, 50)),
 		seconds(percentile(durations, 90)), seconds(percentile(durations, 99)), seconds(percentile(durations, 100)))
 }
 
-// earliest gives the first of several moments.
+// earliest returns the first of several moments.
 func earliest(moments map[string]time.Time) time.Time {
 	var first time.Time
 	for _, moment := range moments {

@@ -31,7 +31,7 @@ const (
 	ownerLabel = "scale.example.com/cluster"
 )
 
-// clusterName gives the name of a cluster by its number.
+// clusterName returns the name of a cluster by its number.
 func clusterName(i int) string { return fmt.Sprintf("c%03d", i) }
 
 // fleet is the syncers, of which each is what tmc-syncer is.

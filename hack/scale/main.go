@@ -88,7 +88,7 @@ func (o options) validate() error {
 	return errors.Join(errs...)
 }
 
-// binary gives the path of one of tmc's programs.
+// binary returns the path of one of tmc's programs.
 func (o options) binary(name string) string { return filepath.Join(o.binDir, name) }
 
 // nodes gives how many nodes the cluster needs: one for each syncer to look at, and room for all copies and for those

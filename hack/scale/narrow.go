@@ -32,7 +32,7 @@ func (n *narrowed) RoundTrip(request *http.Request) (*http.Response, error) {
 	return n.RoundTripper.RoundTrip(request)
 }
 
-// query gives the query of a list or a watch as it is to be made.
+// query returns the query of a list or a watch as it is to be made.
 func (n *narrowed) query(target *url.URL) (query url.Values, changed bool) {
 	query = target.Query()
 	switch selector := query.Get("labelSelector"); {

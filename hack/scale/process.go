@@ -62,7 +62,7 @@ func parseUsage(status, stat []byte) (usage, error) {
 	return usage{peak, resident, time.Duration(userTicks+systemTicks) * tick}, errors.Join(err, err2)
 }
 
-// kibibytes gives the value of a line of /proc/<pid>/status, in bytes.
+// kibibytes returns the value of a line of /proc/<pid>/status, in bytes.
 func kibibytes(status []byte, field string) (int64, error) {
 	for line := range strings.Lines(string(status)) {
 		if value, found := strings.CutPrefix(line, field); found {
@@ -112,7 +112,7 @@ func (l *ledger) note(ctx context.Context, step string) {
 	l.steps, l.notes = append(l.steps, step), append(l.notes, now)
 }
 
-// table gives what was noted as rows for people.
+// table returns what was noted as rows for people.
 func (l *ledger) table() [][]string {
 	header := []string{"PROCESS", "PEAK MiB", "NOW MiB"}
 	for _, step := range l.steps {
@@ -134,7 +134,7 @@ func (l *ledger) table() [][]string {
 	return rows
 }
 
-// cpuBetween gives the CPU time between two notes: since it was started anew, of a process that was.
+// cpuBetween returns the CPU time between two notes: since it was started anew, of a process that was.
 func cpuBetween(before, after usage) time.Duration {
 	if after.cpu < before.cpu {
 		return after.cpu

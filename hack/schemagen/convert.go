@@ -217,7 +217,7 @@ func (c *converter) children(schema *apiextensionsv1.JSONSchemaProps, within []s
 	return nil
 }
 
-// keyDefaults gives the keys of a list of type map back the zero defaults that were
+// keyDefaults returns the keys of a list of type map back the zero defaults that were
 // taken away: a structural schema wants each key to be required or defaulted
 // (apiextensions-apiserver, validation of x-kubernetes-list-map-keys).
 func keyDefaults(source apiextensionsv1.JSONSchemaProps, schema *apiextensionsv1.JSONSchemaProps, definitions map[string]apiextensionsv1.JSONSchemaProps) error {

@@ -72,7 +72,7 @@ func (o upOptions) validate() error {
 	return nil
 }
 
-// args gives the flags for another up of the same stack.
+// args returns the flags for another up of the same stack.
 func (o upOptions) args() []string {
 	return []string{
 		"up",
