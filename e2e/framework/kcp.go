@@ -28,7 +28,7 @@ const (
 	// take up to 7 GiB: twice that, without a limit, is more than a small machine has to spare. Until then the collector
 	// may let garbage grow to gcPercent of what is in use: collecting takes a quarter of kcp's time otherwise.
 	kcpMemory = "10GiB"
-	gcPercent = "300"
+	gcPercent = "200"
 
 	// kcpUser is the user of all kubeconfigs that KCP gives out. kcp's own admin gets a new token with each
 	// start, which would lock everybody out after a restart; this one's comes from a file and stays.
