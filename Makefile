@@ -102,6 +102,7 @@ generate: tools $(CONTROLLER_GEN) ## Generate the API's Go code, and what is und
 	$(CONTROLLER_GEN) object crd paths=./pkg/apis/... output:object:dir=pkg/apis/tmc/v1alpha1 output:crd:dir=hack/schemagen/crds
 	go run ./hack/schemagen
 	go run ./hack/basegen
+	go test -p 1 -count=1 -run '^TestReference' ./cmd/tmc-controller ./cmd/tmc-syncer ./cmd/kubectl-tmc -update-docs
 
 .PHONY: demo
 demo: build tools ## Show it all on a local kcp with two clusters, then clean up

@@ -46,7 +46,7 @@ func (o *options) addFlags(flags *pflag.FlagSet) {
 	flags.StringVar(&o.defaultPlacement, "default-placement", o.defaultPlacement, "Where workloads go that name no clusters: \"all\" or \"none\".")
 	flags.BoolVar(&o.leaderElect, "leader-elect", o.leaderElect, "Work only while holding a lease in the provider workspace, so that several replicas can run.")
 	o.lease.AddFlags(flags)
-	flags.StringVar(&o.repairAddress, "repair-bind-address", o.repairAddress, "Address, host:port, of the webhook that repairs patches which kcp merges wrongly. Empty: it is not served. kcp asks it after `kubectl tmc init --repair-url`.")
+	flags.StringVar(&o.repairAddress, "repair-bind-address", o.repairAddress, "Address, host:port, of the webhook that repairs patches which kcp merges wrongly. Empty: it is not served. kcp asks it after \"kubectl tmc init --repair-url\".")
 }
 
 // validate returns all that is wrong with the flags, naming each.
