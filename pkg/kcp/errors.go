@@ -13,16 +13,18 @@ import (
 
 // What the error of a request to kcp means. Wrapped errors mean what their cause means.
 //
-// A 404 alone says little. An API server names the object in the details of its Status
-// when it has looked for it (NewNotFound in k8s.io/apimachinery/pkg/api/errors, which
-// registries and kcp's own handlers return). It names nothing when it does not serve the
-// resource, or not yet: kcp answers so while a shard starts, and for a virtual workspace
-// that it is setting up. And of a page that is no Status, client-go makes a Status with
-// the cause UnexpectedServerResponse, in which typed clients name the object that they
-// asked for (newUnstructuredResponseError in k8s.io/client-go/rest/request.go).
+// A 404 alone says little. kcp v0.31.2 gives three:
+//   - About an object that it has looked for, a Status that names it in its details
+//     (NewNotFound in k8s.io/apimachinery/pkg/api/errors).
+//   - About a path at which there is no workspace, a Status that names the path
+//     (pkg/server/localproxy.go).
+//   - About a resource that it does not serve, or not yet, as while a shard starts, a page
+//     that is no Status, or a Status that names nothing. Of a page, client-go makes a Status
+//     with the cause UnexpectedServerResponse, in which typed clients name the object that
+//     they asked for (newUnstructuredResponseError in k8s.io/client-go/rest/request.go).
 
 // IsMissing reports whether a server has said that an object does not exist: the one that
-// was asked for, or one that it lies in, such as its namespace.
+// was asked for, or one that it lies in, such as its namespace or its workspace.
 func IsMissing(err error) bool { return missingName(err) != "" }
 
 // IsMissingObject reports whether a server has said that just the object of that name does
@@ -43,10 +45,11 @@ func missingName(err error) string {
 // resource there, or does not serve it yet.
 func IsNotServed(err error) bool { return apierrors.IsNotFound(err) && !IsMissing(err) }
 
-// IsForeign reports whether a request for a resource of a workspace was answered by a
-// server that knows no workspaces. To such a server /clusters/… is a path like any other:
+// IsForeign reports whether a request for a resource that every workspace serves was answered
+// by a server that knows no workspaces. To such a server /clusters/… is a path like any other:
 // it has nothing there, which is a 404 that is no Status, or it forbids the path, where kcp
-// forbids the resource.
+// forbids the resource. Of other resources it says nothing: kcp answers the same 404 for one
+// that it does not serve.
 func IsForeign(err error) bool {
 	var status apierrors.APIStatus
 	if !errors.As(err, &status) {

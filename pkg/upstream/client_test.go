@@ -42,13 +42,13 @@ func (s *shard) source(url string, objects ...runtime.Object) *source {
 	}
 }
 
-// The answers of kcp v0.31 to a Get of a Deployment web.
+// The answers of kcp v0.31.2 to a Get of a Deployment web.
 var (
 	missing = apierrors.NewNotFound(deployments.GroupResource(), "web")
 	// denied is the answer of a virtual workspace about workspaces that are not bound, or are another shard's.
 	denied = apierrors.NewForbidden(deployments.GroupResource(), "web", errors.New("access denied"))
-	// unserved is the answer of a virtual workspace while its shard starts.
-	unserved = apierrors.NewGenericServerResponse(http.StatusNotFound, "get", schema.GroupResource{}, "", "", 0, false)
+	// unserved is the answer about a resource that is not served, or not yet.
+	unserved = apierrors.NewGenericServerResponse(http.StatusNotFound, "get", schema.GroupResource{}, "", "404 page not found", 0, true)
 )
 
 func TestClientLive(t *testing.T) {

@@ -13,7 +13,6 @@ import (
 	"testing"
 	"time"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -41,8 +40,8 @@ func deploymentsAt(shard string) string {
 }
 
 // fakeKCP is kcp as far as a Client asks it: lists and watches of collections, which it finds by their paths, and what
-// virtual workspaces serve. As kcp does, it answers 404 without a name for what it does not serve (yet), begins a watch
-// with what there is, and sends a bookmark after that.
+// virtual workspaces serve. As kcp v0.31.2 does, it answers 404 with a page for what it does not serve (yet), begins a
+// watch with what there is, and sends a bookmark after that.
 type fakeKCP struct {
 	*httptest.Server
 
@@ -161,7 +160,7 @@ func (f *fakeKCP) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case discovered != nil:
 		f.answer(w, discovered)
 	default:
-		f.refuse(w, apierrors.NewGenericServerResponse(http.StatusNotFound, r.Method, schema.GroupResource{}, "", "", 0, false).Status())
+		http.NotFound(w, r)
 	}
 }
 

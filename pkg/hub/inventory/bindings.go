@@ -80,7 +80,7 @@ func (b *Bindings) Handle(handlers ...func(workspace logicalcluster.Name)) {
 // Run tells the handlers of changes until ctx ends.
 func (b *Bindings) Run(ctx context.Context) { b.loop.Run(ctx, 1) }
 
-// OnUpstream takes note of APIBindings that have changed; it is a upstream.Handler.
+// OnUpstream takes note of APIBindings that have changed; it is an upstream.Handler.
 func (b *Bindings) OnUpstream(key kcp.ObjectKey, _, _ *unstructured.Unstructured) {
 	if key.Resource.GroupResource() != v1alpha1.APIBindingsResource.GroupResource() {
 		return

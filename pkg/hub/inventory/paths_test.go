@@ -217,7 +217,7 @@ func pathServer(t *testing.T, mayWalk bool) (server *httptest.Server, requests *
 	t.Helper()
 	const (
 		forbidden = `{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"Forbidden","code":403}`
-		missing   = `{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"NotFound","code":404,"details":{"name":"x"}}`
+		missing   = `{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"NotFound","code":404,"details":{"name":"root:x","group":"tenancy.kcp.io","kind":"workspaces"}}`
 	)
 	workspaces := map[string]string{
 		"/clusters/root/apis/tenancy.kcp.io/v1alpha1/workspaces/prod":        `{"cluster":"lc-prod"}`,
