@@ -23,9 +23,9 @@ func TestKindsPageHasEveryField(t *testing.T) {
 	}
 	declared := map[string]string{}
 	entry := reflect.TypeFor[kinds.Kind]()
-	for i := range entry.NumField() {
-		if name, _, _ := strings.Cut(entry.Field(i).Tag.Get("json"), ","); name != "" {
-			declared[name] = "kinds.Kind." + entry.Field(i).Name
+	for field := range entry.Fields() {
+		if name, _, _ := strings.Cut(field.Tag.Get("json"), ","); name != "" {
+			declared[name] = "kinds.Kind." + field.Name
 		}
 	}
 	for name, where := range declared {
