@@ -41,7 +41,7 @@ cluster reports of its copy, what the merged conditions and the events say, and,
 what is wrong. Kinds are named as for 'kubectl get'; every kind that is synced can be described.`,
 		Example: describeExample,
 	}
-	options := newClientOptions(command, inANamespace)
+	options := newClientOptions(command, true)
 	return options.runs(command, func(ctx context.Context, args []string) error {
 		if len(args) == 0 {
 			return errors.New("say what to describe: KIND NAME, or KIND/NAME, such as deployment/web")

@@ -9,5 +9,5 @@
 //	describe.go    describe explains where one object is and what is wrong with it.
 //	render.go      render prints what a cluster is sent.
 //	options.go     The flags that commands share; output.go prints for people and for programs.
-//	provider.go    Reads the registry of clusters; virtual.go reads the objects of all workspaces.
+//	registry.go    Reads the registry of clusters, and the objects of all workspaces.
 package main

@@ -63,7 +63,7 @@ and how much of what its nodes have is requested. A dash stands for what you may
 for what the cluster has not reported.`,
 		Example: getClustersExample,
 	}
-	options := newClientOptions(command, noNamespace)
+	options := newClientOptions(command, false)
 	var output output
 	output.addFlag(command)
 	return options.runs(command, func(ctx context.Context, names []string) error {
@@ -158,7 +158,7 @@ many there should be, on all clusters together and on each:
 More than a dozen clusters are summed up, unless --wide is given.`,
 		Example: getWorkloadsExample,
 	}
-	options := &getWorkloadsOptions{clientOptions: newClientOptions(command, inANamespace)}
+	options := &getWorkloadsOptions{clientOptions: newClientOptions(command, true)}
 	options.output.addFlag(command)
 	command.Flags().BoolVarP(&options.allNamespaces, "all-namespaces", "A", false, "Show the workloads of all namespaces of the workspace")
 	command.Flags().BoolVar(&options.wide, "wide", false, "Give each cluster a column, however many there are")
@@ -248,20 +248,11 @@ func (o *clientOptions) workloads(ctx context.Context, known kinds.Kinds, namesp
 
 // explainConsumer returns the error of listing something of a consumer workspace, with what is wrong and what to do.
 func explainConsumer(host, what string, err error) error {
-	switch {
-	case apierrors.IsUnauthorized(err):
-		return fmt.Errorf("%s does not accept the kubeconfig's credentials: %w", host, err)
-	case apierrors.IsForbidden(err):
-		return fmt.Errorf("listing %s: the workspace %s does not exist, or you may not do this there: %w", what, host, err)
-	case kcp.IsNotServed(err):
-		return fmt.Errorf("%s serves no %s: point the kubeconfig at a workspace that `kubectl tmc bind` has bound: %w", host, what, err)
-	default:
-		return fmt.Errorf("listing %s: %w", what, err)
-	}
+	return explain(err, "listing "+what, host, host, host+" serves no "+what+": point the kubeconfig at a workspace that `kubectl tmc bind` has bound")
 }
 
-// silent returns the clusters that are not heard of; nil when the caller may not know. A tenant may not see the registry:
-// then only what objects say counts.
+// silent returns the clusters that are not heard of; nil when the caller may not know. A tenant may not see the
+// registry: then only what objects say counts.
 func (o *clientOptions) silent(ctx context.Context) sets.Set[string] {
 	provider, err := o.provider()
 	if err != nil {

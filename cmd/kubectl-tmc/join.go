@@ -168,8 +168,8 @@ func runJoin(ctx context.Context, options *joinOptions) error {
 	return nil
 }
 
-// installOptions validates the flags, and returns the options of the install package. What is applied is told on stderr:
-// the manifest is on stdout.
+// installOptions validates the flags, and returns the options of the install package. What is applied is told on
+// stderr: the manifest is on stdout.
 func (o *joinOptions) installOptions() (install.Options, error) {
 	options, err := o.kcpOptions.installOptions()
 	if err != nil {

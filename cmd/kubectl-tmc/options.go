@@ -32,16 +32,9 @@ type clientOptions struct {
 	out, progress io.Writer
 }
 
-// scope says whether a command is about a namespace.
-type scope bool
-
-const (
-	noNamespace  scope = false
-	inANamespace scope = true
-)
-
-// newClientOptions returns the options with their defaults, and adds their flags to the command.
-func newClientOptions(command *cobra.Command, scope scope) *clientOptions {
+// newClientOptions returns the options with their defaults, and adds their flags to the command. The flag --namespace is
+// for commands that are about a namespace.
+func newClientOptions(command *cobra.Command, hasNamespace bool) *clientOptions {
 	o := &clientOptions{
 		loading:           clientcmd.NewDefaultClientConfigLoadingRules(),
 		providerWorkspace: v1alpha1.DefaultProviderWorkspace,
@@ -49,11 +42,11 @@ func newClientOptions(command *cobra.Command, scope scope) *clientOptions {
 	flags := command.Flags()
 	flags.StringVar(&o.loading.ExplicitPath, clientcmd.RecommendedConfigPathFlag, "", "Path to the kubeconfig file to use")
 	names := clientcmd.RecommendedConfigOverrideFlags("")
-	if scope == noNamespace {
+	if !hasNamespace {
 		names.ContextOverrideFlags.Namespace = clientcmd.FlagInfo{}
 	}
 	clientcmd.BindOverrideFlags(&o.overrides, flags, names)
-	if scope == inANamespace {
+	if hasNamespace {
 		flags.StringVar(&o.kindsFile, "kinds-file", "", "File that says what there is to know of custom resources: that of tmc-controller")
 	}
 	flags.StringVar(&o.providerWorkspace, "provider-workspace", o.providerWorkspace, "Path of the workspace that holds tmc's APIExport")
@@ -149,7 +142,7 @@ type kcpOptions struct {
 
 // newKCPOptions returns the options with their defaults, and adds their flags to the command.
 func newKCPOptions(command *cobra.Command) *kcpOptions {
-	o := &kcpOptions{clientOptions: newClientOptions(command, noNamespace), timeout: install.DefaultTimeout}
+	o := &kcpOptions{clientOptions: newClientOptions(command, false), timeout: install.DefaultTimeout}
 	command.Flags().DurationVar(&o.timeout, "timeout", o.timeout, "How long to wait for each thing that kcp has to do")
 	return o
 }

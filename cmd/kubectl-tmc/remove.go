@@ -41,7 +41,7 @@ type removeOptions struct {
 }
 
 func newRemoveOptions(command *cobra.Command) *removeOptions {
-	o := &removeOptions{clientOptions: newClientOptions(command, noNamespace)}
+	o := &removeOptions{clientOptions: newClientOptions(command, false)}
 	o.addFlag(command)
 	command.Flags().BoolVar(&o.force, "force", false, "Do not wait for the cluster: it will never come back")
 	command.Flags().BoolVar(&o.yes, "yes", false, "With --force, remove the cluster although it is still heard of")

@@ -52,7 +52,7 @@ func newSchedulingCommand(change scheduling, short, long, example string) *cobra
 		Use: change.verb + " NAME...", Short: short, Long: long, Example: example,
 		Args: needClusters,
 	}
-	options := newClientOptions(command, noNamespace)
+	options := newClientOptions(command, false)
 	return options.runs(command, func(ctx context.Context, names []string) error {
 		provider, err := options.provider()
 		if err != nil {
@@ -114,7 +114,7 @@ nothing is placed there any more. 'kubectl tmc uncordon' ends the draining.`,
 		Example: drainExample,
 		Args:    needClusters,
 	}
-	options, waiting := newClientOptions(command, noNamespace), waitOptions{}
+	options, waiting := newClientOptions(command, false), waitOptions{}
 	waiting.addFlag(command)
 	wait := command.Flags().Bool("wait", true, "Wait until nothing is placed there any more")
 	return options.runs(command, func(ctx context.Context, names []string) error {

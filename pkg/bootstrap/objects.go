@@ -130,8 +130,8 @@ func labels(o Options) map[string]string {
 	return map[string]string{nameLabel: Name, instanceLabel: o.Cluster, componentLabel: "syncer", partOfLabel: "tmc"}
 }
 
-// selector returns the selector of the syncer's pods in its namespace. It contains nothing that may change: the selector
-// of a Deployment cannot be changed.
+// selector returns the selector of the syncer's pods in its namespace. It contains nothing that may change: the
+// selector of a Deployment cannot be changed.
 func selector() *metav1.LabelSelector {
 	return &metav1.LabelSelector{MatchLabels: map[string]string{nameLabel: Name}}
 }

@@ -73,8 +73,8 @@ type Options struct {
 	// AdmissionPolicy adds a ValidatingAdmissionPolicy by which the cluster itself restricts the syncer's account to
 	// what is tmc's. Kubernetes has such policies since 1.30.
 	AdmissionPolicy bool
-	// PolicyNamespaces are the namespaces that tmc has not made and that the policy lets copies into; "*" in them stands
-	// for any characters. The policy never lets copies into kube-system and its like.
+	// PolicyNamespaces are the namespaces that tmc has not made and that the policy lets copies into; "*" in them
+	// stands for any characters. The policy never lets copies into kube-system and its like.
 	PolicyNamespaces []string
 	// FormerNames are names that the cluster had before: the syncer may clean up what was made under them.
 	FormerNames []string
@@ -213,8 +213,8 @@ func isResource(kind schema.GroupResource) bool {
 		(kind.Group == "" || len(validation.IsDNS1123Subdomain(kind.Group)) == 0)
 }
 
-// kubeconfig is the part of a kubeconfig (k8s.io/client-go/tools/clientcmd/api/v1) that says which server it is for, and
-// whether the server's certificate is verified.
+// kubeconfig is the part of a kubeconfig (k8s.io/client-go/tools/clientcmd/api/v1) that says which server it is for,
+// and whether the server's certificate is verified.
 type kubeconfig struct {
 	CurrentContext string `json:"current-context"`
 	Contexts       []struct {

@@ -17,8 +17,8 @@ import (
 
 // RBAC restricts which kinds a syncer may write, and cannot restrict which objects. The policy does: whoever has the
 // token of the syncer's account can write only objects with tmc's marks, in namespaces with these marks or that are
-// listed. The policy cannot restrict what the account reads, because reads are not admitted, nor what the pods of a copy
-// may do, which is for Pod Security.
+// listed. The policy cannot restrict what the account reads, because reads are not admitted, nor what the pods of a
+// copy may do, which is for Pod Security.
 
 // The operations of a request.
 const (
@@ -158,8 +158,8 @@ func validationsOfCopies() []admissionregistrationv1.Validation {
 // isOfItsNames is true of an old object that was made for the cluster, under any of its names.
 var isOfItsNames = "(variables.oldAnnotations[" + madeFor + "] == variables.cluster || variables.oldAnnotations[" + madeFor + "] in variables.formerNames)"
 
-// validationsOfNamespaces returns the validations of namespaces. Those that tmc makes are like copies. On others that are
-// listed, a syncer may note which workspace uses them, and remove the note.
+// validationsOfNamespaces returns the validations of namespaces. Those that tmc makes are like copies. On others that
+// are listed, a syncer may note which workspace uses them, and remove the note.
 func validationsOfNamespaces() []admissionregistrationv1.Validation {
 	isMadeAfter := hasValue("labels", managedBy, byUs)
 	of := func(operation, message, expression string) admissionregistrationv1.Validation {

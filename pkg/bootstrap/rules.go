@@ -12,9 +12,9 @@ import (
 
 // Rules returns what a syncer may do on its cluster, outside its own namespace, when it syncs the kinds. Each rule has
 // one reason, and no two rules allow the same. The order of the kinds does not matter. pkg/agent/syncer or
-// pkg/agent/heartbeat uses every verb. There is no subresource among the rules: others read and write /status and /scale.
-// There is no URL either: every authenticated user may read what a syncer asks for there, which is /readyz, /version,
-// /api and /apis (system:public-info-viewer, system:discovery).
+// pkg/agent/heartbeat uses every verb. There is no subresource among the rules: others read and write /status and
+// /scale. There is no URL either: every authenticated user may read what a syncer asks for there, which is /readyz,
+// /version, /api and /apis (system:public-info-viewer, system:discovery).
 //
 // RBAC has no label selectors: whoever may write copies of a kind may write all objects of that kind. Choose the kinds
 // with that in mind:
@@ -28,8 +28,8 @@ import (
 //     secrets if these are synced.
 func Rules(kinds []schema.GroupResource) []rbacv1.PolicyRule {
 	synced := sets.New(kinds...)
-	// The syncer caches its copies (list, watch), applies them (patch, create) and deletes them (delete). It reads a copy
-	// before it reports that the copy is gone, or that something else has its name (get).
+	// The syncer caches its copies (list, watch), applies them (patch, create) and deletes them (delete). It reads a
+	// copy before it reports that the copy is gone, or that something else has its name (get).
 	rules := byGroup(synced, "get", "list", "watch", "create", "patch", "delete")
 	// It handles the namespaces of copies in the same way, and notes on namespaces of others which workspace uses them,
 	// which it reads by a list of one name.
@@ -47,8 +47,8 @@ func Rules(kinds []schema.GroupResource) []rbacv1.PolicyRule {
 	if !synced.Has(autoscalers) { // they tell that somebody else decides how many replicas a copy has
 		rules = append(rules, rule(autoscalers.Group, []string{autoscalers.Resource}, "list", "watch"))
 	}
-	// The syncer lists what is in a namespace that tmc made before it removes the namespace, and keeps it when it may not
-	// list a kind. A cluster with kinds of its own can allow that in another role.
+	// The syncer lists what is in a namespace that tmc made before it removes the namespace, and keeps it when it may
+	// not list a kind. A cluster with kinds of its own can allow that in another role.
 	return append(rules, byGroup(sets.New(inNamespaces...).Difference(synced), "list")...)
 }
 
@@ -87,72 +87,4 @@ func ownRules(kinds []schema.GroupResource) []rbacv1.PolicyRule {
 	keep := rule(secrets.Group, []string{secrets.Resource}, "get", "patch")
 	keep.ResourceNames = []string{SecretName}
 	return append(rules, keep)
-}
-
-// The resources that rules are about even when they are not synced.
-var (
-	nodes       = schema.GroupResource{Resource: "nodes"}
-	pods        = schema.GroupResource{Resource: "pods"}
-	namespaces  = schema.GroupResource{Resource: "namespaces"}
-	secrets     = schema.GroupResource{Resource: "secrets"}
-	autoscalers = schema.GroupResource{Group: "autoscaling", Resource: "horizontalpodautoscalers"}
-	leases      = schema.GroupResource{Group: "coordination.k8s.io", Resource: "leases"}
-)
-
-// inNamespaces are the kinds that lie in namespaces of a plain Kubernetes 1.36 (the versions that are served by
-// default, see api/discovery in k8s.io/kubernetes) and can be listed. Secrets are not among them: whoever may list
-// them may read them. Events do not count.
-var inNamespaces = []schema.GroupResource{
-	{Resource: "configmaps"},
-	{Resource: "endpoints"},
-	{Resource: "limitranges"},
-	{Resource: "persistentvolumeclaims"},
-	{Resource: "podtemplates"},
-	{Resource: "replicationcontrollers"},
-	{Resource: "resourcequotas"},
-	{Resource: "serviceaccounts"},
-	{Resource: "services"},
-	{Group: "apps", Resource: "controllerrevisions"},
-	{Group: "apps", Resource: "daemonsets"},
-	{Group: "apps", Resource: "deployments"},
-	{Group: "apps", Resource: "replicasets"},
-	{Group: "apps", Resource: "statefulsets"},
-	{Group: "batch", Resource: "cronjobs"},
-	{Group: "batch", Resource: "jobs"},
-	{Group: "coordination.k8s.io", Resource: "leases"},
-	{Group: "discovery.k8s.io", Resource: "endpointslices"},
-	{Group: "networking.k8s.io", Resource: "ingresses"},
-	{Group: "networking.k8s.io", Resource: "networkpolicies"},
-	{Group: "policy", Resource: "poddisruptionbudgets"},
-	{Group: "rbac.authorization.k8s.io", Resource: "rolebindings"},
-	{Group: "rbac.authorization.k8s.io", Resource: "roles"},
-	{Group: "resource.k8s.io", Resource: "resourceclaims"},
-	{Group: "resource.k8s.io", Resource: "resourceclaimtemplates"},
-	{Group: "storage.k8s.io", Resource: "csistoragecapacities"},
-}
-
-// ofCluster are the resources of a plain Kubernetes 1.36 that lie in no namespace, by group (api/discovery in
-// k8s.io/kubernetes). None of them is ever synced: a right to one could only do harm. This package does not know where
-// resources lie that others define.
-var ofCluster = map[string][]string{
-	"":                             {"componentstatuses", "namespaces", "nodes", "persistentvolumes"},
-	"admissionregistration.k8s.io": {"mutatingadmissionpolicies", "mutatingadmissionpolicybindings", "mutatingwebhookconfigurations", "validatingadmissionpolicies", "validatingadmissionpolicybindings", "validatingwebhookconfigurations"},
-	"apiextensions.k8s.io":         {"customresourcedefinitions"},
-	"apiregistration.k8s.io":       {"apiservices"},
-	"authentication.k8s.io":        {"selfsubjectreviews", "tokenreviews"},
-	"authorization.k8s.io":         {"selfsubjectaccessreviews", "selfsubjectrulesreviews", "subjectaccessreviews"},
-	"certificates.k8s.io":          {"certificatesigningrequests", "clustertrustbundles"},
-	"flowcontrol.apiserver.k8s.io": {"flowschemas", "prioritylevelconfigurations"},
-	"internal.apiserver.k8s.io":    {"storageversions"},
-	"networking.k8s.io":            {"ingressclasses", "ipaddresses", "servicecidrs"},
-	"node.k8s.io":                  {"runtimeclasses"},
-	"rbac.authorization.k8s.io":    {"clusterrolebindings", "clusterroles"},
-	"resource.k8s.io":              {"deviceclasses", "devicetaintrules", "resourcepoolstatusrequests", "resourceslices"},
-	"scheduling.k8s.io":            {"priorityclasses"},
-	"storage.k8s.io":               {"csidrivers", "csinodes", "storageclasses", "volumeattachments", "volumeattributesclasses"},
-	"storagemigration.k8s.io":      {"storageversionmigrations"},
-}
-
-func isOfCluster(kind schema.GroupResource) bool {
-	return slices.Contains(ofCluster[kind.Group], kind.Resource)
 }

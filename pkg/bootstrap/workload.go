@@ -19,12 +19,12 @@ const nonRoot int64 = 65532
 // readableByGroup is the mode of the kubeconfig's file: root owns it, and the group of the pod's volumes may read it.
 const readableByGroup int32 = 0o440
 
-// gracePeriod is how many seconds a pod has to end. It finishes its writes, answers its requests, and gives up the Lease,
-// which takes a few seconds.
+// gracePeriod is how many seconds a pod has to end. It finishes its writes, answers its requests, and gives up the
+// Lease, which takes a few seconds.
 const gracePeriod int64 = 30
 
-// deployment returns the Deployment of the syncer. Its pod template contains nothing of the Secret and the ConfigMap: the
-// syncer follows both, so that a new token restarts nothing.
+// deployment returns the Deployment of the syncer. Its pod template contains nothing of the Secret and the ConfigMap:
+// the syncer follows both, so that a new token restarts nothing.
 func deployment(o Options) *appsv1.Deployment {
 	return &appsv1.Deployment{
 		TypeMeta:   typeOf(appsv1.SchemeGroupVersion, "Deployment"),
@@ -34,8 +34,8 @@ func deployment(o Options) *appsv1.Deployment {
 			Selector: selector(),
 			Strategy: appsv1.DeploymentStrategy{
 				Type: appsv1.RollingUpdateDeploymentStrategyType,
-				// A new pod is ready before an old one ends. Pods that wait for the Lease are ready as well: if only the
-				// leader were, the rollout would wait for a new leader, and the new pods for the old leader.
+				// A new pod is ready before an old one ends. Pods that wait for the Lease are ready as well: if only
+				// the leader were, the rollout would wait for a new leader, and the new pods for the old leader.
 				RollingUpdate: &appsv1.RollingUpdateDeployment{
 					MaxSurge:       new(intstr.FromInt32(1)),
 					MaxUnavailable: new(intstr.FromInt32(0)),
@@ -153,14 +153,14 @@ const (
 	dnsPort int32 = 53
 	// httpsPort is the port of the Service kubernetes, and of kcp in many installations.
 	httpsPort int32 = 443
-	// apiServerPort is the port on which most API servers listen, and kcp. A NetworkPolicy applies to the address behind
-	// a Service.
+	// apiServerPort is the port on which most API servers listen, and kcp. A NetworkPolicy applies to the address
+	// behind a Service.
 	apiServerPort int32 = 6443
 )
 
 // networkPolicy returns the policy that lets in requests for health, and for metrics from the namespaces that may read
-// them, and lets out connections to DNS, kcp and the API server. It names no addresses but those namespaces: those of API
-// servers and of kubelets cannot be known here. It fails when the kubeconfig does not say where kcp is.
+// them, and lets out connections to DNS, kcp and the API server. It names no addresses but those namespaces: those of
+// API servers and of kubelets cannot be known here. It fails when the kubeconfig does not say where kcp is.
 func networkPolicy(o Options) (*networkingv1.NetworkPolicy, error) {
 	servers := []int32{httpsPort, apiServerPort}
 	if o.Kubeconfig != nil {

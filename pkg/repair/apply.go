@@ -11,8 +11,8 @@ import (
 	"k8s.io/apimachinery/pkg/util/strategicpatch"
 )
 
-// applied returns the lists that kcp got wrong in a client-side apply, as they were meant. kubectl sends the three-way merge
-// of the manifest that was applied last, the manifest that is applied now, and the object (kubectl,
+// applied returns the lists that kcp got wrong in a client-side apply, as they were meant. kubectl sends the three-way
+// merge of the manifest that was applied last, the manifest that is applied now, and the object (kubectl,
 // pkg/cmd/apply/patcher.go). Both manifests are in annotations, so that the patch can be computed again.
 func (k kind) applied(w Write) ([]list, error) {
 	manifest, err := k.manifest(w.New)
@@ -44,8 +44,8 @@ func (k kind) applied(w Write) ([]list, error) {
 	return k.differences(w.New, meant, byKCP)
 }
 
-// differences returns the lists of an object that are not as they were meant. It fails unless kcp's fault explains each of
-// them: otherwise the object came about in another way.
+// differences returns the lists of an object that are not as they were meant. It fails unless kcp's fault explains each
+// of them: otherwise the object came about in another way.
 func (k kind) differences(object, meant, byKCP map[string]any) ([]list, error) {
 	paths, err := k.mergedLists(object, meant)
 	if err != nil {
@@ -78,8 +78,8 @@ func (k kind) manifest(object map[string]any) (map[string]any, error) {
 	return manifest, nil
 }
 
-// checkKnown fails when a manifest has fields that the Go type does not have. kcp may have dropped them, and they would come
-// back with the rest of a list.
+// checkKnown fails when a manifest has fields that the Go type does not have. kcp may have dropped them, and they would
+// come back with the rest of a list.
 func (k kind) checkKnown(manifest map[string]any) error {
 	into, _ := types.New(k.typ) // it is known: see kindOf
 	return runtime.DefaultUnstructuredConverter.FromUnstructuredWithValidation(runtime.DeepCopyJSON(manifest), into, true)
@@ -89,7 +89,10 @@ func (k kind) checkKnown(manifest map[string]any) error {
 func (k kind) threeWay(before, manifest, live map[string]any) (map[string]any, error) {
 	var encoded [3][]byte
 	for i, object := range []map[string]any{before, manifest, live} {
-		encoded[i], _ = json.Marshal(specOf(object)) // all of them have come as JSON
+		var err error
+		if encoded[i], err = json.Marshal(specOf(object)); err != nil {
+			return nil, err
+		}
 	}
 	data, err := strategicpatch.CreateThreeWayMergePatch(encoded[0], encoded[1], encoded[2], k.meta, true)
 	if err != nil {

@@ -120,8 +120,8 @@ func at(object map[string]any, path []string) any {
 	return value
 }
 
-// mergedLists returns the paths of the lists that strategic merge patches merge, and in which the objects differ. It does
-// not descend into lists. It fails when the objects differ in a field that the Go type does not have.
+// mergedLists returns the paths of the lists that strategic merge patches merge, and in which the objects differ. It
+// does not descend into lists. It fails when the objects differ in a field that the Go type does not have.
 func (k kind) mergedLists(objects ...map[string]any) ([][]string, error) {
 	values := make([]any, len(objects))
 	for i, object := range objects {

@@ -20,7 +20,8 @@ import (
 const (
 	// ManagerApply is `kubectl apply`, client-side.
 	ManagerApply = "kubectl-client-side-apply"
-	// ManagerSet is `kubectl set image`, `env` and `resources`, and the other `kubectl set` commands, which change no list.
+	// ManagerSet is `kubectl set image`, `env` and `resources`, and the other `kubectl set` commands, which change no
+	// list.
 	ManagerSet = "kubectl-set"
 )
 
@@ -40,8 +41,8 @@ const (
 type Write struct {
 	// Manager is the field manager that writes.
 	Manager string
-	// Old is the object before the update, and New the object as kcp computed it. Both are as JSON decodes, with integers
-	// as int64, and are not changed.
+	// Old is the object before the update, and New the object as kcp computed it. Both are as JSON decodes, with
+	// integers as int64, and are not changed.
 	Old, New map[string]any
 }
 
@@ -77,8 +78,8 @@ var types = func() *runtime.Scheme {
 }()
 
 // Judge returns whether a write has lost entries of lists, and the patch that repairs it if the meant object can be
-// computed exactly. It compares only specs: kcp merges metadata correctly. If kcp has merged the lists as well, the write
-// is Right.
+// computed exactly. It compares only specs: kcp merges metadata correctly. If kcp has merged the lists as well, the
+// write is Right.
 func Judge(w Write) Judgement {
 	kind, err := kindOf(w)
 	if err != nil {

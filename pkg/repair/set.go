@@ -16,10 +16,11 @@ var setFields = []string{"env", "image", "resources"}
 // containerName is the merge key of containers.
 const containerName = "name"
 
-// set returns the lists of containers that kcp got wrong in a kubectl set, as they were meant. Where kcp puts the patch's
-// list in place of the object's, the new object contains the patch's list with its directives ($patch: delete,
-// $setElementOrder, nulls): admission sees it before kcp drops what the schema does not have. That list, applied as a patch
-// to the old object, gives the meant list. It lacks only the order of the outermost list, which kubectl set never changes.
+// set returns the lists of containers that kcp got wrong in a kubectl set, as they were meant. Where kcp puts the
+// patch's list in place of the object's, the new object contains the patch's list with its directives ($patch: delete,
+// $setElementOrder, nulls): admission sees it before kcp drops what the schema does not have. That list, applied as a
+// patch to the old object, gives the meant list. It lacks only the order of the outermost list, which kubectl set never
+// changes.
 //
 // The result is verified: the smallest patch from the old object to the meant one must have led kcp to exactly the new
 // object. A list that was merged already, or replaced on purpose, does not pass.
@@ -72,8 +73,8 @@ func areAsMeant(object, meant map[string]any, paths [][]string) bool {
 	return !slices.ContainsFunc(paths, func(path []string) bool { return !reflect.DeepEqual(at(object, path), at(meant, path)) })
 }
 
-// areOfSet reports whether kubectl set could have sent the lists: containers that the old object has, and the same field
-// of all of them.
+// areOfSet reports whether kubectl set could have sent the lists: containers that the old object has, and the same
+// field of all of them.
 func areOfSet(w Write, paths [][]string) bool {
 	changed := map[string]bool{}
 	for _, path := range paths {

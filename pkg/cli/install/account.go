@@ -17,8 +17,8 @@ import (
 // account is the identity of a cluster's syncer in kcp.
 type account struct {
 	cluster string
-	// exports are the APIExports through which it may see its objects. That is one; while the syncer still runs with the
-	// manifest of another isolation, the export of that as well.
+	// exports are the APIExports through which it may see its objects. That is one; while the syncer still runs with
+	// the manifest of another isolation, the export of that as well.
 	exports []string
 	// formerNames are clusters whose registrations it may read.
 	formerNames []string
@@ -143,8 +143,8 @@ func withExports(exports []string) merger {
 
 // exportsFor returns the APIExports that a cluster's account needs: first the one of its registration's spec, then, of
 // those that its role names already, the one through which its syncer sees its objects until it runs with another
-// manifest. A syncer that does not report which export that is may use any of them. A report gives a syncer nothing that
-// its role does not name.
+// manifest. A syncer that does not report which export that is may use any of them. A report gives a syncer nothing
+// that its role does not name.
 func exportsFor(registration *v1alpha1.ClusterRegistration, role *rbacv1.ClusterRole) []string {
 	exports := []string{registration.Spec.ExportFor(registration.Name)}
 	if role == nil || registration.Status.ClusterUID == "" {

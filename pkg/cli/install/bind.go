@@ -11,13 +11,14 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
-
-	"github.com/kcp-dev/logicalcluster/v3"
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
+	"github.com/kcp-dev/logicalcluster/v3"
 	apisv1alpha2 "github.com/kcp-dev/sdk/apis/apis/v1alpha2"
+	conditionsv1alpha1 "github.com/kcp-dev/sdk/apis/third_party/conditions/apis/conditions/v1alpha1"
 
 	"github.com/kcp-tmc/tmc/manifests"
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
@@ -33,8 +34,8 @@ const conflictGrace = 10 * time.Second
 type BindOptions struct {
 	Options
 
-	// IsolatedClusters are clusters with an APIExport of their own, and IsolationGroups groups that share one, for a caller
-	// who may not see which exist.
+	// IsolatedClusters are clusters with an APIExport of their own, and IsolationGroups groups that share one, for a
+	// caller who may not see which exist.
 	IsolatedClusters, IsolationGroups []string
 }
 
@@ -118,7 +119,7 @@ func (b *binder) wanted(ctx context.Context, views map[string]view) ([]view, err
 		for _, view := range boundViews(b.present, b.provider) {
 			views[view.export] = view
 		}
-		b.notice("you may not see which clusters of workspace %s are isolated: of those, only what is named or bound already is bound (%s)",
+		b.noticef("you may not see which clusters of workspace %s are isolated: of those, only what is named or bound already is bound (%s)",
 			b.provider, cmp.Or(strings.Join(slices.Sorted(maps.Keys(views)), ", "), "none"))
 	}
 	wanted := []view{workloads}
@@ -159,9 +160,9 @@ func (b *binder) bind(ctx context.Context, wanted []view) error {
 }
 
 // applyConsumer applies what the consumer's workspace needs besides bindings: a role by which the hub sees whether the
-// workspace is at the path that it claims, and the policies about kcp's own kinds. The caller may not be allowed to make
-// either. Without the role the workspace can be used. Policies are made by tmc-controller instead, and restored by it
-// when somebody deletes them, unless the APIExport is of an older tmc and does not let it.
+// workspace is at the path that it claims, and the policies about kcp's own kinds. The caller may not be allowed to
+// make either. Without the role the workspace can be used. Policies are made by tmc-controller instead, and restored by
+// it when somebody deletes them, unless the APIExport is of an older tmc and does not let it.
 func (b *binder) applyConsumer(ctx context.Context, binding *apisv1alpha2.APIBinding) error {
 	provider := logicalcluster.Name(binding.Status.APIExportClusterName)
 	roles, err := manifests.ConsumerRBAC(provider)
@@ -174,7 +175,7 @@ func (b *binder) applyConsumer(ctx context.Context, binding *apisv1alpha2.APIBin
 	}
 	err = b.applyAll(ctx, b.workspace, stepsOf(overlayObject, roles...))
 	if kcp.IsDenied(err) {
-		b.notice("you may not make ClusterRoles in workspace %s, so that clusters which are for workspaces by their paths may not be for this one: "+
+		b.noticef("you may not make ClusterRoles in workspace %s, so that clusters which are for workspaces by their paths may not be for this one: "+
 			"have an administrator of the workspace run `kubectl tmc bind` again", b.workspace)
 	} else if err != nil {
 		return err
@@ -187,7 +188,7 @@ func (b *binder) applyConsumer(ctx context.Context, binding *apisv1alpha2.APIBin
 		return v1alpha1.IsPolicy(schema.GroupResource{Group: claim.Group, Resource: claim.Resource})
 	})
 	if !isClaimed {
-		b.notice("you may not make ValidatingAdmissionPolicies in workspace %s, and the APIExport does not let tmc-controller make them: "+
+		b.noticef("you may not make ValidatingAdmissionPolicies in workspace %s, and the APIExport does not let tmc-controller make them: "+
 			"nothing is placed from here until `kubectl tmc init` has run with this version, and then `kubectl tmc bind` again", b.workspace)
 	}
 	return nil
@@ -206,19 +207,17 @@ func (b *binder) ensureBinding(ctx context.Context, bound view) (string, error) 
 	}
 	claims, known := b.claims[bound.export]
 	if !known {
-		if claims, known, err = b.exportClaims(ctx, bound.export); err != nil {
-			return "", err
-		}
+		claims, known, err = b.exportClaims(ctx, bound.export)
 	}
-	if !known { // the caller may bind the export but not read it: its binding tells the claims
-		if !exists {
-			if err := b.applyBinding(ctx, name, bound, nil, keepLive); err != nil {
-				return "", err
-			}
-		}
-		if claims, err = b.waitForClaims(ctx, name); err != nil {
-			return "", err
-		}
+	// A caller may be allowed to bind the export but not to read it. Then its binding tells the claims.
+	if err == nil && !known && !exists {
+		err = b.applyBinding(ctx, name, bound, nil, keepLive)
+	}
+	if err == nil && !known {
+		claims, err = b.waitForClaims(ctx, name)
+	}
+	if err != nil {
+		return "", err
 	}
 	return name, b.applyBinding(ctx, name, bound, claims, mergeBinding)
 }
@@ -226,10 +225,7 @@ func (b *binder) ensureBinding(ctx context.Context, bound view) (string, error) 
 // releaseBinding waits until a view's binding is gone that somebody has deleted, and removes the finalizer by which the
 // hub keeps it while the view is used. The binding is about to be made anew, and what is on clusters stays that long.
 func (b *binder) releaseBinding(ctx context.Context, name string) error {
-	isKept := slices.ContainsFunc(b.present, func(binding apisv1alpha2.APIBinding) bool {
-		return binding.Name == name && binding.DeletionTimestamp != nil && slices.Contains(binding.Finalizers, v1alpha1.InUseFinalizer)
-	})
-	if !isKept || b.dryRun {
+	if !slices.ContainsFunc(b.present, func(binding apisv1alpha2.APIBinding) bool { return binding.Name == name && isKept(binding) }) {
 		return nil
 	}
 	objects, err := b.objects(b.workspace)
@@ -237,7 +233,7 @@ func (b *binder) releaseBinding(ctx context.Context, name string) error {
 		return err
 	}
 	client := objects.Resource(kcp.APIBindingsResource)
-	b.notice("APIBinding %s of workspace %s was deleted, and is bound anew", name, b.workspace)
+	b.noticef("APIBinding %s of workspace %s was deleted, and is bound anew", name, b.workspace)
 	return b.waitFor(ctx, fmt.Sprintf("APIBinding %s in workspace %s to be gone", name, b.workspace), func(ctx context.Context) (progress, error) {
 		live, err := client.Get(ctx, name, metav1.GetOptions{})
 		if kcp.IsMissing(err) || err == nil && live.GetDeletionTimestamp() == nil {
@@ -262,9 +258,9 @@ func (s *server) bindings(ctx context.Context) ([]apisv1alpha2.APIBinding, error
 	return list.Items, err
 }
 
-// exportClaims returns the claims of an export, and whether the caller may know them. kcp answers a request in
-// a workspace that does not exist as it answers a forbidden one, so that a missing provider workspace shows only when
-// the binding is made.
+// exportClaims returns the claims of an export, and whether the caller may know them. kcp answers a request in a
+// workspace that does not exist as it answers a forbidden one, so that a missing provider workspace shows only when the
+// binding is made.
 func (s *server) exportClaims(ctx context.Context, name string) (claims []apisv1alpha2.PermissionClaim, known bool, err error) {
 	var export apisv1alpha2.APIExport
 	err = s.get(ctx, s.provider, kcp.APIExportsResource, name, &export)
@@ -310,8 +306,8 @@ func (s *server) waitForClaims(ctx context.Context, name string) ([]apisv1alpha2
 	return binding.Status.ExportPermissionClaims, err
 }
 
-// waitForBindings waits until all views are bound, and returns their bindings. It tells the caller once of each that has
-// to be waited for. It fails when the workspace has one of the APIs from elsewhere.
+// waitForBindings waits until all views are bound, and returns their bindings. It tells the caller once of each that
+// has to be waited for. It fails when the workspace has one of the APIs from elsewhere.
 func (s *server) waitForBindings(ctx context.Context, wanted []view, names []string) ([]apisv1alpha2.APIBinding, error) {
 	ready := make([]apisv1alpha2.APIBinding, len(wanted))
 	told := map[string]bool{}
@@ -400,4 +396,143 @@ func (s *server) waitForResources(ctx context.Context, workspace string, resourc
 		}
 		return progress{done: true}, nil
 	})
+}
+
+// newBinding returns an APIBinding that binds a view and accepts its claims. A claim is accepted with the default
+// selector of the provider, which has no effect in a binding: kcp v0.31 recognises a claim, and labels objects for it,
+// by all that the export says of it but the verbs (ToLabelKeyAndValue in github.com/kcp-dev/sdk,
+// apis/apis/v1alpha2/permissionclaims; v0.32 leaves the selector out).
+func newBinding(name, provider string, bound view, claims []apisv1alpha2.PermissionClaim) *apisv1alpha2.APIBinding {
+	binding := &apisv1alpha2.APIBinding{
+		TypeMeta:   metav1.TypeMeta{APIVersion: apisv1alpha2.SchemeGroupVersion.String(), Kind: "APIBinding"},
+		ObjectMeta: metav1.ObjectMeta{Name: name},
+		Spec: apisv1alpha2.APIBindingSpec{Reference: apisv1alpha2.BindingReference{
+			Export: &apisv1alpha2.ExportBindingReference{Path: provider, Name: bound.export},
+		}},
+	}
+	for _, claim := range claims {
+		binding.Spec.PermissionClaims = append(binding.Spec.PermissionClaims, apisv1alpha2.AcceptablePermissionClaim{
+			ScopedPermissionClaim: apisv1alpha2.ScopedPermissionClaim{PermissionClaim: claim, Selector: bound.selector()},
+			State:                 apisv1alpha2.ClaimAccepted,
+		})
+	}
+	return binding
+}
+
+// bindingFor returns the name of the binding to use for an export: one that the workspace has for it already, for
+// instance from its type, or else the name of the export. It fails when that name is taken.
+func bindingFor(bindings []apisv1alpha2.APIBinding, provider, export string) (name string, exists bool, err error) {
+	for _, binding := range bindings {
+		if reference := binding.Spec.Reference.Export; reference != nil && reference.Path == provider && reference.Name == export {
+			return binding.Name, true, nil
+		}
+		if binding.Name == export {
+			err = fmt.Errorf("APIBinding %s is there already and binds %s: delete it first", export, referenceOf(binding))
+		}
+	}
+	if err != nil {
+		return "", false, err
+	}
+	return export, false, nil
+}
+
+// isKept reports whether the hub keeps a binding that is being deleted, because clusters see objects through it.
+func isKept(binding apisv1alpha2.APIBinding) bool {
+	return binding.DeletionTimestamp != nil && slices.Contains(binding.Finalizers, v1alpha1.InUseFinalizer)
+}
+
+// boundViews returns the views whose exports are bound. It leaves out bindings whose export is gone, which a cluster
+// that was taken out may leave behind.
+func boundViews(bindings []apisv1alpha2.APIBinding, provider string) []view {
+	var views []view
+	for _, binding := range bindings {
+		reference := binding.Spec.Reference.Export
+		valid, known := findCondition(binding.Status.Conditions, apisv1alpha2.APIExportValid)
+		isGone := known && valid.Status == corev1.ConditionFalse && valid.Reason == apisv1alpha2.APIExportNotFoundReason
+		if reference == nil || reference.Path != provider || isGone {
+			continue
+		}
+		if view, ok := viewNamed(reference.Name); ok {
+			views = append(views, view)
+		}
+	}
+	return views
+}
+
+// referenceOf names what a binding binds, for people.
+func referenceOf(binding apisv1alpha2.APIBinding) string {
+	reference := binding.Spec.Reference.Export
+	switch {
+	case reference == nil:
+		return "no APIExport"
+	case reference.Path == "":
+		return "APIExport " + reference.Name + " of its own workspace"
+	default:
+		return "APIExport " + reference.Name + " of workspace " + reference.Path
+	}
+}
+
+// bindingProgress returns how far kcp has come with a binding. It is done when the export is bound in its newest form
+// and all accepted claims are in force.
+func bindingProgress(binding *apisv1alpha2.APIBinding) progress {
+	for _, needed := range []conditionsv1alpha1.ConditionType{
+		apisv1alpha2.APIExportValid, apisv1alpha2.InitialBindingCompleted, apisv1alpha2.BindingUpToDate, apisv1alpha2.PermissionClaimsApplied,
+	} {
+		condition, known := findCondition(binding.Status.Conditions, needed)
+		switch {
+		case !known:
+			return progress{state: fmt.Sprintf("kcp has not said %s yet", needed)}
+		case condition.Status != corev1.ConditionTrue:
+			return progress{state: strings.TrimSpace(condition.Reason + " " + condition.Message)}
+		}
+	}
+	for _, accepted := range binding.Spec.PermissionClaims {
+		isApplied := slices.ContainsFunc(binding.Status.AppliedPermissionClaims, func(applied apisv1alpha2.ScopedPermissionClaim) bool {
+			return applied.EqualGRI(accepted.PermissionClaim)
+		})
+		if accepted.State == apisv1alpha2.ClaimAccepted && !isApplied {
+			return progress{state: fmt.Sprintf("the claim on %s is not in force yet", accepted.PermissionClaim)}
+		}
+	}
+	return progress{
+		done:  binding.Status.Phase == apisv1alpha2.APIBindingPhaseBound,
+		state: fmt.Sprintf("its phase is %q", binding.Status.Phase),
+	}
+}
+
+// conflictIn returns kcp's message about an API that the binding cannot bring because the workspace has it from
+// elsewhere; empty when there is no such conflict.
+func conflictIn(binding *apisv1alpha2.APIBinding) string {
+	for _, condition := range binding.Status.Conditions {
+		if condition.Status == corev1.ConditionFalse && condition.Reason == apisv1alpha2.NamingConflictsReason {
+			return condition.Message
+		}
+	}
+	return ""
+}
+
+// ownersOf names the bindings, other than the one named self, that brought one of the resources into their workspace.
+func ownersOf(resources []apisv1alpha2.ResourceSchema, bindings []apisv1alpha2.APIBinding, self string) []string {
+	var owners []string
+	for _, binding := range bindings {
+		brings := slices.ContainsFunc(binding.Status.BoundResources, func(bound apisv1alpha2.BoundAPIResource) bool {
+			return slices.ContainsFunc(resources, func(resource apisv1alpha2.ResourceSchema) bool {
+				return resource.Group == bound.Group && resource.Name == bound.Resource
+			})
+		})
+		if brings && binding.Name != self {
+			owners = append(owners, fmt.Sprintf("APIBinding %s (%s)", binding.Name, referenceOf(binding)))
+		}
+	}
+	return owners
+}
+
+// findCondition returns the condition of a type, and whether there is one.
+func findCondition(all conditionsv1alpha1.Conditions, conditionType conditionsv1alpha1.ConditionType) (conditionsv1alpha1.Condition, bool) {
+	for _, condition := range all {
+		if condition.Type == conditionType {
+			return condition, true
+		}
+	}
+	return conditionsv1alpha1.Condition{}, false
 }

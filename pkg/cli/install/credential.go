@@ -58,8 +58,8 @@ func (a Access) Kubeconfig() ([]byte, error) {
 	return data, nil
 }
 
-// access returns the cluster's access without the token. It fails when the syncer could not tell the server from another
-// one that claims to be it.
+// access returns the cluster's access without the token. It fails when the syncer could not tell the server from
+// another one that claims to be it.
 func (s *server) access(options JoinOptions) (Access, error) {
 	access := Access{ServerName: s.config.ServerName, User: options.Cluster}
 	server := s.base
@@ -125,6 +125,15 @@ func (s *server) requestToken(ctx context.Context, namespace, name string, lifet
 	return answer, err
 }
 
+// token returns a new token for the cluster's account, and when it ends.
+func (j *joining) token(ctx context.Context) (string, time.Time, error) {
+	if j.dryRun {
+		return PlaceholderToken, time.Time{}, nil
+	}
+	request, err := j.requestToken(ctx, v1alpha1.SyncersNamespace, j.options.Cluster, j.options.TokenLifetime)
+	return request.Status.Token, request.Status.ExpirationTimestamp.Time, err
+}
+
 // revoke deletes the account of the cluster if the options say so. All its tokens end with it: a token names the UID of
 // its account, and kcp looks that up. Join makes another account of the same name. revoke returns a token of the
 // deleted account, empty when there was none.
@@ -170,7 +179,7 @@ func (j *joining) finishRevocation(ctx context.Context, revoked string) error {
 			return err
 		}
 	}
-	patch, err := json.Marshal(map[string]any{"status": map[string]any{"clusterUID": nil, "export": nil}})
+	patch, err := json.Marshal(map[string]any{"status": map[string]any{"clusterUID": nil, exportField: nil}})
 	if err != nil {
 		return err
 	}

@@ -2,13 +2,12 @@
 // order writes nothing.
 //
 //	init.go        Init installs the provider workspace: schemas, APIExport, RBAC, policies, webhook.
-//	bind.go        Bind makes a workspace a consumer; binding.go decides about one APIBinding.
+//	bind.go        Bind makes a workspace a consumer.
 //	join.go        Join registers a cluster and gives its syncer an account.
 //	unjoin.go      Unjoin deletes what Join made.
 //	account.go     The account of a syncer in kcp, and its permissions.
 //	credential.go  What a syncer gets: URL, authorities, token; and the revocation of tokens.
-//	kinds.go       The kinds that can be synced, and the choice among them.
-//	view.go        The APIExport through which an isolated cluster, or a group of clusters, sees its objects.
+//	view.go        The APIExport through which a cluster, or a group of clusters, sees its objects; the kinds of these.
 //	fleet.go       Brings all views and accounts in line with the registrations, and deletes unused views.
 //	tenants.go     Brings the bindings of workspaces of the type tmc-tenant in line with the views.
 //	server.go      Requests to one kcp, their errors, and waiting.

@@ -136,8 +136,8 @@ func (f fleet) align() alignment {
 	return todo
 }
 
-// removeViews deletes views: first the entries in the WorkspaceType that would have them bound anew, then the views, and
-// last their bindings in workspaces.
+// removeViews deletes views: first the entries in the WorkspaceType that would have them bound anew, then the views,
+// and last their bindings in workspaces.
 func (s *server) removeViews(ctx context.Context, views []view) error {
 	if len(views) == 0 {
 		return nil
@@ -152,7 +152,7 @@ func (s *server) removeViews(ctx context.Context, views []view) error {
 	for _, view := range views {
 		bindings, err := s.bindingsOf(ctx, view.export)
 		if err != nil {
-			s.notice("which workspaces have APIExport %s bound cannot be told (%v): their APIBindings stay, and lead nowhere", view.export, err)
+			s.noticef("which workspaces have APIExport %s bound cannot be told (%v): their APIBindings stay, and lead nowhere", view.export, err)
 		}
 		role := view.bindSteps()
 		for _, object := range []*unstructured.Unstructured{role[1].desired, role[0].desired, view.newExport(nil, nil)} {
@@ -180,7 +180,7 @@ func (s *server) removeBinding(ctx context.Context, binding consumerBinding) err
 	case kcp.IsMissing(err), apierrors.IsConflict(err):
 		return nil
 	case kcp.IsDenied(err):
-		s.notice("APIBinding %s of workspace %s leads nowhere now, and you may not delete it; whoever may: kubectl --server %s delete apibinding %s",
+		s.noticef("APIBinding %s of workspace %s leads nowhere now, and you may not delete it; whoever may: kubectl --server %s delete apibinding %s",
 			binding.name, binding.path, s.urlOf(binding.workspace), binding.name)
 		return nil
 	case err != nil:

@@ -59,15 +59,15 @@ func Init(ctx context.Context, options Options) error {
 	return nil
 }
 
-// ensureWorkspace makes the provider workspace in its parent, unless it exists, and waits until it can be used. A caller
-// who may use the workspace may not be able to see the parent.
+// ensureWorkspace makes the provider workspace in its parent, unless it exists, and waits until it can be used. A
+// caller who may use the workspace may not be able to see the parent.
 func (s *server) ensureWorkspace(ctx context.Context) error {
 	parent, name := logicalcluster.NewPath(s.provider).Split()
 	if parent.Empty() {
 		return nil
 	}
 	desired := &unstructured.Unstructured{Object: map[string]any{
-		"spec": map[string]any{"type": map[string]any{"name": "universal", "path": "root"}},
+		"spec": map[string]any{"type": map[string]any{nameField: "universal", "path": "root"}},
 	}}
 	desired.SetGroupVersionKind(kcp.WorkspaceKind)
 	desired.SetName(name)
@@ -249,7 +249,7 @@ func (s *server) warnOfShared(ctx context.Context) error {
 	}
 	if len(shared) > 0 {
 		slices.Sort(shared)
-		s.notice("%s", v1alpha1.SharedWarning(shared...))
+		s.noticef("%s", v1alpha1.SharedWarning(shared...))
 	}
 	return nil
 }
@@ -299,9 +299,9 @@ func (s *server) applyRepair(ctx context.Context) error {
 	return nil
 }
 
-// mergeWebhook is the merger for the webhook that repairs patches and its Secret. It replaces the webhook, but keeps the
-// certificates that kcp trusts and what is in the Secret: tmc-controller writes these. It also keeps the selectors that
-// the API server has filled in.
+// mergeWebhook is the merger for the webhook that repairs patches and its Secret. It replaces the webhook, but keeps
+// the certificates that kcp trusts and what is in the Secret: tmc-controller writes these. It also keeps the selectors
+// that the API server has filled in.
 func mergeWebhook(live, desired *unstructured.Unstructured) *unstructured.Unstructured {
 	result := overlayObject(live, desired)
 	hooks, found, err := unstructured.NestedSlice(desired.Object, "webhooks")
@@ -313,7 +313,7 @@ func mergeWebhook(live, desired *unstructured.Unstructured) *unstructured.Unstru
 	if len(hooks) == 1 && len(liveHooks) == 1 {
 		hook, _ := hooks[0].(map[string]any)
 		liveHook, isObject := liveHooks[0].(map[string]any)
-		if isObject && hook["name"] == liveHook["name"] {
+		if isObject && hook[nameField] == liveHook[nameField] {
 			for _, path := range [][]string{{"namespaceSelector"}, {"objectSelector"}, {"clientConfig", "caBundle"}} {
 				if value, has, err := unstructured.NestedFieldCopy(liveHook, path...); has && err == nil {
 					_ = unstructured.SetNestedField(hook, value, path...)

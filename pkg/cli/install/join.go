@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -42,14 +44,15 @@ type JoinOptions struct {
 
 	// Cluster is the name of the cluster, a DNS label.
 	Cluster string
-	// Location and Labels are what placements select the cluster by. Of a cluster that is registered already, Join changes
-	// only what is given here.
+	// Location and Labels are what placements select the cluster by. Of a cluster that is registered already, Join
+	// changes only what is given here.
 	Location string
 	Labels   map[string]string
-	// AllowedNamespaces are the cluster's namespaces that copies come into although tmc did not make them. Nil leaves an
-	// existing registration as it is, empty allows none.
+	// AllowedNamespaces are the cluster's namespaces that copies come into although tmc did not make them. Nil leaves
+	// an existing registration as it is, empty allows none.
 	AllowedNamespaces []string
-	// Kinds are the resources to sync, as in "deployments" or "deployments.apps". None means all that the APIExport serves.
+	// Kinds are the resources to sync, as in "deployments" or "deployments.apps". None means all that the APIExport
+	// serves.
 	Kinds []string
 	// FormerNames are names that the cluster had before. Its syncer may ask whether clusters of these names are still
 	// registered, and cleans up after those that are not.
@@ -57,13 +60,13 @@ type JoinOptions struct {
 	// Shared has the cluster see all objects of bound workspaces, Secrets included. Otherwise it sees what is placed on
 	// it, through an APIExport of its own, and nothing else.
 	Shared bool
-	// Group has the cluster see what is placed on the clusters of an isolation group, which share one APIExport. Not with
-	// Shared.
+	// Group has the cluster see what is placed on the clusters of an isolation group, which share one APIExport. Not
+	// with Shared.
 	Group string
 	// NoToken has no token made: the cluster's syncer keeps its present one.
 	NoToken bool
-	// Revoke ends all tokens that the cluster has had: its account is made anew. Only a holder of the new credential can
-	// then write which cluster has the name, and which APIExport it uses. Not with NoToken.
+	// Revoke ends all tokens that the cluster has had: its account is made anew. Only a holder of the new credential
+	// can then write which cluster has the name, and which APIExport it uses. Not with NoToken.
 	Revoke bool
 	// TokenLifetime is how long the token is valid. Zero means DefaultTokenLifetime.
 	TokenLifetime time.Duration
@@ -85,14 +88,14 @@ type Joined struct {
 	Kinds []schema.GroupResource
 	// Expires is when the token ends.
 	Expires time.Time
-	// AllowedNamespaces are the namespaces that tmc did not make and that copies may come into, as the registration lists
-	// them after the join.
+	// AllowedNamespaces are the namespaces that tmc did not make and that copies may come into, as the registration
+	// lists them after the join.
 	AllowedNamespaces []string
 	// Former are the APIExports of an earlier isolation. The account may use them until the syncer runs with a manifest
 	// for Export, and Join or Init has run again.
 	Former []string
-	// IsAgain is set when the cluster had an account before: its earlier tokens are valid until they end, unless they were
-	// revoked.
+	// IsAgain is set when the cluster had an account before: its earlier tokens are valid until they end, unless they
+	// were revoked.
 	IsAgain bool
 }
 
@@ -119,38 +122,25 @@ func Join(ctx context.Context, options JoinOptions) (Joined, error) {
 	if err := j.gather(ctx); err != nil {
 		return Joined{}, err
 	}
-	revoked, err := j.revoke(ctx)
-	if err != nil {
-		return Joined{}, err
-	}
-	if err := j.make(ctx); err != nil {
-		return Joined{}, err
-	}
-	if err := j.finishRevocation(ctx, revoked); err != nil {
+	if err := j.revokeAndMake(ctx); err != nil {
 		return Joined{}, err
 	}
 	joined := Joined{Access: access, Export: j.export, AllowedNamespaces: j.allowed, Former: j.exports[1:], IsAgain: j.hadAccount}
 	for _, kind := range j.kinds {
 		joined.Kinds = append(joined.Kinds, kind.GroupResource)
 	}
-	if options.DryRun {
-		if !options.NoToken {
-			joined.Token = PlaceholderToken
-		}
-		return joined, nil
-	}
 	if !options.NoToken {
-		request, err := s.requestToken(ctx, v1alpha1.SyncersNamespace, options.Cluster, options.TokenLifetime)
-		if err != nil {
+		if joined.Token, joined.Expires, err = j.token(ctx); err != nil {
 			return Joined{}, err
 		}
-		joined.Token, joined.Expires = request.Status.Token, request.Status.ExpirationTimestamp.Time
+	}
+	if options.DryRun {
+		return joined, nil
 	}
 	return joined, s.align(ctx, j.served)
 }
 
-// validate checks the options by themselves, and sets the default of TokenLifetime. Its errors name the flags of the
-// options.
+// validate checks the options by themselves. Its errors name the flags of the options.
 func (o *JoinOptions) validate() error {
 	errs := []error{o.validateProvider(), v1alpha1.ValidateClusterName(o.Cluster), checkRoleName(o.Cluster)}
 	if err := v1alpha1.ValidateNamespacePatterns(o.AllowedNamespaces); err != nil {
@@ -173,6 +163,12 @@ func (o *JoinOptions) validate() error {
 	if err := metavalidation.ValidateLabels(o.Labels, nil).ToAggregate(); err != nil {
 		errs = append(errs, fmt.Errorf("--labels: %w", err))
 	}
+	return errors.Join(append(errs, o.validateToken())...)
+}
+
+// validateToken checks the options about the cluster's tokens, and sets the default of TokenLifetime.
+func (o *JoinOptions) validateToken() error {
+	var errs []error
 	if o.TokenLifetime == 0 {
 		o.TokenLifetime = DefaultTokenLifetime
 	}
@@ -269,22 +265,40 @@ func (j *joining) gatherExports(ctx context.Context) ([]string, error) {
 		return nil, fmt.Errorf("ClusterRegistration %s of workspace %s is being deleted: wait until it is gone", j.options.Cluster, j.provider)
 	}
 	if sharesNamespaces(registration) {
-		j.notice("%s", v1alpha1.SharedWarning(registration.Name))
+		j.noticef("%s", v1alpha1.SharedWarning(registration.Name))
 	}
 	if j.options.AllowedNamespaces == nil {
 		j.allowed = registration.Spec.AllowedNamespaces
 	}
 	registration.Spec = j.options.spec()
-	role := &rbacv1.ClusterRole{}
-	err = j.get(ctx, j.provider, clusterRoleResource, accountName(j.options.Cluster), role)
-	if err != nil && !kcp.IsMissing(err) {
-		return nil, err
-	}
-	j.hadAccount = err == nil
-	if !j.hadAccount || j.options.Revoke { // no syncer works with an earlier manifest any more
+	role, err := j.role(ctx)
+	if j.options.Revoke { // no syncer works with an earlier manifest any more
 		role = nil
 	}
-	return exportsFor(registration, role), nil
+	return exportsFor(registration, role), err
+}
+
+// role returns the role of the account that the cluster has, nil when it has none.
+func (j *joining) role(ctx context.Context) (*rbacv1.ClusterRole, error) {
+	role := &rbacv1.ClusterRole{}
+	err := j.get(ctx, j.provider, clusterRoleResource, accountName(j.options.Cluster), role)
+	j.hadAccount = err == nil
+	if kcp.IsMissing(err) {
+		return nil, nil
+	}
+	return role, err
+}
+
+// revokeAndMake makes what the cluster needs, and revokes its earlier tokens before that, if the options say so.
+func (j *joining) revokeAndMake(ctx context.Context) error {
+	revoked, err := j.revoke(ctx)
+	if err != nil {
+		return err
+	}
+	if err := j.make(ctx); err != nil {
+		return err
+	}
+	return j.finishRevocation(ctx, revoked)
 }
 
 // make makes what the cluster needs. Its account may use the new view before the registration tells the hub of it, and
@@ -302,22 +316,19 @@ func (j *joining) make(ctx context.Context) error {
 	if err := j.applyAll(ctx, j.provider, steps); err != nil {
 		return err
 	}
-	if !j.dryRun {
-		if err := j.waitForExport(ctx, j.export); err != nil {
-			return err
-		}
-		views, err := j.viewExports(ctx)
-		if err != nil {
-			return err
-		}
-		for _, view := range views {
-			if view.export == j.export {
-				err = j.bindTenants(ctx, []viewExport{view})
-			}
-		}
-		if err != nil {
-			return err
-		}
+	if j.dryRun {
+		return j.register(ctx)
+	}
+	if err := j.waitForExport(ctx, j.export); err != nil {
+		return err
+	}
+	views, err := j.viewExports(ctx)
+	if err != nil {
+		return err
+	}
+	own := slices.DeleteFunc(views, func(view viewExport) bool { return view.export != j.export })
+	if err := j.bindTenants(ctx, own); err != nil {
+		return err
 	}
 	return j.register(ctx)
 }
@@ -357,12 +368,12 @@ func (j *joining) register(ctx context.Context) error {
 // registrationPatch returns the merge patch by which a registration agrees with the options. It leaves alone what the
 // options do not say.
 func registrationPatch(live *unstructured.Unstructured, options JoinOptions) map[string]any {
-	patch, labels, spec := map[string]any{}, map[string]any{}, map[string]any{}
-	for key, value := range options.Labels {
-		if existing, has := live.GetLabels()[key]; !has || existing != value {
-			labels[key] = value
-		}
-	}
+	patch, spec := map[string]any{}, map[string]any{}
+	labels := maps.Clone(options.Labels)
+	maps.DeleteFunc(labels, func(key, value string) bool {
+		existing, has := live.GetLabels()[key]
+		return has && existing == value
+	})
 	if len(labels) > 0 {
 		patch["metadata"] = map[string]any{"labels": labels}
 	}

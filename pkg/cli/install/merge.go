@@ -21,27 +21,33 @@ func overlayObject(live, desired *unstructured.Unstructured) *unstructured.Unstr
 	return &unstructured.Unstructured{Object: overlayMap(live.Object, desired.Object)}
 }
 
+// Fields that are read and written by their names.
+const (
+	nameField   = "name"
+	exportField = "export"
+)
+
 var (
 	// mergeDefinition is the merger for a CustomResourceDefinition. It replaces the versions as a whole: a schema also
 	// means something by what it leaves out. The API server fills in nothing there.
 	mergeDefinition = mergeLists(map[string]listMerge{"versions": {replace: true}})
-	// mergePolicy is the merger for a ValidatingAdmissionPolicy and its binding. It replaces these lists as a whole: what
-	// is left over in them would deny, or let pass, what it should not. The API server fills in nothing there.
+	// mergePolicy is the merger for a ValidatingAdmissionPolicy and its binding. It replaces these lists as a whole:
+	// what is left over in them would deny, or let pass, what it should not. The API server fills in nothing there.
 	mergePolicy = mergeLists(map[string]listMerge{
 		"matchConditions": {replace: true}, "variables": {replace: true}, "validations": {replace: true},
 	})
 	// mergeExport is the merger for an APIExport. It swaps the schemas of resources that it knows, and keeps those that
 	// others have added to the export.
 	mergeExport = mergeLists(map[string]listMerge{
-		"resources": {keys: []string{"group", "name"}, keepOthers: true}, "permissionClaims": {keys: claimKeys},
+		"resources": {keys: []string{"group", nameField}, keepOthers: true}, "permissionClaims": {keys: claimKeys},
 	})
 	// mergeBinding is the merger for an APIBinding. It accepts exactly the desired claims.
 	mergeBinding = mergeLists(map[string]listMerge{"permissionClaims": acceptedClaims})
 	// mergeTenantType is the merger for the WorkspaceType of tenants: the exports of other clusters stay.
-	mergeTenantType = mergeLists(map[string]listMerge{"defaultAPIBindings": {keys: []string{"export", "path"}, keepOthers: true}})
+	mergeTenantType = mergeLists(map[string]listMerge{"defaultAPIBindings": {keys: []string{exportField, "path"}, keepOthers: true}})
 
-	// acceptedClaims merges the claims that an APIBinding accepts. A claim that the binding has keeps its selector, which
-	// nobody can change in kcp.
+	// acceptedClaims merges the claims that an APIBinding accepts. A claim that the binding has keeps its selector,
+	// which nobody can change in kcp.
 	acceptedClaims = listMerge{keys: claimKeys, keepFields: []string{"selector"}}
 	// claimKeys are the list map keys of permission claims in the apis.kcp.io API.
 	claimKeys = []string{"group", "resource", "identityHash"}

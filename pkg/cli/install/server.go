@@ -222,8 +222,8 @@ func (s *server) waitFor(ctx context.Context, what string, check func(context.Co
 	})
 }
 
-// poll returns when check reports done, and calls onState with each state before that. It fails with the error of
-// check when that is not transient, when the timeout is over (the error says what was missing), and when ctx ends.
+// poll returns when check reports done, and calls onState with each state before that. It fails with the error of check
+// when that is not transient, when the timeout is over (the error says what was missing), and when ctx ends.
 func (s *server) poll(ctx context.Context, what string, check func(context.Context) (progress, error), onState func(string)) error {
 	var now progress
 	err := wait.PollUntilContextTimeout(ctx, pollInterval, s.options.Timeout, true, func(ctx context.Context) (bool, error) {
@@ -254,8 +254,8 @@ func (s *server) tell(to func(string), message string) {
 	}
 }
 
-// notice tells the caller what he should know.
-func (s *server) notice(format string, args ...any) {
+// noticef tells the caller what he should know.
+func (s *server) noticef(format string, args ...any) {
 	s.tell(s.options.OnNotice, fmt.Sprintf(format, args...))
 }
 

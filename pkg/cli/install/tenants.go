@@ -26,8 +26,8 @@ import (
 
 // consumerBinding is the APIBinding of a workspace that has an APIExport bound.
 type consumerBinding struct {
-	// workspace is the name of the logical cluster. path is what the binding gives as its path, for messages: a tenant may
-	// have written it, so that nothing is decided by it, and no command that people are told to run contains it.
+	// workspace is the name of the logical cluster. path is what the binding gives as its path, for messages: a tenant
+	// may have written it, so that nothing is decided by it, and no command that people are told to run contains it.
 	workspace, path string
 	name            string
 	uid             types.UID
@@ -78,7 +78,7 @@ func (s *server) bindTenants(ctx context.Context, views []viewExport) error {
 	}
 	tenants, err := s.tenants(ctx)
 	if err != nil {
-		s.notice("which workspaces are of the type %s:%s cannot be told (%v): run `kubectl tmc bind` in them", s.provider, v1alpha1.TenantWorkspaceType, err)
+		s.noticef("which workspaces are of the type %s:%s cannot be told (%v): run `kubectl tmc bind` in them", s.provider, v1alpha1.TenantWorkspaceType, err)
 		return nil
 	}
 	if len(tenants) == 0 {
@@ -115,7 +115,7 @@ func (s *server) bindTenants(ctx context.Context, views []viewExport) error {
 func (s *server) acceptClaims(ctx context.Context) error {
 	bindings, err := s.bindingsOf(ctx, v1alpha1.APIExportName)
 	if err != nil {
-		s.notice("which workspaces have to accept new claims cannot be told (%v): run `kubectl tmc bind` in all that are bound", err)
+		s.noticef("which workspaces have to accept new claims cannot be told (%v): run `kubectl tmc bind` in all that are bound", err)
 		return nil
 	}
 	claims := manifests.Export().Spec.PermissionClaims
@@ -137,7 +137,7 @@ func (s *server) acceptClaims(ctx context.Context) error {
 		}
 	}
 	if len(others) > 0 {
-		s.notice("nothing new is placed from these workspaces until somebody who administers them has run `kubectl tmc bind`, for they have not accepted all claims of APIExport %s: %s",
+		s.noticef("nothing new is placed from these workspaces until somebody who administers them has run `kubectl tmc bind`, for they have not accepted all claims of APIExport %s: %s",
 			v1alpha1.APIExportName, strings.Join(others, ", "))
 	}
 	return nil
@@ -155,7 +155,7 @@ func isAccepted(claims []any, desired *unstructured.Unstructured) bool {
 func (s *server) bindTenant(ctx context.Context, tenant consumerBinding, desired *unstructured.Unstructured) error {
 	_, err := s.apply(ctx, tenant.workspace, desired, mergeBinding)
 	if kcp.IsDenied(err) {
-		s.notice("you may not bind APIExport %s in workspace %s: have somebody run `kubectl tmc bind --server %s` who may",
+		s.noticef("you may not bind APIExport %s in workspace %s: have somebody run `kubectl tmc bind --server %s` who may",
 			desired.GetName(), tenant.path, s.urlOf(tenant.workspace))
 		return nil
 	}
@@ -198,7 +198,7 @@ func (s *server) isTenant(ctx context.Context, binding consumerBinding) (bool, e
 	err := s.get(ctx, binding.workspace, kcp.LogicalClustersResource, kcp.LogicalClusterName, &self)
 	switch {
 	case kcp.IsDenied(err):
-		s.notice("you may not see whether workspace %s is of the type %s:%s: if it is, have somebody run `kubectl tmc bind --server %s` who may",
+		s.noticef("you may not see whether workspace %s is of the type %s:%s: if it is, have somebody run `kubectl tmc bind --server %s` who may",
 			binding.path, s.provider, v1alpha1.TenantWorkspaceType, s.urlOf(binding.workspace))
 		return false, nil
 	case kcp.IsMissing(err):

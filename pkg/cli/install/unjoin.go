@@ -19,8 +19,8 @@ type UnjoinOptions struct {
 	Cluster string
 }
 
-// Unjoin deletes what Join has made for a cluster that is not registered any more: its account, by which its tokens end,
-// with its permissions and its Lease; and, unless other clusters of its group use it, its view: the entry in the
+// Unjoin deletes what Join has made for a cluster that is not registered any more: its account, by which its tokens
+// end, with its permissions and its Lease; and, unless other clusters of its group use it, its view: the entry in the
 // WorkspaceType of tenants, the APIExport, and its APIBindings in workspaces where the caller may delete them. It tells
 // the caller of the others. Unjoin fails when the cluster is still registered, for its syncer could not clean up any
 // more, and when the caller may not do it.

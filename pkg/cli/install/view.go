@@ -2,6 +2,7 @@ package install
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -64,8 +65,8 @@ func (v view) purpose() string {
 }
 
 // steps returns what makes the view: the APIExport, the right of everybody to bind it, and its entry in the
-// WorkspaceType of tenants, which has to come last. The cluster uses the view, and was joined with the kinds. served are
-// all kinds.
+// WorkspaceType of tenants, which has to come last. The cluster uses the view, and was joined with the kinds. served
+// are all kinds.
 func (v view) steps(provider, cluster, kinds string, served []servedKind) []step {
 	export := v.newExport(map[string]string{v1alpha1.KindsAnnotation(cluster): kinds}, served)
 	return slices.Concat(stepsOf(v.merge(served), export), v.bindSteps(), []step{{newTenantType(provider, v1alpha1.APIExportName, v.export), mergeTenantType}})
@@ -168,8 +169,8 @@ type viewExport struct {
 	claims []apisv1alpha2.PermissionClaim
 }
 
-// viewExports returns the APIExports of the views of clusters and groups, sorted. A label tells them from others of such
-// a name.
+// viewExports returns the APIExports of the views of clusters and groups, sorted. A label tells them from others of
+// such a name.
 func (s *server) viewExports(ctx context.Context) ([]viewExport, error) {
 	objects, err := s.objects(s.provider)
 	if err != nil {
@@ -210,10 +211,10 @@ func tenantSteps(provider string) []step {
 func newTenantType(provider string, exports ...string) *unstructured.Unstructured {
 	bindings := []any{}
 	for _, export := range exports {
-		bindings = append(bindings, map[string]any{"path": provider, "export": export})
+		bindings = append(bindings, map[string]any{"path": provider, exportField: export})
 	}
 	desired := &unstructured.Unstructured{Object: map[string]any{"spec": map[string]any{
-		"extend": map[string]any{"with": []any{map[string]any{"path": "root", "name": "universal"}}},
+		"extend": map[string]any{"with": []any{map[string]any{"path": "root", nameField: "universal"}}},
 		// Not Maintain: see tenants.go.
 		"defaultAPIBindingLifecycle": "InitializeOnly",
 		"defaultAPIBindings":         bindings,
@@ -231,7 +232,7 @@ func withoutExports(provider string, exports []string) merger {
 		bindings, _, _ := unstructured.NestedSlice(live.Object, "spec", "defaultAPIBindings")
 		others := slices.DeleteFunc(slices.Clone(bindings), func(binding any) bool {
 			fields, _ := binding.(map[string]any)
-			export, _ := fields["export"].(string)
+			export, _ := fields[exportField].(string)
 			return fields["path"] == provider && slices.Contains(exports, export)
 		})
 		if len(others) < len(bindings) {
@@ -239,4 +240,96 @@ func withoutExports(provider string, exports []string) merger {
 		}
 		return result
 	}
+}
+
+// servedKind is a resource that consumers have by the APIExport.
+type servedKind struct {
+	schema.GroupResource
+
+	// identityHash is that of the export that brings it; empty when it is kcp's own.
+	identityHash string
+}
+
+// servedKinds returns the resources whose objects can be synced, sorted: what the export brings, and what it claims of
+// kcp's own resources.
+func (s *server) servedKinds(ctx context.Context, export *apisv1alpha2.APIExport) ([]servedKind, error) {
+	var kinds []servedKind
+	for _, resource := range export.Spec.Resources {
+		kind := servedKind{schema.GroupResource{Group: resource.Group, Resource: resource.Name}, export.Status.IdentityHash}
+		if !v1alpha1.IsSynced(kind.GroupResource, true) {
+			continue
+		}
+		var definition struct {
+			Spec struct {
+				Scope string `json:"scope"`
+			} `json:"spec"`
+		}
+		if err := s.get(ctx, s.provider, kcp.ResourceSchemasResource, resource.Schema, &definition); err != nil {
+			return nil, fmt.Errorf("the schema of %s: %w", kind, err)
+		}
+		if v1alpha1.IsSynced(kind.GroupResource, definition.Spec.Scope == "Namespaced") {
+			kinds = append(kinds, kind)
+		}
+	}
+	// The provider workspace has the same kinds of kcp's own as any other workspace.
+	resources, err := s.resources(s.provider)
+	if err != nil {
+		return nil, err
+	}
+	clusterScoped := map[schema.GroupResource]bool{}
+	for _, resource := range resources {
+		if !resource.Namespaced {
+			clusterScoped[schema.GroupResource{Group: resource.Group, Resource: resource.Name}] = true
+		}
+	}
+	for _, claim := range export.Spec.PermissionClaims {
+		kind := servedKind{schema.GroupResource{Group: claim.Group, Resource: claim.Resource}, claim.IdentityHash}
+		if v1alpha1.IsSynced(kind.GroupResource, !clusterScoped[kind.GroupResource]) {
+			kinds = append(kinds, kind)
+		}
+	}
+	slices.SortFunc(kinds, compareKinds)
+	return kinds, nil
+}
+
+// chooseKinds returns those of the served kinds that are wanted, as in "deployments" or "deployments.apps"; all when
+// none are. A name that means no kind, or more than one, is an error that says what is served.
+func chooseKinds(served []servedKind, wanted []string) ([]servedKind, error) {
+	if len(wanted) == 0 {
+		return served, nil
+	}
+	var chosen []servedKind
+	for _, name := range wanted {
+		var matches []servedKind
+		for _, kind := range served {
+			if kind.String() == name { // the whole name wins over the same name in other groups
+				matches = []servedKind{kind}
+				break
+			}
+			if kind.Resource == name {
+				matches = append(matches, kind)
+			}
+		}
+		switch {
+		case len(matches) == 0:
+			return nil, fmt.Errorf("--kinds: kind %q is not served; there are: %s", name, listKinds(served, ", "))
+		case len(matches) > 1:
+			return nil, fmt.Errorf("--kinds: kind %q may be %s: say which", name, listKinds(matches, " or "))
+		case !slices.Contains(chosen, matches[0]):
+			chosen = append(chosen, matches[0])
+		}
+	}
+	slices.SortFunc(chosen, compareKinds)
+	return chosen, nil
+}
+
+func compareKinds(a, b servedKind) int { return strings.Compare(a.String(), b.String()) }
+
+// listKinds returns the names of kinds, or of anything with names, for people.
+func listKinds[T fmt.Stringer](kinds []T, separator string) string {
+	names := make([]string, len(kinds))
+	for i, kind := range kinds {
+		names[i] = kind.String()
+	}
+	return strings.Join(names, separator)
 }

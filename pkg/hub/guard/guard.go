@@ -60,9 +60,9 @@ const (
 	workers = 4
 	// readRetry is when a workspace is checked again that has not been read as a whole, or was written to.
 	readRetry = time.Second
-	// burst and refill bound how often the policies of one workspace are restored: that many times at once, and then once
-	// per refill. Somebody who deletes them again and again, or another version of tmc with other policies, must not cost
-	// more.
+	// burst and refill bound how often the policies of one workspace are restored: that many times at once, and then
+	// once per refill. Somebody who deletes them again and again, or another version of tmc with other policies, must
+	// not cost more.
 	burst  = 20
 	refill = 30 * time.Second
 )
@@ -86,8 +86,8 @@ func (g *Guard) Handle(handlers ...func(workspace logicalcluster.Name)) {
 // Run keeps the policies until ctx ends.
 func (g *Guard) Run(ctx context.Context) { g.loop.Run(ctx, workers) }
 
-// OnUpstream takes note of changed policies, and of changed APIBindings, which say whether the policies may be kept. It is
-// an upstream.Handler, and comes after that of the bindings.
+// OnUpstream takes note of changed policies, and of changed APIBindings, which say whether the policies may be kept. It
+// is an upstream.Handler, and comes after that of the bindings.
 func (g *Guard) OnUpstream(key kcp.ObjectKey, _, _ *unstructured.Unstructured) {
 	isPolicy := v1alpha1.IsPolicy(key.Resource.GroupResource())
 	switch {
@@ -101,8 +101,8 @@ func (g *Guard) OnUpstream(key kcp.ObjectKey, _, _ *unstructured.Unstructured) {
 	g.loop.Enqueue(key.Workspace)
 }
 
-// LeftOut returns why an APIExport would not show what is placed in a workspace, or why nothing may be placed there because
-// kcp would not check who writes what is tmc's. It returns the empty value when neither is so.
+// LeftOut returns why an APIExport would not show what is placed in a workspace, or why nothing may be placed there
+// because kcp would not check who writes what is tmc's. It returns the empty value when neither is so.
 func (g *Guard) LeftOut(workspace logicalcluster.Name, export string, resource schema.GroupResource) v1alpha1.LeftOut {
 	why := g.bindings.LeftOut(workspace, export, resource)
 	switch {
@@ -222,8 +222,8 @@ func (g *Guard) tell(workspace logicalcluster.Name) {
 	}
 }
 
-// restore makes a policy, or replaces its spec. It never patches: nobody may patch policies, or syncers, which may patch
-// what is in the virtual workspace, could change them.
+// restore makes a policy, or replaces its spec. It never patches: nobody may patch policies, or syncers, which may
+// patch what is in the virtual workspace, could change them.
 func (g *Guard) restore(ctx context.Context, key kcp.ObjectKey, w wanted) error {
 	live, err := g.upstream.Live(ctx, key)
 	if err != nil {

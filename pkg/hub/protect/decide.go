@@ -26,8 +26,8 @@ type binding struct {
 	letsKeep bool
 }
 
-// bindingOf reads an APIBinding, and reports whether it binds one of the provider's APIExports. kcp writes whose export is
-// bound in the status; the consumer writes the spec.
+// bindingOf reads an APIBinding, and reports whether it binds one of the provider's APIExports. kcp writes whose export
+// is bound in the status; the consumer writes the spec.
 func bindingOf(key kcp.ObjectKey, obj *unstructured.Unstructured, provider logicalcluster.Name) (binding, bool) {
 	read := &apisv1alpha2.APIBinding{}
 	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(obj.Object, read); err != nil {
@@ -57,8 +57,8 @@ type plan struct {
 }
 
 // decide returns what has to be done about the bindings of a workspace, given the APIExports through which syncers see
-// objects there. A view is kept while it is used. The hub's own binding is kept as long as a view is: without it, nobody
-// could release the view. A binding that is being deleted gets no finalizer any more.
+// objects there. A view is kept while it is used. The hub's own binding is kept as long as a view is: without it,
+// nobody could release the view. A binding that is being deleted gets no finalizer any more.
 func decide(bindings []binding, inUse sets.Set[string]) plan {
 	var main, views []binding
 	for _, b := range bindings {
@@ -97,8 +97,8 @@ func (p *plan) add(b binding, isNeeded, goes bool) {
 	}
 }
 
-// clustersOn returns the clusters whose syncers have work left with an object: those that hold it, and, unless it is being
-// deleted, those that it is placed on.
+// clustersOn returns the clusters whose syncers have work left with an object: those that hold it, and, unless it is
+// being deleted, those that it is placed on.
 func clustersOn(upstreamObj *unstructured.Unstructured) []string {
 	object := protocol.Read(upstreamObj)
 	if object.IsDeleting() {

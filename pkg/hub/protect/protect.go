@@ -39,8 +39,8 @@ type upstream interface {
 // Protector keeps the APIBindings of workspaces while they are used.
 type Protector struct {
 	upstream upstream
-	// exportsOf returns the APIExports through which a cluster's syncer sees its objects, or is about to; none for a cluster
-	// that is not registered.
+	// exportsOf returns the APIExports through which a cluster's syncer sees its objects, or is about to; none for a
+	// cluster that is not registered.
 	exportsOf func(cluster string) []string
 	loop      *controller.Controller[logicalcluster.Name]
 	// now is the clock; tests replace it.
@@ -53,8 +53,8 @@ type Protector struct {
 	written map[logicalcluster.Name]time.Time
 }
 
-// New returns a Protector over caches of all objects. exportsOf names the APIExports through
-// which a cluster's syncer sees its objects.
+// New returns a Protector over caches of all objects. exportsOf names the APIExports through which a cluster's syncer
+// sees its objects.
 func New(upstream upstream, exportsOf func(cluster string) []string) *Protector {
 	p := &Protector{
 		upstream: upstream, exportsOf: exportsOf, now: time.Now,

@@ -33,7 +33,8 @@ const (
 
 // The keys of the Secret. Those of the serving certificate are as in Secrets of type kubernetes.io/tls.
 const (
-	// authoritiesKey is for the certificates of the authorities, authorityKeysKey for their private keys, the oldest first.
+	// authoritiesKey is for the certificates of the authorities, authorityKeysKey for their private keys, the oldest
+	// first.
 	authoritiesKey   = "ca.crt"
 	authorityKeysKey = "ca.key"
 )
@@ -237,8 +238,8 @@ type plan struct {
 	again time.Duration
 }
 
-// next decides. An authority is kept first, then trusted, and only then signs: so that kcp trusts each certificate that is
-// served.
+// next decides. An authority is kept first, then trusted, and only then signs: so that kcp trusts each certificate that
+// is served.
 func (s situation) next() (plan, error) {
 	authorities, changed, err := s.authorities()
 	if err != nil {
@@ -262,8 +263,8 @@ func (s situation) next() (plan, error) {
 	return plan{kept: &current}, nil
 }
 
-// authorities returns the valid authorities, with a new one when the newest is due, and whether they differ from the kept
-// ones.
+// authorities returns the valid authorities, with a new one when the newest is due, and whether they differ from the
+// kept ones.
 func (s situation) authorities() (valid []pair, changed bool, err error) {
 	valid = slices.DeleteFunc(slices.Clone(s.kept.authorities), func(p pair) bool { return !s.now.Before(p.certificate.NotAfter) })
 	changed = len(valid) != len(s.kept.authorities)
@@ -274,8 +275,8 @@ func (s situation) authorities() (valid []pair, changed bool, err error) {
 	return append(valid, authority), true, err
 }
 
-// signer returns the authority that signs: the newest, or the one before while the newest has not been trusted for long.
-// All of them are trusted at this point.
+// signer returns the authority that signs: the newest, or the one before while the newest has not been trusted for
+// long. All of them are trusted at this point.
 func (s situation) signer() pair {
 	all := s.kept.authorities
 	if len(all) > 1 && s.now.Sub(s.trustedSince) < trustDelay {

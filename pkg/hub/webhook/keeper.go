@@ -84,8 +84,8 @@ func (k *Keeper) Work(ctx context.Context) {
 	k.queue.Run(ctx, 1)
 }
 
-// reconcile gathers, decides and writes at most once: the event of that write brings the next call. It reads from kcp and
-// not from a cache, which may lack the last write. Without events, it is called once an hour.
+// reconcile gathers, decides and writes at most once: the event of that write brings the next call. It reads from kcp
+// and not from a cache, which may lack the last write. Without events, it is called once an hour.
 func (k *Keeper) reconcile(ctx context.Context, name string) (again time.Duration, err error) {
 	secret, err := k.client.CoreV1().Secrets(v1alpha1.RepairNamespace).Get(ctx, name, metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {

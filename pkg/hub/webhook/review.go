@@ -86,8 +86,8 @@ func read(w http.ResponseWriter, r *http.Request) (request *admissionv1.Admissio
 	return review.Request, 0, nil
 }
 
-// judge judges the write of a request. It fails when the objects cannot be decoded, and when the library that merges panics,
-// for instance at a list of nulls.
+// judge judges the write of a request. It fails when the objects cannot be decoded, and when the library that merges
+// panics, for instance at a list of nulls.
 func judge(request *admissionv1.AdmissionRequest) (judgement repair.Judgement, err error) {
 	defer func() {
 		if cause := recover(); cause != nil {

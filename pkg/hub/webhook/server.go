@@ -48,8 +48,8 @@ func (s *Server) Run(ctx context.Context) error {
 
 // serve serves on a listener until ctx ends.
 func (s *Server) serve(ctx context.Context, listener net.Listener) error {
-	// kcp makes a client for each request, and leaves its connection open: HTTP/1.1 connections cost less to open, and the
-	// server closes them.
+	// kcp makes a client for each request, and leaves its connection open: HTTP/1.1 connections cost less to open, and
+	// the server closes them.
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
 	server := &http.Server{
