@@ -39,7 +39,7 @@ func allPolicies(t *testing.T) []*unstructured.Unstructured {
 	return append(objects, accounts...)
 }
 
-func TestASyncerGetsNoBetterTokenThanItHas(t *testing.T) {
+func TestAccountPolicyTokens(t *testing.T) {
 	east := serviceAccount(provider, "tmc-syncers", "east")
 	const own = "{namespace: tmc-syncers, name: east}"
 	cases := map[string]struct {
@@ -73,7 +73,7 @@ func TestASyncerGetsNoBetterTokenThanItHas(t *testing.T) {
 	}
 }
 
-func TestASyncerSaysOnceWhoseTheNameIs(t *testing.T) {
+func TestAccountPolicyStatus(t *testing.T) {
 	east := serviceAccount(provider, "tmc-syncers", "east")
 	const isolated, group, shared = "{isolation: Cluster}", "{isolation: Group, isolationGroup: eu}", "{isolation: Shared}"
 	cases := map[string]struct {
@@ -110,7 +110,7 @@ func TestASyncerSaysOnceWhoseTheNameIs(t *testing.T) {
 	}
 }
 
-func TestAudiencesArePutIntoThePolicyAsTheyAre(t *testing.T) {
+func TestAccountPolicies(t *testing.T) {
 	for name, audiences := range map[string][]string{"none": nil, "one": {"a"}, "some, odd ones": {`a"b\c`, "d'e, f] || true"}} {
 		t.Run(name, func(t *testing.T) {
 			objects, err := AccountPolicies(provider, audiences)

@@ -58,7 +58,7 @@ func judgedQuickly(t *testing.T, policy *policytest.Policy, r policytest.Request
 	return verdict
 }
 
-func TestAnObjectHasNoMoreThanAPolicyCanLookThrough(t *testing.T) {
+func TestPolicyBounds(t *testing.T) {
 	alice := &user.DefaultInfo{Name: "alice", Groups: []string{"system:authenticated"}}
 	policy := newJudge(t, "tmc-consumers")
 	bare := object(t, "{apiVersion: v1, kind: ConfigMap, metadata: {name: settings, namespace: shop}}")
@@ -111,7 +111,7 @@ func TestAnObjectHasNoMoreThanAPolicyCanLookThrough(t *testing.T) {
 	}
 }
 
-func TestASyncersWriteIsLookedThroughQuickly(t *testing.T) {
+func TestPolicyCost(t *testing.T) {
 	east := serviceAccount(provider, "tmc-syncers", "east")
 	policy := newJudge(t, "tmc-syncers")
 	for name, before := range map[string]*unstructured.Unstructured{

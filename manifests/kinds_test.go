@@ -6,7 +6,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-func TestKindsAreWhatUsersWrite(t *testing.T) {
+func TestKinds(t *testing.T) {
 	kinds := Kinds()
 	var got []string
 	for _, kind := range kinds {

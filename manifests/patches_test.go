@@ -133,7 +133,7 @@ func changedA(t *testing.T, old, replacement string) string {
 	return pod("containers: [" + strings.Replace(containerA, old, replacement, 1) + ", " + containerB + "]")
 }
 
-func TestAPatchThatLosesSomethingIsRefused(t *testing.T) {
+func TestPatchesPolicyDenies(t *testing.T) {
 	onlyImage := pod(`containers: [{name: a, image: "web:2"}]`)
 	newImage := changedA(t, "web:1", "web:2")
 	tests := map[string]struct {
@@ -212,7 +212,7 @@ func TestAPatchThatLosesSomethingIsRefused(t *testing.T) {
 	}
 }
 
-func TestAPatchThatDoesWhatItSaysIsLetPass(t *testing.T) {
+func TestPatchesPolicyAllows(t *testing.T) {
 	newImage := changedA(t, "web:1", "web:2")
 	same := func(patch string) write { return write{manager: applier, meant: patch, after: patch} }
 	tests := map[string]write{
@@ -271,77 +271,75 @@ func TestAPatchThatDoesWhatItSaysIsLetPass(t *testing.T) {
 	}
 }
 
-func TestAManifestThatIsTooDeepShowsNothing(t *testing.T) {
-	deep := `{a: {b: {c: {d: {e: {f: {g: {h: {i: {}}}}}}}}}}`
-	meant := pod(`containers: [` + containerA + `, {name: c, image: "c:1", future: ` + deep + `}]`)
-	w := write{manager: applier, meant: meant, after: pod(`containers: [` + containerA + `]`)}
-	if denied := newJudge(t, "tmc-patches").Judge(t, w.request(t)).Message(); !strings.Contains(denied, "cannot be read in the manifest") {
-		t.Errorf("got %q, want it denied", denied)
-	}
-}
-
-func TestOtherWritersAreNotAskedWhatTheyMean(t *testing.T) {
-	policy := newJudge(t, "tmc-patches")
-	for _, manager := range []string{"", "kubectl", "kubectl-replace", "kubectl-label", "kubectl-scale", "tmc-controller", "tmc-syncer", "kustomize-controller", "patch"} {
-		r := write{manager: manager, meant: "{}", after: pod(`containers: [{name: a, image: "web:2"}]`)}.request(t)
-		// They do not apply on their own side.
-		for _, object := range []*unstructured.Unstructured{r.Before, r.After} {
-			object.SetAnnotations(map[string]string{corev1.LastAppliedConfigAnnotation: "{}"})
+func TestPatchesPolicy(t *testing.T) {
+	t.Run("a manifest that is too deep shows nothing", func(t *testing.T) {
+		deep := `{a: {b: {c: {d: {e: {f: {g: {h: {i: {}}}}}}}}}}`
+		meant := pod(`containers: [` + containerA + `, {name: c, image: "c:1", future: ` + deep + `}]`)
+		w := write{manager: applier, meant: meant, after: pod(`containers: [` + containerA + `]`)}
+		if denied := newJudge(t, "tmc-patches").Judge(t, w.request(t)).Message(); !strings.Contains(denied, "cannot be read in the manifest") {
+			t.Errorf("got %q, want it denied", denied)
 		}
-		if denied := policy.Judge(t, r).Message(); denied != "" {
-			t.Errorf("%q: denied: %s", manager, denied)
+	})
+	t.Run("other writers are not checked", func(t *testing.T) {
+		policy := newJudge(t, "tmc-patches")
+		for _, manager := range []string{"", "kubectl", "kubectl-replace", "kubectl-label", "kubectl-scale", "tmc-controller", "tmc-syncer", "kustomize-controller", "patch"} {
+			r := write{manager: manager, meant: "{}", after: pod(`containers: [{name: a, image: "web:2"}]`)}.request(t)
+			// They do not apply on their own side.
+			for _, object := range []*unstructured.Unstructured{r.Before, r.After} {
+				object.SetAnnotations(map[string]string{corev1.LastAppliedConfigAnnotation: "{}"})
+			}
+			if denied := policy.Judge(t, r).Message(); denied != "" {
+				t.Errorf("%q: denied: %s", manager, denied)
+			}
 		}
-	}
-}
-
-func TestTheListsOfACronJobAreItsJobs(t *testing.T) {
-	before := object(t, `{apiVersion: batch/v1, kind: CronJob, metadata: {name: c, namespace: shop}, spec: {schedule: "* * * * *",
+	})
+	t.Run("the lists of a CronJob are those of its Job", func(t *testing.T) {
+		before := object(t, `{apiVersion: batch/v1, kind: CronJob, metadata: {name: c, namespace: shop}, spec: {schedule: "* * * * *",
 		jobTemplate: {spec: {template: {spec: {containers: [{name: a, image: "a:1"}, {name: b, image: "b:1"}]}}}}}}`)
-	r := policytest.Request{
-		User: &user.DefaultInfo{Name: "alice"}, Manager: setter, Resource: schema.GroupVersionResource{Group: "batch", Version: "v1", Resource: "cronjobs"},
-		Before: before, After: patched(t, before, `spec: {jobTemplate: {spec: {template: {spec: {containers: [{name: a, image: "a:2"}]}}}}}`),
-	}
-	if denied := newJudge(t, "tmc-patches").Judge(t, r).Message(); !strings.Contains(denied, `lose "b" in containers`) {
-		t.Errorf("got %q, want it denied for b", denied)
-	}
-}
-
-func TestKindsWithoutKeyedListsKeepTheirFinalizers(t *testing.T) {
-	before := object(t, `{apiVersion: v1, kind: PersistentVolumeClaim, metadata: {name: c, finalizers: [example.com/mine]}, spec: {accessModes: [ReadWriteOnce]}}`)
-	r := policytest.Request{
-		User: &user.DefaultInfo{Name: "alice"}, Manager: patcher, Resource: schema.GroupVersionResource{Version: "v1", Resource: "persistentvolumeclaims"},
-		Before: before, After: patched(t, before, `{metadata: {finalizers: [example.com/other]}, spec: {accessModes: [ReadWriteMany]}}`),
-	}
-	if denied := newJudge(t, "tmc-patches").Judge(t, r).Message(); !strings.Contains(denied, "lose finalizer example.com/mine,") {
-		t.Errorf("got %q, want it denied for the finalizer, and nothing else", denied)
-	}
-}
-
-// TestALargeManifestIsJudged keeps the policy within what kcp lets it cost.
-func TestALargeManifestIsJudged(t *testing.T) {
-	const containers, variables = 8, 60
-	var all []string
-	for c := range containers {
-		var env []string
-		for v := range variables {
-			env = append(env, fmt.Sprintf(`{name: VARIABLE_%d, value: "the value of the variable %d"}`, v, v))
+		r := policytest.Request{
+			User: &user.DefaultInfo{Name: "alice"}, Manager: setter, Resource: schema.GroupVersionResource{Group: "batch", Version: "v1", Resource: "cronjobs"},
+			Before: before, After: patched(t, before, `spec: {jobTemplate: {spec: {template: {spec: {containers: [{name: a, image: "a:2"}]}}}}}`),
 		}
-		all = append(all, fmt.Sprintf(`{name: c%d, image: "web:1", env: [%s], %s}`, c, strings.Join(env, ", "), restOfA))
-	}
-	large := pod("containers: [" + strings.Join(all, ", ") + "]")
-	few := pod("containers: [" + strings.Replace(all[0], "web:1", "web:2", 1) + "]")
-	w := write{manager: applier, live: large, meant: strings.ReplaceAll(large, "web:1", "web:2"), after: strings.ReplaceAll(large, "web:1", "web:2")}
-	r := w.request(t)
-	if size := len(r.After.GetAnnotations()[corev1.LastAppliedConfigAnnotation]); size < 30_000 {
-		t.Fatalf("the manifest has %d bytes, and is meant to be large", size)
-	}
-	lastApplied(t, r.Before, patched(t, object(t, shop), large))
-	policy := newJudge(t, "tmc-patches")
-	if denied := policy.Judge(t, r).Message(); denied != "" {
-		t.Errorf("denied: %s", denied)
-	}
-	w.after = few
-	if denied := policy.Judge(t, w.request(t)).Message(); !strings.Contains(denied, `"c1" in containers`) {
-		t.Errorf("got %q, want it denied for c1", denied)
-	}
+		if denied := newJudge(t, "tmc-patches").Judge(t, r).Message(); !strings.Contains(denied, `lose "b" in containers`) {
+			t.Errorf("got %q, want it denied for b", denied)
+		}
+	})
+	t.Run("kinds without keyed lists keep their finalizers", func(t *testing.T) {
+		before := object(t, `{apiVersion: v1, kind: PersistentVolumeClaim, metadata: {name: c, finalizers: [example.com/mine]}, spec: {accessModes: [ReadWriteOnce]}}`)
+		r := policytest.Request{
+			User: &user.DefaultInfo{Name: "alice"}, Manager: patcher, Resource: schema.GroupVersionResource{Version: "v1", Resource: "persistentvolumeclaims"},
+			Before: before, After: patched(t, before, `{metadata: {finalizers: [example.com/other]}, spec: {accessModes: [ReadWriteMany]}}`),
+		}
+		if denied := newJudge(t, "tmc-patches").Judge(t, r).Message(); !strings.Contains(denied, "lose finalizer example.com/mine,") {
+			t.Errorf("got %q, want it denied for the finalizer, and nothing else", denied)
+		}
+	})
+	// TestALargeManifestIsJudged keeps the policy within what kcp lets it cost.
+	t.Run("a large manifest is judged", func(t *testing.T) {
+		const containers, variables = 8, 60
+		var all []string
+		for c := range containers {
+			var env []string
+			for v := range variables {
+				env = append(env, fmt.Sprintf(`{name: VARIABLE_%d, value: "the value of the variable %d"}`, v, v))
+			}
+			all = append(all, fmt.Sprintf(`{name: c%d, image: "web:1", env: [%s], %s}`, c, strings.Join(env, ", "), restOfA))
+		}
+		large := pod("containers: [" + strings.Join(all, ", ") + "]")
+		few := pod("containers: [" + strings.Replace(all[0], "web:1", "web:2", 1) + "]")
+		w := write{manager: applier, live: large, meant: strings.ReplaceAll(large, "web:1", "web:2"), after: strings.ReplaceAll(large, "web:1", "web:2")}
+		r := w.request(t)
+		if size := len(r.After.GetAnnotations()[corev1.LastAppliedConfigAnnotation]); size < 30_000 {
+			t.Fatalf("the manifest has %d bytes, and is meant to be large", size)
+		}
+		lastApplied(t, r.Before, patched(t, object(t, shop), large))
+		policy := newJudge(t, "tmc-patches")
+		if denied := policy.Judge(t, r).Message(); denied != "" {
+			t.Errorf("denied: %s", denied)
+		}
+		w.after = few
+		if denied := policy.Judge(t, w.request(t)).Message(); !strings.Contains(denied, `"c1" in containers`) {
+			t.Errorf("got %q, want it denied for c1", denied)
+		}
+	})
 }

@@ -132,7 +132,7 @@ func patched(t *testing.T, before *unstructured.Unstructured, patch string) *uns
 	return object(t, string(merged))
 }
 
-func TestASyncerMayWriteItsReportAndItsFinalizer(t *testing.T) {
+func TestSyncersPolicyAllows(t *testing.T) {
 	east := serviceAccount(provider, "tmc-syncers", "east")
 	tests := map[string]struct {
 		reason, before, patch string
@@ -165,7 +165,7 @@ func TestASyncerMayWriteItsReportAndItsFinalizer(t *testing.T) {
 	}
 }
 
-func TestASyncerMayWriteNothingElse(t *testing.T) {
+func TestSyncersPolicyDenies(t *testing.T) {
 	tests := map[string]struct{ patch, says string }{
 		"the spec":                 {"spec: {replicas: 4}", "outside of metadata"},
 		"deep in the spec":         {"spec: {template: {spec: {containers: [{name: app, image: web:2}]}}}", "outside of metadata"},
@@ -226,7 +226,7 @@ func others() []user.Info {
 	}
 }
 
-func TestASyncerMayNotWriteElsewhere(t *testing.T) {
+func TestSyncersPolicyElsewhere(t *testing.T) {
 	report := "metadata: {annotations: {status.tmc.kcp.io/east: '{}'}}"
 	on := func(text string) *unstructured.Unstructured { return object(t, text) }
 	update := func(before *unstructured.Unstructured) policytest.Request {
@@ -302,7 +302,7 @@ func impersonated(workspace logicalcluster.Name, namespace, name string) user.In
 	return account
 }
 
-func TestAConsumerMayNotWriteWhatIsTMCs(t *testing.T) {
+func TestConsumersPolicyDenies(t *testing.T) {
 	consumers := []user.Info{
 		&user.DefaultInfo{Name: "alice", Groups: []string{"system:authenticated"}},
 		serviceAccount("consumer", "default", "tmc-controller"),
@@ -343,8 +343,8 @@ func TestAConsumerMayNotWriteWhatIsTMCs(t *testing.T) {
 	}
 }
 
-// TestEveryKeyOfTMCIsGuarded takes the keys from where they are defined.
-func TestEveryKeyOfTMCIsGuarded(t *testing.T) {
+// TestConsumersPolicyKeys takes the keys from where they are defined.
+func TestConsumersPolicyKeys(t *testing.T) {
 	policy := newJudge(t, "tmc-consumers")
 	before := object(t, "{apiVersion: apps/v1, kind: Deployment, metadata: {name: web}}")
 	with := map[string]func(*unstructured.Unstructured, string){
@@ -371,7 +371,7 @@ func annotate(o *unstructured.Unstructured, key string) {
 	o.SetAnnotations(map[string]string{key: "x"})
 }
 
-func TestAConsumerIsToldWhatToLeaveOut(t *testing.T) {
+func TestConsumersPolicyMessage(t *testing.T) {
 	policy := newJudge(t, "tmc-consumers")
 	alice := &user.DefaultInfo{Name: "alice", Groups: []string{"system:authenticated"}}
 	copied := patched(t, object(t, placed), "metadata: {namespace: other, uid: null, resourceVersion: null}")
@@ -391,7 +391,7 @@ func TestAConsumerIsToldWhatToLeaveOut(t *testing.T) {
 	}
 }
 
-func TestAConsumerMayWriteWhatIsHis(t *testing.T) {
+func TestConsumersPolicyAllows(t *testing.T) {
 	alice := &user.DefaultInfo{Name: "alice", Groups: []string{"system:authenticated"}}
 	before := object(t, placed)
 	fresh := object(t, "{apiVersion: apps/v1, kind: Deployment, metadata: {name: web, namespace: shop, annotations: {tmc.kcp.io/target-clusters: east, override.tmc.kcp.io/east: '[]', tmc.kcp.io/replace: 'true'}, finalizers: [example.com/theirs]}}")

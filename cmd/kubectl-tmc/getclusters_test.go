@@ -37,7 +37,7 @@ west eu Unknown,Cordoned Shared - never - 0 1 - - - <unknown>
 	}
 }
 
-func TestGetClustersForPrograms(t *testing.T) {
+func TestGetClustersOutput(t *testing.T) {
 	twoClusters(t)
 	out, _, err := run(t, "get", "clusters", "east", "-o", "json")
 	if err != nil {

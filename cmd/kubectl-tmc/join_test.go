@@ -30,101 +30,142 @@ func joinEast(t *testing.T, args ...string) (out, progress string, err error) {
 	return run(t, append([]string{"join", "east", "--image", "registry.example.com/tmc:v1", "--kcp-server", "https://kcp.example.com:6443"}, args...)...)
 }
 
-func TestJoinPrintsTheManifestAndNothingElse(t *testing.T) {
-	kcp := installed(t)
-	out, progress, err := joinEast(t)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, want := range []string{
-		"- --cluster-name=east\n", "- --export=cluster-east\n", "- --kinds=deployments.apps,secrets\n", "- --provider-workspace=root:tmc\n", "- --namespace=tmc-system\n",
-		"image: registry.example.com/tmc:v1\n", "replicas: 2\n",
-	} {
-		if !strings.Contains(out, want) {
-			t.Errorf("the manifest does not say %q", want)
-		}
-	}
-	for _, want := range []string{
-		"clusterregistration.tmc.kcp.io/east created\n", "serviceaccount/east created\n", "cluster east is joined; its token ends at 2026-01-02T03:04:05Z",
-	} {
-		if !strings.Contains(progress, want) || strings.Contains(out, want) {
-			t.Errorf("%q is not told of apart from the manifest:\n%s", want, progress)
-		}
-	}
-	if strings.Contains(progress, "token-1") {
-		t.Error("the token is told of")
-	}
-	if len(kcp.takeWrites()) == 0 {
-		t.Error("nothing was made")
-	}
-}
-
-func TestJoiningAgainRotatesTheTokenAndChangesNothingElse(t *testing.T) {
-	kcp := installed(t)
-	file := filepath.Join(t.TempDir(), "east.yaml")
-	join := func() (manifest string) {
-		t.Helper()
-		out, _, err := joinEast(t, "-o", file, "--location", "eu", "--labels", "tier=gold,gpu=")
-		if err != nil || out != "" {
-			t.Fatalf("got %q and %v", out, err)
-		}
-		data, err := os.ReadFile(file)
+func TestJoin(t *testing.T) {
+	t.Run("it prints the manifest and nothing else", func(t *testing.T) {
+		kcp := installed(t)
+		out, progress, err := joinEast(t)
 		if err != nil {
 			t.Fatal(err)
 		}
-		return string(data)
-	}
-	first := join()
-	kcp.takeWrites()
-	second := join()
-	if writes := kcp.takeWrites(); len(writes) > 0 {
-		t.Errorf("wrote %v", writes)
-	}
-	differences := 0
-	was := strings.Split(first, "\n")
-	for i, line := range strings.Split(second, "\n") {
-		if line != was[i] {
-			differences++
-			if !strings.Contains(line, "kubeconfig: ") && !strings.Contains(line, "token: token-2") {
-				t.Errorf("%q was %q", line, was[i])
+		for _, want := range []string{
+			"- --cluster-name=east\n", "- --export=cluster-east\n", "- --kinds=deployments.apps,secrets\n", "- --provider-workspace=root:tmc\n", "- --namespace=tmc-system\n",
+			"image: registry.example.com/tmc:v1\n", "replicas: 2\n",
+		} {
+			if !strings.Contains(out, want) {
+				t.Errorf("the manifest does not say %q", want)
 			}
 		}
-	}
-	if differences != 1 || kcp.tokens != 2 {
-		t.Errorf("%d lines differ after %d tokens, want the one with the token", differences, kcp.tokens)
-	}
+		for _, want := range []string{
+			"clusterregistration.tmc.kcp.io/east created\n", "serviceaccount/east created\n", "cluster east is joined; its token ends at 2026-01-02T03:04:05Z",
+		} {
+			if !strings.Contains(progress, want) || strings.Contains(out, want) {
+				t.Errorf("%q is not told of apart from the manifest:\n%s", want, progress)
+			}
+		}
+		if strings.Contains(progress, "token-1") {
+			t.Error("the token is told of")
+		}
+		if len(kcp.takeWrites()) == 0 {
+			t.Error("nothing was made")
+		}
+	})
+	t.Run("an address that only this machine reaches is a warning", func(t *testing.T) {
+		for server, isLocal := range map[string]bool{
+			"https://127.0.0.1:6443": true, "https://localhost/": true, "https://[::1]:6443": true, "https://kcp.example.com": false, "https://10.0.0.1": false,
+		} {
+			installed(t)
+			_, progress, err := run(t, "join", "east", "--image", "tmc", "--kcp-server", server, "--dry-run")
+			if err != nil || strings.Contains(progress, "warning: ") != isLocal {
+				t.Errorf("%s: got %v\n%s", server, err, progress)
+			}
+		}
+	})
 }
 
-func TestJoiningAgainSaysThatEarlierTokensAreValid(t *testing.T) {
-	installed(t)
-	const warning = "its earlier tokens stay valid until they end"
-	for i, args := range [][]string{nil, nil, {"--no-token"}} {
-		_, progress, err := joinEast(t, args...)
-		if err != nil {
+func TestJoinAgain(t *testing.T) {
+	t.Run("the token is rotated and nothing else changes", func(t *testing.T) {
+		kcp := installed(t)
+		file := filepath.Join(t.TempDir(), "east.yaml")
+		join := func() (manifest string) {
+			t.Helper()
+			out, _, err := joinEast(t, "-o", file, "--location", "eu", "--labels", "tier=gold,gpu=")
+			if err != nil || out != "" {
+				t.Fatalf("got %q and %v", out, err)
+			}
+			data, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return string(data)
+		}
+		first := join()
+		kcp.takeWrites()
+		second := join()
+		if writes := kcp.takeWrites(); len(writes) > 0 {
+			t.Errorf("wrote %v", writes)
+		}
+		differences := 0
+		was := strings.Split(first, "\n")
+		for i, line := range strings.Split(second, "\n") {
+			if line != was[i] {
+				differences++
+				if !strings.Contains(line, "kubeconfig: ") && !strings.Contains(line, "token: token-2") {
+					t.Errorf("%q was %q", line, was[i])
+				}
+			}
+		}
+		if differences != 1 || kcp.tokens != 2 {
+			t.Errorf("%d lines differ after %d tokens, want the one with the token", differences, kcp.tokens)
+		}
+	})
+	t.Run("it says that earlier tokens are valid", func(t *testing.T) {
+		installed(t)
+		const warning = "its earlier tokens stay valid until they end"
+		for i, args := range [][]string{nil, nil, {"--no-token"}} {
+			_, progress, err := joinEast(t, args...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if want := i == 1; strings.Contains(progress, warning) != want || want && !strings.Contains(progress, "kubectl tmc join east --revoke") {
+				t.Errorf("time %d: want it said: %t, got\n%s", i+1, want, progress)
+			}
+		}
+	})
+	t.Run("another isolation says what remains", func(t *testing.T) {
+		kcp := installed(t)
+		if _, _, err := joinEast(t, "--shared"); err != nil {
 			t.Fatal(err)
 		}
-		if want := i == 1; strings.Contains(progress, warning) != want || want && !strings.Contains(progress, "kubectl tmc join east --revoke") {
-			t.Errorf("time %d: want it said: %t, got\n%s", i+1, want, progress)
+		kcp.objects[registrations+"/east"].Object["status"] = map[string]any{"clusterUID": "uid", "export": "tmc.kcp.io"}
+		_, progress, err := joinEast(t)
+		if err != nil || !strings.Contains(progress, "its syncer still runs with APIExport tmc.kcp.io") || !strings.Contains(progress, "take that away with `kubectl tmc init`") {
+			t.Errorf("got %v\n%s", err, progress)
 		}
-	}
+	})
 }
 
-func TestADryRunSaysWhatItWouldRevoke(t *testing.T) {
-	kcp := installed(t)
-	const deletes = "serviceaccount/east deleted (dry run)"
-	if _, progress, err := joinEast(t, "--revoke", "--dry-run"); err != nil || strings.Contains(progress, deletes) {
-		t.Errorf("there is no account (%v):\n%s", err, progress)
-	}
-	if _, _, err := joinEast(t); err != nil {
-		t.Fatal(err)
-	}
-	kcp.takeWrites()
-	if _, progress, err := joinEast(t, "--revoke", "--dry-run"); err != nil || !strings.Contains(progress, deletes) || len(kcp.takeWrites()) > 0 {
-		t.Errorf("there is one (%v):\n%s", err, progress)
-	}
+func TestJoinDryRun(t *testing.T) {
+	t.Run("it says what it would revoke", func(t *testing.T) {
+		kcp := installed(t)
+		const deletes = "serviceaccount/east deleted (dry run)"
+		if _, progress, err := joinEast(t, "--revoke", "--dry-run"); err != nil || strings.Contains(progress, deletes) {
+			t.Errorf("there is no account (%v):\n%s", err, progress)
+		}
+		if _, _, err := joinEast(t); err != nil {
+			t.Fatal(err)
+		}
+		kcp.takeWrites()
+		if _, progress, err := joinEast(t, "--revoke", "--dry-run"); err != nil || !strings.Contains(progress, deletes) || len(kcp.takeWrites()) > 0 {
+			t.Errorf("there is one (%v):\n%s", err, progress)
+		}
+	})
+	t.Run("it writes nothing", func(t *testing.T) {
+		kcp := installed(t)
+		out, progress, err := joinEast(t, "--dry-run")
+		if err != nil || len(kcp.takeWrites()) > 0 || kcp.tokens > 0 {
+			t.Fatalf("got %v, %v and %d tokens", err, kcp.takeWrites(), kcp.tokens)
+		}
+		if !strings.Contains(out, "kind: Deployment") || !strings.Contains(progress, "clusterrole.rbac.authorization.k8s.io/tmc-syncer-east created (dry run)\n") || !strings.Contains(progress, "nothing has been made in kcp") {
+			t.Errorf("got\n%s\n%s", out, progress)
+		}
+		again, _, err := joinEast(t, "--dry-run")
+		if err != nil || again != out {
+			t.Errorf("again it is another one: %v\n%s", err, cmp.Diff(out, again))
+		}
+	})
 }
 
-func TestTheManifestIsReadableByItsOwnerAlone(t *testing.T) {
+func TestJoinOutputFile(t *testing.T) {
 	installed(t)
 	for name, prepare := range map[string]func(file string) error{
 		"ANewFile":                 func(string) error { return nil },
@@ -147,34 +188,7 @@ func TestTheManifestIsReadableByItsOwnerAlone(t *testing.T) {
 	}
 }
 
-func TestADryRunTouchesNothing(t *testing.T) {
-	kcp := installed(t)
-	out, progress, err := joinEast(t, "--dry-run")
-	if err != nil || len(kcp.takeWrites()) > 0 || kcp.tokens > 0 {
-		t.Fatalf("got %v, %v and %d tokens", err, kcp.takeWrites(), kcp.tokens)
-	}
-	if !strings.Contains(out, "kind: Deployment") || !strings.Contains(progress, "clusterrole.rbac.authorization.k8s.io/tmc-syncer-east created (dry run)\n") || !strings.Contains(progress, "nothing has been made in kcp") {
-		t.Errorf("got\n%s\n%s", out, progress)
-	}
-	again, _, err := joinEast(t, "--dry-run")
-	if err != nil || again != out {
-		t.Errorf("again it is another one: %v\n%s", err, cmp.Diff(out, again))
-	}
-}
-
-func TestWhoseAddressOnlyThisMachineReaches(t *testing.T) {
-	for server, isLocal := range map[string]bool{
-		"https://127.0.0.1:6443": true, "https://localhost/": true, "https://[::1]:6443": true, "https://kcp.example.com": false, "https://10.0.0.1": false,
-	} {
-		installed(t)
-		_, progress, err := run(t, "join", "east", "--image", "tmc", "--kcp-server", server, "--dry-run")
-		if err != nil || strings.Contains(progress, "warning: ") != isLocal {
-			t.Errorf("%s: got %v\n%s", server, err, progress)
-		}
-	}
-}
-
-func TestJoinSaysWhatTheClusterSees(t *testing.T) {
+func TestJoinIsolation(t *testing.T) {
 	for name, tc := range map[string]struct {
 		args   []string
 		export string
@@ -216,7 +230,7 @@ func TestJoinSaysWhatTheClusterSees(t *testing.T) {
 	}
 }
 
-func TestJoinWithoutAToken(t *testing.T) {
+func TestJoinNoToken(t *testing.T) {
 	kcp := installed(t)
 	if _, _, err := joinEast(t); err != nil {
 		t.Fatal(err)
@@ -231,19 +245,7 @@ func TestJoinWithoutAToken(t *testing.T) {
 	}
 }
 
-func TestJoinWithAnotherIsolationSaysWhatRemains(t *testing.T) {
-	kcp := installed(t)
-	if _, _, err := joinEast(t, "--shared"); err != nil {
-		t.Fatal(err)
-	}
-	kcp.objects[registrations+"/east"].Object["status"] = map[string]any{"clusterUID": "uid", "export": "tmc.kcp.io"}
-	_, progress, err := joinEast(t)
-	if err != nil || !strings.Contains(progress, "its syncer still runs with APIExport tmc.kcp.io") || !strings.Contains(progress, "take that away with `kubectl tmc init`") {
-		t.Errorf("got %v\n%s", err, progress)
-	}
-}
-
-func TestJoinSaysWhichNamespacesAreAllowed(t *testing.T) {
+func TestJoinAllowNamespaces(t *testing.T) {
 	kcp := installed(t)
 	for _, step := range []struct {
 		reason string
@@ -268,7 +270,7 @@ func TestJoinSaysWhichNamespacesAreAllowed(t *testing.T) {
 	}
 }
 
-func TestErrorsOfJoin(t *testing.T) {
+func TestJoinErrors(t *testing.T) {
 	empty := filepath.Join(t.TempDir(), "empty")
 	if err := os.WriteFile(empty, nil, 0o600); err != nil {
 		t.Fatal(err)
@@ -313,62 +315,62 @@ func TestErrorsOfJoin(t *testing.T) {
 	}
 }
 
-func TestUnjoinRemovesTheClusterAndWhatJoinHasMade(t *testing.T) {
-	kcp := installed(t)
-	before := len(kcp.objects)
-	if _, _, err := joinEast(t); err != nil {
-		t.Fatal(err)
-	}
-	kcp.takeWrites()
-	out, _, err := run(t, "unjoin", "east")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, want := range []string{"cluster east removed\n", "serviceaccount/east deleted\n", "clusterrole.rbac.authorization.k8s.io/tmc-syncer-east deleted\n", "kubectl --context east delete -f FILE"} {
-		if !strings.Contains(out, want) {
-			t.Errorf("no %q in\n%s", want, out)
+func TestUnjoin(t *testing.T) {
+	t.Run("it removes the cluster and what join has made", func(t *testing.T) {
+		kcp := installed(t)
+		before := len(kcp.objects)
+		if _, _, err := joinEast(t); err != nil {
+			t.Fatal(err)
 		}
-	}
-	writes := kcp.takeWrites()
-	if len(writes) == 0 || writes[0] != "DELETE "+registrations+"/east" {
-		t.Errorf("its syncer loses its account before it can leave: %v", writes)
-	}
-	// What is there for all clusters stays: the two namespaces, and the tenants' WorkspaceType; and
-	// the endpoint slice, which kcp would have removed.
-	if len(kcp.objects) != before+4 {
-		t.Errorf("there are %d objects, before there were %d", len(kcp.objects), before)
-	}
-	out, _, err = run(t, "unjoin", "east")
-	if err != nil || out != "there is nothing of a cluster east in workspace root:tmc\n" || len(kcp.takeWrites()) > 0 {
-		t.Errorf("again: got %q and %v", out, err)
-	}
+		kcp.takeWrites()
+		out, _, err := run(t, "unjoin", "east")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, want := range []string{"cluster east removed\n", "serviceaccount/east deleted\n", "clusterrole.rbac.authorization.k8s.io/tmc-syncer-east deleted\n", "kubectl --context east delete -f FILE"} {
+			if !strings.Contains(out, want) {
+				t.Errorf("no %q in\n%s", want, out)
+			}
+		}
+		writes := kcp.takeWrites()
+		if len(writes) == 0 || writes[0] != "DELETE "+registrations+"/east" {
+			t.Errorf("its syncer loses its account before it can leave: %v", writes)
+		}
+		// What is there for all clusters stays: the two namespaces, and the tenants' WorkspaceType; and
+		// the endpoint slice, which kcp would have removed.
+		if len(kcp.objects) != before+4 {
+			t.Errorf("there are %d objects, before there were %d", len(kcp.objects), before)
+		}
+		out, _, err = run(t, "unjoin", "east")
+		if err != nil || out != "there is nothing of a cluster east in workspace root:tmc\n" || len(kcp.takeWrites()) > 0 {
+			t.Errorf("again: got %q and %v", out, err)
+		}
+	})
+	t.Run("it waits for the cluster to leave", func(t *testing.T) {
+		kcp := twoClusters(t)
+		kcp.keepsDeleted = true
+		_, _, err := run(t, "unjoin", "east", "--timeout", "1ns")
+		if err == nil || !strings.Contains(err.Error(), "gave up waiting for cluster east to leave") {
+			t.Errorf("got %v", err)
+		}
+		if diff := cmp.Diff([]string{"DELETE " + registrations + "/east"}, kcp.takeWrites()); diff != "" {
+			t.Errorf("writes (-want +got):\n%s", diff)
+		}
+	})
+	t.Run("it lists what may still run there when forced", func(t *testing.T) {
+		kcp := twoClusters(t)
+		_, _, err := run(t, "unjoin", "east", "--force")
+		if err == nil || !strings.Contains(err.Error(), "cluster east is still heard of") || len(kcp.takeWrites()) > 0 {
+			t.Errorf("a cluster that is heard of: %v", err)
+		}
+		out, _, err := run(t, "unjoin", "west", "--force")
+		if err != nil || !strings.Contains(out, "cluster west removed by force\nwhat may still run there, 1 in all:\n") || !strings.Contains(out, "cluster west has been taken out") {
+			t.Errorf("got %v\n%s", err, out)
+		}
+	})
 }
 
-func TestUnjoinWaitsForTheClusterToLeave(t *testing.T) {
-	kcp := twoClusters(t)
-	kcp.keepsDeleted = true
-	_, _, err := run(t, "unjoin", "east", "--timeout", "1ns")
-	if err == nil || !strings.Contains(err.Error(), "gave up waiting for cluster east to leave") {
-		t.Errorf("got %v", err)
-	}
-	if diff := cmp.Diff([]string{"DELETE " + registrations + "/east"}, kcp.takeWrites()); diff != "" {
-		t.Errorf("writes (-want +got):\n%s", diff)
-	}
-}
-
-func TestUnjoinByForce(t *testing.T) {
-	kcp := twoClusters(t)
-	_, _, err := run(t, "unjoin", "east", "--force")
-	if err == nil || !strings.Contains(err.Error(), "cluster east is still heard of") || len(kcp.takeWrites()) > 0 {
-		t.Errorf("a cluster that is heard of: %v", err)
-	}
-	out, _, err := run(t, "unjoin", "west", "--force")
-	if err != nil || !strings.Contains(out, "cluster west removed by force\nwhat may still run there, 1 in all:\n") || !strings.Contains(out, "cluster west has been taken out") {
-		t.Errorf("got %v\n%s", err, out)
-	}
-}
-
-func TestErrorsOfUnjoin(t *testing.T) {
+func TestUnjoinErrors(t *testing.T) {
 	for name, tc := range map[string]struct {
 		args []string
 		want string
@@ -387,7 +389,7 @@ func TestErrorsOfUnjoin(t *testing.T) {
 	}
 }
 
-func TestTheClustersPolicyListsTheNamespacesThatKCPAllows(t *testing.T) {
+func TestJoinPolicyNamespaces(t *testing.T) {
 	installed(t)
 	const policy = "kind: ValidatingAdmissionPolicy\n"
 	steps := []struct {
@@ -418,7 +420,7 @@ func TestTheClustersPolicyListsTheNamespacesThatKCPAllows(t *testing.T) {
 	}
 }
 
-func TestMetricsAreOpenedToTheNamespacesThatAreNamed(t *testing.T) {
+func TestJoinMetricsFrom(t *testing.T) {
 	installed(t)
 	for _, c := range []struct {
 		args []string

@@ -28,7 +28,7 @@ func TestVersion(t *testing.T) {
 	}
 }
 
-func TestHelpSpeaksOfKubectl(t *testing.T) {
+func TestHelp(t *testing.T) {
 	for _, args := range [][]string{{}, {"init", "--help"}, {"bind", "--help"}, {"join", "--help"}, {"unjoin", "--help"}, {"render", "--help"},
 		{"get"}, {"get", "clusters", "--help"}, {"get", "workloads", "--help"}, {"describe", "--help"},
 		{"cordon", "--help"}, {"uncordon", "--help"}, {"drain", "--help"}, {"remove", "--help"}} {
@@ -39,7 +39,7 @@ func TestHelpSpeaksOfKubectl(t *testing.T) {
 	}
 }
 
-func TestUserErrors(t *testing.T) {
+func TestCommandErrors(t *testing.T) {
 	t.Setenv("KUBECONFIG", filepath.Join(t.TempDir(), "none"))
 	t.Setenv("HOME", t.TempDir())
 	noWorkspace := filepath.Join(t.TempDir(), "kubeconfig")

@@ -12,37 +12,38 @@ import (
 
 const hostileText = "\x1b[31m€\u202e\u009bx\r"
 
-func TestWhatIsForPeopleIsEscapedOnItsWayToTheTerminal(t *testing.T) {
-	var raw bytes.Buffer
-	out := &terminal{Writer: &raw}
-	fmt.Fprintf(out, "cluster %s: waiting\n\tä", hostileText)
-	if got, want := raw.String(), "cluster "+`\x1b[31m€\u202e\x9bx\r`+": waiting\n\tä"; got != want {
-		t.Errorf("got %q, want %q", got, want)
-	}
-	raw.Reset()
-	table := &metav1.Table{ColumnDefinitions: []metav1.TableColumnDefinition{{Name: "Name", Type: "string"}}, Rows: []metav1.TableRow{{Cells: []any{hostileText + "\nforged"}}}}
-	if err := printTable(out, table); err != nil {
-		t.Fatal(err)
-	}
-	if got := raw.String(); strings.ContainsAny(got, "\x1b\r\u202e\u009b") || strings.Contains(got, "forged") {
-		t.Errorf("the table is %q", got)
-	}
-}
-
-func TestACharacterThatComesInPiecesIsNoneThatIsEscaped(t *testing.T) {
-	var raw bytes.Buffer
-	out := &terminal{Writer: &raw}
-	for _, b := range []byte("a€…\u202e𝄞b") {
-		if n, err := out.Write([]byte{b}); n != 1 || err != nil {
-			t.Fatal(n, err)
+func TestTerminal(t *testing.T) {
+	t.Run("what is for people is escaped", func(t *testing.T) {
+		var raw bytes.Buffer
+		out := &terminal{Writer: &raw}
+		fmt.Fprintf(out, "cluster %s: waiting\n\tä", hostileText)
+		if got, want := raw.String(), "cluster "+`\x1b[31m€\u202e\x9bx\r`+": waiting\n\tä"; got != want {
+			t.Errorf("got %q, want %q", got, want)
 		}
-	}
-	if got, want := raw.String(), `a€…\u202e𝄞b`; got != want {
-		t.Errorf("got %q, want %q", got, want)
-	}
+		raw.Reset()
+		table := &metav1.Table{ColumnDefinitions: []metav1.TableColumnDefinition{{Name: "Name", Type: "string"}}, Rows: []metav1.TableRow{{Cells: []any{hostileText + "\nforged"}}}}
+		if err := printTable(out, table); err != nil {
+			t.Fatal(err)
+		}
+		if got := raw.String(); strings.ContainsAny(got, "\x1b\r\u202e\u009b") || strings.Contains(got, "forged") {
+			t.Errorf("the table is %q", got)
+		}
+	})
+	t.Run("a character that comes in pieces is not escaped", func(t *testing.T) {
+		var raw bytes.Buffer
+		out := &terminal{Writer: &raw}
+		for _, b := range []byte("a€…\u202e𝄞b") {
+			if n, err := out.Write([]byte{b}); n != 1 || err != nil {
+				t.Fatal(n, err)
+			}
+		}
+		if got, want := raw.String(), `a€…\u202e𝄞b`; got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	})
 }
 
-func TestWhatIsForProgramsIsAsItIs(t *testing.T) {
+func TestOutputWrite(t *testing.T) {
 	for _, how := range []output{asJSON, asYAML} {
 		var raw, escaped bytes.Buffer
 		value := map[string]string{"message": hostileText}

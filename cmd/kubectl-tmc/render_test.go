@@ -87,69 +87,69 @@ func applied(t *testing.T, obj *unstructured.Unstructured) string {
 	return string(data)
 }
 
-func TestRenderPrintsWhatIsApplied(t *testing.T) {
-	obj := upstream(t)
-	want := applied(t, obj)
-	for _, line := range []string{"namespace: kcp-shop", "image: registry.example.com/library/nginx", `cpu: "2"`, "replicas: 5", `source-generation: "3"`} {
-		if !strings.Contains(want, line) {
-			t.Fatalf("the copy has no line %q:\n%s", line, want)
-		}
-	}
-	data, err := obj.MarshalJSON()
-	if err != nil {
-		t.Fatal(err)
-	}
-	list := "apiVersion: v1\nkind: List\nitems:\n- " + strings.ReplaceAll(strings.TrimSpace(upstreamWeb), "\n", "\n  ") + "\n"
-	for name, tc := range map[string]struct{ objects, filename, want string }{
-		"AFile":             {upstreamWeb, "objects.yaml", want},
-		"StandardInput":     {upstreamWeb, "-", want},
-		"JSON":              {string(data), "-", want},
-		"AList":             {list, "-", want},
-		"SeveralDocuments":  {"---\n" + upstreamWeb + "---\n# nothing here\n---\n" + upstreamWeb, "-", want + "---\n" + want},
-		"AListAndADocument": {list + "---\n" + upstreamWeb, "-", want + "---\n" + want},
-	} {
-		t.Run(name, func(t *testing.T) {
-			out, notes, err := render(t, tc.objects, "-f", tc.filename, "--cluster", "east", "--transform-config", "rule.yaml")
-			if err != nil || notes != "" {
-				t.Fatalf("%v, %q on stderr", err, notes)
+func TestRender(t *testing.T) {
+	t.Run("it prints what is applied", func(t *testing.T) {
+		obj := upstream(t)
+		want := applied(t, obj)
+		for _, line := range []string{"namespace: kcp-shop", "image: registry.example.com/library/nginx", `cpu: "2"`, "replicas: 5", `source-generation: "3"`} {
+			if !strings.Contains(want, line) {
+				t.Fatalf("the copy has no line %q:\n%s", line, want)
 			}
-			if diff := cmp.Diff(tc.want, out); diff != "" {
-				t.Errorf("output (-want +got):\n%s", diff)
-			}
-		})
-	}
-}
-
-func TestRenderTakesWorkspaceAndNamespaceFromFlagsWhereObjectsSayNone(t *testing.T) {
-	out, _, err := render(t, "{apiVersion: v1, kind: ConfigMap, metadata: {name: a}}", "-f", "-", "--cluster", "east", "--workspace", "ws1", "-n", "shop")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, want := range []string{"namespace: shop", "source-cluster: ws1", "source-namespace: shop"} {
-		if !strings.Contains(out, want) {
-			t.Errorf("no %q in\n%s", want, out)
 		}
-	}
-	out, _, err = render(t, "{apiVersion: v1, kind: Namespace, metadata: {name: shop}}", "-f", "-", "--cluster", "east", "--workspace", "ws1", "--transform-config", "rule.yaml")
-	if err != nil || !strings.Contains(out, "\n  name: kcp-shop\n") || strings.Contains(out, "source-namespace") {
-		t.Errorf("a namespace: %v\n%s", err, out)
-	}
+		data, err := obj.MarshalJSON()
+		if err != nil {
+			t.Fatal(err)
+		}
+		list := "apiVersion: v1\nkind: List\nitems:\n- " + strings.ReplaceAll(strings.TrimSpace(upstreamWeb), "\n", "\n  ") + "\n"
+		for name, tc := range map[string]struct{ objects, filename, want string }{
+			"AFile":             {upstreamWeb, "objects.yaml", want},
+			"StandardInput":     {upstreamWeb, "-", want},
+			"JSON":              {string(data), "-", want},
+			"AList":             {list, "-", want},
+			"SeveralDocuments":  {"---\n" + upstreamWeb + "---\n# nothing here\n---\n" + upstreamWeb, "-", want + "---\n" + want},
+			"AListAndADocument": {list + "---\n" + upstreamWeb, "-", want + "---\n" + want},
+		} {
+			t.Run(name, func(t *testing.T) {
+				out, notes, err := render(t, tc.objects, "-f", tc.filename, "--cluster", "east", "--transform-config", "rule.yaml")
+				if err != nil || notes != "" {
+					t.Fatalf("%v, %q on stderr", err, notes)
+				}
+				if diff := cmp.Diff(tc.want, out); diff != "" {
+					t.Errorf("output (-want +got):\n%s", diff)
+				}
+			})
+		}
+	})
+	t.Run("flags give the workspace and the namespace that objects do not name", func(t *testing.T) {
+		out, _, err := render(t, "{apiVersion: v1, kind: ConfigMap, metadata: {name: a}}", "-f", "-", "--cluster", "east", "--workspace", "ws1", "-n", "shop")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, want := range []string{"namespace: shop", "source-cluster: ws1", "source-namespace: shop"} {
+			if !strings.Contains(out, want) {
+				t.Errorf("no %q in\n%s", want, out)
+			}
+		}
+		out, _, err = render(t, "{apiVersion: v1, kind: Namespace, metadata: {name: shop}}", "-f", "-", "--cluster", "east", "--workspace", "ws1", "--transform-config", "rule.yaml")
+		if err != nil || !strings.Contains(out, "\n  name: kcp-shop\n") || strings.Contains(out, "source-namespace") {
+			t.Errorf("a namespace: %v\n%s", err, out)
+		}
+	})
+	t.Run("it says what is never synced", func(t *testing.T) {
+		out, notes, err := render(t, "{apiVersion: v1, kind: ConfigMap, metadata: {name: kube-root-ca.crt, namespace: shop}}\n---\n"+upstreamWeb, "-f", "objects.yaml", "--cluster", "east")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !strings.HasPrefix(notes, "# objects.yaml: document 1 (ConfigMap shop/kube-root-ca.crt) is not synced: ") || strings.Count(notes, "\n") != 1 {
+			t.Errorf("stderr is %q", notes)
+		}
+		if strings.Contains(out, "ConfigMap") || strings.HasPrefix(out, "---") || !strings.Contains(out, "kind: Deployment") {
+			t.Errorf("stdout is\n%s", out)
+		}
+	})
 }
 
-func TestRenderSaysWhatIsNeverSynced(t *testing.T) {
-	out, notes, err := render(t, "{apiVersion: v1, kind: ConfigMap, metadata: {name: kube-root-ca.crt, namespace: shop}}\n---\n"+upstreamWeb, "-f", "objects.yaml", "--cluster", "east")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !strings.HasPrefix(notes, "# objects.yaml: document 1 (ConfigMap shop/kube-root-ca.crt) is not synced: ") || strings.Count(notes, "\n") != 1 {
-		t.Errorf("stderr is %q", notes)
-	}
-	if strings.Contains(out, "ConfigMap") || strings.HasPrefix(out, "---") || !strings.Contains(out, "kind: Deployment") {
-		t.Errorf("stdout is\n%s", out)
-	}
-}
-
-func TestRenderErrorsNameThePlace(t *testing.T) {
+func TestRenderErrors(t *testing.T) {
 	const named = "{apiVersion: v1, kind: ConfigMap, metadata: {name: a, annotations: {kcp.io/cluster: ws, %s}}}"
 	cases := map[string]struct {
 		objects string

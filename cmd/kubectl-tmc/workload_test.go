@@ -44,41 +44,41 @@ func workspaceWithWeb(t *testing.T) *fakeKCP {
 }
 
 func TestGetWorkloads(t *testing.T) {
-	kcp := workspaceWithWeb(t)
-	kcp.forbidden = []string{registrations}
-	out, _, err := run(t, "get", "workloads")
-	want := "KIND         NAME   READY   EAST   WEST\nDeployment   web    2/4     2/2    0/2 …\n"
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(want, out); diff != "" {
-		t.Errorf("(-want +got):\n%s", diff)
-	}
-	out, _, err = run(t, "get", "workloads", "-A")
-	want = "NAMESPACE   KIND         NAME   READY   EAST   WEST\nother       Job          once   -       -      -\nshop        Deployment   web    2/4     2/2    0/2 …\n"
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(want, out); diff != "" {
-		t.Errorf("-A (-want +got):\n%s", diff)
-	}
-}
-
-func TestWhoMaySeeTheRegistryIsToldOfSilentClusters(t *testing.T) {
-	kcp := workspaceWithWeb(t)
-	kcp.add(registrations, cluster("east", "Unknown", ""), cluster("west", "True", ""))
-	out, _, err := run(t, "get", "workloads", "web", "-o", "json")
-	if err != nil || strings.Count(out, `"silent": true`) != 1 || !strings.Contains(out, `"kind": "WorkloadList"`) || !strings.Contains(out, `"available": 0`) {
-		t.Errorf("got %v\n%s", err, out)
-	}
-}
-
-func TestGetWorkloadsWhereThereAreNone(t *testing.T) {
-	workspaceWithWeb(t)
-	out, progress, err := run(t, "get", "workloads", "-n", "empty")
-	if err != nil || out != "" || progress != "no workloads found in namespace empty\n" {
-		t.Errorf("got %q, %q and %v", out, progress, err)
-	}
+	t.Run("it shows each cluster", func(t *testing.T) {
+		kcp := workspaceWithWeb(t)
+		kcp.forbidden = []string{registrations}
+		out, _, err := run(t, "get", "workloads")
+		want := "KIND         NAME   READY   EAST   WEST\nDeployment   web    2/4     2/2    0/2 …\n"
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(want, out); diff != "" {
+			t.Errorf("(-want +got):\n%s", diff)
+		}
+		out, _, err = run(t, "get", "workloads", "-A")
+		want = "NAMESPACE   KIND         NAME   READY   EAST   WEST\nother       Job          once   -       -      -\nshop        Deployment   web    2/4     2/2    0/2 …\n"
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(want, out); diff != "" {
+			t.Errorf("-A (-want +got):\n%s", diff)
+		}
+	})
+	t.Run("a caller who may see the registry is told of silent clusters", func(t *testing.T) {
+		kcp := workspaceWithWeb(t)
+		kcp.add(registrations, cluster("east", "Unknown", ""), cluster("west", "True", ""))
+		out, _, err := run(t, "get", "workloads", "web", "-o", "json")
+		if err != nil || strings.Count(out, `"silent": true`) != 1 || !strings.Contains(out, `"kind": "WorkloadList"`) || !strings.Contains(out, `"available": 0`) {
+			t.Errorf("got %v\n%s", err, out)
+		}
+	})
+	t.Run("an empty namespace is named", func(t *testing.T) {
+		workspaceWithWeb(t)
+		out, progress, err := run(t, "get", "workloads", "-n", "empty")
+		if err != nil || out != "" || progress != "no workloads found in namespace empty\n" {
+			t.Errorf("got %q, %q and %v", out, progress, err)
+		}
+	})
 }
 
 func TestDescribe(t *testing.T) {
@@ -101,7 +101,7 @@ func TestDescribe(t *testing.T) {
 	}
 }
 
-func TestErrorsAboutWorkloads(t *testing.T) {
+func TestWorkloadErrors(t *testing.T) {
 	cases := map[string]struct {
 		prepare func(*fakeKCP)
 		args    []string

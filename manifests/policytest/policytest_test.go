@@ -8,7 +8,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/version"
 )
 
-func TestCompileRefusesWhatAnAPIServerDoes(t *testing.T) {
+func TestCompile(t *testing.T) {
 	cases := map[string]struct{ variable, expression, message, want string }{
 		"APolicy":             {"name", "variables.name != ''", "'not ' + variables.name", ""},
 		"AReservedName":       {"namespace", "true", "'no'", "variable namespace: the name is reserved"},

@@ -105,7 +105,7 @@ func manifestOf(t *testing.T, o Options) string {
 	return string(manifest)
 }
 
-func TestTheManifestIsAsItIsWrittenDown(t *testing.T) {
+func TestManifestGolden(t *testing.T) {
 	const file = "testdata/east.yaml"
 	manifest := manifestOf(t, joining())
 	if *update {
@@ -122,7 +122,7 @@ func TestTheManifestIsAsItIsWrittenDown(t *testing.T) {
 	}
 }
 
-func TestWhatIsAppliedComesAfterWhatItNeeds(t *testing.T) {
+func TestObjectsOrder(t *testing.T) {
 	var got []string
 	for _, object := range objectsOf(t, joining()) {
 		accessor, err := meta.Accessor(object)
@@ -151,7 +151,7 @@ func TestWhatIsAppliedComesAfterWhatItNeeds(t *testing.T) {
 	}
 }
 
-func TestTheSameOptionsGiveTheSameBytes(t *testing.T) {
+func TestManifestIsDeterministic(t *testing.T) {
 	first := manifestOf(t, joining())
 	for range 20 {
 		o := joining()
@@ -168,36 +168,37 @@ func TestTheSameOptionsGiveTheSameBytes(t *testing.T) {
 	}
 }
 
-func TestANewTokenChangesTheSecretAlone(t *testing.T) {
-	first := strings.Split(manifestOf(t, joining()), "---\n")
-	second := strings.Split(manifestOf(t, joining(func(o *Options) {
-		o.Kubeconfig = bytes.ReplaceAll(o.Kubeconfig, []byte("confidential"), []byte("renewed"))
-	})), "---\n")
-	if len(first) != len(second) {
-		t.Fatalf("%d documents, then %d", len(first), len(second))
-	}
-	var changed []string
-	for i := range first {
-		if first[i] != second[i] {
-			changed = append(changed, second[i])
+func TestDeployment(t *testing.T) {
+	t.Run("a new token changes the Secret alone", func(t *testing.T) {
+		first := strings.Split(manifestOf(t, joining()), "---\n")
+		second := strings.Split(manifestOf(t, joining(func(o *Options) {
+			o.Kubeconfig = bytes.ReplaceAll(o.Kubeconfig, []byte("confidential"), []byte("renewed"))
+		})), "---\n")
+		if len(first) != len(second) {
+			t.Fatalf("%d documents, then %d", len(first), len(second))
 		}
-	}
-	if len(changed) != 1 || !strings.Contains(changed[0], "kind: Secret\n") {
-		t.Errorf("changed: %q, want the Secret alone", changed)
-	}
+		var changed []string
+		for i := range first {
+			if first[i] != second[i] {
+				changed = append(changed, second[i])
+			}
+		}
+		if len(changed) != 1 || !strings.Contains(changed[0], "kind: Secret\n") {
+			t.Errorf("changed: %q, want the Secret alone", changed)
+		}
+	})
+	t.Run("a new rule restarts nothing", func(t *testing.T) {
+		template := func(o Options) corev1.PodTemplateSpec {
+			return the[*appsv1.Deployment](t, objectsOf(t, o)).Spec.Template
+		}
+		changed := joining(func(o *Options) { o.Rule.NamespacePrefix = "east-" })
+		if diff := cmp.Diff(template(joining()), template(changed)); diff != "" {
+			t.Errorf("the syncer reads its rule again when it changes; its pods need not (-before +after)\n%s", diff)
+		}
+	})
 }
 
-func TestANewRuleRestartsNothing(t *testing.T) {
-	template := func(o Options) corev1.PodTemplateSpec {
-		return the[*appsv1.Deployment](t, objectsOf(t, o)).Spec.Template
-	}
-	changed := joining(func(o *Options) { o.Rule.NamespacePrefix = "east-" })
-	if diff := cmp.Diff(template(joining()), template(changed)); diff != "" {
-		t.Errorf("the syncer reads its rule again when it changes; its pods need not (-before +after)\n%s", diff)
-	}
-}
-
-func TestTheRuleIsReadAsItWasWritten(t *testing.T) {
+func TestConfigMapRule(t *testing.T) {
 	cases := map[string]v1alpha1.TransformRule{
 		"Nothing": {},
 		"Everything": {
@@ -220,59 +221,60 @@ func TestTheRuleIsReadAsItWasWritten(t *testing.T) {
 	}
 }
 
-func TestTheArgumentsAreThoseOfTheSyncer(t *testing.T) {
-	want := []string{
-		"--cluster-name=east",
-		"--kcp-kubeconfig=/etc/tmc/kcp/kubeconfig",
-		"--kcp-secret=tmc-syncer-kcp",
-		"--namespace=tmc-system",
-		"--provider-workspace=root:tmc",
-		"--export=tmc.kcp.io",
-		"--kinds=configmaps,cronjobs.batch,deployments.apps,ingresses.networking.k8s.io",
-		"--self-register=false",
-		"--leader-elect",
-		"--transform-config=/etc/tmc/config/rule.yaml",
-		"--bind-address=:8080",
-	}
-	o := joining(func(o *Options) {
-		o.Kinds = []schema.GroupResource{
-			{Group: "networking.k8s.io", Resource: "ingresses"}, {Group: "apps", Resource: "deployments"},
-			{Resource: "configmaps"}, {Group: "batch", Resource: "cronjobs"},
+func TestArguments(t *testing.T) {
+	t.Run("they are flags of the syncer", func(t *testing.T) {
+		want := []string{
+			"--cluster-name=east",
+			"--kcp-kubeconfig=/etc/tmc/kcp/kubeconfig",
+			"--kcp-secret=tmc-syncer-kcp",
+			"--namespace=tmc-system",
+			"--provider-workspace=root:tmc",
+			"--export=tmc.kcp.io",
+			"--kinds=configmaps,cronjobs.batch,deployments.apps,ingresses.networking.k8s.io",
+			"--self-register=false",
+			"--leader-elect",
+			"--transform-config=/etc/tmc/config/rule.yaml",
+			"--bind-address=:8080",
+		}
+		o := joining(func(o *Options) {
+			o.Kinds = []schema.GroupResource{
+				{Group: "networking.k8s.io", Resource: "ingresses"}, {Group: "apps", Resource: "deployments"},
+				{Resource: "configmaps"}, {Group: "batch", Resource: "cronjobs"},
+			}
+		})
+		if diff := cmp.Diff(want, Arguments(o)); diff != "" {
+			t.Errorf("arguments (-want +got)\n%s", diff)
+		}
+		container := the[*appsv1.Deployment](t, objectsOf(t, o)).Spec.Template.Spec.Containers[0]
+		if diff := cmp.Diff(want, container.Args); diff != "" {
+			t.Errorf("the container's arguments (-want +got)\n%s", diff)
+		}
+		if diff := cmp.Diff([]string{"/usr/local/bin/tmc-syncer"}, container.Command); diff != "" {
+			t.Errorf("the container's command (-want +got)\n%s", diff)
 		}
 	})
-	if diff := cmp.Diff(want, Arguments(o)); diff != "" {
-		t.Errorf("arguments (-want +got)\n%s", diff)
-	}
-	container := the[*appsv1.Deployment](t, objectsOf(t, o)).Spec.Template.Spec.Containers[0]
-	if diff := cmp.Diff(want, container.Args); diff != "" {
-		t.Errorf("the container's arguments (-want +got)\n%s", diff)
-	}
-	if diff := cmp.Diff([]string{"/usr/local/bin/tmc-syncer"}, container.Command); diff != "" {
-		t.Errorf("the container's command (-want +got)\n%s", diff)
-	}
-}
-
-func TestThePathsOfTheArgumentsAreMounted(t *testing.T) {
-	objects := objectsOf(t, joining())
-	pod := the[*appsv1.Deployment](t, objects).Spec.Template.Spec
-	mounted := map[string]string{}
-	for _, mount := range pod.Containers[0].VolumeMounts {
-		if !mount.ReadOnly || mount.SubPath != "" {
-			t.Errorf("%s: expected the whole directory, read-only", mount.MountPath)
+	t.Run("their paths are mounted", func(t *testing.T) {
+		objects := objectsOf(t, joining())
+		pod := the[*appsv1.Deployment](t, objects).Spec.Template.Spec
+		mounted := map[string]string{}
+		for _, mount := range pod.Containers[0].VolumeMounts {
+			if !mount.ReadOnly || mount.SubPath != "" {
+				t.Errorf("%s: expected the whole directory, read-only", mount.MountPath)
+			}
+			mounted[mount.MountPath] = sourceOf(pod, mount.Name)
 		}
-		mounted[mount.MountPath] = sourceOf(pod, mount.Name)
-	}
-	secret, configMap := the[*corev1.Secret](t, objects), the[*corev1.ConfigMap](t, objects)
-	want := map[string]string{"/etc/tmc/kcp": "Secret " + secret.Name, "/etc/tmc/config": "ConfigMap " + configMap.Name}
-	if diff := cmp.Diff(want, mounted); diff != "" {
-		t.Errorf("volumes (-want +got)\n%s", diff)
-	}
-	if !bytes.Equal(secret.Data["kubeconfig"], joining().Kubeconfig) || len(secret.Data) != 1 {
-		t.Errorf("the Secret holds the keys %v", slices.Sorted(maps.Keys(secret.Data)))
-	}
-	if _, ok := configMap.Data["rule.yaml"]; !ok || len(configMap.Data) != 1 {
-		t.Errorf("the ConfigMap holds %v", configMap.Data)
-	}
+		secret, configMap := the[*corev1.Secret](t, objects), the[*corev1.ConfigMap](t, objects)
+		want := map[string]string{"/etc/tmc/kcp": "Secret " + secret.Name, "/etc/tmc/config": "ConfigMap " + configMap.Name}
+		if diff := cmp.Diff(want, mounted); diff != "" {
+			t.Errorf("volumes (-want +got)\n%s", diff)
+		}
+		if !bytes.Equal(secret.Data["kubeconfig"], joining().Kubeconfig) || len(secret.Data) != 1 {
+			t.Errorf("the Secret holds the keys %v", slices.Sorted(maps.Keys(secret.Data)))
+		}
+		if _, ok := configMap.Data["rule.yaml"]; !ok || len(configMap.Data) != 1 {
+			t.Errorf("the ConfigMap holds %v", configMap.Data)
+		}
+	})
 }
 
 // sourceOf says what a volume of the pod is made of.
@@ -289,7 +291,7 @@ func sourceOf(pod corev1.PodSpec, name string) string {
 	return "nothing"
 }
 
-func TestItsSecretAndItsLeaseAreItsOwn(t *testing.T) {
+func TestOwnRules(t *testing.T) {
 	objects := objectsOf(t, joining(func(o *Options) { o.Kinds = parsed("deployments.apps") }))
 	rules, secret := the[*rbacv1.Role](t, objects).Rules, the[*corev1.Secret](t, objects)
 	if !allows(rules, "patch", secrets, secret.Name) {
@@ -312,7 +314,7 @@ func TestItsSecretAndItsLeaseAreItsOwn(t *testing.T) {
 	}
 }
 
-func TestEverythingSelectsThePods(t *testing.T) {
+func TestSelectors(t *testing.T) {
 	scraped := func(o *Options) { o.MetricsFrom = []string{"monitoring"} }
 	first, renamed := objectsOf(t, joining(scraped)), objectsOf(t, joining(scraped, func(o *Options) { o.Cluster, o.Kubeconfig = "west", nil }))
 	selectors := func(objects []runtime.Object) map[string]map[string]string {
@@ -340,7 +342,7 @@ func TestEverythingSelectsThePods(t *testing.T) {
 	}
 }
 
-func TestEverythingSaysWhatItIs(t *testing.T) {
+func TestLabels(t *testing.T) {
 	want := map[string]string{
 		"app.kubernetes.io/name": "tmc-syncer", "app.kubernetes.io/instance": "east",
 		"app.kubernetes.io/component": "syncer", "app.kubernetes.io/part-of": "tmc",
@@ -364,58 +366,71 @@ func TestEverythingSaysWhatItIs(t *testing.T) {
 	}
 }
 
-// TestThePodIsRestricted asks the admission's own code.
-func TestThePodIsRestricted(t *testing.T) {
-	evaluator, err := policy.NewEvaluator(policy.DefaultChecks(), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	level := podsecurity.LevelVersion{Level: podsecurity.LevelRestricted, Version: podsecurity.LatestVersion()}
-	template := the[*appsv1.Deployment](t, objectsOf(t, joining())).Spec.Template
-	refusals := func(change func(*corev1.PodSpec)) []policy.CheckResult {
-		spec := template.Spec.DeepCopy()
-		change(spec)
-		return slices.DeleteFunc(evaluator.EvaluatePod(level, &template.ObjectMeta, spec), func(r policy.CheckResult) bool { return r.Allowed })
-	}
-	if refused := refusals(func(*corev1.PodSpec) {}); len(refused) > 0 {
-		t.Errorf("its own namespace refuses the pod: %v", refused)
-	}
-	if refused := refusals(func(spec *corev1.PodSpec) { spec.Containers[0].SecurityContext = nil }); len(refused) == 0 {
-		t.Error("the admission refuses nothing: this test shows nothing")
-	}
+func TestPod(t *testing.T) {
+	// TestThePodIsRestricted asks the admission's own code.
+	t.Run("it is restricted", func(t *testing.T) {
+		evaluator, err := policy.NewEvaluator(policy.DefaultChecks(), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		level := podsecurity.LevelVersion{Level: podsecurity.LevelRestricted, Version: podsecurity.LatestVersion()}
+		template := the[*appsv1.Deployment](t, objectsOf(t, joining())).Spec.Template
+		refusals := func(change func(*corev1.PodSpec)) []policy.CheckResult {
+			spec := template.Spec.DeepCopy()
+			change(spec)
+			return slices.DeleteFunc(evaluator.EvaluatePod(level, &template.ObjectMeta, spec), func(r policy.CheckResult) bool { return r.Allowed })
+		}
+		if refused := refusals(func(*corev1.PodSpec) {}); len(refused) > 0 {
+			t.Errorf("its own namespace refuses the pod: %v", refused)
+		}
+		if refused := refusals(func(spec *corev1.PodSpec) { spec.Containers[0].SecurityContext = nil }); len(refused) == 0 {
+			t.Error("the admission refuses nothing: this test shows nothing")
+		}
+	})
+	t.Run("it has no more than it needs", func(t *testing.T) {
+		objects := objectsOf(t, joining())
+		pod := the[*appsv1.Deployment](t, objects).Spec.Template.Spec
+		container := pod.Containers[0]
+		type facts struct {
+			Writable, TokenForAll, Token, HostNetwork bool
+			User, Group, Volumes                      int64
+			Tolerations, Env                          int
+			Requests, Limits                          []corev1.ResourceName
+			Priority                                  string
+		}
+		want := facts{
+			Token: true, User: 65532, Group: 65532, Volumes: 65532, // those of the image, who can read the kubeconfig
+			Requests: []corev1.ResourceName{"cpu", "memory"}, Limits: []corev1.ResourceName{"memory"},
+			Priority: "system-cluster-critical",
+		}
+		got := facts{
+			Writable:    !*container.SecurityContext.ReadOnlyRootFilesystem,
+			TokenForAll: *the[*corev1.ServiceAccount](t, objects).AutomountServiceAccountToken, Token: *pod.AutomountServiceAccountToken,
+			HostNetwork: pod.HostNetwork,
+			User:        *pod.SecurityContext.RunAsUser, Group: *pod.SecurityContext.RunAsGroup, Volumes: *pod.SecurityContext.FSGroup,
+			Tolerations: len(pod.Tolerations), Env: len(container.Env),
+			Requests: slices.Sorted(maps.Keys(container.Resources.Requests)), Limits: slices.Sorted(maps.Keys(container.Resources.Limits)),
+			Priority: pod.PriorityClassName,
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("the pod (-want +got)\n%s", diff)
+		}
+	})
+	t.Run("the kubelet asks where health is", func(t *testing.T) {
+		for name, from := range map[string][]string{"Closed": nil, "Open": {"monitoring"}} {
+			t.Run(name, func(t *testing.T) {
+				container := the[*appsv1.Deployment](t, objectsOf(t, joining(func(o *Options) { o.MetricsFrom = from }))).Spec.Template.Spec.Containers[0]
+				for _, probe := range []*corev1.Probe{container.LivenessProbe, container.ReadinessProbe} {
+					if probe.HTTPGet.Port.StrVal != container.Ports[0].Name || container.Ports[0].ContainerPort != 8080 {
+						t.Errorf("the kubelet asks at %s, want where health is", probe.HTTPGet.Port.String())
+					}
+				}
+			})
+		}
+	})
 }
 
-func TestThePodHasNoMoreThanItNeeds(t *testing.T) {
-	objects := objectsOf(t, joining())
-	pod := the[*appsv1.Deployment](t, objects).Spec.Template.Spec
-	container := pod.Containers[0]
-	type facts struct {
-		Writable, TokenForAll, Token, HostNetwork bool
-		User, Group, Volumes                      int64
-		Tolerations, Env                          int
-		Requests, Limits                          []corev1.ResourceName
-		Priority                                  string
-	}
-	want := facts{
-		Token: true, User: 65532, Group: 65532, Volumes: 65532, // those of the image, who can read the kubeconfig
-		Requests: []corev1.ResourceName{"cpu", "memory"}, Limits: []corev1.ResourceName{"memory"},
-		Priority: "system-cluster-critical",
-	}
-	got := facts{
-		Writable:    !*container.SecurityContext.ReadOnlyRootFilesystem,
-		TokenForAll: *the[*corev1.ServiceAccount](t, objects).AutomountServiceAccountToken, Token: *pod.AutomountServiceAccountToken,
-		HostNetwork: pod.HostNetwork,
-		User:        *pod.SecurityContext.RunAsUser, Group: *pod.SecurityContext.RunAsGroup, Volumes: *pod.SecurityContext.FSGroup,
-		Tolerations: len(pod.Tolerations), Env: len(container.Env),
-		Requests: slices.Sorted(maps.Keys(container.Resources.Requests)), Limits: slices.Sorted(maps.Keys(container.Resources.Limits)),
-		Priority: pod.PriorityClassName,
-	}
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("the pod (-want +got)\n%s", diff)
-	}
-}
-
-func TestThePolicyLeadsToKCP(t *testing.T) {
+func TestNetworkPolicy(t *testing.T) {
 	cases := map[string]struct {
 		reason     string
 		kubeconfig []byte
@@ -450,96 +465,103 @@ func TestThePolicyLeadsToKCP(t *testing.T) {
 // metricsFlag says where metrics are served.
 const metricsFlag = "--metrics-bind-address"
 
-func TestMetricsAreForTheSyncersPodByDefault(t *testing.T) {
-	closed := joining()
-	for _, object := range objectsOf(t, closed) {
-		if _, isService := object.(*corev1.Service); isService {
-			t.Error("there is a Service for metrics that nobody may read")
+func TestMetrics(t *testing.T) {
+	t.Run("they are for the syncer's own pod by default", func(t *testing.T) {
+		closed := joining()
+		for _, object := range objectsOf(t, closed) {
+			if _, isService := object.(*corev1.Service); isService {
+				t.Error("there is a Service for metrics that nobody may read")
+			}
 		}
-	}
-	if args := strings.Join(Arguments(closed), " "); strings.Contains(args, metricsFlag) {
-		t.Errorf("%s, want the daemon's default, which is its own pod", args)
-	}
+		if args := strings.Join(Arguments(closed), " "); strings.Contains(args, metricsFlag) {
+			t.Errorf("%s, want the daemon's default, which is its own pod", args)
+		}
+	})
+	t.Run("they are open to the named namespaces alone", func(t *testing.T) {
+		objects := objectsOf(t, joining(func(o *Options) { o.MetricsFrom = []string{"prometheus", "monitoring", "prometheus"} }))
+		container := the[*appsv1.Deployment](t, objects).Spec.Template.Spec.Containers[0]
+		if !slices.Contains(container.Args, metricsFlag+"=:8081") {
+			t.Errorf("arguments %q, want metrics for others at 8081", container.Args)
+		}
+		service := the[*corev1.Service](t, objects).Spec.Ports[0]
+		port := slices.IndexFunc(container.Ports, func(p corev1.ContainerPort) bool { return p.Name == service.TargetPort.StrVal })
+		if port < 0 || container.Ports[port].ContainerPort != 8081 || service.Port != 8081 {
+			t.Errorf("the Service leads to port %s, the pod has %v, want 8081", service.TargetPort.String(), container.Ports)
+		}
+		got := the[*networkingv1.NetworkPolicy](t, objects).Spec.Ingress
+		want := []networkingv1.NetworkPolicyIngressRule{
+			{Ports: ports(corev1.ProtocolTCP, 8080)},
+			{Ports: ports(corev1.ProtocolTCP, 8081), From: []networkingv1.NetworkPolicyPeer{{NamespaceSelector: &metav1.LabelSelector{
+				MatchExpressions: []metav1.LabelSelectorRequirement{{
+					Key: "kubernetes.io/metadata.name", Operator: metav1.LabelSelectorOpIn, Values: []string{"monitoring", "prometheus"},
+				}},
+			}}}},
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("who is let in (-want +got)\n%s", diff)
+		}
+	})
 }
 
-func TestMetricsAreOpenToWhoIsNamedAlone(t *testing.T) {
-	objects := objectsOf(t, joining(func(o *Options) { o.MetricsFrom = []string{"prometheus", "monitoring", "prometheus"} }))
-	container := the[*appsv1.Deployment](t, objects).Spec.Template.Spec.Containers[0]
-	if !slices.Contains(container.Args, metricsFlag+"=:8081") {
-		t.Errorf("arguments %q, want metrics for others at 8081", container.Args)
-	}
-	service := the[*corev1.Service](t, objects).Spec.Ports[0]
-	port := slices.IndexFunc(container.Ports, func(p corev1.ContainerPort) bool { return p.Name == service.TargetPort.StrVal })
-	if port < 0 || container.Ports[port].ContainerPort != 8081 || service.Port != 8081 {
-		t.Errorf("the Service leads to port %s, the pod has %v, want 8081", service.TargetPort.String(), container.Ports)
-	}
-	got := the[*networkingv1.NetworkPolicy](t, objects).Spec.Ingress
-	want := []networkingv1.NetworkPolicyIngressRule{
-		{Ports: ports(corev1.ProtocolTCP, 8080)},
-		{Ports: ports(corev1.ProtocolTCP, 8081), From: []networkingv1.NetworkPolicyPeer{{NamespaceSelector: &metav1.LabelSelector{
-			MatchExpressions: []metav1.LabelSelectorRequirement{{
-				Key: "kubernetes.io/metadata.name", Operator: metav1.LabelSelectorOpIn, Values: []string{"monitoring", "prometheus"},
-			}},
-		}}}},
-	}
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("who is let in (-want +got)\n%s", diff)
-	}
-}
-
-func TestTheKubeletAsksWhereHealthIs(t *testing.T) {
-	for name, from := range map[string][]string{"Closed": nil, "Open": {"monitoring"}} {
-		t.Run(name, func(t *testing.T) {
-			container := the[*appsv1.Deployment](t, objectsOf(t, joining(func(o *Options) { o.MetricsFrom = from }))).Spec.Template.Spec.Containers[0]
-			for _, probe := range []*corev1.Probe{container.LivenessProbe, container.ReadinessProbe} {
-				if probe.HTTPGet.Port.StrVal != container.Ports[0].Name || container.Ports[0].ContainerPort != 8080 {
-					t.Errorf("the kubelet asks at %s, want where health is", probe.HTTPGet.Port.String())
+func TestManifest(t *testing.T) {
+	t.Run("a cluster that is too old for policies goes without", func(t *testing.T) {
+		const words = "--admission-policy=false"
+		if with := manifestOf(t, joining()); !strings.Contains(with, words) {
+			t.Errorf("the manifest does not say what an older cluster needs: %.400s", with)
+		}
+		if without := manifestOf(t, joining(func(o *Options) { o.AdmissionPolicy = false })); strings.Contains(without, words) {
+			t.Errorf("the manifest tells of a policy that it does not have: %.400s", without)
+		}
+		for _, object := range objectsOf(t, joining(func(o *Options) { o.AdmissionPolicy = false })) {
+			if kind := object.GetObjectKind().GroupVersionKind().Kind; strings.HasPrefix(kind, "ValidatingAdmissionPolicy") {
+				t.Errorf("there is a %s", kind)
+			}
+		}
+	})
+	t.Run("without a kubeconfig there is no Secret", func(t *testing.T) {
+		o := joining(func(o *Options) { o.Kubeconfig = nil })
+		for _, object := range objectsOf(t, o) {
+			if _, ok := object.(*corev1.Secret); ok {
+				t.Error("there is a Secret without anything in it: it would take the place of the real one")
+			}
+		}
+		manifest := manifestOf(t, o)
+		if !strings.HasPrefix(manifest, "# ") || !strings.Contains(manifest, "once there is a Secret") {
+			t.Errorf("the manifest does not say what is missing: %.200s", manifest)
+		}
+	})
+	t.Run("it contains nothing that a server fills in", func(t *testing.T) {
+		manifest := manifestOf(t, joining())
+		for _, noise := range []string{"creationTimestamp", "status:", ": null", "- null", ": {}\n"} {
+			for line := range strings.Lines(manifest) {
+				if strings.Contains(line, noise) && !strings.Contains(line, "|") && line != "    {}\n" {
+					t.Errorf("%q: %q", noise, line)
 				}
 			}
-		})
-	}
-}
-
-func TestAClusterThatIsTooOldForPoliciesCanGoWithout(t *testing.T) {
-	const words = "--admission-policy=false"
-	if with := manifestOf(t, joining()); !strings.Contains(with, words) {
-		t.Errorf("the manifest does not say what an older cluster needs: %.400s", with)
-	}
-	if without := manifestOf(t, joining(func(o *Options) { o.AdmissionPolicy = false })); strings.Contains(without, words) {
-		t.Errorf("the manifest tells of a policy that it does not have: %.400s", without)
-	}
-	for _, object := range objectsOf(t, joining(func(o *Options) { o.AdmissionPolicy = false })) {
-		if kind := object.GetObjectKind().GroupVersionKind().Kind; strings.HasPrefix(kind, "ValidatingAdmissionPolicy") {
-			t.Errorf("there is a %s", kind)
 		}
-	}
-}
-
-func TestWithoutAKubeconfigThereIsNoSecret(t *testing.T) {
-	o := joining(func(o *Options) { o.Kubeconfig = nil })
-	for _, object := range objectsOf(t, o) {
-		if _, ok := object.(*corev1.Secret); ok {
-			t.Error("there is a Secret without anything in it: it would take the place of the real one")
-		}
-	}
-	manifest := manifestOf(t, o)
-	if !strings.HasPrefix(manifest, "# ") || !strings.Contains(manifest, "once there is a Secret") {
-		t.Errorf("the manifest does not say what is missing: %.200s", manifest)
-	}
-}
-
-func TestTheManifestHasNoNoise(t *testing.T) {
-	manifest := manifestOf(t, joining())
-	for _, noise := range []string{"creationTimestamp", "status:", ": null", "- null", ": {}\n"} {
-		for line := range strings.Lines(manifest) {
-			if strings.Contains(line, noise) && !strings.Contains(line, "|") && line != "    {}\n" {
-				t.Errorf("%q: %q", noise, line)
+	})
+	t.Run("nothing looks like a copy", func(t *testing.T) {
+		// A label by which the syncer watches would have it take its own Deployment for a copy that nobody wants.
+		for _, object := range objectsOf(t, joining()) {
+			accessor, err := meta.Accessor(object)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, keys := range []map[string]string{accessor.GetLabels(), accessor.GetAnnotations()} {
+				for key := range keys {
+					if v1alpha1.IsOwnKey(key) {
+						t.Errorf("%T has %s", object, key)
+					}
+				}
+			}
+			if accessor.GetOwnerReferences() != nil || accessor.GetDeletionTimestamp() != (*metav1.Time)(nil) {
+				t.Errorf("%T belongs to something", object)
 			}
 		}
-	}
+	})
 }
 
-func TestOptionsThatCannotBeAreNamed(t *testing.T) {
+func TestValidate(t *testing.T) {
 	kinds := func(names ...string) func(*Options) {
 		return func(o *Options) {
 			o.Kinds = nil
@@ -639,25 +661,5 @@ func TestOptionsThatCannotBeAreNamed(t *testing.T) {
 				t.Errorf("%q repeats what is in the kubeconfig", err)
 			}
 		})
-	}
-}
-
-func TestNothingIsOfTheSyncersOwnCopies(t *testing.T) {
-	// A label by which the syncer watches would have it take its own Deployment for a copy that nobody wants.
-	for _, object := range objectsOf(t, joining()) {
-		accessor, err := meta.Accessor(object)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, keys := range []map[string]string{accessor.GetLabels(), accessor.GetAnnotations()} {
-			for key := range keys {
-				if v1alpha1.IsOwnKey(key) {
-					t.Errorf("%T has %s", object, key)
-				}
-			}
-		}
-		if accessor.GetOwnerReferences() != nil || accessor.GetDeletionTimestamp() != (*metav1.Time)(nil) {
-			t.Errorf("%T belongs to something", object)
-		}
 	}
 }

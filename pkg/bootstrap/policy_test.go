@@ -138,7 +138,7 @@ func guarded(changes ...func(*Options)) Options {
 	})...)
 }
 
-func TestThePolicyLetsASyncerDoWhatItDoes(t *testing.T) {
+func TestPolicyAllows(t *testing.T) {
 	shop, ops, lists := made(t, "east"), object(t, operators), object(t, listed)
 	copied, secret := copyOf(t, "east", web), copyOf(t, "east", settings)
 	changed := with(copied, nil, map[string]string{v1alpha1.SourceGenerationAnnotation: "3"})
@@ -190,7 +190,7 @@ func TestThePolicyLetsASyncerDoWhatItDoes(t *testing.T) {
 	}
 }
 
-func TestThePolicyDeniesTheRest(t *testing.T) {
+func TestPolicyDenies(t *testing.T) {
 	shop, ops, lists := made(t, "east"), object(t, operators), object(t, listed)
 	copied, foreign := copyOf(t, "east", web), object(t, theirs)
 	// As copies are, but there.
@@ -288,7 +288,7 @@ func TestThePolicyDeniesTheRest(t *testing.T) {
 	}
 }
 
-func TestThePolicyListsNothingByItself(t *testing.T) {
+func TestPolicyDefault(t *testing.T) {
 	policy := newJudge(t, joining(func(o *Options) { o.AdmissionPolicy = true }))
 	ops := object(t, operators)
 	if denied := policy.Judge(t, write{resource: "namespaces", before: ops, after: noted(t, "east", "w1", ops)}.request()).Message(); denied == "" {

@@ -68,7 +68,7 @@ var (
 	sync    = []string{"get", "list", "watch", "create", "patch", "delete"}
 )
 
-func TestASyncerMayDoWhatItDoes(t *testing.T) {
+func TestRulesAllow(t *testing.T) {
 	cases := map[string]struct {
 		reason string
 		kinds  []schema.GroupResource
@@ -118,34 +118,50 @@ func TestASyncerMayDoWhatItDoes(t *testing.T) {
 	}
 }
 
-func TestASyncerKnowsItsClusterByKubeSystem(t *testing.T) {
-	rules := Rules(parsed("deployments.apps"))
-	for name, want := range map[string]bool{"kube-system": true, "default": false, "": false} {
-		if allows(rules, "get", namespaces, name) != want {
-			t.Errorf("get namespace %q: want %v", name, want)
-		}
-	}
-}
-
-// TestNoRuleIsMoreThanItSays holds for any kinds: nothing stands for everything, secrets are read only where they are
-// synced, and no rule allows what another does.
-func TestNoRuleIsMoreThanItSays(t *testing.T) {
-	eachOfManyKinds(func(kinds []schema.GroupResource) {
-		seen := map[grant]bool{}
-		for _, rule := range Rules(kinds) {
-			if len(rule.APIGroups) != 1 || len(rule.Resources) == 0 || len(rule.Verbs) == 0 || len(rule.NonResourceURLs) > 0 {
-				t.Fatalf("%v: expected one group, some resources and verbs", rule)
-			}
-			for _, g := range grantsOf(rule) {
-				if problem := problemOf(g, kinds); problem != "" {
-					t.Fatalf("it may %s %s: %s", g.verb, g.resource, problem)
-				}
-				if seen[g] {
-					t.Fatalf("two rules allow to %s %s: one is for nothing", g.verb, g.resource)
-				}
-				seen[g] = true
+func TestRules(t *testing.T) {
+	t.Run("the UID of kube-system can be read", func(t *testing.T) {
+		rules := Rules(parsed("deployments.apps"))
+		for name, want := range map[string]bool{"kube-system": true, "default": false, "": false} {
+			if allows(rules, "get", namespaces, name) != want {
+				t.Errorf("get namespace %q: want %v", name, want)
 			}
 		}
+	})
+	// TestNoRuleIsMoreThanItSays holds for any kinds: nothing stands for everything, secrets are read only where they are
+	// synced, and no rule allows what another does.
+	t.Run("no rule allows more than it says", func(t *testing.T) {
+		eachOfManyKinds(func(kinds []schema.GroupResource) {
+			seen := map[grant]bool{}
+			for _, rule := range Rules(kinds) {
+				if len(rule.APIGroups) != 1 || len(rule.Resources) == 0 || len(rule.Verbs) == 0 || len(rule.NonResourceURLs) > 0 {
+					t.Fatalf("%v: expected one group, some resources and verbs", rule)
+				}
+				for _, g := range grantsOf(rule) {
+					if problem := problemOf(g, kinds); problem != "" {
+						t.Fatalf("it may %s %s: %s", g.verb, g.resource, problem)
+					}
+					if seen[g] {
+						t.Fatalf("two rules allow to %s %s: one is for nothing", g.verb, g.resource)
+					}
+					seen[g] = true
+				}
+			}
+		})
+	})
+	t.Run("synced kinds are allowed", func(t *testing.T) {
+		eachOfManyKinds(func(kinds []schema.GroupResource) {
+			rules := Rules(kinds)
+			for _, kind := range kinds {
+				if diff := cmp.Diff(sync, verbsFor(rules, kind)); diff != "" {
+					t.Fatalf("%s (-want +got)\n%s", kind, diff)
+				}
+			}
+			reversed := slices.Clone(kinds)
+			slices.Reverse(reversed)
+			if diff := cmp.Diff(rules, Rules(reversed)); diff != "" {
+				t.Fatalf("rules depend on the order of the kinds (-one +other)\n%s", diff)
+			}
+		})
 	})
 }
 
@@ -161,22 +177,6 @@ func problemOf(g grant, kinds []schema.GroupResource) string {
 	return ""
 }
 
-func TestWhatIsSyncedMayBe(t *testing.T) {
-	eachOfManyKinds(func(kinds []schema.GroupResource) {
-		rules := Rules(kinds)
-		for _, kind := range kinds {
-			if diff := cmp.Diff(sync, verbsFor(rules, kind)); diff != "" {
-				t.Fatalf("%s (-want +got)\n%s", kind, diff)
-			}
-		}
-		reversed := slices.Clone(kinds)
-		slices.Reverse(reversed)
-		if diff := cmp.Diff(rules, Rules(reversed)); diff != "" {
-			t.Fatalf("rules depend on the order of the kinds (-one +other)\n%s", diff)
-		}
-	})
-}
-
 // eachOfManyKinds calls check with many a choice of kinds, the same in each run.
 func eachOfManyKinds(check func([]schema.GroupResource)) {
 	all := slices.Concat(inNamespaces, parsed("pods", "secrets", "horizontalpodautoscalers.autoscaling", "widgets.example.com", "gadgets.example.com"))
@@ -187,7 +187,7 @@ func eachOfManyKinds(check func([]schema.GroupResource)) {
 	}
 }
 
-func TestInItsNamespaceASyncerHasItsOwnAlone(t *testing.T) {
+func TestRulesOwnNamespace(t *testing.T) {
 	rules := ownRules(parsed("deployments.apps"))
 	for _, c := range []struct {
 		verb     string

@@ -28,7 +28,7 @@ func randomApply(t *testing.T, seed uint64) (live, manifest map[string]any) {
 	return withDefaults(decode(t, encode(t, live))), r.edited(first)
 }
 
-func TestWhatIsAppliedBecomesWhatKubernetesMakesOfIt(t *testing.T) {
+func TestJudgeRandomApply(t *testing.T) {
 	t.Parallel()
 	verdicts := map[Verdict]int{}
 	for seed := range uint64(rounds) {
@@ -50,7 +50,7 @@ func TestWhatIsAppliedBecomesWhatKubernetesMakesOfIt(t *testing.T) {
 	}
 }
 
-func TestAKCPThatHasMergedTheListsIsLeftAlone(t *testing.T) {
+func TestJudgeMergedLists(t *testing.T) {
 	t.Parallel()
 	for seed := range uint64(rounds) {
 		live, manifest := randomApply(t, seed)
@@ -66,7 +66,7 @@ func TestAKCPThatHasMergedTheListsIsLeftAlone(t *testing.T) {
 	}
 }
 
-func TestARepairedObjectIsRight(t *testing.T) {
+func TestJudgeRepaired(t *testing.T) {
 	t.Parallel()
 	for seed := range uint64(rounds) {
 		live, manifest := randomApply(t, seed)
@@ -166,7 +166,7 @@ func updateEnv(existing, add []corev1.EnvVar, remove map[string]bool) []corev1.E
 	return out
 }
 
-func TestWhatIsSetBecomesWhatKubernetesMakesOfIt(t *testing.T) {
+func TestJudgeRandomSet(t *testing.T) {
 	t.Parallel()
 	verdicts := map[Verdict]int{}
 	for seed := range uint64(rounds) {
@@ -186,9 +186,9 @@ func TestWhatIsSetBecomesWhatKubernetesMakesOfIt(t *testing.T) {
 	}
 }
 
-// TestNothingIsRepairedToWhatNobodyMeant has the managers write anything at all: whole objects that have nothing to do
+// TestJudgeRandomWrites has the managers write anything at all: whole objects that have nothing to do
 // with the patch that they would send.
-func TestNothingIsRepairedToWhatNobodyMeant(t *testing.T) {
+func TestJudgeRandomWrites(t *testing.T) {
 	t.Parallel()
 	for seed := range uint64(rounds) {
 		live, manifest := randomApply(t, seed)

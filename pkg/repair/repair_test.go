@@ -191,7 +191,7 @@ func replaceImage(t *testing.T, live map[string]any) map[string]any {
 	return decode(t, []byte(strings.Replace(string(encode(t, live)), `"image":"busybox:1"`, `"image":"busybox:0"`, 1)))
 }
 
-func TestOwnersGetBackWhatTheyHad(t *testing.T) {
+func TestJudgeOwnership(t *testing.T) {
 	t.Parallel()
 	entry := func(manager, fields string) any {
 		return map[string]any{"manager": manager, "operation": "Update", "apiVersion": "apps/v1", "fieldsType": "FieldsV1", "fieldsV1": decode(t, []byte(fields))}
@@ -217,9 +217,9 @@ func TestOwnersGetBackWhatTheyHad(t *testing.T) {
 	}
 }
 
-// TestTheSchemaHasTheKeysOfTheGoTypes compares what is installed in kcp with what is computed with here: of lists that
+// TestTypesAndSchemas compares what is installed in kcp with what is computed with here: of lists that
 // are merged, kcp publishes the first key.
-func TestTheSchemaHasTheKeysOfTheGoTypes(t *testing.T) {
+func TestTypesAndSchemas(t *testing.T) {
 	t.Parallel()
 	schemas := manifests.Schemas()
 	found := 0
@@ -304,7 +304,7 @@ func TestMergedLists(t *testing.T) {
 	}
 }
 
-func TestJudgeOfPatchesThatCannotBe(t *testing.T) {
+func TestJudgeInvalidPatches(t *testing.T) {
 	t.Parallel()
 	live := withDefaults(withLastApplied(t, object(t, two)))
 	containers := []string{"spec", "template", "spec", "containers"}

@@ -139,7 +139,7 @@ func TestBindingProgress(t *testing.T) {
 	}
 }
 
-func TestConflictNamesItsOwners(t *testing.T) {
+func TestBindingConflict(t *testing.T) {
 	conflict := bound(isFalse(apisv1alpha2.BindingUpToDate, apisv1alpha2.NamingConflictsReason, "taken"))
 	if got := conflictIn(conflict); got != "taken" {
 		t.Errorf("got %q, want what kcp says", got)
@@ -165,7 +165,7 @@ func TestConflictNamesItsOwners(t *testing.T) {
 	}
 }
 
-func TestNewBindingAcceptsForAllObjects(t *testing.T) {
+func TestNewBinding(t *testing.T) {
 	claim := apisv1alpha2.PermissionClaim{
 		GroupResource: apisv1alpha2.GroupResource{Group: "apps", Resource: "deployments"}, IdentityHash: "hash", Verbs: []string{"get"},
 		DefaultSelector: &apisv1alpha2.PermissionClaimSelector{LabelSelector: metav1.LabelSelector{MatchLabels: map[string]string{"a": "b"}}},

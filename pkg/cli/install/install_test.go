@@ -86,140 +86,237 @@ func initialized(t *testing.T, workspace string) (*fakeKCP, *rest.Config) {
 	return fake, config
 }
 
-func TestInitMakesEverything(t *testing.T) {
-	fake, config := newFakeKCP(t, "root:team-a")
-	var got recorder
-	if err := Init(context.Background(), got.options(config)); err != nil {
-		t.Fatal(err)
-	}
-	for name, action := range got.actions() {
-		if action != Created {
-			t.Errorf("%s is %s, want it created", name, action)
+func TestInit(t *testing.T) {
+	t.Run("it makes everything in the provider workspace", func(t *testing.T) {
+		fake, config := newFakeKCP(t, "root:team-a")
+		var got recorder
+		if err := Init(context.Background(), got.options(config)); err != nil {
+			t.Fatal(err)
 		}
-	}
-	if first := got.results[0].String(); first != "workspace.tenancy.kcp.io/tmc created" {
-		t.Errorf("the first that is reported is %q, want the workspace", first)
-	}
-	for _, write := range fake.takeWrites() {
-		if !strings.HasPrefix(write, "create root:tmc ") && write != "create root workspaces/tmc" {
-			t.Errorf("%q is outside of the provider workspace", write)
-		}
-	}
-}
-
-func TestInitAgainWritesNothing(t *testing.T) {
-	fake, config := initialized(t, "")
-	var got recorder
-	if err := Init(context.Background(), got.options(config)); err != nil {
-		t.Fatal(err)
-	}
-	if writes := fake.takeWrites(); len(writes) > 0 {
-		t.Errorf("it wrote %v", writes)
-	}
-	for name, action := range got.actions() {
-		if action != Unchanged {
-			t.Errorf("%s is reported as %s", name, action)
-		}
-	}
-}
-
-func TestInitRepairsWhatDiffers(t *testing.T) {
-	fake, config := initialized(t, "")
-	fake.change("root:tmc", "clusterroles", "tmc-bind", func(fields map[string]any) { fields["rules"] = []any{} })
-	fake.change("root:tmc", "apiexports", "tmc.kcp.io", func(fields map[string]any) {
-		spec := fields["spec"].(map[string]any)
-		spec["resources"] = []any{
-			map[string]any{"group": "apps", "name": "deployments", "schema": "v0-old.deployments.apps", "storage": map[string]any{"crd": map[string]any{}}},
-			map[string]any{"group": "widgets.io", "name": "widgets", "schema": "v1.widgets.widgets.io"},
-		}
-	})
-	fake.change("root:tmc", "customresourcedefinitions", "clusterregistrations.tmc.kcp.io", func(fields map[string]any) {
-		version := fields["spec"].(map[string]any)["versions"].([]any)[0].(map[string]any)
-		version["deprecated"] = true
-	})
-	if err := Init(context.Background(), (&recorder{}).options(config)); err != nil {
-		t.Fatal(err)
-	}
-	want := []string{
-		"update root:tmc customresourcedefinitions/clusterregistrations.tmc.kcp.io",
-		"update root:tmc clusterroles/tmc-bind",
-		"update root:tmc apiexports/tmc.kcp.io",
-	}
-	if diff := cmp.Diff(want, fake.takeWrites()); diff != "" {
-		t.Errorf("writes (-want +got)\n%s", diff)
-	}
-	fake.change("root:tmc", "apiexports", "tmc.kcp.io", func(fields map[string]any) {
-		resources, _, _ := unstructured.NestedSlice(fields, "spec", "resources")
-		foreign := slices.ContainsFunc(resources, func(resource any) bool { return resource.(map[string]any)["name"] == "widgets" })
-		if len(resources) < 2 || resources[0].(map[string]any)["schema"] == "v0-old.deployments.apps" || !foreign {
-			t.Errorf("got the resources %v, want the new schema and the widgets of others", resources)
-		}
-	})
-}
-
-func TestInitSurvivesAnotherWriter(t *testing.T) {
-	fake, config := initialized(t, "")
-	fake.change("root:tmc", "apiexports", "tmc.kcp.io", func(fields map[string]any) {
-		delete(fields["spec"].(map[string]any), "permissionClaims")
-	})
-	interfered := false
-	interfering := rest.CopyConfig(config)
-	interfering.Wrap(func(next http.RoundTripper) http.RoundTripper {
-		return roundTripper(func(request *http.Request) (*http.Response, error) {
-			if request.Method == http.MethodPut && !interfered {
-				interfered = true
-				fake.change("root:tmc", "apiexports", "tmc.kcp.io", func(fields map[string]any) {
-					fields["metadata"].(map[string]any)["resourceVersion"] = "9000"
-				})
+		for name, action := range got.actions() {
+			if action != Created {
+				t.Errorf("%s is %s, want it created", name, action)
 			}
-			return next.RoundTrip(request)
+		}
+		if first := got.results[0].String(); first != "workspace.tenancy.kcp.io/tmc created" {
+			t.Errorf("the first that is reported is %q, want the workspace", first)
+		}
+		for _, write := range fake.takeWrites() {
+			if !strings.HasPrefix(write, "create root:tmc ") && write != "create root workspaces/tmc" {
+				t.Errorf("%q is outside of the provider workspace", write)
+			}
+		}
+	})
+	t.Run("a second run writes nothing", func(t *testing.T) {
+		fake, config := initialized(t, "")
+		var got recorder
+		if err := Init(context.Background(), got.options(config)); err != nil {
+			t.Fatal(err)
+		}
+		if writes := fake.takeWrites(); len(writes) > 0 {
+			t.Errorf("it wrote %v", writes)
+		}
+		for name, action := range got.actions() {
+			if action != Unchanged {
+				t.Errorf("%s is reported as %s", name, action)
+			}
+		}
+	})
+	t.Run("what differs is repaired", func(t *testing.T) {
+		fake, config := initialized(t, "")
+		fake.change("root:tmc", "clusterroles", "tmc-bind", func(fields map[string]any) { fields["rules"] = []any{} })
+		fake.change("root:tmc", "apiexports", "tmc.kcp.io", func(fields map[string]any) {
+			spec := fields["spec"].(map[string]any)
+			spec["resources"] = []any{
+				map[string]any{"group": "apps", "name": "deployments", "schema": "v0-old.deployments.apps", "storage": map[string]any{"crd": map[string]any{}}},
+				map[string]any{"group": "widgets.io", "name": "widgets", "schema": "v1.widgets.widgets.io"},
+			}
+		})
+		fake.change("root:tmc", "customresourcedefinitions", "clusterregistrations.tmc.kcp.io", func(fields map[string]any) {
+			version := fields["spec"].(map[string]any)["versions"].([]any)[0].(map[string]any)
+			version["deprecated"] = true
+		})
+		if err := Init(context.Background(), (&recorder{}).options(config)); err != nil {
+			t.Fatal(err)
+		}
+		want := []string{
+			"update root:tmc customresourcedefinitions/clusterregistrations.tmc.kcp.io",
+			"update root:tmc clusterroles/tmc-bind",
+			"update root:tmc apiexports/tmc.kcp.io",
+		}
+		if diff := cmp.Diff(want, fake.takeWrites()); diff != "" {
+			t.Errorf("writes (-want +got)\n%s", diff)
+		}
+		fake.change("root:tmc", "apiexports", "tmc.kcp.io", func(fields map[string]any) {
+			resources, _, _ := unstructured.NestedSlice(fields, "spec", "resources")
+			foreign := slices.ContainsFunc(resources, func(resource any) bool { return resource.(map[string]any)["name"] == "widgets" })
+			if len(resources) < 2 || resources[0].(map[string]any)["schema"] == "v0-old.deployments.apps" || !foreign {
+				t.Errorf("got the resources %v, want the new schema and the widgets of others", resources)
+			}
 		})
 	})
-	if err := Init(context.Background(), (&recorder{}).options(interfering)); err != nil {
-		t.Fatal(err)
-	}
-	if writes := fake.takeWrites(); !interfered || len(writes) != 1 {
-		t.Errorf("got the writes %v, want one after the conflict", writes)
-	}
-}
-
-// TestBindIsNotRefusedForAClaimThatComesIntoForce has kcp refuse a binding that it admits while a claim on bindings comes
-// into force, and another for good.
-func TestBindIsNotRefusedForAClaimThatComesIntoForce(t *testing.T) {
-	_, config := initialized(t, "root:team-a")
-	refused := 0
-	racing := rest.CopyConfig(config)
-	racing.Wrap(func(next http.RoundTripper) http.RoundTripper {
-		return roundTripper(func(request *http.Request) (*http.Response, error) {
-			if request.Method != http.MethodPost || !strings.HasSuffix(request.URL.Path, "/apibindings") || refused > 1 {
+	t.Run("a write is repeated when another writer was faster", func(t *testing.T) {
+		fake, config := initialized(t, "")
+		fake.change("root:tmc", "apiexports", "tmc.kcp.io", func(fields map[string]any) {
+			delete(fields["spec"].(map[string]any), "permissionClaims")
+		})
+		interfered := false
+		interfering := rest.CopyConfig(config)
+		interfering.Wrap(func(next http.RoundTripper) http.RoundTripper {
+			return roundTripper(func(request *http.Request) (*http.Response, error) {
+				if request.Method == http.MethodPut && !interfered {
+					interfered = true
+					fake.change("root:tmc", "apiexports", "tmc.kcp.io", func(fields map[string]any) {
+						fields["metadata"].(map[string]any)["resourceVersion"] = "9000"
+					})
+				}
 				return next.RoundTrip(request)
+			})
+		})
+		if err := Init(context.Background(), (&recorder{}).options(interfering)); err != nil {
+			t.Fatal(err)
+		}
+		if writes := fake.takeWrites(); !interfered || len(writes) != 1 {
+			t.Errorf("got the writes %v, want one after the conflict", writes)
+		}
+	})
+	t.Run("access to the parent workspace is not needed", func(t *testing.T) {
+		fake, config := initialized(t, "")
+		fake.forbidden["* root/workspaces"] = true
+		if err := Init(context.Background(), (&recorder{}).options(config)); err != nil {
+			t.Errorf("it fails although the provider workspace can be used: %v", err)
+		}
+	})
+}
+
+func TestBind(t *testing.T) {
+	// TestBindIsNotRefusedForAClaimThatComesIntoForce has kcp refuse a binding that it admits while a claim on bindings comes
+	// into force, and another for good.
+	t.Run("a claim that comes into force meanwhile does not refuse it", func(t *testing.T) {
+		_, config := initialized(t, "root:team-a")
+		refused := 0
+		racing := rest.CopyConfig(config)
+		racing.Wrap(func(next http.RoundTripper) http.RoundTripper {
+			return roundTripper(func(request *http.Request) (*http.Response, error) {
+				if request.Method != http.MethodPost || !strings.HasSuffix(request.URL.Path, "/apibindings") || refused > 1 {
+					return next.RoundTrip(request)
+				}
+				refused++
+				body := `{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"Forbidden","code":403,"details":{"kind":"apibindings"},` +
+					`"message":"forbidden: metadata.labels[claimed.internal.apis.kcp.io/2gb]: Invalid value: \"\": must be \"671\""}`
+				return &http.Response{
+					StatusCode: http.StatusForbidden, Header: http.Header{"Content-Type": {"application/json"}},
+					Body: io.NopCloser(strings.NewReader(body)), Request: request,
+				}, nil
+			})
+		})
+		if err := Bind(context.Background(), BindOptions{Options: (&recorder{}).options(racing)}); err != nil || refused != 2 {
+			t.Errorf("got %v after %d refusals, want it bound after 2", err, refused)
+		}
+	})
+	t.Run("it makes the binding", func(t *testing.T) {
+		fake, config := initialized(t, "root:team-a")
+		var got recorder
+		if err := Bind(context.Background(), BindOptions{Options: got.options(config)}); err != nil {
+			t.Fatal(err)
+		}
+		want := append([]string{"create root:team-a apibindings/tmc.kcp.io"}, consumerWrites("root:team-a")...)
+		if diff := cmp.Diff(want, fake.takeWrites()); diff != "" {
+			t.Errorf("writes (-want +got)\n%s", diff)
+		}
+		acceptsAll(t, fake)
+		if err := Bind(context.Background(), BindOptions{Options: got.options(config)}); err != nil {
+			t.Fatal(err)
+		}
+		if writes := fake.takeWrites(); len(writes) > 0 {
+			t.Errorf("binding again wrote %v", writes)
+		}
+	})
+	t.Run("policies that the caller may not make are left to the hub", func(t *testing.T) {
+		for _, resource := range []string{"validatingadmissionpolicies", "validatingadmissionpolicybindings"} {
+			t.Run(resource, func(t *testing.T) {
+				fake, config := initialized(t, "root:team-a")
+				fake.forbidden["* root:team-a/"+resource] = true
+				var got recorder
+				if err := Bind(context.Background(), BindOptions{Options: got.options(config)}); err != nil {
+					t.Fatalf("the workspace can be used without: %v", err)
+				}
+				if len(got.warnings) > 0 {
+					t.Errorf("the hub does it, and yet it says %q", got.warnings)
+				}
+				acceptsAll(t, fake)
+				dropPolicyClaims(fake, "root:tmc", "apiexports", "tmc.kcp.io")
+				if err := Bind(context.Background(), BindOptions{Options: got.options(config)}); err != nil {
+					t.Fatal(err)
+				}
+				if len(got.warnings) != 1 || !strings.Contains(got.warnings[0], "root:team-a") || !strings.Contains(got.warnings[0], "kubectl tmc init") {
+					t.Errorf("with an APIExport of before, it says %q, want what to do", got.warnings)
+				}
+			})
+		}
+	})
+	t.Run("roles that the caller may not make are left out", func(t *testing.T) {
+		fake, config := initialized(t, "root:team-a")
+		fake.forbidden["* root:team-a/clusterroles"] = true
+		var got recorder
+		if err := Bind(context.Background(), BindOptions{Options: got.options(config)}); err != nil {
+			t.Fatalf("the workspace can be used without: %v", err)
+		}
+		if len(got.warnings) != 1 || !strings.Contains(got.warnings[0], "ClusterRoles in workspace root:team-a") || !strings.Contains(got.warnings[0], "kubectl tmc bind") {
+			t.Errorf("got the warnings %q, want one that says what to do", got.warnings)
+		}
+		acceptsAll(t, fake)
+	})
+	t.Run("the hub's path reader may see the workspace and nothing else", func(t *testing.T) {
+		fake, config := initialized(t, "root:team-a")
+		if err := Bind(context.Background(), BindOptions{Options: (&recorder{}).options(config)}); err != nil {
+			t.Fatal(err)
+		}
+		fake.change("root:team-a", "clusterrolebindings", "tmc-paths", func(fields map[string]any) {
+			subjects, _, _ := unstructured.NestedSlice(fields, "subjects")
+			want := []any{map[string]any{
+				"apiGroup": "rbac.authorization.k8s.io", "kind": "User",
+				"name": "system:kcp:serviceaccount:" + logicalName("root:tmc") + ":default:" + v1alpha1.PathReader,
+			}}
+			if diff := cmp.Diff(want, subjects); diff != "" {
+				t.Errorf("subjects (-want +got)\n%s", diff)
 			}
-			refused++
-			body := `{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"Forbidden","code":403,"details":{"kind":"apibindings"},` +
-				`"message":"forbidden: metadata.labels[claimed.internal.apis.kcp.io/2gb]: Invalid value: \"\": must be \"671\""}`
-			return &http.Response{
-				StatusCode: http.StatusForbidden, Header: http.Header{"Content-Type": {"application/json"}},
-				Body: io.NopCloser(strings.NewReader(body)), Request: request,
-			}, nil
+		})
+		fake.change("root:team-a", "clusterroles", "tmc-paths", func(fields map[string]any) {
+			rules, _, _ := unstructured.NestedSlice(fields, "rules")
+			want := []any{
+				map[string]any{"nonResourceURLs": []any{"/"}, "verbs": []any{"access"}},
+				map[string]any{"apiGroups": []any{"core.kcp.io"}, "resources": []any{"logicalclusters"}, "resourceNames": []any{"cluster"}, "verbs": []any{"get"}},
+			}
+			if diff := cmp.Diff(want, rules); diff != "" {
+				t.Errorf("rules (-want +got)\n%s", diff)
+			}
 		})
 	})
-	if err := Bind(context.Background(), BindOptions{Options: (&recorder{}).options(racing)}); err != nil || refused != 2 {
-		t.Errorf("got %v after %d refusals, want it bound after 2", err, refused)
-	}
+	t.Run("access to the provider workspace is not needed", func(t *testing.T) {
+		fake, config := initialized(t, "root:team-a")
+		fake.forbidden["* root:tmc/apiexports"] = true
+		if err := Bind(context.Background(), BindOptions{Options: (&recorder{}).options(config)}); err != nil {
+			t.Fatal(err)
+		}
+		want := append([]string{"create root:team-a apibindings/tmc.kcp.io", "update root:team-a apibindings/tmc.kcp.io"}, consumerWrites("root:team-a")...)
+		if diff := cmp.Diff(want, fake.takeWrites()); diff != "" {
+			t.Errorf("the claims are taken from the binding's status then (-want +got)\n%s", diff)
+		}
+		acceptsAll(t, fake)
+		if err := Bind(context.Background(), BindOptions{Options: (&recorder{}).options(config)}); err != nil {
+			t.Fatal(err)
+		}
+		if writes := fake.takeWrites(); len(writes) > 0 {
+			t.Errorf("binding again wrote %v", writes)
+		}
+	})
 }
 
 // roundTripper is a function as http.RoundTripper.
 type roundTripper func(*http.Request) (*http.Response, error)
 
 func (f roundTripper) RoundTrip(request *http.Request) (*http.Response, error) { return f(request) }
-
-func TestInitWithoutAccessToTheParent(t *testing.T) {
-	fake, config := initialized(t, "")
-	fake.forbidden["* root/workspaces"] = true
-	if err := Init(context.Background(), (&recorder{}).options(config)); err != nil {
-		t.Errorf("it fails although the provider workspace can be used: %v", err)
-	}
-}
 
 func TestInitFails(t *testing.T) {
 	tests := map[string]struct {
@@ -318,32 +415,15 @@ func wantError(t *testing.T, err error, is func(error) bool, parts ...string) {
 	}
 }
 
-func TestServerThatIsNoKCP(t *testing.T) {
-	server := httptest.NewServer(http.NotFoundHandler())
-	defer server.Close()
-	options := (&recorder{}).options(&rest.Config{Host: server.URL})
-	wantError(t, Init(context.Background(), options), nil, server.URL, "does not look like a kcp server")
-	options.Config.Host += "/clusters/root"
-	wantError(t, Bind(context.Background(), BindOptions{Options: options}), nil, server.URL, "does not look like a kcp server")
-}
-
-func TestBindMakesTheBinding(t *testing.T) {
-	fake, config := initialized(t, "root:team-a")
-	var got recorder
-	if err := Bind(context.Background(), BindOptions{Options: got.options(config)}); err != nil {
-		t.Fatal(err)
-	}
-	want := append([]string{"create root:team-a apibindings/tmc.kcp.io"}, consumerWrites("root:team-a")...)
-	if diff := cmp.Diff(want, fake.takeWrites()); diff != "" {
-		t.Errorf("writes (-want +got)\n%s", diff)
-	}
-	acceptsAll(t, fake)
-	if err := Bind(context.Background(), BindOptions{Options: got.options(config)}); err != nil {
-		t.Fatal(err)
-	}
-	if writes := fake.takeWrites(); len(writes) > 0 {
-		t.Errorf("binding again wrote %v", writes)
-	}
+func TestServerForeign(t *testing.T) {
+	t.Run("a server that is not kcp is named", func(t *testing.T) {
+		server := httptest.NewServer(http.NotFoundHandler())
+		defer server.Close()
+		options := (&recorder{}).options(&rest.Config{Host: server.URL})
+		wantError(t, Init(context.Background(), options), nil, server.URL, "does not look like a kcp server")
+		options.Config.Host += "/clusters/root"
+		wantError(t, Bind(context.Background(), BindOptions{Options: options}), nil, server.URL, "does not look like a kcp server")
+	})
 }
 
 // consumerWrites are the writes that make what guards a consumer's workspace: what lets the hub see its path, and the policies.
@@ -357,55 +437,58 @@ func consumerWrites(workspace string) []string {
 	return writes
 }
 
-func TestPoliciesAreAboutTheAccountsOfTheProvider(t *testing.T) {
-	fake, config := initialized(t, "root:team-a")
-	if err := Bind(context.Background(), BindOptions{Options: (&recorder{}).options(config)}); err != nil {
-		t.Fatal(err)
-	}
-	for _, workspace := range []string{"root:tmc", "root:team-a"} {
-		for _, name := range []string{"tmc-consumers", "tmc-syncers"} {
-			fake.change(workspace, "validatingadmissionpolicies", name, func(fields map[string]any) {
-				conditions, _, _ := unstructured.NestedSlice(fields, "spec", "matchConditions")
-				if !strings.Contains(fmt.Sprint(conditions), "'"+logicalName("root:tmc")+"' in request.userInfo.extra") {
-					t.Errorf("policy %s of workspace %s does not name the logical cluster of root:tmc: %v", name, workspace, conditions)
-				}
-			})
+func TestInitPolicies(t *testing.T) {
+	t.Run("policies are about the accounts of the provider", func(t *testing.T) {
+		fake, config := initialized(t, "root:team-a")
+		if err := Bind(context.Background(), BindOptions{Options: (&recorder{}).options(config)}); err != nil {
+			t.Fatal(err)
 		}
-	}
-}
-
-func TestThePolicyAboutPatchesIsInTheProvidersWorkspace(t *testing.T) {
-	fake, _ := initialized(t, "root:team-a")
-	fake.change("root:tmc", "validatingadmissionpolicies", "tmc-patches", func(map[string]any) {})
-	fake.change("root:tmc", "validatingadmissionpolicybindings", "tmc-patches", func(fields map[string]any) {
-		if name, _, _ := unstructured.NestedString(fields, "spec", "policyName"); name != "tmc-patches" {
-			t.Errorf("its binding is about %q", name)
+		for _, workspace := range []string{"root:tmc", "root:team-a"} {
+			for _, name := range []string{"tmc-consumers", "tmc-syncers"} {
+				fake.change(workspace, "validatingadmissionpolicies", name, func(fields map[string]any) {
+					conditions, _, _ := unstructured.NestedSlice(fields, "spec", "matchConditions")
+					if !strings.Contains(fmt.Sprint(conditions), "'"+logicalName("root:tmc")+"' in request.userInfo.extra") {
+						t.Errorf("policy %s of workspace %s does not name the logical cluster of root:tmc: %v", name, workspace, conditions)
+					}
+				})
+			}
 		}
 	})
-}
-
-func TestBindWithoutPermissionToMakePolicies(t *testing.T) {
-	for _, resource := range []string{"validatingadmissionpolicies", "validatingadmissionpolicybindings"} {
-		t.Run(resource, func(t *testing.T) {
-			fake, config := initialized(t, "root:team-a")
-			fake.forbidden["* root:team-a/"+resource] = true
-			var got recorder
-			if err := Bind(context.Background(), BindOptions{Options: got.options(config)}); err != nil {
-				t.Fatalf("the workspace can be used without: %v", err)
-			}
-			if len(got.warnings) > 0 {
-				t.Errorf("the hub does it, and yet it says %q", got.warnings)
-			}
-			acceptsAll(t, fake)
-			dropPolicyClaims(fake, "root:tmc", "apiexports", "tmc.kcp.io")
-			if err := Bind(context.Background(), BindOptions{Options: got.options(config)}); err != nil {
-				t.Fatal(err)
-			}
-			if len(got.warnings) != 1 || !strings.Contains(got.warnings[0], "root:team-a") || !strings.Contains(got.warnings[0], "kubectl tmc init") {
-				t.Errorf("with an APIExport of before, it says %q, want what to do", got.warnings)
+	t.Run("the policy about patches is in the provider workspace", func(t *testing.T) {
+		fake, _ := initialized(t, "root:team-a")
+		fake.change("root:tmc", "validatingadmissionpolicies", "tmc-patches", func(map[string]any) {})
+		fake.change("root:tmc", "validatingadmissionpolicybindings", "tmc-patches", func(fields map[string]any) {
+			if name, _, _ := unstructured.NestedString(fields, "spec", "policyName"); name != "tmc-patches" {
+				t.Errorf("its binding is about %q", name)
 			}
 		})
-	}
+	})
+	t.Run("workspaces of the tenants' type accept new claims", func(t *testing.T) {
+		fake, config := withTenants(t)
+		bound := (&recorder{}).options(config)
+		bound.Config = &rest.Config{Host: fake.url + clustersPath + "root:team-a"}
+		if err := Bind(context.Background(), BindOptions{Options: bound}); err != nil {
+			t.Fatal(err)
+		}
+		fake.takeWrites()
+		dropPolicyClaims(fake, "root:typed", "apibindings", "tmc.kcp.io-x7k2p")
+		dropPolicyClaims(fake, "root:barred", "apibindings", "tmc.kcp.io-x7k2p")
+		dropPolicyClaims(fake, "root:team-a", "apibindings", "tmc.kcp.io")
+		fake.forbidden["update root:barred/apibindings"] = true
+		var told recorder
+		if writes := initWith(t, fake, told.options(config), nil); !slices.Equal(writes, []string{"update root:typed apibindings/tmc.kcp.io-x7k2p"}) {
+			t.Errorf("init wrote %v", writes)
+		}
+		if len(told.warnings) != 2 || !strings.Contains(told.warnings[0], "root:barred") || !strings.Contains(told.warnings[1], "root:team-a") {
+			t.Errorf("it says %q", told.warnings)
+		}
+	})
+	t.Run("permission to make policies is needed", func(t *testing.T) {
+		fake, config := newFakeKCP(t, "")
+		fake.forbidden["create root:tmc/validatingadmissionpolicies"] = true
+		err := Init(context.Background(), (&recorder{}).options(config))
+		wantError(t, err, apierrors.IsForbidden, "ValidatingAdmissionPolicy tmc-consumers", "root:tmc")
+	})
 }
 
 // dropPolicyClaims makes an export, or a binding, one of before policies were claimed.
@@ -415,74 +498,6 @@ func dropPolicyClaims(fake *fakeKCP, workspace, resource, name string) {
 		spec["permissionClaims"] = slices.DeleteFunc(spec["permissionClaims"].([]any), func(claim any) bool {
 			return claim.(map[string]any)["group"] == "admissionregistration.k8s.io"
 		})
-	})
-}
-
-func TestInitHasTenantsAcceptNewClaims(t *testing.T) {
-	fake, config := withTenants(t)
-	bound := (&recorder{}).options(config)
-	bound.Config = &rest.Config{Host: fake.url + clustersPath + "root:team-a"}
-	if err := Bind(context.Background(), BindOptions{Options: bound}); err != nil {
-		t.Fatal(err)
-	}
-	fake.takeWrites()
-	dropPolicyClaims(fake, "root:typed", "apibindings", "tmc.kcp.io-x7k2p")
-	dropPolicyClaims(fake, "root:barred", "apibindings", "tmc.kcp.io-x7k2p")
-	dropPolicyClaims(fake, "root:team-a", "apibindings", "tmc.kcp.io")
-	fake.forbidden["update root:barred/apibindings"] = true
-	var told recorder
-	if writes := initWith(t, fake, told.options(config), nil); !slices.Equal(writes, []string{"update root:typed apibindings/tmc.kcp.io-x7k2p"}) {
-		t.Errorf("init wrote %v", writes)
-	}
-	if len(told.warnings) != 2 || !strings.Contains(told.warnings[0], "root:barred") || !strings.Contains(told.warnings[1], "root:team-a") {
-		t.Errorf("it says %q", told.warnings)
-	}
-}
-
-func TestInitWithoutPermissionToMakePolicies(t *testing.T) {
-	fake, config := newFakeKCP(t, "")
-	fake.forbidden["create root:tmc/validatingadmissionpolicies"] = true
-	err := Init(context.Background(), (&recorder{}).options(config))
-	wantError(t, err, apierrors.IsForbidden, "ValidatingAdmissionPolicy tmc-consumers", "root:tmc")
-}
-
-func TestBindWithoutPermissionToMakeRoles(t *testing.T) {
-	fake, config := initialized(t, "root:team-a")
-	fake.forbidden["* root:team-a/clusterroles"] = true
-	var got recorder
-	if err := Bind(context.Background(), BindOptions{Options: got.options(config)}); err != nil {
-		t.Fatalf("the workspace can be used without: %v", err)
-	}
-	if len(got.warnings) != 1 || !strings.Contains(got.warnings[0], "ClusterRoles in workspace root:team-a") || !strings.Contains(got.warnings[0], "kubectl tmc bind") {
-		t.Errorf("got the warnings %q, want one that says what to do", got.warnings)
-	}
-	acceptsAll(t, fake)
-}
-
-func TestTheHubsPathReaderMaySeeTheWorkspaceAndNothingElse(t *testing.T) {
-	fake, config := initialized(t, "root:team-a")
-	if err := Bind(context.Background(), BindOptions{Options: (&recorder{}).options(config)}); err != nil {
-		t.Fatal(err)
-	}
-	fake.change("root:team-a", "clusterrolebindings", "tmc-paths", func(fields map[string]any) {
-		subjects, _, _ := unstructured.NestedSlice(fields, "subjects")
-		want := []any{map[string]any{
-			"apiGroup": "rbac.authorization.k8s.io", "kind": "User",
-			"name": "system:kcp:serviceaccount:" + logicalName("root:tmc") + ":default:" + v1alpha1.PathReader,
-		}}
-		if diff := cmp.Diff(want, subjects); diff != "" {
-			t.Errorf("subjects (-want +got)\n%s", diff)
-		}
-	})
-	fake.change("root:team-a", "clusterroles", "tmc-paths", func(fields map[string]any) {
-		rules, _, _ := unstructured.NestedSlice(fields, "rules")
-		want := []any{
-			map[string]any{"nonResourceURLs": []any{"/"}, "verbs": []any{"access"}},
-			map[string]any{"apiGroups": []any{"core.kcp.io"}, "resources": []any{"logicalclusters"}, "resourceNames": []any{"cluster"}, "verbs": []any{"get"}},
-		}
-		if diff := cmp.Diff(want, rules); diff != "" {
-			t.Errorf("rules (-want +got)\n%s", diff)
-		}
 	})
 }
 
@@ -501,25 +516,6 @@ func acceptsAll(t *testing.T, fake *fakeKCP) {
 			}
 		}
 	})
-}
-
-func TestBindWithoutAccessToTheProvider(t *testing.T) {
-	fake, config := initialized(t, "root:team-a")
-	fake.forbidden["* root:tmc/apiexports"] = true
-	if err := Bind(context.Background(), BindOptions{Options: (&recorder{}).options(config)}); err != nil {
-		t.Fatal(err)
-	}
-	want := append([]string{"create root:team-a apibindings/tmc.kcp.io", "update root:team-a apibindings/tmc.kcp.io"}, consumerWrites("root:team-a")...)
-	if diff := cmp.Diff(want, fake.takeWrites()); diff != "" {
-		t.Errorf("the claims are taken from the binding's status then (-want +got)\n%s", diff)
-	}
-	acceptsAll(t, fake)
-	if err := Bind(context.Background(), BindOptions{Options: (&recorder{}).options(config)}); err != nil {
-		t.Fatal(err)
-	}
-	if writes := fake.takeWrites(); len(writes) > 0 {
-		t.Errorf("binding again wrote %v", writes)
-	}
 }
 
 func TestBindFails(t *testing.T) {
@@ -576,15 +572,17 @@ func TestBindFails(t *testing.T) {
 	}
 }
 
-func TestWaitingEndsWithTheContext(t *testing.T) {
-	fake, config := initialized(t, "root:team-a")
-	ctx, cancel := context.WithCancelCause(context.Background())
-	interrupted := errors.New("interrupted")
-	fake.react = func(_ string, object *unstructured.Unstructured) {
-		unstructured.RemoveNestedField(object.Object, "status")
-	}
-	options := (&recorder{}).options(config)
-	options.OnWaiting = func(string) { cancel(interrupted) }
-	err := Bind(ctx, BindOptions{Options: options})
-	wantError(t, err, func(err error) bool { return errors.Is(err, interrupted) }, "cut short")
+func TestServerWaitFor(t *testing.T) {
+	t.Run("waiting ends with the context", func(t *testing.T) {
+		fake, config := initialized(t, "root:team-a")
+		ctx, cancel := context.WithCancelCause(context.Background())
+		interrupted := errors.New("interrupted")
+		fake.react = func(_ string, object *unstructured.Unstructured) {
+			unstructured.RemoveNestedField(object.Object, "status")
+		}
+		options := (&recorder{}).options(config)
+		options.OnWaiting = func(string) { cancel(interrupted) }
+		err := Bind(ctx, BindOptions{Options: options})
+		wantError(t, err, func(err error) bool { return errors.Is(err, interrupted) }, "cut short")
+	})
 }

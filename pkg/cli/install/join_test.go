@@ -48,39 +48,80 @@ func mustJoin(t *testing.T, fake *fakeKCP, options JoinOptions) (Joined, []strin
 	return joined, fake.takeWrites()
 }
 
-func TestJoinMakesWhatASyncerNeeds(t *testing.T) {
-	fake, config := initialized(t, "")
-	joined, writes := mustJoin(t, fake, joinOptions(config))
-	want := []string{
-		"create root:tmc serviceaccounts/tmc-syncers/east",
-		"create root:tmc clusterroles/tmc-syncer-east",
-		"create root:tmc clusterrolebindings/tmc-syncer-east",
-		"create root:tmc roles/tmc-heartbeats/tmc-syncer-east",
-		"create root:tmc rolebindings/tmc-heartbeats/tmc-syncer-east",
-		"create root:tmc roles/tmc-syncers/tmc-syncer-east",
-		"create root:tmc rolebindings/tmc-syncers/tmc-syncer-east",
-		"create root:tmc leases/tmc-heartbeats/east",
-		"create root:tmc clusterregistrations/east",
-	}
-	if diff := cmp.Diff(want, writes); diff != "" {
-		t.Errorf("writes (-want +got)\n%s", diff)
-	}
-	wantJoined := Joined{
-		Access: Access{Server: "https://kcp.example.com/clusters/root:tmc", User: "east", Token: "token-1"},
-		Export: "tmc.kcp.io", Former: []string{}, Expires: tokenEpoch.Add(24 * time.Hour),
-		Kinds: []schema.GroupResource{
-			{Resource: "configmaps"}, {Group: "batch", Resource: "cronjobs"}, {Group: "apps", Resource: "daemonsets"}, {Group: "apps", Resource: "deployments"},
-			{Group: "autoscaling", Resource: "horizontalpodautoscalers"}, {Group: "networking.k8s.io", Resource: "ingresses"}, {Group: "batch", Resource: "jobs"},
-			{Group: "networking.k8s.io", Resource: "networkpolicies"}, {Resource: "persistentvolumeclaims"}, {Group: "policy", Resource: "poddisruptionbudgets"},
-			{Resource: "secrets"}, {Resource: "serviceaccounts"}, {Resource: "services"}, {Group: "apps", Resource: "statefulsets"},
-		},
-	}
-	if diff := cmp.Diff(wantJoined, joined); diff != "" {
-		t.Errorf("(-want +got)\n%s", diff)
-	}
+func TestJoin(t *testing.T) {
+	t.Run("it makes what a syncer needs", func(t *testing.T) {
+		fake, config := initialized(t, "")
+		joined, writes := mustJoin(t, fake, joinOptions(config))
+		want := []string{
+			"create root:tmc serviceaccounts/tmc-syncers/east",
+			"create root:tmc clusterroles/tmc-syncer-east",
+			"create root:tmc clusterrolebindings/tmc-syncer-east",
+			"create root:tmc roles/tmc-heartbeats/tmc-syncer-east",
+			"create root:tmc rolebindings/tmc-heartbeats/tmc-syncer-east",
+			"create root:tmc roles/tmc-syncers/tmc-syncer-east",
+			"create root:tmc rolebindings/tmc-syncers/tmc-syncer-east",
+			"create root:tmc leases/tmc-heartbeats/east",
+			"create root:tmc clusterregistrations/east",
+		}
+		if diff := cmp.Diff(want, writes); diff != "" {
+			t.Errorf("writes (-want +got)\n%s", diff)
+		}
+		wantJoined := Joined{
+			Access: Access{Server: "https://kcp.example.com/clusters/root:tmc", User: "east", Token: "token-1"},
+			Export: "tmc.kcp.io", Former: []string{}, Expires: tokenEpoch.Add(24 * time.Hour),
+			Kinds: []schema.GroupResource{
+				{Resource: "configmaps"}, {Group: "batch", Resource: "cronjobs"}, {Group: "apps", Resource: "daemonsets"}, {Group: "apps", Resource: "deployments"},
+				{Group: "autoscaling", Resource: "horizontalpodautoscalers"}, {Group: "networking.k8s.io", Resource: "ingresses"}, {Group: "batch", Resource: "jobs"},
+				{Group: "networking.k8s.io", Resource: "networkpolicies"}, {Resource: "persistentvolumeclaims"}, {Group: "policy", Resource: "poddisruptionbudgets"},
+				{Resource: "secrets"}, {Resource: "serviceaccounts"}, {Resource: "services"}, {Group: "apps", Resource: "statefulsets"},
+			},
+		}
+		if diff := cmp.Diff(wantJoined, joined); diff != "" {
+			t.Errorf("(-want +got)\n%s", diff)
+		}
+	})
+	t.Run("a registered cluster is changed as the options say", func(t *testing.T) {
+		cases := map[string]struct {
+			reason string
+			change func(*JoinOptions)
+			want   []string
+		}{
+			"Nothing":      {"what people have said stays", func(*JoinOptions) {}, nil},
+			"WhatIsSo":     {"it is in order", func(o *JoinOptions) { o.Location, o.Labels = "eu", map[string]string{"tier": "gold"} }, nil},
+			"Namespaces":   {"they may be used", func(o *JoinOptions) { o.AllowedNamespaces = []string{"default"} }, []string{`patch root:tmc clusterregistrations/east {"spec":{"allowedNamespaces":["default"]}}`}},
+			"NoNamespaces": {"none are listed, and none are wanted", func(o *JoinOptions) { o.AllowedNamespaces = []string{} }, nil},
+			"ALocation":    {"it has moved", func(o *JoinOptions) { o.Location = "us" }, []string{`patch root:tmc clusterregistrations/east {"spec":{"location":"us"}}`}},
+			"AnotherLabel": {"others stay", func(o *JoinOptions) { o.Labels = map[string]string{"gpu": "", "tier": "gold"} }, []string{`patch root:tmc clusterregistrations/east {"metadata":{"labels":{"gpu":""}}}`}},
+		}
+		for name, tc := range cases {
+			t.Run(name, func(t *testing.T) {
+				fake, config := initialized(t, "")
+				mustJoin(t, fake, joinOptions(config, func(o *JoinOptions) { o.Location, o.Labels = "eu", map[string]string{"tier": "gold"} }))
+				_, writes := mustJoin(t, fake, joinOptions(config, tc.change))
+				if diff := cmp.Diff(tc.want, writes); diff != "" {
+					t.Errorf("%s (-want +got)\n%s", tc.reason, diff)
+				}
+			})
+		}
+	})
+	t.Run("what differs is repaired", func(t *testing.T) {
+		fake, config := initialized(t, "")
+		mustJoin(t, fake, joinOptions(config))
+		fake.change("root:tmc", "clusterroles", "tmc-syncer-east", func(fields map[string]any) {
+			fields["rules"] = append(fields["rules"].([]any), map[string]any{"apiGroups": []any{"*"}, "resources": []any{"*"}, "verbs": []any{"*"}})
+		})
+		fake.change("root:tmc", "leases", "tmc-heartbeats/east", func(fields map[string]any) {
+			fields["spec"] = map[string]any{"holderIdentity": "somebody"}
+		})
+		fake.remove("namespaces", "tmc-syncers")
+		_, writes := mustJoin(t, fake, joinOptions(config))
+		if diff := cmp.Diff([]string{"create root:tmc namespaces/tmc-syncers", "update root:tmc clusterroles/tmc-syncer-east"}, writes); diff != "" {
+			t.Errorf("writes (-want +got)\n%s", diff)
+		}
+	})
 }
 
-func TestASyncerMayDoNoMoreThanItDoes(t *testing.T) {
+func TestAccountRules(t *testing.T) {
 	fake, config := initialized(t, "")
 	mustJoin(t, fake, joinOptions(config, func(o *JoinOptions) { o.FormerNames = []string{"old", "older", "old"} }))
 	want := map[string][]string{
@@ -126,7 +167,7 @@ func rulesOf(role map[string]any) []string {
 	return rules
 }
 
-func TestJoiningAgainGivesATokenAndWritesNothing(t *testing.T) {
+func TestJoinAgain(t *testing.T) {
 	for name, changes := range map[string][]func(*JoinOptions){
 		"Shared":   nil,
 		"Isolated": {isolate},
@@ -156,48 +197,7 @@ func TestJoiningAgainGivesATokenAndWritesNothing(t *testing.T) {
 	}
 }
 
-func TestJoinSaysOfARegisteredClusterWhatIsGiven(t *testing.T) {
-	cases := map[string]struct {
-		reason string
-		change func(*JoinOptions)
-		want   []string
-	}{
-		"Nothing":      {"what people have said stays", func(*JoinOptions) {}, nil},
-		"WhatIsSo":     {"it is in order", func(o *JoinOptions) { o.Location, o.Labels = "eu", map[string]string{"tier": "gold"} }, nil},
-		"Namespaces":   {"they may be used", func(o *JoinOptions) { o.AllowedNamespaces = []string{"default"} }, []string{`patch root:tmc clusterregistrations/east {"spec":{"allowedNamespaces":["default"]}}`}},
-		"NoNamespaces": {"none are listed, and none are wanted", func(o *JoinOptions) { o.AllowedNamespaces = []string{} }, nil},
-		"ALocation":    {"it has moved", func(o *JoinOptions) { o.Location = "us" }, []string{`patch root:tmc clusterregistrations/east {"spec":{"location":"us"}}`}},
-		"AnotherLabel": {"others stay", func(o *JoinOptions) { o.Labels = map[string]string{"gpu": "", "tier": "gold"} }, []string{`patch root:tmc clusterregistrations/east {"metadata":{"labels":{"gpu":""}}}`}},
-	}
-	for name, tc := range cases {
-		t.Run(name, func(t *testing.T) {
-			fake, config := initialized(t, "")
-			mustJoin(t, fake, joinOptions(config, func(o *JoinOptions) { o.Location, o.Labels = "eu", map[string]string{"tier": "gold"} }))
-			_, writes := mustJoin(t, fake, joinOptions(config, tc.change))
-			if diff := cmp.Diff(tc.want, writes); diff != "" {
-				t.Errorf("%s (-want +got)\n%s", tc.reason, diff)
-			}
-		})
-	}
-}
-
-func TestJoinRepairsWhatDiffers(t *testing.T) {
-	fake, config := initialized(t, "")
-	mustJoin(t, fake, joinOptions(config))
-	fake.change("root:tmc", "clusterroles", "tmc-syncer-east", func(fields map[string]any) {
-		fields["rules"] = append(fields["rules"].([]any), map[string]any{"apiGroups": []any{"*"}, "resources": []any{"*"}, "verbs": []any{"*"}})
-	})
-	fake.change("root:tmc", "leases", "tmc-heartbeats/east", func(fields map[string]any) {
-		fields["spec"] = map[string]any{"holderIdentity": "somebody"}
-	})
-	fake.remove("namespaces", "tmc-syncers")
-	_, writes := mustJoin(t, fake, joinOptions(config))
-	if diff := cmp.Diff([]string{"create root:tmc namespaces/tmc-syncers", "update root:tmc clusterroles/tmc-syncer-east"}, writes); diff != "" {
-		t.Errorf("writes (-want +got)\n%s", diff)
-	}
-}
-
-func TestADryRunTellsAndWritesNothing(t *testing.T) {
+func TestJoinDryRun(t *testing.T) {
 	for name, isolated := range map[string]bool{"Shared": false, "Isolated": true} {
 		t.Run(name, func(t *testing.T) {
 			fake, config := initialized(t, "")
@@ -399,7 +399,7 @@ func certificate(t *testing.T) []byte {
 	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})
 }
 
-func TestASyncerVerifiesWhomItTalksTo(t *testing.T) {
+func TestAccess(t *testing.T) {
 	ca := certificate(t)
 	file := filepath.Join(t.TempDir(), "ca.crt")
 	if err := os.WriteFile(file, ca, 0o600); err != nil {
@@ -454,7 +454,7 @@ func TestASyncerVerifiesWhomItTalksTo(t *testing.T) {
 	}
 }
 
-func TestTheKubeconfigHasEverythingInIt(t *testing.T) {
+func TestAccessKubeconfig(t *testing.T) {
 	access := Access{Server: "https://kcp:6443/clusters/root:tmc", ServerName: "front", CAData: certificate(t), User: "east", Token: "secret"}
 	data, err := access.Kubeconfig()
 	if err != nil {
@@ -477,49 +477,50 @@ func TestTheKubeconfigHasEverythingInIt(t *testing.T) {
 	}
 }
 
-func TestUnjoinTakesAwayWhatJoinMade(t *testing.T) {
-	for name, isolated := range map[string]bool{"Shared": false, "Isolated": true} {
-		t.Run(name, func(t *testing.T) {
-			fake, config := initialized(t, "")
-			mustJoin(t, fake, joinOptions(config, isolate, func(o *JoinOptions) { o.Cluster = "west" }))
-			before := slices.Sorted(maps.Keys(fake.objects))
-			mustJoin(t, fake, joinOptions(config, func(o *JoinOptions) { o.Shared = !isolated }))
-			fake.remove("clusterregistrations", "east")
+func TestUnjoin(t *testing.T) {
+	t.Run("it deletes what join has made", func(t *testing.T) {
+		for name, isolated := range map[string]bool{"Shared": false, "Isolated": true} {
+			t.Run(name, func(t *testing.T) {
+				fake, config := initialized(t, "")
+				mustJoin(t, fake, joinOptions(config, isolate, func(o *JoinOptions) { o.Cluster = "west" }))
+				before := slices.Sorted(maps.Keys(fake.objects))
+				mustJoin(t, fake, joinOptions(config, func(o *JoinOptions) { o.Shared = !isolated }))
+				fake.remove("clusterregistrations", "east")
 
-			var got recorder
-			options := UnjoinOptions{Options: got.options(config), Cluster: "east"}
-			if err := Unjoin(context.Background(), options); err != nil {
-				t.Fatal(err)
-			}
-			fake.remove("apiexportendpointslices", "cluster-east") // kcp does
-			if diff := cmp.Diff(before, slices.Sorted(maps.Keys(fake.objects))); diff != "" {
-				t.Errorf("what is there (-before +after)\n%s", diff)
-			}
-			if action := got.actions()["ServiceAccount east"]; action != Deleted {
-				t.Errorf("the account is told of as %q", action)
-			}
-			if diff := cmp.Diff([]string{"tmc.kcp.io", "cluster-west"}, tenantExports(fake)); diff != "" {
-				t.Errorf("what tenants have bound (-want +got)\n%s", diff)
-			}
-			fake.takeWrites()
-			if err := Unjoin(context.Background(), options); err != nil {
-				t.Fatal(err)
-			}
-			if writes := fake.takeWrites(); len(writes) > 0 {
-				t.Errorf("doing so again wrote %v", writes)
-			}
-		})
-	}
-}
-
-func TestUnjoinLeavesWhatIsNotTheClusters(t *testing.T) {
-	fake, config := initialized(t, "")
-	if err := Unjoin(context.Background(), UnjoinOptions{Options: (&recorder{}).options(config), Cluster: "register"}); err != nil {
-		t.Fatal(err)
-	}
-	if writes := fake.takeWrites(); len(writes) > 0 {
-		t.Errorf("it wrote %v", writes)
-	}
+				var got recorder
+				options := UnjoinOptions{Options: got.options(config), Cluster: "east"}
+				if err := Unjoin(context.Background(), options); err != nil {
+					t.Fatal(err)
+				}
+				fake.remove("apiexportendpointslices", "cluster-east") // kcp does
+				if diff := cmp.Diff(before, slices.Sorted(maps.Keys(fake.objects))); diff != "" {
+					t.Errorf("what is there (-before +after)\n%s", diff)
+				}
+				if action := got.actions()["ServiceAccount east"]; action != Deleted {
+					t.Errorf("the account is told of as %q", action)
+				}
+				if diff := cmp.Diff([]string{"tmc.kcp.io", "cluster-west"}, tenantExports(fake)); diff != "" {
+					t.Errorf("what tenants have bound (-want +got)\n%s", diff)
+				}
+				fake.takeWrites()
+				if err := Unjoin(context.Background(), options); err != nil {
+					t.Fatal(err)
+				}
+				if writes := fake.takeWrites(); len(writes) > 0 {
+					t.Errorf("doing so again wrote %v", writes)
+				}
+			})
+		}
+	})
+	t.Run("it leaves what is not the cluster's", func(t *testing.T) {
+		fake, config := initialized(t, "")
+		if err := Unjoin(context.Background(), UnjoinOptions{Options: (&recorder{}).options(config), Cluster: "register"}); err != nil {
+			t.Fatal(err)
+		}
+		if writes := fake.takeWrites(); len(writes) > 0 {
+			t.Errorf("it wrote %v", writes)
+		}
+	})
 }
 
 func TestUnjoinFails(t *testing.T) {
@@ -550,22 +551,76 @@ func TestUnjoinFails(t *testing.T) {
 	}
 }
 
-func TestBindShowsIsolatedClustersWhatIsPlacedThere(t *testing.T) {
-	fake, config := initialized(t, "root:team-a")
-	mustJoin(t, fake, joinOptions(config, isolate))
-	mustJoin(t, fake, joinOptions(config, func(o *JoinOptions) { o.Cluster = "west" }))
-	for range 2 {
-		if err := Bind(context.Background(), BindOptions{Options: (&recorder{}).options(config)}); err != nil {
+func TestBindIsolated(t *testing.T) {
+	t.Run("isolated clusters see what is placed there", func(t *testing.T) {
+		fake, config := initialized(t, "root:team-a")
+		mustJoin(t, fake, joinOptions(config, isolate))
+		mustJoin(t, fake, joinOptions(config, func(o *JoinOptions) { o.Cluster = "west" }))
+		for range 2 {
+			if err := Bind(context.Background(), BindOptions{Options: (&recorder{}).options(config)}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		want := slices.Concat([]string{"create root:team-a apibindings/cluster-east", "create root:team-a apibindings/tmc.kcp.io"}, consumerWrites("root:team-a"))
+		writes := fake.takeWrites()
+		slices.Sort(writes[:2]) // they are made side by side
+		if diff := cmp.Diff(want, writes); diff != "" {
+			t.Errorf("writes (-want +got)\n%s", diff)
+		}
+		showsWhatIsPlacedOn(t, fake, "east")
+	})
+	t.Run("a caller who may not see the clusters binds those he names", func(t *testing.T) {
+		fake, config := initialized(t, "root:team-a")
+		mustJoin(t, fake, joinOptions(config, isolate))
+		mustJoin(t, fake, joinOptions(config, isolate, func(o *JoinOptions) { o.Cluster = "west" }))
+		fake.forbidden["* root:tmc/apiexports"] = true
+		var notices []string
+		options := (&recorder{}).options(config)
+		options.OnNotice = func(message string) { notices = append(notices, message) }
+		bind := func(named ...string) {
+			t.Helper()
+			if err := Bind(context.Background(), BindOptions{Options: options, IsolatedClusters: named}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		bind("east")
+		showsWhatIsPlacedOn(t, fake, "east")
+		if fake.stored("root:team-a", "apibindings", "cluster-west") != nil {
+			t.Error("a cluster is bound that nobody can know of")
+		}
+		fake.takeWrites()
+		bind()
+		if writes := fake.takeWrites(); len(writes) > 0 {
+			t.Errorf("binding again wrote %v", writes)
+		}
+		if len(notices) != 2 || !strings.Contains(notices[1], "you may not see which clusters of workspace root:tmc are isolated") || !strings.Contains(notices[1], "(cluster-east)") {
+			t.Errorf("it said %q", notices)
+		}
+	})
+	t.Run("a binding of a removed cluster is left alone", func(t *testing.T) {
+		fake, config := initialized(t, "root:team-a")
+		mustJoin(t, fake, joinOptions(config, isolate))
+		options := BindOptions{Options: (&recorder{}).options(config)}
+		if err := Bind(context.Background(), options); err != nil {
 			t.Fatal(err)
 		}
-	}
-	want := slices.Concat([]string{"create root:team-a apibindings/cluster-east", "create root:team-a apibindings/tmc.kcp.io"}, consumerWrites("root:team-a"))
-	writes := fake.takeWrites()
-	slices.Sort(writes[:2]) // they are made side by side
-	if diff := cmp.Diff(want, writes); diff != "" {
-		t.Errorf("writes (-want +got)\n%s", diff)
-	}
-	showsWhatIsPlacedOn(t, fake, "east")
+		fake.remove("apiexports", "cluster-east")
+		fake.change("root:team-a", "apibindings", "cluster-east", func(fields map[string]any) {
+			fields["status"].(map[string]any)["conditions"] = []any{map[string]any{"type": "APIExportValid", "status": "False", "reason": "APIExportNotFound"}}
+		})
+		for name, forbidden := range map[string]bool{"who sees the exports": false, "who does not": true} {
+			fake.forbidden["* root:tmc/apiexports"] = forbidden
+			fake.takeWrites()
+			if err := Bind(context.Background(), options); err != nil || len(fake.takeWrites()) > 0 {
+				t.Errorf("%s: got %v, want the binding that was left behind to be left alone", name, err)
+			}
+		}
+	})
+	t.Run("a cluster that is not isolated is an error", func(t *testing.T) {
+		_, config := initialized(t, "root:team-a")
+		err := Bind(context.Background(), BindOptions{Options: (&recorder{}).options(config), IsolatedClusters: []string{"esat"}})
+		wantError(t, err, apierrors.IsNotFound, "no APIExport cluster-esat", "kubectl tmc join")
+	})
 }
 
 // showsWhatIsPlacedOn checks the claims that root:team-a accepts of a cluster's export.
@@ -582,59 +637,4 @@ func showsWhatIsPlacedOn(t *testing.T, fake *fakeKCP, cluster string) {
 			t.Errorf("%v is accepted (-want +got)\n%s", claim, diff)
 		}
 	}
-}
-
-func TestBindWhoMayNotSeeTheIsolatedClusters(t *testing.T) {
-	fake, config := initialized(t, "root:team-a")
-	mustJoin(t, fake, joinOptions(config, isolate))
-	mustJoin(t, fake, joinOptions(config, isolate, func(o *JoinOptions) { o.Cluster = "west" }))
-	fake.forbidden["* root:tmc/apiexports"] = true
-	var notices []string
-	options := (&recorder{}).options(config)
-	options.OnNotice = func(message string) { notices = append(notices, message) }
-	bind := func(named ...string) {
-		t.Helper()
-		if err := Bind(context.Background(), BindOptions{Options: options, IsolatedClusters: named}); err != nil {
-			t.Fatal(err)
-		}
-	}
-	bind("east")
-	showsWhatIsPlacedOn(t, fake, "east")
-	if fake.stored("root:team-a", "apibindings", "cluster-west") != nil {
-		t.Error("a cluster is bound that nobody can know of")
-	}
-	fake.takeWrites()
-	bind()
-	if writes := fake.takeWrites(); len(writes) > 0 {
-		t.Errorf("binding again wrote %v", writes)
-	}
-	if len(notices) != 2 || !strings.Contains(notices[1], "you may not see which clusters of workspace root:tmc are isolated") || !strings.Contains(notices[1], "(cluster-east)") {
-		t.Errorf("it said %q", notices)
-	}
-}
-
-func TestBindWhereAClusterHasBeenTakenOut(t *testing.T) {
-	fake, config := initialized(t, "root:team-a")
-	mustJoin(t, fake, joinOptions(config, isolate))
-	options := BindOptions{Options: (&recorder{}).options(config)}
-	if err := Bind(context.Background(), options); err != nil {
-		t.Fatal(err)
-	}
-	fake.remove("apiexports", "cluster-east")
-	fake.change("root:team-a", "apibindings", "cluster-east", func(fields map[string]any) {
-		fields["status"].(map[string]any)["conditions"] = []any{map[string]any{"type": "APIExportValid", "status": "False", "reason": "APIExportNotFound"}}
-	})
-	for name, forbidden := range map[string]bool{"who sees the exports": false, "who does not": true} {
-		fake.forbidden["* root:tmc/apiexports"] = forbidden
-		fake.takeWrites()
-		if err := Bind(context.Background(), options); err != nil || len(fake.takeWrites()) > 0 {
-			t.Errorf("%s: got %v, want the binding that was left behind to be left alone", name, err)
-		}
-	}
-}
-
-func TestBindOfAClusterThatIsNotIsolated(t *testing.T) {
-	_, config := initialized(t, "root:team-a")
-	err := Bind(context.Background(), BindOptions{Options: (&recorder{}).options(config), IsolatedClusters: []string{"esat"}})
-	wantError(t, err, apierrors.IsNotFound, "no APIExport cluster-esat", "kubectl tmc join")
 }

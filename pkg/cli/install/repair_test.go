@@ -31,64 +31,64 @@ func hookIn(fields map[string]any) map[string]any {
 	return hooks[0].(map[string]any)
 }
 
-func TestInitSetsUpTheRepair(t *testing.T) {
-	fake, config := initialized(t, "")
-	options := (&recorder{}).options(config)
-	first := []string{"create root:tmc secrets/default/tmc-repair", "create root:tmc " + hooksResource + "/tmc-repair"}
-	if diff := cmp.Diff(first, initWith(t, fake, options, new("https://hub.example.com:9443/"))); diff != "" {
-		t.Errorf("at first (-want +got)\n%s", diff)
-	}
-	// What others write is theirs.
-	fake.change("root:tmc", "secrets", "default/tmc-repair", func(fields map[string]any) { fields["data"] = map[string]any{"ca.crt": "eA=="} })
-	fake.change("root:tmc", hooksResource, "tmc-repair", func(fields map[string]any) {
-		hook := hookIn(fields)
-		hook["clientConfig"].(map[string]any)["caBundle"] = "eA=="
-		hook["namespaceSelector"], hook["objectSelector"] = map[string]any{}, map[string]any{}
-	})
-	for name, url := range map[string]*string{"the same URL": new("https://hub.example.com:9443"), "no flag": nil} {
-		if writes := initWith(t, fake, options, url); len(writes) > 0 {
-			t.Errorf("%s: writes %v, want none", name, writes)
+func TestInitRepair(t *testing.T) {
+	t.Run("a URL sets up the webhook", func(t *testing.T) {
+		fake, config := initialized(t, "")
+		options := (&recorder{}).options(config)
+		first := []string{"create root:tmc secrets/default/tmc-repair", "create root:tmc " + hooksResource + "/tmc-repair"}
+		if diff := cmp.Diff(first, initWith(t, fake, options, new("https://hub.example.com:9443/"))); diff != "" {
+			t.Errorf("at first (-want +got)\n%s", diff)
 		}
-	}
-	if diff := cmp.Diff([]string{"update root:tmc " + hooksResource + "/tmc-repair"}, initWith(t, fake, options, new("https://[2001:db8::1]:9443"))); diff != "" {
-		t.Errorf("another URL (-want +got)\n%s", diff)
-	}
-	hook := hookIn(fake.stored("root:tmc", hooksResource, "tmc-repair"))
-	want := map[string]any{"url": "https://[2001:db8::1]:9443/repair", "caBundle": "eA=="}
-	if diff := cmp.Diff(want, hook["clientConfig"]); diff != "" {
-		t.Errorf("(-want +got)\n%s", diff)
-	}
-}
-
-func TestInitPutsTheRepairRight(t *testing.T) {
-	fake, config := initialized(t, "")
-	options := (&recorder{}).options(config)
-	url := new("https://hub.example.com:9443")
-	initWith(t, fake, options, url)
-	fake.change("root:tmc", hooksResource, "tmc-repair", func(fields map[string]any) {
-		hook := hookIn(fields)
-		hook["failurePolicy"] = "Fail"
-		hook["rules"] = append(hook["rules"].([]any), map[string]any{"resources": []any{"*"}})
+		// What others write is theirs.
+		fake.change("root:tmc", "secrets", "default/tmc-repair", func(fields map[string]any) { fields["data"] = map[string]any{"ca.crt": "eA=="} })
+		fake.change("root:tmc", hooksResource, "tmc-repair", func(fields map[string]any) {
+			hook := hookIn(fields)
+			hook["clientConfig"].(map[string]any)["caBundle"] = "eA=="
+			hook["namespaceSelector"], hook["objectSelector"] = map[string]any{}, map[string]any{}
+		})
+		for name, url := range map[string]*string{"the same URL": new("https://hub.example.com:9443"), "no flag": nil} {
+			if writes := initWith(t, fake, options, url); len(writes) > 0 {
+				t.Errorf("%s: writes %v, want none", name, writes)
+			}
+		}
+		if diff := cmp.Diff([]string{"update root:tmc " + hooksResource + "/tmc-repair"}, initWith(t, fake, options, new("https://[2001:db8::1]:9443"))); diff != "" {
+			t.Errorf("another URL (-want +got)\n%s", diff)
+		}
+		hook := hookIn(fake.stored("root:tmc", hooksResource, "tmc-repair"))
+		want := map[string]any{"url": "https://[2001:db8::1]:9443/repair", "caBundle": "eA=="}
+		if diff := cmp.Diff(want, hook["clientConfig"]); diff != "" {
+			t.Errorf("(-want +got)\n%s", diff)
+		}
 	})
-	initWith(t, fake, options, url)
-	hook := hookIn(fake.stored("root:tmc", hooksResource, "tmc-repair"))
-	if rules := hook["rules"].([]any); hook["failurePolicy"] != "Ignore" || len(rules) != 3 {
-		t.Errorf("it has the policy %v and %d rules", hook["failurePolicy"], len(rules))
-	}
-}
-
-func TestInitRemovesTheRepair(t *testing.T) {
-	fake, config := initialized(t, "")
-	options := (&recorder{}).options(config)
-	if writes := initWith(t, fake, options, new("")); len(writes) > 0 {
-		t.Errorf("there is none, and the writes are %v", writes)
-	}
-	initWith(t, fake, options, new("https://hub.example.com:9443"))
-	// kcp stops asking before the certificates go.
-	want := []string{"delete root:tmc " + hooksResource + "/tmc-repair", "delete root:tmc secrets/default/tmc-repair"}
-	if diff := cmp.Diff(want, initWith(t, fake, options, new(""))); diff != "" {
-		t.Errorf("(-want +got)\n%s", diff)
-	}
+	t.Run("what differs is repaired, and certificates stay", func(t *testing.T) {
+		fake, config := initialized(t, "")
+		options := (&recorder{}).options(config)
+		url := new("https://hub.example.com:9443")
+		initWith(t, fake, options, url)
+		fake.change("root:tmc", hooksResource, "tmc-repair", func(fields map[string]any) {
+			hook := hookIn(fields)
+			hook["failurePolicy"] = "Fail"
+			hook["rules"] = append(hook["rules"].([]any), map[string]any{"resources": []any{"*"}})
+		})
+		initWith(t, fake, options, url)
+		hook := hookIn(fake.stored("root:tmc", hooksResource, "tmc-repair"))
+		if rules := hook["rules"].([]any); hook["failurePolicy"] != "Ignore" || len(rules) != 3 {
+			t.Errorf("it has the policy %v and %d rules", hook["failurePolicy"], len(rules))
+		}
+	})
+	t.Run("an empty URL removes the webhook", func(t *testing.T) {
+		fake, config := initialized(t, "")
+		options := (&recorder{}).options(config)
+		if writes := initWith(t, fake, options, new("")); len(writes) > 0 {
+			t.Errorf("there is none, and the writes are %v", writes)
+		}
+		initWith(t, fake, options, new("https://hub.example.com:9443"))
+		// kcp stops asking before the certificates go.
+		want := []string{"delete root:tmc " + hooksResource + "/tmc-repair", "delete root:tmc secrets/default/tmc-repair"}
+		if diff := cmp.Diff(want, initWith(t, fake, options, new(""))); diff != "" {
+			t.Errorf("(-want +got)\n%s", diff)
+		}
+	})
 }
 
 func TestValidateRepairURL(t *testing.T) {

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-func TestWhoMakesOneTenantOfAllIsTold(t *testing.T) {
+func TestInitSharedNamespaces(t *testing.T) {
 	for mode, isTold := range map[string]bool{"Shared": true, "Exclusive": false, "Isolated": false} {
 		t.Run(mode, func(t *testing.T) {
 			fake, config := initialized(t, "root:team-a")

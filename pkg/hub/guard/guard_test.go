@@ -28,28 +28,126 @@ func (w *world) leftOutOf(export string) v1alpha1.LeftOut {
 	return w.guard.LeftOut(workspace, export, schema.GroupResource{Resource: "secrets"})
 }
 
-func TestPoliciesArePutInAndThenLeftAlone(t *testing.T) {
-	w := newWorld()
-	if why := w.leftOutOf("cluster-east"); why != v1alpha1.LeftOutPoliciesMissing {
-		t.Errorf("before there are any, %q keeps things out", why)
-	}
-	if diff := cmp.Diff(everything, w.sync(t)); diff != "" {
-		t.Errorf("(-want +got):\n%s", diff)
-	}
-	for range 3 {
-		if writes := w.sync(t); len(writes) > 0 {
-			t.Errorf("at rest: %v", writes)
+func TestGuard(t *testing.T) {
+	t.Run("policies are made and then left alone", func(t *testing.T) {
+		w := newWorld()
+		if why := w.leftOutOf("cluster-east"); why != v1alpha1.LeftOutPoliciesMissing {
+			t.Errorf("before there are any, %q keeps things out", why)
 		}
-	}
-	if why := w.leftOutOf("cluster-east"); why != "" {
-		t.Errorf("when they stand, %q keeps things out", why)
-	}
-	if w.told != 2 {
-		t.Errorf("told %d times, want of their absence and of their coming", w.told)
-	}
+		if diff := cmp.Diff(everything, w.sync(t)); diff != "" {
+			t.Errorf("(-want +got):\n%s", diff)
+		}
+		for range 3 {
+			if writes := w.sync(t); len(writes) > 0 {
+				t.Errorf("at rest: %v", writes)
+			}
+		}
+		if why := w.leftOutOf("cluster-east"); why != "" {
+			t.Errorf("when they stand, %q keeps things out", why)
+		}
+		if w.told != 2 {
+			t.Errorf("told %d times, want of their absence and of their coming", w.told)
+		}
+	})
+	t.Run("what has no effect is the tenant's", func(t *testing.T) {
+		w := newWorld()
+		w.sync(t)
+		w.change(t, "ValidatingAdmissionPolicy", "tmc-consumers", func(obj *unstructured.Unstructured) {
+			obj.SetLabels(map[string]string{"team": "a"})
+			obj.SetFinalizers([]string{"a.tenant/has-it"})
+		})
+		if writes := w.sync(t); len(writes) > 0 || w.leftOutOf("x") != "" {
+			t.Errorf("written: %v; %q keeps things out", writes, w.leftOutOf("x"))
+		}
+		other := &unstructured.Unstructured{Object: map[string]any{"spec": map[string]any{"failurePolicy": "Ignore"}}}
+		other.SetAPIVersion("admissionregistration.k8s.io/v1")
+		other.SetKind("ValidatingAdmissionPolicy")
+		other.SetName("his")
+		w.objects[keyOf(other)] = other
+		if writes := w.sync(t); len(writes) > 0 {
+			t.Errorf("of his own policy: %v", writes)
+		}
+	})
+	t.Run("a policy that is being deleted is not in force", func(t *testing.T) {
+		w := newWorld()
+		w.sync(t)
+		w.change(t, "ValidatingAdmissionPolicy", "tmc-syncers", leave)
+		for range 3 {
+			if writes := w.sync(t); len(writes) > 0 || w.leftOutOf("x") != v1alpha1.LeftOutPoliciesMissing {
+				t.Errorf("held by a finalizer: written %v; %q keeps things out", writes, w.leftOutOf("x"))
+			}
+		}
+		w.change(t, "ValidatingAdmissionPolicy", "tmc-syncers", nil)
+		if diff := cmp.Diff([]string{"create ValidatingAdmissionPolicy tmc-syncers"}, w.sync(t)); diff != "" || w.leftOutOf("x") != "" {
+			t.Errorf("gone (-want +got):\n%s", diff)
+		}
+	})
+	t.Run("nothing is written where the claims are not accepted", func(t *testing.T) {
+		w := newWorld()
+		w.sync(t)
+		w.letsNot = true
+		w.change(t, "ValidatingAdmissionPolicy", "tmc-syncers", nil)
+		if writes := w.sync(t); len(writes) > 0 || w.leftOutOf("x") != v1alpha1.LeftOutPoliciesNotAccepted {
+			t.Errorf("written: %v; %q keeps things out", writes, w.leftOutOf("x"))
+		}
+		if len(w.guard.told) > 0 || len(w.guard.limits) > 0 || len(w.guard.known) > 0 {
+			t.Error("it is remembered")
+		}
+		w.letsNot, w.leftOut = false, v1alpha1.LeftOutNotBound
+		if why := w.leftOutOf("x"); why != v1alpha1.LeftOutNotBound {
+			t.Errorf("not bound, %q keeps things out", why)
+		}
+	})
+	t.Run("restoring again and again is limited", func(t *testing.T) {
+		w := newWorld()
+		w.sync(t)
+		for range 20 * burst {
+			w.change(t, "ValidatingAdmissionPolicyBinding", "tmc-consumers", set([]any{"Audit"}, "spec", "validationActions"))
+			w.writes = nil
+			again, err := w.guard.sync(t.Context(), workspace)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(w.writes) == 0 {
+				if again <= 0 || again > refill || w.leftOutOf("x") != v1alpha1.LeftOutPoliciesMissing {
+					t.Fatalf("looked at again after %s; %q keeps things out", again, w.leftOutOf("x"))
+				}
+				w.clock = w.clock.Add(again)
+				if len(w.sync(t)) != 1 {
+					t.Fatal("nothing is written after the pause")
+				}
+			}
+			w.clock = w.clock.Add(time.Millisecond)
+		}
+		if passed := w.clock.Sub(time.Unix(0, 0)); passed < 19*burst*refill-time.Minute {
+			t.Errorf("%d times took %s", 20*burst, passed)
+		}
+	})
+	t.Run("caches that lag cost no writes", func(t *testing.T) {
+		w := newWorld()
+		w.sync(t)
+		w.blind = true
+		w.guard.OnUpstream(kcp.ObjectKey{Workspace: workspace, Resource: v1alpha1.PoliciesResource, Name: "tmc-consumers"}, nil, nil)
+		if writes := w.sync(t); len(writes) > 0 {
+			t.Errorf("written: %v", writes)
+		}
+	})
+	t.Run("a refused write is tried again", func(t *testing.T) {
+		w := newWorld()
+		w.refuses = errRefused
+		for range 2 * burst {
+			if _, err := w.guard.sync(t.Context(), workspace); !errors.Is(err, errRefused) {
+				t.Fatalf("error %v", err)
+			}
+		}
+		w.refuses = nil
+		if len(w.sync(t)) != len(everything) {
+			t.Errorf("written: %v", w.writes)
+		}
+	})
 }
 
-func TestWhatDoesNotStandIsPutBackAndKeepsThingsOut(t *testing.T) {
+func TestGuardRestores(t *testing.T) {
 	const policy, binding = "ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"
 	conditions := []any{map[string]any{"name": "never", "expression": "false"}}
 	cases := map[string]struct {
@@ -90,109 +188,7 @@ func TestWhatDoesNotStandIsPutBackAndKeepsThingsOut(t *testing.T) {
 	}
 }
 
-func TestWhatChangesNothingIsTheTenants(t *testing.T) {
-	w := newWorld()
-	w.sync(t)
-	w.change(t, "ValidatingAdmissionPolicy", "tmc-consumers", func(obj *unstructured.Unstructured) {
-		obj.SetLabels(map[string]string{"team": "a"})
-		obj.SetFinalizers([]string{"a.tenant/has-it"})
-	})
-	if writes := w.sync(t); len(writes) > 0 || w.leftOutOf("x") != "" {
-		t.Errorf("written: %v; %q keeps things out", writes, w.leftOutOf("x"))
-	}
-	other := &unstructured.Unstructured{Object: map[string]any{"spec": map[string]any{"failurePolicy": "Ignore"}}}
-	other.SetAPIVersion("admissionregistration.k8s.io/v1")
-	other.SetKind("ValidatingAdmissionPolicy")
-	other.SetName("his")
-	w.objects[keyOf(other)] = other
-	if writes := w.sync(t); len(writes) > 0 {
-		t.Errorf("of his own policy: %v", writes)
-	}
-}
-
-func TestAPolicyThatIsBeingDeletedDoesNotStand(t *testing.T) {
-	w := newWorld()
-	w.sync(t)
-	w.change(t, "ValidatingAdmissionPolicy", "tmc-syncers", leave)
-	for range 3 {
-		if writes := w.sync(t); len(writes) > 0 || w.leftOutOf("x") != v1alpha1.LeftOutPoliciesMissing {
-			t.Errorf("held by a finalizer: written %v; %q keeps things out", writes, w.leftOutOf("x"))
-		}
-	}
-	w.change(t, "ValidatingAdmissionPolicy", "tmc-syncers", nil)
-	if diff := cmp.Diff([]string{"create ValidatingAdmissionPolicy tmc-syncers"}, w.sync(t)); diff != "" || w.leftOutOf("x") != "" {
-		t.Errorf("gone (-want +got):\n%s", diff)
-	}
-}
-
-func TestWhereTheClaimsAreNotAcceptedNothingIsWritten(t *testing.T) {
-	w := newWorld()
-	w.sync(t)
-	w.letsNot = true
-	w.change(t, "ValidatingAdmissionPolicy", "tmc-syncers", nil)
-	if writes := w.sync(t); len(writes) > 0 || w.leftOutOf("x") != v1alpha1.LeftOutPoliciesNotAccepted {
-		t.Errorf("written: %v; %q keeps things out", writes, w.leftOutOf("x"))
-	}
-	if len(w.guard.told) > 0 || len(w.guard.limits) > 0 || len(w.guard.known) > 0 {
-		t.Error("it is remembered")
-	}
-	w.letsNot, w.leftOut = false, v1alpha1.LeftOutNotBound
-	if why := w.leftOutOf("x"); why != v1alpha1.LeftOutNotBound {
-		t.Errorf("not bound, %q keeps things out", why)
-	}
-}
-
-func TestAFightEndsInPauses(t *testing.T) {
-	w := newWorld()
-	w.sync(t)
-	for range 20 * burst {
-		w.change(t, "ValidatingAdmissionPolicyBinding", "tmc-consumers", set([]any{"Audit"}, "spec", "validationActions"))
-		w.writes = nil
-		again, err := w.guard.sync(t.Context(), workspace)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if len(w.writes) == 0 {
-			if again <= 0 || again > refill || w.leftOutOf("x") != v1alpha1.LeftOutPoliciesMissing {
-				t.Fatalf("looked at again after %s; %q keeps things out", again, w.leftOutOf("x"))
-			}
-			w.clock = w.clock.Add(again)
-			if len(w.sync(t)) != 1 {
-				t.Fatal("nothing is written after the pause")
-			}
-		}
-		w.clock = w.clock.Add(time.Millisecond)
-	}
-	if passed := w.clock.Sub(time.Unix(0, 0)); passed < 19*burst*refill-time.Minute {
-		t.Errorf("%d times took %s", 20*burst, passed)
-	}
-}
-
-func TestCachesThatLagCostNoWrites(t *testing.T) {
-	w := newWorld()
-	w.sync(t)
-	w.blind = true
-	w.guard.OnUpstream(kcp.ObjectKey{Workspace: workspace, Resource: v1alpha1.PoliciesResource, Name: "tmc-consumers"}, nil, nil)
-	if writes := w.sync(t); len(writes) > 0 {
-		t.Errorf("written: %v", writes)
-	}
-}
-
-func TestARefusalIsTriedAgain(t *testing.T) {
-	w := newWorld()
-	w.refuses = errRefused
-	for range 2 * burst {
-		if _, err := w.guard.sync(t.Context(), workspace); !errors.Is(err, errRefused) {
-			t.Fatalf("error %v", err)
-		}
-	}
-	w.refuses = nil
-	if len(w.sync(t)) != len(everything) {
-		t.Errorf("written: %v", w.writes)
-	}
-}
-
-func TestANewVersionsPoliciesReplaceThoseOfTheOld(t *testing.T) {
+func TestGuardUpgrade(t *testing.T) {
 	w := newWorld()
 	w.sync(t)
 	w.change(t, "ValidatingAdmissionPolicy", "tmc-consumers", set([]any{map[string]any{"expression": "true"}}, "spec", "validations"))
@@ -203,7 +199,7 @@ func TestANewVersionsPoliciesReplaceThoseOfTheOld(t *testing.T) {
 	}
 }
 
-func TestCachesKeepLittleOfPolicies(t *testing.T) {
+func TestSlim(t *testing.T) {
 	obj := &unstructured.Unstructured{Object: map[string]any{"spec": map[string]any{"variables": []any{strings.Repeat("x", 10000)}}}}
 	obj.SetAPIVersion("admissionregistration.k8s.io/v1")
 	obj.SetKind("ValidatingAdmissionPolicy")
@@ -225,23 +221,55 @@ func TestCachesKeepLittleOfPolicies(t *testing.T) {
 	}
 }
 
-func TestAWorkspaceIsGivenToItsUsersWhenThePoliciesStand(t *testing.T) {
-	self := &unstructured.Unstructured{Object: map[string]any{"status": map[string]any{
-		"initializers": []any{"other:tmc-tenant", "provider:tmc-tenant", "system:apibindings"},
-	}}}
-	self.SetUID("u")
-	self.SetResourceVersion("7")
-	patch, err := withoutInitializer(self, "provider:tmc-tenant")
-	if err != nil {
-		t.Fatal(err)
-	}
-	want := `{"metadata":{"resourceVersion":"7","uid":"u"},"status":{"initializers":["other:tmc-tenant","system:apibindings"]}}`
-	if diff := cmp.Diff(want, string(patch)); diff != "" {
-		t.Errorf("(-want +got):\n%s", diff)
-	}
-	if patch, err := withoutInitializer(self, "another:tmc-tenant"); patch != nil || err != nil {
-		t.Errorf("of one that it has not: %s, %v", patch, err)
-	}
+func TestInitializer(t *testing.T) {
+	t.Run("a workspace is given to its users when the policies are in force", func(t *testing.T) {
+		self := &unstructured.Unstructured{Object: map[string]any{"status": map[string]any{
+			"initializers": []any{"other:tmc-tenant", "provider:tmc-tenant", "system:apibindings"},
+		}}}
+		self.SetUID("u")
+		self.SetResourceVersion("7")
+		patch, err := withoutInitializer(self, "provider:tmc-tenant")
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := `{"metadata":{"resourceVersion":"7","uid":"u"},"status":{"initializers":["other:tmc-tenant","system:apibindings"]}}`
+		if diff := cmp.Diff(want, string(patch)); diff != "" {
+			t.Errorf("(-want +got):\n%s", diff)
+		}
+		if patch, err := withoutInitializer(self, "another:tmc-tenant"); patch != nil || err != nil {
+			t.Errorf("of one that it has not: %s, %v", patch, err)
+		}
+	})
+	t.Run("it waits for the policies", func(t *testing.T) {
+		b := &beginning{self: &unstructured.Unstructured{Object: map[string]any{"status": map[string]any{"initializers": []any{"provider:tmc-tenant"}}}}}
+		stand, turnedOn := false, ""
+		i := &Initializer{
+			upstream: b,
+			inForce:  func(logicalcluster.Name) bool { return stand },
+			turnOn: func(_ context.Context, patch []byte) error {
+				turnedOn = string(patch)
+				return nil
+			},
+		}
+		self := kcp.ObjectKey{Workspace: workspace, Resource: kcp.LogicalClustersResource, Name: kcp.LogicalClusterName}
+		for _, stand = range []bool{false, true} {
+			if _, err := i.sync(t.Context(), self); err != nil {
+				t.Fatal(err)
+			}
+			if want := map[bool]int{true: 1}[stand]; len(b.patched) != want {
+				t.Errorf("the policies inForce: %t; patched: %q", stand, b.patched)
+			}
+		}
+		if !strings.HasPrefix(b.patched[0], "status ") || !strings.Contains(b.patched[0], `"initializers":[]`) {
+			t.Errorf("patched: %q", b.patched)
+		}
+		if _, err := i.sync(t.Context(), kcp.ObjectKey{Workspace: "another", Resource: self.Resource, Name: self.Name}); err != nil || len(b.patched) > 1 {
+			t.Errorf("of one that is ready: error %v, patched: %q", err, b.patched)
+		}
+		if _, err := i.sync(t.Context(), kcp.ObjectKey{Workspace: provider, Resource: kcp.WorkspaceTypesResource, Name: v1alpha1.TenantWorkspaceType}); err != nil || turnedOn != `{"spec":{"initializer":true}}` {
+			t.Errorf("the type: error %v, patched with %s", err, turnedOn)
+		}
+	})
 }
 
 // beginning is a kcp that initializes one workspace.
@@ -262,35 +290,4 @@ func (b *beginning) Cached(key kcp.ObjectKey) *unstructured.Unstructured {
 func (b *beginning) Patch(_ context.Context, _ kcp.ObjectKey, _ types.PatchType, patch []byte, subresources ...string) (*unstructured.Unstructured, error) {
 	b.patched = append(b.patched, strings.Join(subresources, "/")+" "+string(patch))
 	return nil, nil
-}
-
-func TestAnInitializerWaitsForThePolicies(t *testing.T) {
-	b := &beginning{self: &unstructured.Unstructured{Object: map[string]any{"status": map[string]any{"initializers": []any{"provider:tmc-tenant"}}}}}
-	stand, turnedOn := false, ""
-	i := &Initializer{
-		upstream: b,
-		inForce:  func(logicalcluster.Name) bool { return stand },
-		turnOn: func(_ context.Context, patch []byte) error {
-			turnedOn = string(patch)
-			return nil
-		},
-	}
-	self := kcp.ObjectKey{Workspace: workspace, Resource: kcp.LogicalClustersResource, Name: kcp.LogicalClusterName}
-	for _, stand = range []bool{false, true} {
-		if _, err := i.sync(t.Context(), self); err != nil {
-			t.Fatal(err)
-		}
-		if want := map[bool]int{true: 1}[stand]; len(b.patched) != want {
-			t.Errorf("the policies inForce: %t; patched: %q", stand, b.patched)
-		}
-	}
-	if !strings.HasPrefix(b.patched[0], "status ") || !strings.Contains(b.patched[0], `"initializers":[]`) {
-		t.Errorf("patched: %q", b.patched)
-	}
-	if _, err := i.sync(t.Context(), kcp.ObjectKey{Workspace: "another", Resource: self.Resource, Name: self.Name}); err != nil || len(b.patched) > 1 {
-		t.Errorf("of one that is ready: error %v, patched: %q", err, b.patched)
-	}
-	if _, err := i.sync(t.Context(), kcp.ObjectKey{Workspace: provider, Resource: kcp.WorkspaceTypesResource, Name: v1alpha1.TenantWorkspaceType}); err != nil || turnedOn != `{"spec":{"initializer":true}}` {
-		t.Errorf("the type: error %v, patched with %s", err, turnedOn)
-	}
 }

@@ -85,7 +85,7 @@ func TestDecide(t *testing.T) {
 	}
 }
 
-func TestABindingIsWhatKCPSaysThatItIs(t *testing.T) {
+func TestBindingOf(t *testing.T) {
 	cases := map[string]struct {
 		reason string
 		edit   func(*unstructured.Unstructured)
@@ -113,7 +113,7 @@ func TestABindingIsWhatKCPSaysThatItIs(t *testing.T) {
 	}
 }
 
-func TestWhoUsesAnObject(t *testing.T) {
+func TestClustersOn(t *testing.T) {
 	cases := map[string]struct {
 		reason  string
 		labels  map[string]string
@@ -141,67 +141,66 @@ func TestWhoUsesAnObject(t *testing.T) {
 	}
 }
 
-func TestAWorkspaceGoesAfterItsClusters(t *testing.T) {
-	f := newFake()
-	f.step(t, "nothing is placed", "", 0)
-	f.put(deploymentKey("web"), object(map[string]string{v1alpha1.PlacementLabel("east"): "sync"}, []string{v1alpha1.Finalizer("east")}))
-	f.step(t, "east uses it", "tmc.kcp.io +, east +", 0)
-	for range 3 {
-		f.step(t, "at rest", "", 0)
-	}
-	f.goAway("east")
-	f.step(t, "the view alone is deleted", "", retryInterval)
-	f.goAway("tmc.kcp.io")
-	f.step(t, "the workspace is deleted", "", retryInterval)
-	f.remove(deploymentKey("web"))
-	f.hasRead = false
-	f.step(t, "it is not known whether that is all", "", retryInterval)
-	f.hasRead = true
-	f.step(t, "the copy is gone", "east -", retryInterval)
-	f.remove(bindingKey("east"))
-	f.step(t, "the view is gone", "tmc.kcp.io -", 0)
-	f.remove(bindingKey("tmc.kcp.io"))
-	f.step(t, "all is gone", "", 0)
-	if len(f.protector.seen)+len(f.protector.written) > 0 {
-		t.Errorf("remembered of a workspace that is gone: %v, %v", f.protector.seen, f.protector.written)
-	}
-}
-
-func TestAClusterThatIsNotRegisteredKeepsNothing(t *testing.T) {
-	f := newFake()
-	f.put(deploymentKey("web"), object(nil, []string{v1alpha1.Finalizer("east")}))
-	f.step(t, "east uses it", "tmc.kcp.io +, east +", 0)
-	f.goAway("east")
-	f.exports = map[string][]string{}
-	f.step(t, "east was removed", "east -", 0)
-}
-
-func TestWhoTakesTheFinalizerOffDoesNotHaveUsWriteAllTheTime(t *testing.T) {
-	f := newFake()
-	f.put(deploymentKey("web"), object(nil, []string{v1alpha1.Finalizer("east")}))
-	f.step(t, "east uses it", "tmc.kcp.io +, east +", 0)
-	f.now = f.now.Add(retryInterval / 4)
-	f.objects[bindingKey("east")].SetFinalizers(nil)
-	f.step(t, "just after", "", 3*retryInterval/4)
-	f.now = f.now.Add(retryInterval)
-	f.step(t, "later", "east +", 0)
-}
-
-func TestOnlyNewsHaveAWorkspaceLookedAt(t *testing.T) {
-	f := newFake()
-	east := object(map[string]string{v1alpha1.PlacementLabel("east"): "sync"}, nil)
-	namespace := kcp.ObjectKey{Workspace: workspace, Resource: v1alpha1.NamespacesResource, Name: "shop"}
-	if !f.protector.isNews(deploymentKey("web"), east) {
-		t.Error("the first object on east is no news")
-	}
-	if f.protector.isNews(namespace, east) || f.protector.isNews(deploymentKey("web"), nil) {
-		t.Error("a namespace, or what is gone, is news")
-	}
-	f.put(deploymentKey("web"), east)
-	f.step(t, "east uses it", "tmc.kcp.io +, east +", 0)
-	if f.protector.isNews(deploymentKey("other"), east) {
-		t.Error("the second object on east is news")
-	}
+func TestProtector(t *testing.T) {
+	t.Run("a workspace goes after its clusters", func(t *testing.T) {
+		f := newFake()
+		f.step(t, "nothing is placed", "", 0)
+		f.put(deploymentKey("web"), object(map[string]string{v1alpha1.PlacementLabel("east"): "sync"}, []string{v1alpha1.Finalizer("east")}))
+		f.step(t, "east uses it", "tmc.kcp.io +, east +", 0)
+		for range 3 {
+			f.step(t, "at rest", "", 0)
+		}
+		f.goAway("east")
+		f.step(t, "the view alone is deleted", "", retryInterval)
+		f.goAway("tmc.kcp.io")
+		f.step(t, "the workspace is deleted", "", retryInterval)
+		f.remove(deploymentKey("web"))
+		f.hasRead = false
+		f.step(t, "it is not known whether that is all", "", retryInterval)
+		f.hasRead = true
+		f.step(t, "the copy is gone", "east -", retryInterval)
+		f.remove(bindingKey("east"))
+		f.step(t, "the view is gone", "tmc.kcp.io -", 0)
+		f.remove(bindingKey("tmc.kcp.io"))
+		f.step(t, "all is gone", "", 0)
+		if len(f.protector.seen)+len(f.protector.written) > 0 {
+			t.Errorf("remembered of a workspace that is gone: %v, %v", f.protector.seen, f.protector.written)
+		}
+	})
+	t.Run("a cluster that is not registered keeps nothing", func(t *testing.T) {
+		f := newFake()
+		f.put(deploymentKey("web"), object(nil, []string{v1alpha1.Finalizer("east")}))
+		f.step(t, "east uses it", "tmc.kcp.io +, east +", 0)
+		f.goAway("east")
+		f.exports = map[string][]string{}
+		f.step(t, "east was removed", "east -", 0)
+	})
+	t.Run("a finalizer that is removed again and again is added once a second", func(t *testing.T) {
+		f := newFake()
+		f.put(deploymentKey("web"), object(nil, []string{v1alpha1.Finalizer("east")}))
+		f.step(t, "east uses it", "tmc.kcp.io +, east +", 0)
+		f.now = f.now.Add(retryInterval / 4)
+		f.objects[bindingKey("east")].SetFinalizers(nil)
+		f.step(t, "just after", "", 3*retryInterval/4)
+		f.now = f.now.Add(retryInterval)
+		f.step(t, "later", "east +", 0)
+	})
+	t.Run("only the first object of a cluster has a workspace checked", func(t *testing.T) {
+		f := newFake()
+		east := object(map[string]string{v1alpha1.PlacementLabel("east"): "sync"}, nil)
+		namespace := kcp.ObjectKey{Workspace: workspace, Resource: v1alpha1.NamespacesResource, Name: "shop"}
+		if !f.protector.isNews(deploymentKey("web"), east) {
+			t.Error("the first object on east is no news")
+		}
+		if f.protector.isNews(namespace, east) || f.protector.isNews(deploymentKey("web"), nil) {
+			t.Error("a namespace, or what is gone, is news")
+		}
+		f.put(deploymentKey("web"), east)
+		f.step(t, "east uses it", "tmc.kcp.io +, east +", 0)
+		if f.protector.isNews(deploymentKey("other"), east) {
+			t.Error("the second object on east is news")
+		}
+	})
 }
 
 // fake is a workspace that has bound tmc and cluster east.

@@ -155,7 +155,7 @@ func TestPlanRenewsWhen(t *testing.T) {
 	}
 }
 
-func TestANewAuthoritySignsNothingBeforeItIsTrusted(t *testing.T) {
+func TestPlanNewAuthority(t *testing.T) {
 	t.Parallel()
 	w := &world{now: start, host: host}
 	w.finish(t)
@@ -173,7 +173,7 @@ func TestANewAuthoritySignsNothingBeforeItIsTrusted(t *testing.T) {
 	verify(t, w.serving(t).certificate, w.trusted[len(old):], host, w.now)
 }
 
-func TestDecodeSaysWhatIsWrong(t *testing.T) {
+func TestDecode(t *testing.T) {
 	t.Parallel()
 	w := &world{now: start, host: host}
 	w.finish(t)

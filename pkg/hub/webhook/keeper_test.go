@@ -86,56 +86,56 @@ func (r *running) writes() int {
 	return len(slices.DeleteFunc(r.client.Actions(), func(a testingAction) bool { return a.GetVerb() != "update" && a.GetVerb() != "patch" }))
 }
 
-func TestTheKeeperHasKCPTrustWhatIsServed(t *testing.T) {
-	t.Parallel()
-	r := run(t)
-	eventually(t, "a certificate", func() bool { return r.server.certificate.Load() != nil })
-	verify(t, r.server.certificate.Load().Leaf, r.trusted(t), host, start)
-	if writes := r.writes(); writes != 3 {
-		t.Errorf("%d writes, expected 3: authority, trust, certificate", writes)
-	}
-	r.end()
+func TestKeeper(t *testing.T) {
+	t.Run("kcp trusts what is served", func(t *testing.T) {
+		t.Parallel()
+		r := run(t)
+		eventually(t, "a certificate", func() bool { return r.server.certificate.Load() != nil })
+		verify(t, r.server.certificate.Load().Leaf, r.trusted(t), host, start)
+		if writes := r.writes(); writes != 3 {
+			t.Errorf("%d writes, expected 3: authority, trust, certificate", writes)
+		}
+		r.end()
 
-	// Another leader finds everything in order.
-	r.client.ClearActions()
-	r.work(t)
-	eventually(t, "the other leader to have read everything", func() bool {
-		return slices.ContainsFunc(r.client.Actions(), func(a testingAction) bool {
-			return a.GetVerb() == "get" && a.GetResource().Resource == "mutatingwebhookconfigurations"
+		// Another leader finds everything in order.
+		r.client.ClearActions()
+		r.work(t)
+		eventually(t, "the other leader to have read everything", func() bool {
+			return slices.ContainsFunc(r.client.Actions(), func(a testingAction) bool {
+				return a.GetVerb() == "get" && a.GetResource().Resource == "mutatingwebhookconfigurations"
+			})
 		})
+		r.end()
+		if writes := r.writes(); writes != 0 {
+			t.Errorf("%d writes where nothing is to be done: %v", writes, r.client.Actions())
+		}
 	})
-	r.end()
-	if writes := r.writes(); writes != 0 {
-		t.Errorf("%d writes where nothing is to be done: %v", writes, r.client.Actions())
-	}
-}
-
-func TestTheKeeperRenews(t *testing.T) {
-	t.Parallel()
-	r := run(t)
-	eventually(t, "a certificate", func() bool { return r.server.certificate.Load() != nil })
-	first := r.server.certificate.Load().Leaf
-	r.end()
-	r.now.Store(new(start.Add(servingLife * 2 / 3)))
-	r.work(t)
-	eventually(t, "another certificate", func() bool { return !r.server.certificate.Load().Leaf.Equal(first) })
-	verify(t, r.server.certificate.Load().Leaf, r.trusted(t), host, *r.now.Load())
-	r.end()
-}
-
-func TestTheKeeperFollowsTheURL(t *testing.T) {
-	t.Parallel()
-	r := run(t)
-	eventually(t, "a certificate", func() bool { return r.server.certificate.Load() != nil })
-	hooks := r.client.AdmissionregistrationV1().MutatingWebhookConfigurations()
-	hook, err := hooks.Get(t.Context(), v1alpha1.RepairName, metav1.GetOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	hook.Webhooks[0].ClientConfig.URL = new("https://[2001:db8::1]:9443/repair")
-	if _, err := hooks.Update(t.Context(), hook, metav1.UpdateOptions{}); err != nil {
-		t.Fatal(err)
-	}
-	eventually(t, "a certificate for the other host", func() bool { return r.server.certificate.Load().Leaf.VerifyHostname("2001:db8::1") == nil })
-	r.end()
+	t.Run("certificates are renewed", func(t *testing.T) {
+		t.Parallel()
+		r := run(t)
+		eventually(t, "a certificate", func() bool { return r.server.certificate.Load() != nil })
+		first := r.server.certificate.Load().Leaf
+		r.end()
+		r.now.Store(new(start.Add(servingLife * 2 / 3)))
+		r.work(t)
+		eventually(t, "another certificate", func() bool { return !r.server.certificate.Load().Leaf.Equal(first) })
+		verify(t, r.server.certificate.Load().Leaf, r.trusted(t), host, *r.now.Load())
+		r.end()
+	})
+	t.Run("another URL gets another certificate", func(t *testing.T) {
+		t.Parallel()
+		r := run(t)
+		eventually(t, "a certificate", func() bool { return r.server.certificate.Load() != nil })
+		hooks := r.client.AdmissionregistrationV1().MutatingWebhookConfigurations()
+		hook, err := hooks.Get(t.Context(), v1alpha1.RepairName, metav1.GetOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		hook.Webhooks[0].ClientConfig.URL = new("https://[2001:db8::1]:9443/repair")
+		if _, err := hooks.Update(t.Context(), hook, metav1.UpdateOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "a certificate for the other host", func() bool { return r.server.certificate.Load().Leaf.VerifyHostname("2001:db8::1") == nil })
+		r.end()
+	})
 }

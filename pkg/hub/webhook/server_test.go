@@ -41,49 +41,50 @@ func respond(t *testing.T, method, contentType string, body io.Reader) *httptest
 	return recorder
 }
 
-func TestReviewsAreAllowedAndRepaired(t *testing.T) {
-	t.Parallel()
-	cases := map[string]struct{ manager, current, patch string }{
-		"repaired": {
-			"kubectl-set", deployment(`[{"name":"a","image":"nginx:2"}]`),
-			`[{"op":"replace","path":"/spec/template/spec/containers","value":[{"image":"nginx:2","name":"a"},{"image":"busybox:1","name":"b"}]}]`,
-		},
-		"right": {"kubectl-set", deployment(both), ""},
-		"left":  {"kubectl-edit", deployment(`[{"name":"a","image":"nginx:2"}]`), ""},
-	}
-	for name, c := range cases {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			answer := respond(t, http.MethodPost, "application/json", strings.NewReader(review(c.manager, deployment(both), c.current)))
-			var got admissionv1.AdmissionReview
-			if err := json.Unmarshal(answer.Body.Bytes(), &got); err != nil || got.Response == nil {
-				t.Fatalf("%d: %s", answer.Code, answer.Body)
-			}
-			if !got.Response.Allowed || got.Response.UID != "u1" || got.APIVersion != "admission.k8s.io/v1" || got.Kind != "AdmissionReview" {
-				t.Errorf("the answer is %s", answer.Body)
-			}
-			if string(got.Response.Patch) != c.patch || (got.Response.PatchType != nil) != (c.patch != "") {
-				t.Errorf("the patch is %s, expected %s", got.Response.Patch, c.patch)
-			}
-		})
-	}
-}
-
-// TestObjectsThatAreNoneDoNoHarm sends what kcp has not validated yet.
-func TestObjectsThatAreNoneDoNoHarm(t *testing.T) {
-	t.Parallel()
-	for _, containers := range []string{`[null]`, `[null,{"name":"a"}]`, `["a"]`, `[[]]`, `{}`, `null`, `1`, `[{"name":1}]`, `[{}]`, `[{"$patch":"x","name":"a"}]`, `[{"$retainKeys":1,"name":"a"}]`} {
-		for _, old := range []string{both, containers} {
-			body := review("kubectl-set", deployment(old), deployment(containers))
-			answer := respond(t, http.MethodPost, "application/json", strings.NewReader(body))
-			if answer.Code != http.StatusBadRequest && (answer.Code != http.StatusOK || strings.Contains(answer.Body.String(), `"patch"`)) {
-				t.Errorf("%s after %s: %d: %s", containers, old, answer.Code, answer.Body)
+func TestHandler(t *testing.T) {
+	t.Run("reviews are allowed and repaired", func(t *testing.T) {
+		t.Parallel()
+		cases := map[string]struct{ manager, current, patch string }{
+			"repaired": {
+				"kubectl-set", deployment(`[{"name":"a","image":"nginx:2"}]`),
+				`[{"op":"replace","path":"/spec/template/spec/containers","value":[{"image":"nginx:2","name":"a"},{"image":"busybox:1","name":"b"}]}]`,
+			},
+			"right": {"kubectl-set", deployment(both), ""},
+			"left":  {"kubectl-edit", deployment(`[{"name":"a","image":"nginx:2"}]`), ""},
+		}
+		for name, c := range cases {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+				answer := respond(t, http.MethodPost, "application/json", strings.NewReader(review(c.manager, deployment(both), c.current)))
+				var got admissionv1.AdmissionReview
+				if err := json.Unmarshal(answer.Body.Bytes(), &got); err != nil || got.Response == nil {
+					t.Fatalf("%d: %s", answer.Code, answer.Body)
+				}
+				if !got.Response.Allowed || got.Response.UID != "u1" || got.APIVersion != "admission.k8s.io/v1" || got.Kind != "AdmissionReview" {
+					t.Errorf("the answer is %s", answer.Body)
+				}
+				if string(got.Response.Patch) != c.patch || (got.Response.PatchType != nil) != (c.patch != "") {
+					t.Errorf("the patch is %s, expected %s", got.Response.Patch, c.patch)
+				}
+			})
+		}
+	})
+	// TestObjectsThatAreNoneDoNoHarm sends what kcp has not validated yet.
+	t.Run("objects that cannot be merged do no harm", func(t *testing.T) {
+		t.Parallel()
+		for _, containers := range []string{`[null]`, `[null,{"name":"a"}]`, `["a"]`, `[[]]`, `{}`, `null`, `1`, `[{"name":1}]`, `[{}]`, `[{"$patch":"x","name":"a"}]`, `[{"$retainKeys":1,"name":"a"}]`} {
+			for _, old := range []string{both, containers} {
+				body := review("kubectl-set", deployment(old), deployment(containers))
+				answer := respond(t, http.MethodPost, "application/json", strings.NewReader(body))
+				if answer.Code != http.StatusBadRequest && (answer.Code != http.StatusOK || strings.Contains(answer.Body.String(), `"patch"`)) {
+					t.Errorf("%s after %s: %d: %s", containers, old, answer.Code, answer.Body)
+				}
 			}
 		}
-	}
+	})
 }
 
-func TestWhatIsNoReviewIsRefused(t *testing.T) {
+func TestHandlerRefuses(t *testing.T) {
 	t.Parallel()
 	good := review("kubectl-set", deployment(both), deployment(both))
 	cases := map[string]struct {
@@ -145,58 +146,59 @@ func post(t *testing.T, address string, trusted []byte) (*http.Response, error) 
 	return (&http.Client{Transport: transport, Timeout: 10 * time.Second}).Do(request)
 }
 
-func TestTheServerUsesTheCertificateOfTheMoment(t *testing.T) {
-	t.Parallel()
-	server := NewServer("")
-	address := serving(t, server)
-	if response, err := post(t, address, nil); err == nil {
-		_ = response.Body.Close()
-		t.Fatal("it serves without a certificate")
-	}
-	var last []byte
-	for range 2 {
+func TestServer(t *testing.T) {
+	t.Run("it uses the present certificate", func(t *testing.T) {
+		t.Parallel()
+		server := NewServer("")
+		address := serving(t, server)
+		if response, err := post(t, address, nil); err == nil {
+			_ = response.Body.Close()
+			t.Fatal("it serves without a certificate")
+		}
+		var last []byte
+		for range 2 {
+			w := &world{now: time.Now(), host: "127.0.0.1"}
+			w.finish(t)
+			server.Use(w.serving(t).tlsCertificate())
+			response, err := post(t, address, w.trusted)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if response.StatusCode != http.StatusOK || !response.Close {
+				t.Errorf("it answers %s, and closes the connection: %v", response.Status, response.Close)
+			}
+			_ = response.Body.Close()
+			if bytes.Equal(last, response.TLS.PeerCertificates[0].Raw) {
+				t.Error("it serves with the certificate before")
+			}
+			last = response.TLS.PeerCertificates[0].Raw
+		}
+	})
+	t.Run("a client that sends nothing is cut off", func(t *testing.T) {
+		t.Parallel()
+		server := NewServer("")
 		w := &world{now: time.Now(), host: "127.0.0.1"}
 		w.finish(t)
 		server.Use(w.serving(t).tlsCertificate())
-		response, err := post(t, address, w.trusted)
+		address := serving(t, server)
+		pool := x509.NewCertPool()
+		pool.AppendCertsFromPEM(w.trusted)
+		dialer := &tls.Dialer{Config: &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}}
+		connection, err := dialer.DialContext(t.Context(), "tcp", address)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if response.StatusCode != http.StatusOK || !response.Close {
-			t.Errorf("it answers %s, and closes the connection: %v", response.Status, response.Close)
+		defer func() { _ = connection.Close() }()
+		began := time.Now()
+		_, err = fmt.Fprintf(connection, "POST %s HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n", Path)
+		if err != nil {
+			t.Fatal(err)
 		}
-		_ = response.Body.Close()
-		if bytes.Equal(last, response.TLS.PeerCertificates[0].Raw) {
-			t.Error("it serves with the certificate before")
+		if err := connection.SetReadDeadline(began.Add(10 * time.Second)); err != nil {
+			t.Fatal(err)
 		}
-		last = response.TLS.PeerCertificates[0].Raw
-	}
-}
-
-func TestWhoSendsNothingIsCutOff(t *testing.T) {
-	t.Parallel()
-	server := NewServer("")
-	w := &world{now: time.Now(), host: "127.0.0.1"}
-	w.finish(t)
-	server.Use(w.serving(t).tlsCertificate())
-	address := serving(t, server)
-	pool := x509.NewCertPool()
-	pool.AppendCertsFromPEM(w.trusted)
-	dialer := &tls.Dialer{Config: &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}}
-	connection, err := dialer.DialContext(t.Context(), "tcp", address)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = connection.Close() }()
-	began := time.Now()
-	_, err = fmt.Fprintf(connection, "POST %s HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n", Path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := connection.SetReadDeadline(began.Add(10 * time.Second)); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := io.ReadAll(connection); err != nil && time.Since(began) > 8*time.Second {
-		t.Errorf("it still waits after %s: %v", time.Since(began), err)
-	}
+		if _, err := io.ReadAll(connection); err != nil && time.Since(began) > 8*time.Second {
+			t.Errorf("it still waits after %s: %v", time.Since(began), err)
+		}
+	})
 }
