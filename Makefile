@@ -39,10 +39,10 @@ tools: ## Build kcp and the parts of a cluster into bin/tools (8 min cold, then 
 test: test-unit e2e ## Run all tests: unit tests, then e2e against real kcp and three real clusters
 
 .PHONY: test-unit
-test-unit: ## Run the unit tests, with the race detector, and print what they cover
+test-unit: ## Run the unit tests, with the race detector, and print what they cover: 95 % of pure packages, 80 % of pkg/
 	@mkdir -p bin
 	go test -race -coverprofile=bin/coverage.out $$(go list ./... | grep -v /e2e$$)
-	go run ./hack/coverage -profile bin/coverage.out
+	go run ./hack/coverage -gate -profile bin/coverage.out
 
 # The daemons are tested with the race detector. The plugin is not: it runs hundreds of times, a second each with it, and
 # its unit tests have it.
