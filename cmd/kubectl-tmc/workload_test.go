@@ -7,7 +7,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
-	"github.com/kcp-tmc/tmc/pkg/transform"
+	"github.com/kcp-tmc/tmc/pkg/protocol"
 )
 
 const web = `
@@ -29,7 +29,7 @@ spec: {replicas: 2}
 // annotations of its user's.
 func noInputs(t *testing.T) string {
 	t.Helper()
-	return transform.Inputs(&unstructured.Unstructured{Object: map[string]any{}}, "east")
+	return protocol.Read(&unstructured.Unstructured{Object: map[string]any{}}).Inputs("east")
 }
 
 // workspaceWithWeb has web, and a Job in another namespace.

@@ -153,12 +153,12 @@ func removeMarks(metadata map[string]any) {
 	}
 }
 
-// Stands reports whether downstreamObj still is what applying desired made of it. Its hash annotation says that just
+// IsInSync reports whether downstreamObj still is what applying desired made of it. Its hash annotation says that just
 // this was applied. The server's record of field ownership (metadata.managedFields, KEP-555) says that nobody has
 // changed or removed any of it since: whoever changes a field that we applied takes its ownership. So no value has to
 // be compared. A quantity that the server rewrote and a default that it filled in are no drift, and fields that others
 // add are theirs.
-func Stands(desired, downstreamObj *unstructured.Unstructured) bool {
+func IsInSync(desired, downstreamObj *unstructured.Unstructured) bool {
 	wanted := desired.GetAnnotations()[v1alpha1.AppliedHashAnnotation]
 	if downstreamObj.GetAnnotations()[v1alpha1.AppliedHashAnnotation] != wanted {
 		return false
@@ -167,7 +167,7 @@ func Stands(desired, downstreamObj *unstructured.Unstructured) bool {
 	return ok && ownsApplied(desired, owned)
 }
 
-// Fingerprint stands for the spec of a downstream object and for all that Stands looks at: it stays the same while only
+// Fingerprint stands for the spec of a downstream object and for all that IsInSync reads: it stays the same while only
 // the status changes.
 func Fingerprint(downstreamObj *unstructured.Unstructured) string {
 	fields := ""
@@ -179,7 +179,7 @@ func Fingerprint(downstreamObj *unstructured.Unstructured) string {
 	return fmt.Sprintf("%s/%d/%s", downstreamObj.GetUID(), downstreamObj.GetGeneration(), hash([]byte(fields)))
 }
 
-// OwnManagedFields returns the entry of our own server-side applies. Stands needs no other of an object's
+// OwnManagedFields returns the entry of our own server-side applies. IsInSync needs no other of an object's
 // managedFields.
 func OwnManagedFields(managedFields []metav1.ManagedFieldsEntry) []metav1.ManagedFieldsEntry {
 	for _, entry := range managedFields {

@@ -302,7 +302,7 @@ func TestUpToDate(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			upstreamObj, downstreamObj := fromFile(t, "upstream.yaml"), fromFile(t, "downstream.yaml")
 			tc.change(upstreamObj, downstreamObj)
-			if got := Stands(desiredOf(t, upstreamObj), downstreamObj); got != tc.want {
+			if got := IsInSync(desiredOf(t, upstreamObj), downstreamObj); got != tc.want {
 				t.Errorf("stands: %t, want %t: %s", got, tc.want, tc.reason)
 			}
 		})

@@ -168,11 +168,6 @@ func merged(base, winners map[string]string) map[string]string {
 	return all
 }
 
-// Inputs is protocol.Object.Inputs of an upstream object.
-func Inputs(upstreamObj *unstructured.Unstructured, cluster string) string {
-	return protocol.Read(upstreamObj).Inputs(cluster)
-}
-
 // dropNulls removes the fields that are null, at any depth. To the typed kinds downstream null and absent are the same,
 // but server-side apply would record that we own the field. Nulls in lists stay: their positions mean something.
 func dropNulls(value any) {

@@ -11,6 +11,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
+	"github.com/kcp-tmc/tmc/pkg/protocol"
 )
 
 // fromFile reads an object of testdata, which holds one Deployment as a kcp and a
@@ -104,7 +105,7 @@ func TestDesiredKeepsUserFields(t *testing.T) {
 				v1alpha1.SourceNameAnnotation:       "web",
 				v1alpha1.SourceUIDAnnotation:        "u-1",
 				v1alpha1.SourceGenerationAnnotation: "3",
-				v1alpha1.SourceInputsAnnotation:     Inputs(upstreamObj, "east"),
+				v1alpha1.SourceInputsAnnotation:     protocol.Read(upstreamObj).Inputs("east"),
 				v1alpha1.TargetClusterAnnotation:    "east",
 				v1alpha1.AppliedHashAnnotation:      got.GetAnnotations()[v1alpha1.AppliedHashAnnotation],
 			},
@@ -155,7 +156,7 @@ func TestAppliedHash(t *testing.T) {
 }
 
 func TestInputs(t *testing.T) {
-	base := Inputs(fromFile(t, "upstream.yaml"), "east")
+	base := protocol.Read(fromFile(t, "upstream.yaml")).Inputs("east")
 	cases := map[string]struct {
 		annotation string
 		same       bool
@@ -174,7 +175,7 @@ func TestInputs(t *testing.T) {
 			annotations := upstreamObj.GetAnnotations()
 			annotations[tc.annotation] = "changed"
 			upstreamObj.SetAnnotations(annotations)
-			if got := Inputs(upstreamObj, "east"); (got == base) != tc.same {
+			if got := protocol.Read(upstreamObj).Inputs("east"); (got == base) != tc.same {
 				t.Errorf("inputs stayed: %t, want %t", got == base, tc.same)
 			}
 		})

@@ -318,7 +318,7 @@ func (e *Evaluation) differenceOf(downstreamObj *unstructured.Unstructured) Diff
 		return NoDifference // something on the cluster takes our fields from us, and applying again would not help
 	case downstreamObj.GetAnnotations()[v1alpha1.AppliedHashAnnotation] != hash:
 		return Outdated
-	case !transform.Stands(e.Desired, downstreamObj):
+	case !transform.IsInSync(e.Desired, downstreamObj):
 		return Drifted
 	default:
 		return NoDifference

@@ -111,7 +111,7 @@ func EvaluateNamespace(in NamespaceInput) (NamespaceEvaluation, error) {
 	case in.Namespace == nil && e.Next != nil:
 		e.Action = Assign
 	case in.Namespace == nil, isEnding(in.Namespace):
-	case isUsed && e.Desired != nil && !transform.Stands(e.Desired, in.Namespace):
+	case isUsed && e.Desired != nil && !transform.IsInSync(e.Desired, in.Namespace):
 		e.Action = Adjust
 	case isUsed:
 	case e.Next != nil:

@@ -7,7 +7,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
-	"github.com/kcp-tmc/tmc/pkg/transform"
+	"github.com/kcp-tmc/tmc/pkg/protocol"
 )
 
 // running gives a copy a spec and a status, as its cluster would.
@@ -29,7 +29,7 @@ func TestReport(t *testing.T) {
 	here := upstreamDeployment(placed, held)
 	problem := v1alpha1.Problem{Reason: "Conflict", Message: "in the way"}
 	full := v1alpha1.Report{
-		Version: v1alpha1.ReportVersion, Cluster: "east", Generation: 1, Inputs: transform.Inputs(here, "east"),
+		Version: v1alpha1.ReportVersion, Cluster: "east", Generation: 1, Inputs: protocol.Read(here).Inputs("east"),
 		LocalGeneration: 4, LocalObservedGeneration: 4, Replicas: new(int64(3)),
 		Counters: map[string]int64{"replicas": 3, "readyReplicas": 2}, Texts: map[string]string{"updateRevision": "web-1"},
 		Addresses:  []any{map[string]any{"ip": "10.0.0.1"}},

@@ -78,7 +78,7 @@ type Report struct {
 	// Generation is the upstream generation that the copy was made from; 0 when
 	// there is no copy.
 	Generation int64 `json:"gen,omitempty"`
-	// Inputs stands for what else shaped the copy, as transform.Inputs gives it.
+	// Inputs stands for what else shaped the copy, as protocol.Object.Inputs returns it.
 	Inputs string `json:"in,omitempty"`
 	// LocalGeneration and LocalObservedGeneration are the copy's own
 	// metadata.generation and status.observedGeneration.
