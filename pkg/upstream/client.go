@@ -24,9 +24,9 @@ import (
 	"github.com/kcp-tmc/tmc/pkg/kcp"
 )
 
-// ErrUnknownWorkspace is returned when no source is known to hold a workspace:
+// ErrUnknownWorkspace is returned when no source is known to serve a workspace:
 // nothing can be said about its objects.
-var ErrUnknownWorkspace = errors.New("no known shard of kcp holds the workspace")
+var ErrUnknownWorkspace = errors.New("no known shard of kcp serves the workspace")
 
 // Handler is told of every change in the caches: oldObj is nil when the object
 // came, newObj when it went. An object that merely lost the selected label went,
@@ -346,11 +346,11 @@ func (c *Client) Cached(key kcp.ObjectKey) *unstructured.Unstructured {
 	return nil
 }
 
-// sourceOf returns the source that holds a workspace: the one where its objects were seen
+// sourceOf returns the source that serves a workspace: the one where its objects were seen
 // last, or else one that has cached some. It fails with ErrUnknownWorkspace.
 func (c *Client) sourceOf(workspace logicalcluster.Name) (*source, error) {
 	sources := c.sources()
-	if c.options.SingleWorkspace && len(sources) == 1 && sources[0].mayHold(workspace) {
+	if c.options.SingleWorkspace && len(sources) == 1 && sources[0].mayServe(workspace) {
 		return sources[0], nil
 	}
 	c.mu.RLock()
@@ -360,62 +360,48 @@ func (c *Client) sourceOf(workspace logicalcluster.Name) (*source, error) {
 		return seen, nil
 	}
 	for _, s := range sources {
-		if s.holds(workspace) {
+		if s.hasCached(workspace) {
 			return s, nil
 		}
 	}
 	return nil, fmt.Errorf("%w: %s", ErrUnknownWorkspace, workspace)
 }
 
-// objectsOf addresses the objects among which the key's is.
-func (c *Client) objectsOf(key kcp.ObjectKey) (dynamic.ResourceInterface, error) {
+// write writes one object where its workspace was seen; doing is for the error.
+func (c *Client) write(key kcp.ObjectKey, doing string, write func(dynamic.ResourceInterface) (*unstructured.Unstructured, error)) (*unstructured.Unstructured, error) {
 	s, err := c.sourceOf(key.Workspace)
 	if err != nil {
 		return nil, err
 	}
-	return s.in(key.Workspace).Resource(key.Resource).Namespace(key.Namespace), nil
+	written, err := write(s.in(key.Workspace).Resource(key.Resource).Namespace(key.Namespace))
+	if err != nil {
+		return nil, fmt.Errorf("%s %s in kcp: %w", doing, key, err)
+	}
+	return written, nil
 }
 
 // Patch writes to one object, or to the named subresource of it, and returns the
 // object as it is then. The resource version that a merge patch carries is a
 // precondition, as everywhere.
 func (c *Client) Patch(ctx context.Context, key kcp.ObjectKey, patchType types.PatchType, patch []byte, subresources ...string) (*unstructured.Unstructured, error) {
-	objects, err := c.objectsOf(key)
-	if err != nil {
-		return nil, err
-	}
-	patched, err := objects.Patch(ctx, key.Name, patchType, patch, metav1.PatchOptions{FieldManager: c.options.FieldManager}, subresources...)
-	if err != nil {
-		return nil, fmt.Errorf("patching %s in kcp: %w", key, err)
-	}
-	return patched, nil
+	return c.write(key, "patching", func(objects dynamic.ResourceInterface) (*unstructured.Unstructured, error) {
+		return objects.Patch(ctx, key.Name, patchType, patch, metav1.PatchOptions{FieldManager: c.options.FieldManager}, subresources...)
+	})
 }
 
 // Create makes an object in a workspace and returns it as the server has it.
 func (c *Client) Create(ctx context.Context, key kcp.ObjectKey, obj *unstructured.Unstructured) (*unstructured.Unstructured, error) {
-	objects, err := c.objectsOf(key)
-	if err != nil {
-		return nil, err
-	}
-	created, err := objects.Create(ctx, obj, metav1.CreateOptions{FieldManager: c.options.FieldManager})
-	if err != nil {
-		return nil, fmt.Errorf("creating %s in kcp: %w", key, err)
-	}
-	return created, nil
+	return c.write(key, "creating", func(objects dynamic.ResourceInterface) (*unstructured.Unstructured, error) {
+		return objects.Create(ctx, obj, metav1.CreateOptions{FieldManager: c.options.FieldManager})
+	})
 }
 
 // Update replaces an object of a workspace; its resource version is a precondition. It is
 // for what nobody may patch: everything else takes Patch.
 func (c *Client) Update(ctx context.Context, key kcp.ObjectKey, obj *unstructured.Unstructured) (*unstructured.Unstructured, error) {
-	objects, err := c.objectsOf(key)
-	if err != nil {
-		return nil, err
-	}
-	updated, err := objects.Update(ctx, obj, metav1.UpdateOptions{FieldManager: c.options.FieldManager})
-	if err != nil {
-		return nil, fmt.Errorf("updating %s in kcp: %w", key, err)
-	}
-	return updated, nil
+	return c.write(key, "updating", func(objects dynamic.ResourceInterface) (*unstructured.Unstructured, error) {
+		return objects.Update(ctx, obj, metav1.UpdateOptions{FieldManager: c.options.FieldManager})
+	})
 }
 
 // Live asks kcp for one object. It returns nil, without an error, when kcp has answered
@@ -426,7 +412,7 @@ func (c *Client) Update(ctx context.Context, key kcp.ObjectKey, obj *unstructure
 // cannot be taken back, not for the steady path.
 func (c *Client) Live(ctx context.Context, key kcp.ObjectKey) (*unstructured.Unstructured, error) {
 	for _, s := range c.sources() {
-		if !s.mayHold(key.Workspace) {
+		if !s.mayServe(key.Workspace) {
 			continue
 		}
 		obj, err := s.in(key.Workspace).Resource(key.Resource).Namespace(key.Namespace).Get(ctx, key.Name, metav1.GetOptions{})

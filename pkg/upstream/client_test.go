@@ -36,9 +36,9 @@ func (s *shard) source(url string, objects ...runtime.Object) *source {
 		return s.err != nil, nil, s.err
 	})
 	return &source{
-		url:     url,
-		in:      func(logicalcluster.Name) dynamic.Interface { return client },
-		mayHold: func(logicalcluster.Name) bool { return true },
+		url:      url,
+		in:       func(logicalcluster.Name) dynamic.Interface { return client },
+		mayServe: func(logicalcluster.Name) bool { return true },
 	}
 }
 
@@ -78,7 +78,7 @@ func TestClientLive(t *testing.T) {
 				t.Errorf("%d requests, want %d", requests, tc.requests)
 			}
 			if s, err := c.sourceOf("a"); tc.isFound != (err == nil) || tc.isFound && s.url != "2" {
-				t.Errorf("the workspace is held by %v, %v afterwards", s, err)
+				t.Errorf("the workspace is served by %v, %v afterwards", s, err)
 			}
 		})
 	}

@@ -46,8 +46,8 @@ type source struct {
 	all dynamic.Interface
 	// in addresses one workspace.
 	in func(logicalcluster.Name) dynamic.Interface
-	// mayHold reports whether an answer from here is about a workspace of that name.
-	mayHold func(logicalcluster.Name) bool
+	// mayServe reports whether an answer from here is about a workspace of that name.
+	mayServe func(logicalcluster.Name) bool
 	// stop ends run, and done is closed when run has returned. The Client sees to both.
 	stop context.CancelFunc
 	done chan struct{}
@@ -82,7 +82,7 @@ func newShardSource(options Options, url string, handle Handler) (*source, error
 		notServed: "kcp is still setting up the virtual workspace; will try again",
 		all:       client.Cluster(logicalcluster.Wildcard),
 		in:        func(name logicalcluster.Name) dynamic.Interface { return client.Cluster(name.Path()) },
-		mayHold:   func(logicalcluster.Name) bool { return true }, // it denies what it does not hold
+		mayServe:  func(logicalcluster.Name) bool { return true }, // it denies workspaces that it does not serve
 		done:      make(chan struct{}),
 		watching:  map[schema.GroupVersionResource]*watching{},
 	}
@@ -122,7 +122,7 @@ func newWorkspaceSource(options Options, handle Handler) (*source, error) {
 		notServed: "kcp does not serve the resources in this workspace: run `kubectl tmc bind` there; will try again",
 		all:       client,
 		in:        func(logicalcluster.Name) dynamic.Interface { return client },
-		mayHold:   func(name logicalcluster.Name) bool { return self.Load() == name },
+		mayServe:  func(name logicalcluster.Name) bool { return self.Load() == name },
 		done:      make(chan struct{}),
 		watching:  map[schema.GroupVersionResource]*watching{},
 	}, nil
@@ -365,8 +365,8 @@ func (s *source) each(index, value string, visit func(kcp.ObjectKey, *unstructur
 	}
 }
 
-// holds reports whether the cache has any object of the workspace.
-func (s *source) holds(workspace logicalcluster.Name) bool {
+// hasCached reports whether the cache has any object of the workspace.
+func (s *source) hasCached(workspace logicalcluster.Name) bool {
 	return slices.ContainsFunc(s.informers(), func(informer kcpcache.ScopeableSharedIndexInformer) bool {
 		keys, err := informer.GetIndexer().IndexKeys(kcpcache.ClusterIndexName, kcpcache.ClusterIndexKey(workspace))
 		return err == nil && len(keys) > 0

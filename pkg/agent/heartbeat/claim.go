@@ -134,7 +134,7 @@ func overcome(ctx context.Context, try func(context.Context) (*obstacle, error))
 	}
 }
 
-// readUID asks the cluster who it is.
+// readUID asks the cluster for its UID.
 func (a *Agent) readUID(ctx context.Context) (*obstacle, error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
@@ -149,7 +149,7 @@ func (a *Agent) readUID(ctx context.Context) (*obstacle, error) {
 	return nil, nil
 }
 
-// tryClaim makes the registration this cluster's, or says what is in the way.
+// tryClaim makes the registration this cluster's, or returns the obstacle.
 func (a *Agent) tryClaim(ctx context.Context) (*obstacle, error) {
 	registration, err := a.registration.get(ctx)
 	if err != nil {

@@ -110,7 +110,7 @@ func (b *Bindings) sync(_ context.Context, workspace logicalcluster.Name) (time.
 	return 0, nil
 }
 
-// LeftOut returns why a syncer that looks through the APIExport does not see objects of the
+// LeftOut returns why a syncer that sees its objects through the APIExport does not see objects of the
 // resource that are placed on its cluster, empty when it does. The APIExport of all
 // clusters shows everything.
 func (b *Bindings) LeftOut(workspace logicalcluster.Name, export string, resource schema.GroupResource) v1alpha1.LeftOut {

@@ -104,7 +104,7 @@ func newRegistry(config Config, dynamicClient dynamic.Interface, client kubernet
 }
 
 // Handle has the handlers told, in this order, of each cluster that came, went, or changed in
-// what placing and merging look at, capacity aside. It is called before Run. Handlers must not
+// what placing and merging read, capacity aside. It is called before Run. Handlers must not
 // block.
 func (r *Registry) Handle(handlers ...func(cluster string)) {
 	r.handlers = append(r.handlers, handlers...)

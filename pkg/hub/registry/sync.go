@@ -17,7 +17,7 @@ import (
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
 )
 
-// emptyInterval is how often to look whether a cluster that is being removed is empty.
+// emptyInterval is how often to check whether a cluster that is being removed is empty.
 const emptyInterval = time.Second
 
 // sync is a turn for one cluster: it evaluates whether the cluster is ready, and removes it
