@@ -271,6 +271,23 @@ func TestReferenceHasEveryMetric(t *testing.T) {
 	}
 }
 
+// TestReferenceHasEveryQueue compares the names of queues, which are labels of metrics, with those that are made.
+func TestReferenceHasEveryQueue(t *testing.T) {
+	declared := map[string]string{}
+	for _, directory := range packages(t) {
+		for _, path := range sources(t, directory) {
+			content, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, found := range regexp.MustCompile(`controller\.New(?:\[[^\]]*\])?\("([a-z]+)"`).FindAllStringSubmatch(string(content), -1) {
+				declared[found[1]] = path
+			}
+		}
+	}
+	compare(t, "queue", documented(t, "Queues", regexp.MustCompile(`^[a-z]+$`)), declared)
+}
+
 // metricName returns the name of the metric that a literal of component-base's or Prometheus' options is for.
 func metricName(node ast.Node) string {
 	literal, isLiteral := node.(*ast.CompositeLit)
