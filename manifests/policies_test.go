@@ -19,6 +19,7 @@ import (
 
 	"github.com/kcp-tmc/tmc/manifests/policytest"
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
+	"github.com/kcp-tmc/tmc/pkg/yamltest"
 )
 
 // provider is the logical cluster of the provider workspace in all specs.
@@ -107,7 +108,7 @@ status: {replicas: 3}
 `
 
 // object reads an object from YAML.
-var object = policytest.Object
+var object = yamltest.Object
 
 var deploymentsResource = schema.GroupVersionResource{Group: "apps", Version: "v1", Resource: "deployments"}
 

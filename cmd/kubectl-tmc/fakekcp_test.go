@@ -20,7 +20,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/labels"
-	"sigs.k8s.io/yaml"
+
+	"github.com/kcp-tmc/tmc/pkg/yamltest"
 )
 
 const (
@@ -81,10 +82,7 @@ func (f *fakeKCP) pointAt(path string) {
 func (f *fakeKCP) add(collection string, objects ...string) {
 	f.t.Helper()
 	for _, text := range objects {
-		obj := &unstructured.Unstructured{}
-		if err := yaml.Unmarshal([]byte(text), &obj.Object); err != nil {
-			f.t.Fatal(err)
-		}
+		obj := yamltest.Object(f.t, text)
 		obj.SetAPIVersion(versionOf(collection))
 		obj.SetKind(kindOf(collection))
 		path := collection

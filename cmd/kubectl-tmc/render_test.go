@@ -11,6 +11,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/kcp-tmc/tmc/pkg/transform"
+	"github.com/kcp-tmc/tmc/pkg/yamltest"
 )
 
 const upstreamWeb = `apiVersion: apps/v1
@@ -56,15 +57,7 @@ func render(t *testing.T, objects string, args ...string) (out, notes string, er
 // upstream is upstreamWeb as a client reads it.
 func upstream(t *testing.T) *unstructured.Unstructured {
 	t.Helper()
-	data, err := yaml.YAMLToJSON([]byte(upstreamWeb))
-	if err != nil {
-		t.Fatal(err)
-	}
-	obj := &unstructured.Unstructured{}
-	if err := obj.UnmarshalJSON(data); err != nil {
-		t.Fatal(err)
-	}
-	return obj
+	return yamltest.Object(t, upstreamWeb)
 }
 
 // applied is the copy of obj that a syncer under the rule applies, in YAML.

@@ -26,7 +26,6 @@ import (
 	"k8s.io/apiserver/pkg/authentication/user"
 	apiservercel "k8s.io/apiserver/pkg/cel"
 	"k8s.io/apiserver/pkg/cel/environment"
-	"sigs.k8s.io/yaml"
 )
 
 // Policy is a policy as an API server has it.
@@ -219,18 +218,4 @@ func matches(all []admissionregistrationv1.NamedRuleWithOperations, attributes a
 		rule.Scope = new(admissionregistrationv1.AllScopes)
 		return (&rules.Matcher{Rule: rule.RuleWithOperations, Attr: attributes}).Matches()
 	})
-}
-
-// Object reads an object from YAML.
-func Object(tb testing.TB, text string) *unstructured.Unstructured {
-	tb.Helper()
-	data, err := yaml.YAMLToJSON([]byte(text))
-	if err != nil {
-		tb.Fatal(err)
-	}
-	result := &unstructured.Unstructured{}
-	if err := result.UnmarshalJSON(data); err != nil {
-		tb.Fatal(err)
-	}
-	return result
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/kcp-tmc/tmc/manifests/policytest"
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
 	"github.com/kcp-tmc/tmc/pkg/transform"
+	"github.com/kcp-tmc/tmc/pkg/yamltest"
 )
 
 // oldestCEL is the oldest Kubernetes that has the policies.
@@ -56,7 +57,7 @@ func (w write) request() policytest.Request {
 }
 
 // object reads an object from YAML.
-var object = policytest.Object
+var object = yamltest.Object
 
 // with returns the object with labels and annotations more, or less where a value is empty.
 func with(obj *unstructured.Unstructured, labels, annotations map[string]string) *unstructured.Unstructured {

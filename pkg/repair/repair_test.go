@@ -12,9 +12,9 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
-	"sigs.k8s.io/yaml"
 
 	"github.com/kcp-tmc/tmc/manifests"
+	"github.com/kcp-tmc/tmc/pkg/yamltest"
 )
 
 // two is a Deployment with two containers.
@@ -33,9 +33,7 @@ spec:
 // object reads an object from YAML.
 func object(tb testing.TB, text string) map[string]any {
 	tb.Helper()
-	data, err := yaml.YAMLToJSON([]byte(text))
-	must(tb, err)
-	return decode(tb, data)
+	return yamltest.Object(tb, text).Object
 }
 
 // replaced returns the object two with parts of its text replaced: pairs of what there is and what is put in its place.

@@ -5,20 +5,16 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"sigs.k8s.io/yaml"
+
+	"github.com/kcp-tmc/tmc/pkg/yamltest"
 )
 
 // object reads an object from YAML.
 func object(t *testing.T, text string) *unstructured.Unstructured {
 	t.Helper()
-	data, err := yaml.YAMLToJSON([]byte(text))
-	if err != nil {
-		t.Fatal(err)
-	}
-	result := &unstructured.Unstructured{}
-	if err := result.UnmarshalJSON(append([]byte(`{"apiVersion":"v1","kind":"X",`), data[1:]...)); err != nil {
-		t.Fatal(err)
-	}
+	result := yamltest.Object(t, text)
+	result.SetAPIVersion("v1")
+	result.SetKind("X")
 	return result
 }
 
