@@ -67,7 +67,7 @@ func (s *server) ensureWorkspace(ctx context.Context) error {
 		return nil
 	}
 	desired := &unstructured.Unstructured{Object: map[string]any{
-		"spec": map[string]any{"type": map[string]any{nameField: "universal", "path": "root"}},
+		"spec": map[string]any{"type": map[string]any{nameField: "universal", pathField: "root"}},
 	}}
 	desired.SetGroupVersionKind(kcp.WorkspaceKind)
 	desired.SetName(name)

@@ -24,6 +24,7 @@ func overlayObject(live, desired *unstructured.Unstructured) *unstructured.Unstr
 // Fields that are read and written by their names.
 const (
 	nameField   = "name"
+	pathField   = "path"
 	exportField = "export"
 )
 
@@ -44,7 +45,7 @@ var (
 	// mergeBinding is the merger for an APIBinding. It accepts exactly the desired claims.
 	mergeBinding = mergeLists(map[string]listMerge{"permissionClaims": acceptedClaims})
 	// mergeTenantType is the merger for the WorkspaceType of tenants: the exports of other clusters stay.
-	mergeTenantType = mergeLists(map[string]listMerge{"defaultAPIBindings": {keys: []string{exportField, "path"}, keepOthers: true}})
+	mergeTenantType = mergeLists(map[string]listMerge{"defaultAPIBindings": {keys: []string{exportField, pathField}, keepOthers: true}})
 
 	// acceptedClaims merges the claims that an APIBinding accepts. A claim that the binding has keeps its selector,
 	// which nobody can change in kcp.

@@ -211,10 +211,10 @@ func tenantSteps(provider string) []step {
 func newTenantType(provider string, exports ...string) *unstructured.Unstructured {
 	bindings := []any{}
 	for _, export := range exports {
-		bindings = append(bindings, map[string]any{"path": provider, exportField: export})
+		bindings = append(bindings, map[string]any{pathField: provider, exportField: export})
 	}
 	desired := &unstructured.Unstructured{Object: map[string]any{"spec": map[string]any{
-		"extend": map[string]any{"with": []any{map[string]any{"path": "root", nameField: "universal"}}},
+		"extend": map[string]any{"with": []any{map[string]any{pathField: "root", nameField: "universal"}}},
 		// Not Maintain: see tenants.go.
 		"defaultAPIBindingLifecycle": "InitializeOnly",
 		"defaultAPIBindings":         bindings,
@@ -233,7 +233,7 @@ func withoutExports(provider string, exports []string) merger {
 		others := slices.DeleteFunc(slices.Clone(bindings), func(binding any) bool {
 			fields, _ := binding.(map[string]any)
 			export, _ := fields[exportField].(string)
-			return fields["path"] == provider && slices.Contains(exports, export)
+			return fields[pathField] == provider && slices.Contains(exports, export)
 		})
 		if len(others) < len(bindings) {
 			_ = unstructured.SetNestedSlice(result.Object, others, "spec", "defaultAPIBindings")
