@@ -95,8 +95,7 @@ func (o *options) validate() error {
 	return errors.Join(append(errs, o.validateSurroundings())...)
 }
 
-// validateSurroundings is validate for the flags that say where the syncer is and what it
-// works on.
+// validateSurroundings is validate for the flags that say where the syncer is and what it works on.
 func (o *options) validateSurroundings() error {
 	errs := []error{o.lease.Validate()}
 	switch {
@@ -123,7 +122,7 @@ func (o *options) validateSurroundings() error {
 	return errors.Join(errs...)
 }
 
-// isSynced tells which resources --kinds lets in, nil for all.
+// isSynced returns what reports whether --kinds lets a resource in, nil for all.
 func (o *options) isSynced() func(schema.GroupResource) bool {
 	if len(o.kinds) == 0 {
 		return nil
@@ -168,8 +167,8 @@ func (o *options) complete() (syncer.Config, error) {
 	}, nil
 }
 
-// credentialConfig is that of what keeps the credentials for kcp good. The kubeconfig is
-// read again from its file where no Secret is named.
+// credentialConfig is that of what keeps the credentials for kcp good. The kubeconfig is read again from its file where no Secret is
+// named.
 func (o *options) credentialConfig(config syncer.Config, downstream kubernetes.Interface) credential.Config {
 	return credential.Config{
 		Cluster:           config.Cluster,
@@ -183,8 +182,14 @@ func (o *options) credentialConfig(config syncer.Config, downstream kubernetes.I
 	}
 }
 
-// heartbeatConfig is that of the syncer's own heartbeat.
-func (o *options) heartbeatConfig(config syncer.Config, a *agent) heartbeat.Config {
+// heartbeatConfig is that of the syncer's own heartbeat, which tells the settings of the registration.
+func (o *options) heartbeatConfig(config syncer.Config, told *settings) heartbeat.Config {
+	var reports func(group, resource string) bool // those of the usual groups, where all are synced
+	if config.Synced != nil {
+		reports = func(group, resource string) bool {
+			return config.Synced(schema.GroupResource{Group: group, Resource: resource})
+		}
+	}
 	return heartbeat.Config{
 		Cluster:           config.Cluster,
 		Upstream:          config.Upstream,
@@ -195,23 +200,12 @@ func (o *options) heartbeatConfig(config syncer.Config, a *agent) heartbeat.Conf
 		Location:          o.location,
 		Labels:            o.clusterLabels,
 		AllowedNamespaces: o.allowNamespaces,
-		OnRule:            a.rules.setRegistered,
-		OnDenied:          a.syncer.SetDenied,
-		OnAllowed:         a.syncer.SetAllowed,
+		OnRule:            told.setRegistered,
+		OnDenied:          told.setDenied,
+		OnAllowed:         told.setAllowed,
 		Export:            config.Export,
-		OnExport:          a.syncer.SetExport,
-		Reports:           reports(config.Synced),
-	}
-}
-
-// reports tells of which resources the registration says that the cluster serves them:
-// those that are synced, and nil, for the usual ones, where that is all.
-func reports(synced func(schema.GroupResource) bool) func(group, resource string) bool {
-	if synced == nil {
-		return nil
-	}
-	return func(group, resource string) bool {
-		return synced(schema.GroupResource{Group: group, Resource: resource})
+		OnExport:          told.setExport,
+		Reports:           reports,
 	}
 }
 

@@ -286,7 +286,7 @@ type harness struct {
 }
 
 // newHarness returns a syncer of the cluster east whose caches are empty, and read. Copies may come into the namespace app.
-func newHarness(t *testing.T, c *fakeCluster, mode v1alpha1.NamespaceMode) *harness {
+func newHarness(t testing.TB, c *fakeCluster, mode v1alpha1.NamespaceMode) *harness {
 	t.Helper()
 	h := newUnreadHarness(t, c, mode)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -303,7 +303,7 @@ func newHarness(t *testing.T, c *fakeCluster, mode v1alpha1.NamespaceMode) *harn
 }
 
 // newUnreadHarness is newHarness with caches of the cluster that have not been read.
-func newUnreadHarness(t *testing.T, c *fakeCluster, mode v1alpha1.NamespaceMode) *harness {
+func newUnreadHarness(t testing.TB, c *fakeCluster, mode v1alpha1.NamespaceMode) *harness {
 	t.Helper()
 	changes := &fanout{}
 	config := Config{Cluster: "east", Export: v1alpha1.APIExportName, Rule: v1alpha1.TransformRule{NamespaceMode: mode}}
@@ -333,7 +333,7 @@ func newUnreadHarness(t *testing.T, c *fakeCluster, mode v1alpha1.NamespaceMode)
 }
 
 // cache has the caches show objects of the cluster.
-func (h *harness) cache(t *testing.T, objects ...*unstructured.Unstructured) *harness {
+func (h *harness) cache(t testing.TB, objects ...*unstructured.Unstructured) *harness {
 	t.Helper()
 	for _, obj := range objects {
 		w := h.caches.namespaces
