@@ -73,7 +73,7 @@ func newTestAgent(p *parts) *agent {
 	return &agent{
 		credentials: credentials{p}, heartbeat: beats{p}, syncer: syncing{p}, settings: &settings{},
 		waitSupported: func(context.Context) error { p.call("kcp"); return nil },
-		follow: func(ctx context.Context, set func(v1alpha1.TransformRule)) {
+		follow: func(ctx context.Context, _ func(v1alpha1.TransformRule)) {
 			p.call("follow")
 			<-ctx.Done()
 		},
@@ -92,7 +92,7 @@ func TestAgentRun(t *testing.T) {
 		"a replica works when it leads": {func(p *parts, a *agent) {
 			a.lead = func(ctx context.Context, work func(context.Context) error) error { p.call("lead"); return work(ctx) }
 		}, []string{"credentials", "lead", "kcp", "claim", "sync", "heartbeat"}, nil},
-		"a kcp that is too old ends it":  {func(p *parts, a *agent) { a.waitSupported = func(context.Context) error { return old } }, []string{"credentials"}, old},
+		"a kcp that is too old ends it":  {func(_ *parts, a *agent) { a.waitSupported = func(context.Context) error { return old } }, []string{"credentials"}, old},
 		"another cluster's name ends it": {func(p *parts, _ *agent) { p.claim = lost }, []string{"credentials", "kcp", "claim"}, lost},
 		"a syncer that fails ends it":    {func(p *parts, _ *agent) { p.failed = lost }, []string{"sync"}, lost},
 	}

@@ -71,6 +71,7 @@ func (s *Syncer) act(ctx context.Context, t turn) (result, error) {
 		return s.inquire(ctx, t)
 	case evaluate.Refuse:
 		s.logObstacle(ctx, t)
+	default: // nothing is written
 	}
 	return result{t.Problems, t.Again}, nil
 }

@@ -312,13 +312,13 @@ func indexBy(value func(*unstructured.Unstructured) string) cache.IndexFunc {
 // cache has of it, nil for nothing: where managedFields and marks are the same there, they need not be decoded again.
 func stripCopy(oldObj, downstreamObj *unstructured.Unstructured) {
 	metadata, _ := downstreamObj.Object["metadata"].(map[string]any)
-	managedFields := slices.DeleteFunc(slices.Clone(listIn(metadata, "managedFields")), isNotRead)
+	managedFields := slices.DeleteFunc(slices.Clone(managedFieldsIn(metadata)), isNotRead)
 	metadata["managedFields"] = managedFields
 	before := map[string]any{}
 	if oldObj != nil {
 		before, _ = oldObj.Object["metadata"].(map[string]any)
 	}
-	if oldObj != nil && reflect.DeepEqual(listIn(before, "managedFields"), managedFields) && hasMarksOf(before, metadata, "labels") && hasMarksOf(before, metadata, "annotations") {
+	if oldObj != nil && reflect.DeepEqual(managedFieldsIn(before), managedFields) && hasMarksOf(before, metadata, "labels") && hasMarksOf(before, metadata, "annotations") {
 		metadata["managedFields"] = before["managedFields"] // one memory for both: comparing them costs nothing
 	} else {
 		transform.KeepOwnMarks(downstreamObj)
@@ -339,9 +339,9 @@ func stripCopy(oldObj, downstreamObj *unstructured.Unstructured) {
 	}
 }
 
-func listIn(metadata map[string]any, field string) []any {
-	list, _ := metadata[field].([]any)
-	return list
+func managedFieldsIn(metadata map[string]any) []any {
+	entries, _ := metadata["managedFields"].([]any)
+	return entries
 }
 
 // isNotRead reports whether an entry of managedFields is neither that of our applies nor that of somebody who has used the scale

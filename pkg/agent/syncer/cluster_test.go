@@ -59,10 +59,10 @@ func (p preferred) ServerPreferredNamespacedResources() ([]*metav1.APIResourceLi
 	return p.Resources, nil
 }
 
-// item returns the metadata of an object in the namespace app.
-func item(apiVersion, kind, name string, shape func(*metav1.PartialObjectMetadata)) *metav1.PartialObjectMetadata {
+// item returns the metadata of an object of the core group in the namespace app.
+func item(kind, name string, shape func(*metav1.PartialObjectMetadata)) *metav1.PartialObjectMetadata {
 	obj := &metav1.PartialObjectMetadata{
-		TypeMeta:   metav1.TypeMeta{APIVersion: apiVersion, Kind: kind},
+		TypeMeta:   metav1.TypeMeta{APIVersion: "v1", Kind: kind},
 		ObjectMeta: metav1.ObjectMeta{Namespace: app, Name: name, UID: types.UID(name)},
 	}
 	if shape != nil {
@@ -82,6 +82,14 @@ func TestClusterLive(t *testing.T) {
 	if obj, err := c.live(t.Context(), deployments, app, "none"); obj != nil || err != nil {
 		t.Errorf("none: got %v, error %v", obj, err)
 	}
+	client.PrependReactor("*", "*", func(clientgotesting.Action) (bool, runtime.Object, error) { return true, nil, errAway })
+	if _, err := c.live(t.Context(), deployments, app, "web"); !errors.Is(err, errAway) || !strings.Contains(err.Error(), "app/web") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestClusterLiveNamespace(t *testing.T) {
+	c, client, _ := newTestCluster(t, madeNamespace("ws"))
 	if obj, err := c.liveNamespace(t.Context(), app); err != nil || obj == nil || obj.GetName() != app {
 		t.Errorf("the namespace: got %v, error %v", obj, err)
 	}
@@ -89,29 +97,20 @@ func TestClusterLive(t *testing.T) {
 		t.Errorf("no namespace: got %v, error %v", obj, err)
 	}
 	client.PrependReactor("*", "*", func(clientgotesting.Action) (bool, runtime.Object, error) { return true, nil, errAway })
-	if _, err := c.live(t.Context(), deployments, app, "web"); !errors.Is(err, errAway) || !strings.Contains(err.Error(), "app/web") {
-		t.Errorf("got %v", err)
-	}
 	if _, err := c.liveNamespace(t.Context(), app); !errors.Is(err, errAway) || !strings.Contains(err.Error(), app) {
 		t.Errorf("got %v", err)
 	}
 }
 
-func TestClusterWrites(t *testing.T) {
+func TestClusterApply(t *testing.T) {
 	c, client, _ := newTestCluster(t)
 	var patched clientgotesting.PatchActionImpl
-	var deleted clientgotesting.DeleteActionImpl
 	var result error
 	client.PrependReactor("patch", "*", func(action clientgotesting.Action) (bool, runtime.Object, error) {
 		patched = action.(clientgotesting.PatchActionImpl)
 		return true, web(), result
 	})
-	client.PrependReactor("delete", "*", func(action clientgotesting.Action) (bool, runtime.Object, error) {
-		deleted = action.(clientgotesting.DeleteActionImpl)
-		return true, nil, result
-	})
-	body := copyOf("ws", web())
-	if applied, err := c.apply(t.Context(), deployments, body); err != nil || applied.GetName() != "web" {
+	if applied, err := c.apply(t.Context(), deployments, copyOf("ws", web())); err != nil || applied.GetName() != "web" {
 		t.Fatalf("got %v, %v", applied, err)
 	}
 	sent := map[string]any{}
@@ -119,6 +118,21 @@ func TestClusterWrites(t *testing.T) {
 		patched.PatchOptions.FieldManager != v1alpha1.FieldManager || !*patched.PatchOptions.Force {
 		t.Errorf("patched %+v, %v", patched, err)
 	}
+	result = errAway
+	if _, err := c.apply(t.Context(), v1alpha1.NamespacesResource, madeNamespace("ws")); !errors.Is(err, errAway) || !strings.Contains(err.Error(), "applying app:") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestClusterRemove(t *testing.T) {
+	c, client, _ := newTestCluster(t)
+	var deleted clientgotesting.DeleteActionImpl
+	var result error
+	client.PrependReactor("delete", "*", func(action clientgotesting.Action) (bool, runtime.Object, error) {
+		deleted = action.(clientgotesting.DeleteActionImpl)
+		return true, nil, result
+	})
+	body := copyOf("ws", web())
 	if err := c.remove(t.Context(), deployments, body); err != nil || *deleted.DeleteOptions.Preconditions.UID != body.GetUID() || *deleted.DeleteOptions.PropagationPolicy != metav1.DeletePropagationBackground {
 		t.Errorf("deleted %+v, %v", deleted, err)
 	}
@@ -128,9 +142,6 @@ func TestClusterWrites(t *testing.T) {
 	}
 	result = errAway
 	if err := c.remove(t.Context(), deployments, body); !errors.Is(err, errAway) || !strings.Contains(err.Error(), "app/web") {
-		t.Errorf("got %v", err)
-	}
-	if _, err := c.apply(t.Context(), v1alpha1.NamespacesResource, madeNamespace("ws")); !errors.Is(err, errAway) || !strings.Contains(err.Error(), "applying app:") {
 		t.Errorf("got %v", err)
 	}
 }
@@ -144,9 +155,9 @@ func TestAnythingIn(t *testing.T) {
 		wantErr error
 	}{
 		"nothing":                        {nil, "", nil, "", nil},
-		"what every namespace has":       {[]runtime.Object{item("v1", "ConfigMap", "kube-root-ca.crt", nil), item("v1", "Event", "x", nil)}, "", nil, "", nil},
-		"what is only seen there":        {[]runtime.Object{item("v1", "Seen", "x", nil), item("v1", "Pod", "x", func(obj *metav1.PartialObjectMetadata) { obj.UID = "" })}, "", nil, "", nil},
-		"somebody's ConfigMap":           {[]runtime.Object{item("v1", "ConfigMap", "theirs", nil)}, "", nil, "configmaps theirs", nil},
+		"what every namespace has":       {[]runtime.Object{item("ConfigMap", "kube-root-ca.crt", nil), item("Event", "x", nil)}, "", nil, "", nil},
+		"what is only seen there":        {[]runtime.Object{item("Seen", "x", nil), item("Pod", "x", func(obj *metav1.PartialObjectMetadata) { obj.UID = "" })}, "", nil, "", nil},
+		"somebody's ConfigMap":           {[]runtime.Object{item("ConfigMap", "theirs", nil)}, "", nil, "configmaps theirs", nil},
 		"what the syncer may not list":   {nil, "pods", apierrors.NewForbidden(schema.GroupResource{Resource: "pods"}, "", errAway), "pods, perhaps: the syncer's account may not list them", nil},
 		"what is not served any more":    {nil, "pods", apierrors.NewNotFound(schema.GroupResource{Resource: "pods"}, ""), "", nil},
 		"a cluster that does not answer": {nil, "pods", errAway, "", errAway},
@@ -190,11 +201,11 @@ func TestComesByItself(t *testing.T) {
 func TestLeftBehind(t *testing.T) {
 	claim := func(manager string) runtime.Object {
 		made := copyOf("ws", web(func(obj *unstructured.Unstructured) { obj.SetName("data") }), by(manager))
-		return item("v1", "PersistentVolumeClaim", "data", func(obj *metav1.PartialObjectMetadata) {
+		return item("PersistentVolumeClaim", "data", func(obj *metav1.PartialObjectMetadata) {
 			obj.Labels, obj.Annotations, obj.ManagedFields = made.GetLabels(), made.GetAnnotations(), made.GetManagedFields()
 		})
 	}
-	ofGone := item("v1", "Pod", "web-1", func(obj *metav1.PartialObjectMetadata) {
+	ofGone := item("Pod", "web-1", func(obj *metav1.PartialObjectMetadata) {
 		obj.OwnerReferences = []metav1.OwnerReference{{APIVersion: "apps/v1", Kind: "ReplicaSet", UID: "gone", Controller: new(true)}}
 	})
 	cases := map[string]struct {
@@ -205,9 +216,9 @@ func TestLeftBehind(t *testing.T) {
 		wantErr error
 	}{
 		"nothing":                        {nil, "", nil, "", nil},
-		"pods of somebody else":          {[]runtime.Object{item("v1", "Pod", "theirs", nil)}, "", nil, "", nil},
+		"pods of somebody else":          {[]runtime.Object{item("Pod", "theirs", nil)}, "", nil, "", nil},
 		"a pod whose maker is gone":      {[]runtime.Object{ofGone}, "", nil, "pods web-1", nil},
-		"a claim of a volume":            {[]runtime.Object{item("v1", "PersistentVolumeClaim", "data-db-0", nil)}, "", nil, "persistentvolumeclaims data-db-0", nil},
+		"a claim of a volume":            {[]runtime.Object{item("PersistentVolumeClaim", "data-db-0", nil)}, "", nil, "persistentvolumeclaims data-db-0", nil},
 		"a claim that is a copy":         {[]runtime.Object{claim(v1alpha1.FieldManager)}, "", nil, "", nil},
 		"a claim that says it is one":    {[]runtime.Object{claim("kube-controller-manager")}, "", nil, "persistentvolumeclaims data", nil},
 		"what the syncer may not list":   {nil, "pods", apierrors.NewForbidden(schema.GroupResource{Resource: "pods"}, "", errAway), "pods, perhaps: the syncer's account may not list them", nil},

@@ -286,10 +286,10 @@ type harness struct {
 }
 
 // newHarness returns a syncer of the cluster east whose caches are empty, and read. Copies may come into the namespace app.
-func newHarness(t testing.TB, c *fakeCluster, mode v1alpha1.NamespaceMode) *harness {
-	t.Helper()
-	h := newUnreadHarness(t, c, mode)
-	ctx, cancel := context.WithCancel(t.Context())
+func newHarness(tb testing.TB, c *fakeCluster, mode v1alpha1.NamespaceMode) *harness {
+	tb.Helper()
+	h := newUnreadHarness(tb, c, mode)
+	ctx, cancel := context.WithCancel(tb.Context())
 	var running sync.WaitGroup
 	for _, w := range append(slices.Collect(maps.Values(h.caches.all())), h.caches.namespaces, h.caches.autoscalers) {
 		running.Go(func() { w.informer.RunWithContext(ctx) })
@@ -303,8 +303,8 @@ func newHarness(t testing.TB, c *fakeCluster, mode v1alpha1.NamespaceMode) *harn
 }
 
 // newUnreadHarness is newHarness with caches of the cluster that have not been read.
-func newUnreadHarness(t testing.TB, c *fakeCluster, mode v1alpha1.NamespaceMode) *harness {
-	t.Helper()
+func newUnreadHarness(tb testing.TB, c *fakeCluster, mode v1alpha1.NamespaceMode) *harness {
+	tb.Helper()
 	changes := &fanout{}
 	config := Config{Cluster: "east", Export: v1alpha1.APIExportName, Rule: v1alpha1.TransformRule{NamespaceMode: mode}}
 	client := dynamicfake.NewSimpleDynamicClientWithCustomListKinds(runtime.NewScheme(), map[schema.GroupVersionResource]string{
@@ -312,11 +312,11 @@ func newUnreadHarness(t testing.TB, c *fakeCluster, mode v1alpha1.NamespaceMode)
 	})
 	caches, err := newCaches(config, client, changes)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	for _, resource := range []schema.GroupVersionResource{deployments, configMaps} {
 		if _, err := caches.watch(resource); err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 	}
 	fake := &fakeKCP{objects: map[kcp.ObjectKey]*unstructured.Unstructured{}, unseen: map[kcp.ObjectKey]bool{}}
@@ -333,8 +333,8 @@ func newUnreadHarness(t testing.TB, c *fakeCluster, mode v1alpha1.NamespaceMode)
 }
 
 // cache has the caches show objects of the cluster.
-func (h *harness) cache(t testing.TB, objects ...*unstructured.Unstructured) *harness {
-	t.Helper()
+func (h *harness) cache(tb testing.TB, objects ...*unstructured.Unstructured) *harness {
+	tb.Helper()
 	for _, obj := range objects {
 		w := h.caches.namespaces
 		if obj.GetKind() != "Namespace" {
@@ -343,7 +343,7 @@ func (h *harness) cache(t testing.TB, objects ...*unstructured.Unstructured) *ha
 		cached := obj.DeepCopy()
 		stripCopy(w.get(cached.GetNamespace(), cached.GetName()), cached)
 		if err := w.informer.GetStore().Add(cached); err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 	}
 	return h

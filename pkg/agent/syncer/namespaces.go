@@ -44,7 +44,7 @@ func namespaceKey(name string) kcp.ObjectKey {
 // syncNamespace is a turn of the namespace loop.
 func (s *Syncer) syncNamespace(ctx context.Context, name string) (time.Duration, error) {
 	in := s.gatherNamespace(name)
-	e, err := evaluate.EvaluateNamespace(in)
+	e, err := evaluate.Namespace(in)
 	if err != nil {
 		return 0, err
 	}
@@ -105,7 +105,7 @@ func (s *Syncer) leaveNamespace(ctx context.Context, name, resourceVersion strin
 		}
 	}()
 	in := s.gatherNamespace(name)
-	e, err := evaluate.EvaluateNamespace(in)
+	e, err := evaluate.Namespace(in)
 	if err != nil {
 		return 0, err
 	}
@@ -221,18 +221,10 @@ func (s *Syncer) askAdmission(ctx context.Context, t turn) (result, error) {
 	if err != nil {
 		return result{}, err
 	}
-	separates, owner := t.Settings.Rule.SeparatesWorkspaces(), evaluate.Owner(live)
-	switch {
-	case live == nil:
-	case live.GetDeletionTimestamp() != nil:
-		return result{again: namespaceRetry}, nil
-	case !evaluate.IsMade(live) && !t.Settings.Allows(t.Namespace):
-		s.news.setForeign(t.Namespace, s.now())
-		return result{[]v1alpha1.Problem{evaluate.NotAllowed(t.Namespace, s.cluster, "")}, evaluate.Recheck}, nil
-	case separates && owner != "" && owner != t.Origin.Workspace:
-		return result{[]v1alpha1.Problem{evaluate.Taken(t.Namespace, "")}, evaluate.Recheck}, nil
+	if barred := s.barred(t, live); barred.again != 0 {
+		return barred, nil
 	}
-	if live == nil || separates && owner == "" {
+	if live == nil || t.Settings.Rule.SeparatesWorkspaces() && evaluate.Owner(live) == "" {
 		klog.FromContext(ctx).Info("A namespace gets a workspace as its owner", "namespace", t.Namespace, "workspace", t.Origin.Workspace, "exists", live != nil)
 		origin := transform.Origin{Workspace: t.Origin.Workspace, Name: t.Origin.Namespace, Cluster: s.cluster}
 		if err := s.writeOwner(ctx, origin, t.Namespace, live); err != nil {
@@ -241,6 +233,25 @@ func (s *Syncer) askAdmission(ctx context.Context, t turn) (result, error) {
 	}
 	s.news.setOwner(t.Namespace, t.Origin.Workspace)
 	return result{}, nil
+}
+
+// barred is the result of a turn that may put nothing into a namespace as the cluster has it, nil for one that it does not have.
+// Its again is 0 where the turn may.
+func (s *Syncer) barred(t turn, live *unstructured.Unstructured) result {
+	owner := evaluate.Owner(live)
+	switch {
+	case live == nil:
+		return result{}
+	case live.GetDeletionTimestamp() != nil:
+		return result{again: namespaceRetry}
+	case !evaluate.IsMade(live) && !t.Settings.Allows(t.Namespace):
+		s.news.setForeign(t.Namespace, s.now())
+		return result{[]v1alpha1.Problem{evaluate.NotAllowed(t.Namespace, s.cluster, "")}, evaluate.Recheck}
+	case t.Settings.Rule.SeparatesWorkspaces() && owner != "" && owner != t.Origin.Workspace:
+		return result{[]v1alpha1.Problem{evaluate.Taken(t.Namespace, "")}, evaluate.Recheck}
+	default:
+		return result{}
+	}
 }
 
 // writeOwner makes a workspace the owner of a namespace as it was read, nil for none, or fails with errStale. What tmc makes, or

@@ -1,16 +1,19 @@
 package syncer
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"sync"
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
+	gocmp "github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/kcp-dev/logicalcluster/v3"
 
 	"github.com/kcp-tmc/tmc/pkg/agent/syncer/evaluate"
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
@@ -29,8 +32,8 @@ type admission struct {
 	owner  string
 }
 
-// admitNew has an object of a workspace ask for the namespace app: first by what the caches say, then by asking the cluster.
-func (h *harness) admitNew(t *testing.T, workspace string) admission {
+// admitNew has an object of the workspace ws ask for the namespace app: first by what the caches say, then by asking the cluster.
+func (h *harness) admitNew(t *testing.T) admission {
 	t.Helper()
 	key := kcp.ObjectKey{Workspace: "ws", Resource: deployments, Namespace: app, Name: "web"}
 	h.kcp.objects[key] = web(placed, held)
@@ -88,11 +91,11 @@ func TestAdmit(t *testing.T) {
 			t.Run(name+" "+string(mode), func(t *testing.T) {
 				h := newHarness(t, newFakeCluster(withoutNil(c.live)...), mode).cache(t, withoutNil(c.cached, c.copied)...)
 				h.SetAllowed([]string{c.allowed})
-				if got := h.admitNew(t, "ws"); got != want {
+				if got := h.admitNew(t); got != want {
 					t.Errorf("got %+v, want %+v", got, want)
 				}
 				calls := len(h.cluster.calls)
-				if got := h.admitNew(t, "ws"); got != want {
+				if got := h.admitNew(t); got != want {
 					t.Errorf("again: got %+v, want %+v", got, want)
 				}
 				if c.live != nil && c.live.GetDeletionTimestamp() == nil && want.reason != taken && len(h.cluster.calls) != calls {
@@ -109,33 +112,35 @@ func TestAdmitOneOfTwo(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			for range 20 {
 				c := newFakeCluster(withoutNil(present)...)
-				in := make([]bool, 4)
-				var running sync.WaitGroup
-				for i := range in {
-					h := newHarness(t, c, v1alpha1.NamespaceModeExclusive)
-					key := kcp.ObjectKey{Workspace: "a", Resource: deployments, Namespace: app, Name: "web"}
-					if i%2 == 1 {
-						key.Workspace = "b"
-					}
-					h.kcp.objects[key] = web(placed, held)
-					turn := h.turn(t, key)
-					running.Go(func() {
-						for {
-							_, may, err := h.admit(context.Background(), turn)
-							if !errors.Is(err, errStale) {
-								in[i] = may && err == nil
-								return
-							}
-						}
-					})
-				}
-				running.Wait()
+				in := admitAtOnce(t, c, "a", "b", "a", "b")
 				if in[0] != in[2] || in[1] != in[3] || in[0] == in[1] || len(c.writes()) != 1 {
 					t.Fatalf("in: %v, after writes %v; want one workspace's in, after one", in, c.writes())
 				}
 			}
 		})
 	}
+}
+
+// admitAtOnce has an object of each of the workspaces ask for the namespace app at once, each in a process of its own.
+func admitAtOnce(t *testing.T, c *fakeCluster, workspaces ...logicalcluster.Name) []bool {
+	t.Helper()
+	in := make([]bool, len(workspaces))
+	var running sync.WaitGroup
+	for i, workspace := range workspaces {
+		h := newHarness(t, c, v1alpha1.NamespaceModeExclusive)
+		key := kcp.ObjectKey{Workspace: workspace, Resource: deployments, Namespace: app, Name: "web"}
+		h.kcp.objects[key] = web(placed, held)
+		turn := h.turn(t, key)
+		running.Go(func() {
+			err := errStale
+			for errors.Is(err, errStale) {
+				_, in[i], err = h.admit(context.Background(), turn)
+			}
+			in[i] = in[i] && err == nil
+		})
+	}
+	running.Wait()
+	return in
 }
 
 func TestAdmitFails(t *testing.T) {
@@ -176,7 +181,7 @@ func TestAdmitFails(t *testing.T) {
 func TestAdmitWithoutClaim(t *testing.T) {
 	h := newHarness(t, newFakeCluster(), v1alpha1.NamespaceModeExclusive)
 	h.kcp.liveErr = apierrors.NewForbidden(v1alpha1.NamespacesResource.GroupResource(), app, errors.New("no claim"))
-	if got := h.admitNew(t, "ws"); !got.may {
+	if got := h.admitNew(t); !got.may {
 		t.Errorf("got %+v", got)
 	}
 }
@@ -184,12 +189,12 @@ func TestAdmitWithoutClaim(t *testing.T) {
 func TestAdmitAfterRefusal(t *testing.T) {
 	h := newHarness(t, newFakeCluster(operatorsNamespace("")), v1alpha1.NamespaceModeExclusive)
 	h.SetAllowed(nil)
-	if got := h.admitNew(t, "ws"); got.reason != evaluate.ReasonNotAllowed {
+	if got := h.admitNew(t); got.reason != evaluate.ReasonNotAllowed {
 		t.Fatalf("got %+v", got)
 	}
 	delete(h.cluster.objects, "namespaces /app")
 	h.time = h.time.Add(evaluate.Recheck)
-	if got := h.admitNew(t, "ws"); !got.may || got.owner != "ws" {
+	if got := h.admitNew(t); !got.may || got.owner != "ws" {
 		t.Errorf("the namespace is gone: got %+v", got)
 	}
 }
@@ -209,7 +214,7 @@ func TestAdmitToClosedNamespace(t *testing.T) {
 	}
 	for _, step := range steps {
 		step.do()
-		if got := h.admitNew(t, "ws"); got.may != step.may {
+		if got := h.admitNew(t); got.may != step.may {
 			t.Errorf("%s: got %+v, want %t", step.name, got, step.may)
 		}
 	}
@@ -269,31 +274,33 @@ func TestSyncNamespace(t *testing.T) {
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
-			mode := c.mode
-			if mode == "" {
-				mode = v1alpha1.NamespaceModeExclusive
-			}
-			h := newHarness(t, newFakeCluster(withoutNil(c.live)...), mode)
-			for _, obj := range c.cached {
-				if obj.GetKind() == "Namespace" {
-					obj = h.cluster.store(obj)
-				}
-				h.cache(t, obj)
-			}
-			if c.prepare != nil {
-				c.prepare(h)
-			}
+			h := newHarness(t, newFakeCluster(withoutNil(c.live)...), cmp.Or(c.mode, v1alpha1.NamespaceModeExclusive))
+			h.arrange(t, c.cached, c.prepare)
 			again, err := h.syncNamespace(t.Context(), app)
 			if again != c.again || !errors.Is(err, c.err) || h.cluster.owner() != c.owner {
 				t.Errorf("again after %s, error %v, owner %q; want %s, %v, %q", again, err, h.cluster.owner(), c.again, c.err, c.owner)
 			}
-			if diff := cmp.Diff(c.writes, h.cluster.writes(), cmpopts.EquateEmpty()); diff != "" {
+			if diff := gocmp.Diff(c.writes, h.cluster.writes(), cmpopts.EquateEmpty()); diff != "" {
 				t.Errorf("writes (-want +got):\n%s", diff)
 			}
 			if (err != nil || again != 0) && h.news.isClosed(app) {
 				t.Error("it stays closed though it was not left")
 			}
 		})
+	}
+}
+
+// arrange has the caches show objects, and the cluster have the namespaces among them, and prepares what else there is.
+func (h *harness) arrange(t *testing.T, objects []*unstructured.Unstructured, prepare func(*harness)) {
+	t.Helper()
+	for _, obj := range objects {
+		if obj.GetKind() == "Namespace" {
+			obj = h.cluster.store(obj)
+		}
+		h.cache(t, obj)
+	}
+	if prepare != nil {
+		prepare(h)
 	}
 }
 

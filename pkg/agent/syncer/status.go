@@ -31,17 +31,16 @@ func (s *Syncer) syncStatus(ctx context.Context, key kcp.ObjectKey) (time.Durati
 	present, isReported := protocol.Read(e.Upstream).EncodedReport(s.cluster)
 	if len(remembered.problems) == 0 && !s.upstream.Resources()[key.Resource].HasStatus {
 		// There is nothing to say, and no status that a report could become part of (ConfigMaps, Secrets).
-		if !isReported {
-			return 0, nil
+		if isReported {
+			err = s.patchReport(ctx, key, e.Upstream, nil)
 		}
-		return 0, s.patchReport(ctx, key, e.Upstream, nil)
+		return 0, err
 	}
-	report := e.Report(remembered.problems)
+	report, now := e.Report(remembered.problems), s.now()
 	same, err := saysSame(s.cluster, present, report)
 	if err != nil || same {
 		return 0, err
 	}
-	now := s.now()
 	wait := reportInterval - now.Sub(remembered.reported)
 	if !isReported {
 		wait = untilNews(e, report, now)
@@ -49,16 +48,21 @@ func (s *Syncer) syncStatus(ctx context.Context, key kcp.ObjectKey) (time.Durati
 	if wait > 0 {
 		return wait, nil
 	}
+	return 0, s.writeReport(ctx, key, e.Upstream, report, now)
+}
+
+// writeReport stamps a report and writes it.
+func (s *Syncer) writeReport(ctx context.Context, key kcp.ObjectKey, upstreamObj *unstructured.Unstructured, report v1alpha1.Report, now time.Time) error {
 	report.Written = now.UTC().Format(v1alpha1.WrittenLayout)
 	encoded, err := report.Encode()
 	if err != nil {
-		return 0, err
+		return err
 	}
-	if err := s.patchReport(ctx, key, e.Upstream, &encoded); err != nil {
-		return 0, err
+	if err := s.patchReport(ctx, key, upstreamObj, &encoded); err != nil {
+		return err
 	}
 	s.memories.update(key, func(m *memory) { m.reported = now })
-	return 0, nil
+	return nil
 }
 
 // patchReport writes our report, or removes it where encoded is nil.

@@ -277,27 +277,33 @@ func (s *Syncer) syncSpec(ctx context.Context, key kcp.ObjectKey) (time.Duration
 	if err != nil {
 		return 0, err
 	}
+	s.follow(t, done)
+	if done.again == 0 && slices.ContainsFunc(copies, hasLostOrigin) {
+		return lostRetry, nil
+	}
+	return done.again, nil
+}
+
+// follow remembers what a turn has left behind, and queues the turns that follow it.
+func (s *Syncer) follow(t turn, done result) {
 	if t.Tolerated != nil {
 		done.problems = append(done.problems, *t.Tolerated)
 	}
-	s.memories.update(key, func(m *memory) {
+	s.memories.update(t.key, func(m *memory) {
 		m.seen, m.problems = true, done.problems
 		if t.Upstream != nil {
 			m.missed = time.Time{}
 		}
 	})
-	s.statuses.Enqueue(key)
-	if t.Settings.Rule.SeparatesWorkspaces() && len(copies) > 0 && s.caches.namespace(t.Namespace) == nil {
+	s.statuses.Enqueue(t.key)
+	if t.Settings.Rule.SeparatesWorkspaces() && len(t.copies()) > 0 && s.caches.namespace(t.Namespace) == nil {
 		s.namespaces.Enqueue(t.Namespace) // it does not say yet who owns it
 	}
-	hasLostOrigin := func(downstreamObj *unstructured.Unstructured) bool {
-		_, ok := transform.OriginOf(downstreamObj)
-		return !ok
-	}
-	if done.again == 0 && slices.ContainsFunc(copies, hasLostOrigin) {
-		return lostRetry, nil
-	}
-	return done.again, nil
+}
+
+func hasLostOrigin(downstreamObj *unstructured.Unstructured) bool {
+	_, ok := transform.OriginOf(downstreamObj)
+	return !ok
 }
 
 // evaluate returns what a turn of the key is to do, having noted for what news the key waits.

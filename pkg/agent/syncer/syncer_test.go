@@ -14,7 +14,6 @@ import (
 
 func TestNew(t *testing.T) {
 	nowhere := &rest.Config{Host: "https://127.0.0.1:1"}
-	wrong := &rest.Config{Host: "https://127.0.0.1:1", TLSClientConfig: rest.TLSClientConfig{CAFile: "/does/not/exist"}}
 	s, err := New(Config{Cluster: "east", Upstream: nowhere, Downstream: nowhere, SingleWorkspace: true, Namespace: "sync", Export: "cluster-east"})
 	if err != nil {
 		t.Fatal(err)
@@ -28,6 +27,11 @@ func TestNew(t *testing.T) {
 	if s, err := New(Config{Cluster: "east", Upstream: nowhere, Downstream: nowhere}); err != nil || s.hasOwnView {
 		t.Errorf("the export of all clusters: own view %t, error %v", s.hasOwnView, err)
 	}
+}
+
+func TestNewFails(t *testing.T) {
+	nowhere := &rest.Config{Host: "https://127.0.0.1:1"}
+	wrong := &rest.Config{Host: "https://127.0.0.1:1", TLSClientConfig: rest.TLSClientConfig{CAFile: "/does/not/exist"}}
 	if _, err := New(Config{Cluster: "east", Upstream: nowhere, Downstream: wrong}); err == nil || !strings.Contains(err.Error(), "client for cluster east at https://127.0.0.1:1") {
 		t.Errorf("a cluster that cannot be reached: %v", err)
 	}

@@ -128,28 +128,26 @@ func (s Situation) Action() Action {
 	isOurs := s.Copy != Missing && s.Copy != Foreign
 	hasCopies := isOurs || s.Strays != NoStrays
 	switch {
-	case s.Upstream == Unseen && hasCopies:
-		return Inquire
+	case s.Upstream == Placed:
+		return s.placed()
 	case s.Upstream == Unseen:
-		return Nothing
-	case s.Upstream == Leaving && (isOurs && !s.Ending || s.Strays != NoStrays && !s.StraysEnding):
+		return map[bool]Action{true: Inquire, false: Nothing}[hasCopies]
+	case isOurs && !s.Ending, s.Strays != NoStrays && !s.StraysEnding:
 		return Delete
-	case s.Upstream == Leaving && !hasCopies && s.Held:
+	case !hasCopies && s.Held:
 		return Release
-	case s.Upstream == Leaving:
+	default:
 		return Nothing // the copies are on their way out, or nothing is left to do
+	}
+}
+
+// placed is the part of the truth table about an object that is placed here.
+func (s Situation) placed() Action {
+	switch {
 	case !s.Held:
 		return Hold
 	case s.Blocked:
 		return Complain
-	default:
-		return s.placed()
-	}
-}
-
-// placed is the part of the truth table about an object that is placed here and held.
-func (s Situation) placed() Action {
-	switch {
 	case s.Copy == Missing && s.HasRun, s.Copy == NoDifference && !s.Ending:
 		return map[Strays]Action{NoStrays: Nothing, Needed: Linger, Dispensable: Clear}[s.Strays]
 	case s.Copy == Foreign:
@@ -180,6 +178,7 @@ func (e *Evaluation) Decide(around Surroundings) Decision {
 		d.Awaited, d.Problems, d.Again = awaited, problemsOf(awaited), Recheck
 	case Linger:
 		d.Problems = e.moving(around.Strays)
+	default: // the action itself says it
 	}
 	return d
 }
@@ -210,11 +209,12 @@ func isEnding(obj *unstructured.Unstructured) bool { return obj.GetDeletionTimes
 // isNeeded reports whether a copy that lies where the object used to go is needed there: a workload until the new one serves as
 // well as it does, anything else while workloads of ours are left there to use it.
 func (e *Evaluation) isNeeded(stray Stray) bool {
-	if kind := e.kind(); !kind.Workload {
+	switch kind := e.kind(); {
+	case !kind.Workload:
 		return stray.HasWorkloads
-	} else if e.HasRun || e.Downstream == nil {
+	case e.HasRun || e.Downstream == nil:
 		return !e.HasRun
-	} else {
+	default:
 		return kind.CopyHas(e.Downstream) < min(kind.CopyWants(e.Downstream), kind.CopyHas(stray.Copy))
 	}
 }

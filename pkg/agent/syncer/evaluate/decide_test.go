@@ -21,10 +21,19 @@ type row struct {
 }
 
 func (r row) matches(s Situation) bool {
-	is := func(want *bool, got bool) bool { return want == nil || *want == got }
-	return (r.upstream == nil || slices.Contains(r.upstream, s.Upstream)) && (r.copies == nil || slices.Contains(r.copies, s.Copy)) &&
-		(r.strays == nil || slices.Contains(r.strays, s.Strays)) && is(r.held, s.Held) && is(r.blocked, s.Blocked) && is(r.hasRun, s.HasRun) &&
-		is(r.ending, s.Ending) && is(r.strayEnd, s.StraysEnding) && is(r.lacks, s.Lacks)
+	isOther := false
+	for _, column := range []struct {
+		want *bool
+		got  bool
+	}{{r.held, s.Held}, {r.blocked, s.Blocked}, {r.hasRun, s.HasRun}, {r.ending, s.Ending}, {r.strayEnd, s.StraysEnding}, {r.lacks, s.Lacks}} {
+		isOther = isOther || column.want != nil && *column.want != column.got
+	}
+	return !isOther && among(r.upstream, s.Upstream) && among(r.copies, s.Copy) && among(r.strays, s.Strays)
+}
+
+// among reports whether a value is one of those that a column has, which is nil for whatever.
+func among[T comparable](column []T, value T) bool {
+	return column == nil || slices.Contains(column, value)
 }
 
 // TestSituationAction has every situation that there can be match one row of the table, and no other.
@@ -122,10 +131,12 @@ func situations() []Situation {
 	flag(func(s *Situation, value bool) { s.Ending = value })
 	flag(func(s *Situation, value bool) { s.StraysEnding = value })
 	flag(func(s *Situation, value bool) { s.Lacks = value })
-	return slices.DeleteFunc(all, func(s Situation) bool {
-		return s.Copy == Missing && s.Ending || s.Strays == NoStrays && s.StraysEnding ||
-			s.Upstream == Placed && !s.Blocked && s.Copy == Undetermined // something is desired then
-	})
+	return slices.DeleteFunc(all, isImpossible)
+}
+
+func isImpossible(s Situation) bool {
+	return s.Copy == Missing && s.Ending || s.Strays == NoStrays && s.StraysEnding ||
+		s.Upstream == Placed && !s.Blocked && s.Copy == Undetermined // something is desired then
 }
 
 func TestDecide(t *testing.T) {

@@ -107,6 +107,9 @@ const (
 
 // Evaluation is what follows from an Input alone.
 type Evaluation struct {
+	// Input is what was evaluated.
+	Input
+
 	// Difference is that of Input.Downstream.
 	Difference Difference
 	// Desired is the copy as it should be, not to be changed. It is nil when the object is not placed here, when there is a
@@ -126,8 +129,6 @@ type Evaluation struct {
 	// Current is set when the copy that is reported is as it should be: see Input.Reported.
 	Current bool
 
-	// Input is what was evaluated.
-	Input
 	// isScaledElsewhere and failure are of what Desired was made: without the replicas, and what transform.Desired returned.
 	isScaledElsewhere bool
 	failure           error
@@ -219,43 +220,51 @@ func (in Input) isSameUpstream(now Input) bool {
 
 // makeDesired makes the desired copy, or says what keeps it from being made.
 func (e *Evaluation) makeDesired(last *Evaluation) error {
-	in := e.Input
-	if in.NotServed != "" {
-		e.Problem = &v1alpha1.Problem{Reason: ReasonNotServed, Message: in.NotServed}
+	if e.checkTarget(); e.Problem != nil {
 		return nil
 	}
-	if why := in.Settings.Denies(in.Namespace); why != "" {
-		e.Problem = &v1alpha1.Problem{Reason: ReasonDenied, Message: why}
-		return nil
-	}
-	if e.checkNamespace(); e.Problem != nil {
-		return nil
-	}
-	if _, _, bad := protocol.Read(in.Upstream).Share(in.Origin.Cluster); bad != nil {
-		e.Problem = &v1alpha1.Problem{Reason: ReasonBadShare, Message: bad.Error()}
-		return nil //nolint:nilerr // the user is told
-	}
-	e.isScaledElsewhere = isScaledElsewhere(in)
-	if last != nil && (last.Desired != nil || last.failure != nil) && last.Settings == in.Settings &&
-		last.isScaledElsewhere == e.isScaledElsewhere && last.isSameUpstream(in) {
+	e.isScaledElsewhere = isScaledElsewhere(e.Input)
+	if e.isMadeOf(last) {
 		e.Desired, e.failure = last.Desired, last.failure
 	} else {
 		e.Desired, e.failure = transform.Desired(transform.Input{
-			Object: in.Upstream, Origin: in.Origin, Rule: in.Settings.Rule, OmitReplicas: e.isScaledElsewhere, Kinds: in.Settings.Kinds,
+			Object: e.Upstream, Origin: e.Origin, Rule: e.Settings.Rule, OmitReplicas: e.isScaledElsewhere, Kinds: e.Settings.Kinds,
 		})
 	}
-	if bad, ok := errors.AsType[*transform.OverrideError](e.failure); ok {
+	bad, isBad := errors.AsType[*transform.OverrideError](e.failure)
+	never, isNever := errors.AsType[*transform.NeverSyncedError](e.failure)
+	switch {
+	case isBad:
 		e.Problem = &v1alpha1.Problem{Reason: ReasonBadOverride, Message: shorten(bad.Error())}
-		return nil
-	}
-	if never, ok := errors.AsType[*transform.NeverSyncedError](e.failure); ok {
+	case isNever:
 		e.Problem = &v1alpha1.Problem{Reason: ReasonNeverSynced, Message: never.Error()}
-		return nil
-	}
-	if e.failure != nil {
-		return fmt.Errorf("transforming for cluster %s: %w", in.Origin.Cluster, e.failure)
+	case e.failure != nil:
+		return fmt.Errorf("transforming for cluster %s: %w", e.Origin.Cluster, e.failure)
 	}
 	return nil
+}
+
+// isMadeOf reports whether the last evaluation made, and still has, what this one would make.
+func (e *Evaluation) isMadeOf(last *Evaluation) bool {
+	return last != nil && (last.Desired != nil || last.failure != nil) && last.Settings == e.Settings &&
+		last.isScaledElsewhere == e.isScaledElsewhere && last.isSameUpstream(e.Input)
+}
+
+// checkTarget says what keeps any copy of the object from being made.
+func (e *Evaluation) checkTarget() {
+	_, _, badShare := protocol.Read(e.Upstream).Share(e.Origin.Cluster)
+	denied := e.Settings.Denies(e.Namespace)
+	switch {
+	case e.NotServed != "":
+		e.Problem = &v1alpha1.Problem{Reason: ReasonNotServed, Message: e.NotServed}
+	case denied != "":
+		e.Problem = &v1alpha1.Problem{Reason: ReasonDenied, Message: denied}
+	default:
+		e.checkNamespace()
+	}
+	if e.Problem == nil && badShare != nil {
+		e.Problem = &v1alpha1.Problem{Reason: ReasonBadShare, Message: badShare.Error()}
+	}
 }
 
 // checkNamespace says whether the copy may be in the namespace that it goes to. One that tmc did not make has ServiceAccounts
@@ -311,18 +320,25 @@ func (e *Evaluation) differenceOf(downstreamObj *unstructured.Unstructured) Diff
 		return Undetermined
 	case e.HasRun && e.isAsApplied(downstreamObj):
 		return NoDifference // what has changed is the cluster's rule, which does not concern a Job that has run
-	}
-	hash := e.Desired.GetAnnotations()[v1alpha1.AppliedHashAnnotation]
-	switch {
-	case hash == e.Ineffective.Hash && transform.Fingerprint(downstreamObj) == e.Ineffective.Onto:
+	case e.isIneffective(downstreamObj):
 		return NoDifference // something on the cluster takes our fields from us, and applying again would not help
-	case downstreamObj.GetAnnotations()[v1alpha1.AppliedHashAnnotation] != hash:
+	case hashIn(downstreamObj) != hashIn(e.Desired):
 		return Outdated
 	case !transform.IsInSync(e.Desired, downstreamObj):
 		return Drifted
 	default:
 		return NoDifference
 	}
+}
+
+// isIneffective reports whether an apply of the copy onto just this object has changed nothing.
+func (e *Evaluation) isIneffective(downstreamObj *unstructured.Unstructured) bool {
+	return hashIn(e.Desired) == e.Ineffective.Hash && transform.Fingerprint(downstreamObj) == e.Ineffective.Onto
+}
+
+// hashIn returns the hash of what was applied, or is to be applied, to a copy.
+func hashIn(downstreamObj *unstructured.Unstructured) string {
+	return downstreamObj.GetAnnotations()[v1alpha1.AppliedHashAnnotation]
 }
 
 // isNamesakes reports whether a copy is that of an earlier upstream object of the same name. One that does not say which it is

@@ -1,6 +1,7 @@
 package evaluate
 
 import (
+	"errors"
 	"slices"
 	"strings"
 	"testing"
@@ -250,7 +251,7 @@ func TestEvaluateOnce(t *testing.T) {
 			// The copy is made anew where the fields say so, and is otherwise the very same one.
 			first := evaluated(t, c.first, nil)
 			second := evaluated(t, c.second, first)
-			if made := second.Desired != first.Desired || second.failure != first.failure; made == c.sameMaking {
+			if made := second.Desired != first.Desired || !errors.Is(second.failure, first.failure); made == c.sameMaking {
 				t.Errorf("made anew: %t, want %t", made, !c.sameMaking)
 			}
 			if got := first.isSame(c.second); got != c.sameAll {

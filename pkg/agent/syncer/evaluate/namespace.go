@@ -82,46 +82,63 @@ func IsMade(namespace *unstructured.Unstructured) bool {
 	return namespace.GetLabels()[v1alpha1.ManagedByLabel] == v1alpha1.ManagedByValue
 }
 
-// EvaluateNamespace returns what to do about a namespace: nothing about one that is not the syncer's to look after. It fails when
+// Namespace returns what to do about a namespace: nothing about one that is not the syncer's to look after. It fails when
 // the namespace, as it should be, cannot be encoded.
-func EvaluateNamespace(in NamespaceInput) (NamespaceEvaluation, error) {
+func Namespace(in NamespaceInput) (NamespaceEvaluation, error) {
 	e := NamespaceEvaluation{Action: Keep}
-	isUsed := false
 	if in.Namespace != nil {
 		e.Owner, _ = transform.OriginOf(in.Namespace)
-		if e.Owner.Cluster != "" && e.Owner.Cluster != in.Cluster && !in.Inherited {
-			return NamespaceEvaluation{Action: Keep}, nil // another syncer looks after it
-		}
-		isShared := !in.Settings.Rule.SeparatesWorkspaces() && IsMade(in.Namespace)
-		isUsed = slices.ContainsFunc(in.Copies, func(c CopyIn) bool { return isShared || c.Lost || c.Origin.Workspace == e.Owner.Workspace })
-		// Otherwise it has no owner; or the rule has changed, and nothing new goes there.
-		if e.Owner.Workspace != "" && transform.Namespace(in.Settings.Rule, e.Owner.Workspace, e.Owner.Name) == in.Name {
-			isUsed = isUsed || in.Awaited
-			if err := e.makeDesired(in); err != nil {
-				return NamespaceEvaluation{}, err
-			}
-		}
+	}
+	if e.Owner.Cluster != "" && e.Owner.Cluster != in.Cluster && !in.Inherited {
+		return e, nil // another syncer looks after it
+	}
+	isUsed, err := e.isUsed(in)
+	if err != nil {
+		return NamespaceEvaluation{}, err
 	}
 	if !isUsed && in.Settings.Rule.SeparatesWorkspaces() && in.Settings.Denies(in.Name) == "" {
 		e.Next = nextOwner(in)
 	}
-	hasLostMark := in.Namespace != nil && IsMade(in.Namespace) && e.Owner.Cluster == ""
-	switch {
-	case e.Next == nil && hasLostMark: // it is not known whose it is to remove
-	case in.Namespace == nil && e.Next != nil:
-		e.Action = Assign
-	case in.Namespace == nil, isEnding(in.Namespace):
-	case isUsed && e.Desired != nil && !transform.IsInSync(e.Desired, in.Namespace):
-		e.Action = Adjust
-	case isUsed:
-	case e.Next != nil:
-		e.Action = Reassign
-	case IsMade(in.Namespace):
-		e.Action = Remove
-	default:
-		e.Action = Unassign
-	}
+	e.Action = e.decide(in.Namespace, isUsed)
 	return e, nil
+}
+
+// decide returns what to do about a namespace, nil for one that bears no mark of ours.
+func (e *NamespaceEvaluation) decide(namespace *unstructured.Unstructured, isUsed bool) NamespaceAction {
+	switch {
+	case namespace == nil && e.Next != nil:
+		return Assign
+	case namespace == nil, isEnding(namespace), e.Next == nil && e.hasLostMark(namespace):
+		return Keep // it is not known whose one was to look after that has lost its mark
+	case isUsed && e.Desired != nil && !transform.IsInSync(e.Desired, namespace):
+		return Adjust
+	case isUsed:
+		return Keep
+	case e.Next != nil:
+		return Reassign
+	case IsMade(namespace):
+		return Remove
+	default:
+		return Unassign
+	}
+}
+
+// hasLostMark reports whether tmc made a namespace that no longer says for which cluster name.
+func (e *NamespaceEvaluation) hasLostMark(namespace *unstructured.Unstructured) bool {
+	return IsMade(namespace) && e.Owner.Cluster == ""
+}
+
+// isUsed reports whether the owner of a namespace uses it, and makes the namespace as the owner is to have it.
+func (e *NamespaceEvaluation) isUsed(in NamespaceInput) (bool, error) {
+	if in.Namespace == nil {
+		return false, nil
+	}
+	isShared := !in.Settings.Rule.SeparatesWorkspaces() && IsMade(in.Namespace)
+	isUsed := slices.ContainsFunc(in.Copies, func(c CopyIn) bool { return isShared || c.Lost || c.Origin.Workspace == e.Owner.Workspace })
+	if e.Owner.Workspace == "" || transform.Namespace(in.Settings.Rule, e.Owner.Workspace, e.Owner.Name) != in.Name {
+		return isUsed, nil // it has no owner; or the rule has changed, and nothing new goes there
+	}
+	return isUsed || in.Awaited, e.makeDesired(in)
 }
 
 // makeDesired makes the namespace as its owner is to have it.

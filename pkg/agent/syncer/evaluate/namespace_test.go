@@ -27,7 +27,7 @@ func asApplied(t *testing.T, namespace *unstructured.Unstructured, err error, op
 	return namespace
 }
 
-func TestEvaluateNamespace(t *testing.T) {
+func TestNamespace(t *testing.T) {
 	owner := transform.Origin{Workspace: "ws", Name: "app", Cluster: "east"}
 	forWest := owner
 	forWest.Cluster = "west"
@@ -82,6 +82,7 @@ func TestEvaluateNamespace(t *testing.T) {
 		"another syncer looks after it":                         {NamespaceInput{Namespace: notedForWest}, Keep, ""},
 		"another syncer looked after it that there is not more": {NamespaceInput{Namespace: notedForWest, Inherited: true}, Unassign, ""},
 		"nobody knows whose it was":                             {NamespaceInput{Namespace: lost}, Keep, ""},
+		"nobody knows for which cluster it was made":            {NamespaceInput{Namespace: made(annotated(v1alpha1.TargetClusterAnnotation, ""), drifted), Awaited: true, Upstream: upstreamNamespace}, Keep, ""},
 		"nobody knows whose it was but copies are there":        {NamespaceInput{Namespace: lost, Copies: []CopyIn{copied("ws", 2)}}, Reassign, "ws"},
 	}
 	for name, c := range cases {
@@ -90,7 +91,7 @@ func TestEvaluateNamespace(t *testing.T) {
 			if c.in.Settings == nil {
 				c.in.Settings = &Settings{Rule: rule}
 			}
-			got, err := EvaluateNamespace(c.in)
+			got, err := Namespace(c.in)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -104,7 +105,7 @@ func TestEvaluateNamespace(t *testing.T) {
 		})
 	}
 	in := NamespaceInput{Name: "app", Cluster: "east", Settings: &Settings{}, Namespace: made(), Upstream: broken}
-	if _, err := EvaluateNamespace(in); err == nil {
+	if _, err := Namespace(in); err == nil {
 		t.Error("labels that are no texts: no error")
 	}
 	if Owner(nil) != "" || Owner(free) != "" || Owner(made()) != "ws" {

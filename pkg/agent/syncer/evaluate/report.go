@@ -56,28 +56,29 @@ func (e *Evaluation) Report(problems []v1alpha1.Problem) v1alpha1.Report {
 		report.Replicas = &replicas
 	}
 	status, _ := downstreamObj.Object["status"].(map[string]any)
-	report.Counters, report.Texts = map[string]int64{}, map[string]string{}
-	for name, value := range status {
-		switch value := value.(type) {
-		case int64:
-			if value != 0 && name != observedGeneration {
-				report.Counters[name] = value
-			}
-		case string:
-			if value != "" && len(value) <= maxText {
-				report.Texts[name] = value
-			}
-		}
-	}
+	report.Counters, report.Texts = countersAndTexts(status)
 	report.Addresses, _, _ = unstructured.NestedSlice(status, "loadBalancer", "ingress")
-	report.Conditions = conditionsOf(downstreamObj)
+	report.Conditions = conditionsOf(status)
 	return report.Bounded()
 }
 
-// conditionsOf returns the conditions of an object's status without their times.
-func conditionsOf(obj *unstructured.Unstructured) []v1alpha1.ReportCondition {
-	list, _, _ := unstructured.NestedFieldNoCopy(obj.Object, "status", "conditions")
-	items, _ := list.([]any)
+// countersAndTexts returns the integers of a status that are not zero, and its short strings.
+func countersAndTexts(status map[string]any) (map[string]int64, map[string]string) {
+	counters, texts := map[string]int64{}, map[string]string{}
+	for name, value := range status {
+		if count, isInteger := value.(int64); isInteger && count != 0 && name != observedGeneration {
+			counters[name] = count
+		}
+		if text, isText := value.(string); isText && text != "" && len(text) <= maxText {
+			texts[name] = text
+		}
+	}
+	return counters, texts
+}
+
+// conditionsOf returns the conditions of a status without their times.
+func conditionsOf(status map[string]any) []v1alpha1.ReportCondition {
+	items, _ := status["conditions"].([]any)
 	conditions := make([]v1alpha1.ReportCondition, 0, len(items))
 	for _, item := range items {
 		fields, isMap := item.(map[string]any)

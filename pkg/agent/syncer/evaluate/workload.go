@@ -81,8 +81,9 @@ func hasRun(in Input) bool {
 	if len(kind.Ends) == 0 {
 		return false
 	}
-	said, ran := protocol.Read(in.Upstream), int64(0) // ran is the generation that has run
+	said := protocol.Read(in.Upstream)
 	report, err := said.Report(in.Origin.Cluster)
+	var ran int64 // the generation that has run
 	switch {
 	case in.Final != nil && transform.SourceUID(in.Final) == in.Upstream.GetUID() && kind.HasEnded(in.Final):
 		ran = transform.AppliedGeneration(in.Final)
