@@ -45,7 +45,9 @@ func (s *Syncer) onUpstream(key kcp.ObjectKey, oldObj, newObj *unstructured.Unst
 	after, _ := protocol.Read(newObj).EncodedReport(s.cluster)
 	if before != after {
 		s.statuses.Enqueue(key)
+		return
 	}
+	s.memories.replace(key, oldObj, newObj) // no turn will: the evaluation would keep the old state in memory
 }
 
 // onDownstream queues what a change on the cluster concerns. A change of status alone, as most are, leaves the spec alone, unless

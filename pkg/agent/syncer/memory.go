@@ -73,6 +73,17 @@ func (m *memories) keep(key kcp.ObjectKey, e *evaluate.Evaluation) {
 	}
 }
 
+// replace has the evaluation of a key be about another state of the upstream object that says the same.
+func (m *memories) replace(key kcp.ObjectKey, oldObj, newObj *unstructured.Unstructured) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if entry := m.byKey[key]; entry.evaluation != nil && entry.evaluation.Upstream == oldObj {
+		same := *entry.evaluation
+		same.Upstream, entry.evaluation = newObj, &same
+		m.byKey[key] = entry
+	}
+}
+
 func (m *memories) forget(key kcp.ObjectKey) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

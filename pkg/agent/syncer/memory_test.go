@@ -8,6 +8,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/kcp-tmc/tmc/pkg/agent/syncer/evaluate"
+	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
 	"github.com/kcp-tmc/tmc/pkg/kcp"
 )
 
@@ -45,6 +46,25 @@ func TestMemoriesKeep(t *testing.T) {
 	m.keep(key, &evaluate.Evaluation{})
 	if got := m.get(key); !got.seen || got.evaluation == nil {
 		t.Errorf("got %+v", got)
+	}
+}
+
+func TestMemoriesReplace(t *testing.T) {
+	h := newHarness(t, newFakeCluster(), v1alpha1.NamespaceModeExclusive)
+	oldObj, newObj := web(placed, held), web(placed, held, annotated(v1alpha1.StatusAnnotation("west"), "{}"))
+	key := h.place(oldObj)
+	h.turn(t, key)
+	h.onUpstream(key, newObj, oldObj)
+	if got := h.memories.get(key).evaluation; got.Upstream != oldObj {
+		t.Error("another state than that which was evaluated is replaced")
+	}
+	h.onUpstream(key, oldObj, newObj)
+	if got := h.memories.get(key).evaluation; got.Upstream != newObj || got.Desired == nil {
+		t.Error("the old state is kept in memory")
+	}
+	h.onUpstream(key, newObj, web(placed, held, annotated(v1alpha1.StatusAnnotation("east"), "{}")))
+	if got := h.memories.get(key).evaluation; got.Upstream != newObj {
+		t.Error("our report, which may say that a Job has run, goes unnoticed")
 	}
 }
 
