@@ -15,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/sets"
 	dynamicfake "k8s.io/client-go/dynamic/fake"
 	clientgotesting "k8s.io/client-go/testing"
 	"k8s.io/client-go/tools/cache"
@@ -33,7 +34,7 @@ func (c changes) take(t *testing.T) string {
 	select {
 	case told := <-c:
 		return told
-	case <-time.After(5 * time.Second):
+	case <-time.After(time.Minute):
 		t.Fatal("nothing is told")
 		return ""
 	}
@@ -73,8 +74,10 @@ func runCaches(t *testing.T, config Config, prepare func(*dynamicfake.FakeDynami
 	})
 	c.follow(ctx, kcp.Resource{GroupVersionResource: deployments, Namespaced: true})
 	c.follow(ctx, kcp.Resource{GroupVersionResource: v1alpha1.NamespacesResource}) // it is no copy's
-	for i := 0; !c.hasRead(deployments) && c.lacks(deployments) == "" && i < 5000; i++ {
-		time.Sleep(time.Millisecond)
+	for begin := time.Now(); !c.hasRead(deployments) || c.lacks(deployments) == "" && watches(client) < 3; time.Sleep(time.Millisecond) {
+		if time.Since(begin) > time.Minute {
+			t.Fatal("the caches are not read")
+		}
 	}
 	return c, client, told
 }
@@ -112,6 +115,17 @@ func TestCachesTell(t *testing.T) {
 	_, err = client.Resource(autoscalersResource).Namespace(app).Update(t.Context(), autoscalerOf("api"), metav1.UpdateOptions{})
 	step("target app/apps/Deployment/web", err)
 	step("target app/apps/Deployment/api", nil)
+}
+
+// watches returns how many resources are watched: what comes before that, a fake does not tell.
+func watches(client *dynamicfake.FakeDynamicClient) int {
+	watched := sets.New[schema.GroupVersionResource]()
+	for _, action := range client.Actions() {
+		if action.GetVerb() == "watch" {
+			watched.Insert(action.GetResource())
+		}
+	}
+	return watched.Len()
 }
 
 // autoscalerOf returns an autoscaler of a Deployment.

@@ -261,11 +261,20 @@ func (c *fakeCluster) owner() string {
 }
 
 // queue is a loop that remembers what it is asked for.
-type queue[K comparable] struct{ keys []K }
+type queue[K comparable] struct {
+	keys []K
+	// begun, if set, is closed when the loop runs.
+	begun chan struct{}
+}
 
 func (q *queue[K]) Enqueue(key K) { q.keys = append(q.keys, key) }
 
-func (q *queue[K]) Run(ctx context.Context, _ int) { <-ctx.Done() }
+func (q *queue[K]) Run(ctx context.Context, _ int) {
+	if q.begun != nil {
+		close(q.begun)
+	}
+	<-ctx.Done()
+}
 
 // take returns what was asked for, and forgets it.
 func (q *queue[K]) take() []K {

@@ -76,6 +76,7 @@ func TestRun(t *testing.T) {
 	h := newUnreadHarness(t, newFakeCluster(), v1alpha1.NamespaceModeExclusive)
 	h.caches.byResource = map[schema.GroupVersionResource]*watched{}
 	h.isRegistered = func(context.Context, string) (bool, error) { return true, nil }
+	h.specs.begun = make(chan struct{})
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- h.Run(ctx) }()
@@ -83,10 +84,11 @@ func TestRun(t *testing.T) {
 		h.caches.follow(ctx, resource)
 		h.caches.follow(ctx, resource) // once is enough
 	}
-	for i := 0; !h.HasSynced() && i < 1000; i++ {
-		time.Sleep(time.Millisecond)
+	select {
+	case <-h.specs.begun:
+	case <-time.After(time.Minute):
+		t.Error("the loops do not run")
 	}
-	time.Sleep(150 * time.Millisecond) // until the loops run
 	cancel()
 	if err := <-done; err != nil || !h.HasSynced() {
 		t.Errorf("ended with %v, synced %t", err, h.HasSynced())
