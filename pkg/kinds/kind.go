@@ -61,7 +61,7 @@ type Kind struct {
 	References []Reference `json:"references,omitempty"`
 	// Follows says which objects it goes along with.
 	Follows *Follows `json:"follows,omitempty"`
-	// FollowedBy are objects that it names and that go where it goes.
+	// FollowedBy are objects that it names and that go where it goes. Their kind needs an entry with Follows (MayFollow).
 	FollowedBy []Reference `json:"followedBy,omitempty"`
 	// Owned are the fields that only a cluster fills in: a copy is applied without them.
 	Owned []Owned `json:"owned,omitempty"`
