@@ -6,6 +6,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
+	"github.com/kcp-tmc/tmc/pkg/protocol"
 )
 
 // soloWest is the cluster of a syncer without a controller.
@@ -28,7 +29,7 @@ func TestSyncerOfSingleWorkspace(t *testing.T) {
 
 	eventuallyIs(t, "the copy to roll out", u.copyOn(soloWest, "web"), isRolledOut)
 	eventuallyIs(t, "the syncer to report it", u.upstream("web"), func(d *appsv1.Deployment) bool {
-		report, err := v1alpha1.ParseReport(soloWest, d.Annotations[v1alpha1.StatusAnnotation(soloWest)])
+		report, err := protocol.ParseReport(soloWest, d.Annotations[v1alpha1.StatusAnnotation(soloWest)])
 		return err == nil && report.Generation == d.Generation && report.Counters["availableReplicas"] == 1
 	})
 	u.kubectl(t, "scale", "deployment", "web", "--replicas=2")

@@ -19,6 +19,7 @@ import (
 
 	"github.com/kcp-tmc/tmc/manifests/policytest"
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
+	"github.com/kcp-tmc/tmc/pkg/protocol"
 	"github.com/kcp-tmc/tmc/pkg/yamltest"
 )
 
@@ -139,7 +140,7 @@ func TestSyncersPolicyAllows(t *testing.T) {
 		reason, before, patch string
 	}{
 		"a report":                  {patch: "metadata: {annotations: {status.tmc.kcp.io/east: '{}'}}"},
-		"the longest report":        {patch: "metadata: {annotations: {status.tmc.kcp.io/east: '" + strings.Repeat("x", v1alpha1.MaxReportSize) + "'}}"},
+		"the longest report":        {patch: "metadata: {annotations: {status.tmc.kcp.io/east: '" + strings.Repeat("x", protocol.MaxReportSize) + "'}}"},
 		"another report":            {before: "metadata: {annotations: {status.tmc.kcp.io/east: old}}", patch: "metadata: {annotations: {status.tmc.kcp.io/east: new}}"},
 		"its finalizer":             {patch: "metadata: {finalizers: [syncer.tmc.kcp.io/west, example.com/theirs, syncer.tmc.kcp.io/east]}"},
 		"its finalizer, first of":   {patch: "metadata: {finalizers: [syncer.tmc.kcp.io/east, syncer.tmc.kcp.io/west, example.com/theirs]}"},
@@ -188,7 +189,7 @@ func TestSyncersPolicyDenies(t *testing.T) {
 		"an annotation":            {"metadata: {annotations: {tmc.kcp.io/target-clusters: east}}", "status.tmc.kcp.io/east"},
 		"a share":                  {"metadata: {annotations: {replicas.tmc.kcp.io/east: '3'}}", "status.tmc.kcp.io/east"},
 		"no annotations":           {"metadata: {annotations: null}", "status.tmc.kcp.io/east"},
-		"a report that is too big": {"metadata: {annotations: {status.tmc.kcp.io/east: '" + strings.Repeat("x", v1alpha1.MaxReportSize+1) + "'}}", "16 KiB"},
+		"a report that is too big": {"metadata: {annotations: {status.tmc.kcp.io/east: '" + strings.Repeat("x", protocol.MaxReportSize+1) + "'}}", "16 KiB"},
 		"another's finalizer":      {"metadata: {finalizers: [syncer.tmc.kcp.io/west, example.com/theirs, syncer.tmc.kcp.io/north]}", "syncer.tmc.kcp.io/east"},
 		"no finalizer of another":  {"metadata: {finalizers: [example.com/theirs]}", "syncer.tmc.kcp.io/east"},
 		"no finalizers":            {"metadata: {finalizers: null}", "syncer.tmc.kcp.io/east"},

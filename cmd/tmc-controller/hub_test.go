@@ -139,8 +139,8 @@ func TestHub(t *testing.T) {
 		f.eventually(t, bindings, "ws/tmc-cluster-east", "held", func(obj *unstructured.Unstructured) bool { return len(obj.GetFinalizers()) > 0 })
 	})
 	t.Run("the aggregator merges a report", func(t *testing.T) {
-		report, err := v1alpha1.Report{
-			Version: v1alpha1.ReportVersion, Cluster: "east", Generation: 1, LocalGeneration: 1, LocalObservedGeneration: 1,
+		report, err := protocol.Report{
+			Version: protocol.ReportVersion, Cluster: "east", Generation: 1, LocalGeneration: 1, LocalObservedGeneration: 1,
 			Inputs:   protocol.Read(f.get(deployments, web)).Inputs("east"),
 			Replicas: new(int64(2)), Counters: map[string]int64{"replicas": 2},
 		}.Encode()

@@ -9,10 +9,11 @@ import (
 
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
 	"github.com/kcp-tmc/tmc/pkg/kinds"
+	"github.com/kcp-tmc/tmc/pkg/protocol"
 )
 
 // custom is a custom resource that is divided among two clusters.
-func custom(t *testing.T, spec, status map[string]any, reports ...v1alpha1.Report) *unstructured.Unstructured {
+func custom(t *testing.T, spec, status map[string]any, reports ...protocol.Report) *unstructured.Unstructured {
 	t.Helper()
 	object := &unstructured.Unstructured{Object: map[string]any{
 		"apiVersion": "argoproj.io/v1alpha1", "kind": "Rollout",
@@ -26,7 +27,7 @@ func custom(t *testing.T, spec, status map[string]any, reports ...v1alpha1.Repor
 	return object
 }
 
-func running(cluster string, replicas, available int64, conditions ...v1alpha1.ReportCondition) v1alpha1.Report {
+func running(cluster string, replicas, available int64, conditions ...protocol.ReportCondition) protocol.Report {
 	report := saying(cluster, map[string]int64{"replicas": replicas, "updatedReplicas": replicas, "readyReplicas": available, "availableReplicas": available, "stableReplicas": replicas}, nil, conditions...)
 	report.Replicas = new(replicas)
 	return report
@@ -60,20 +61,20 @@ func TestStatusOfACustomResourceWithReplicas(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	isAvailable := v1alpha1.ReportCondition{Type: "Available", Status: "True"}
-	isPaused := v1alpha1.ReportCondition{Type: "Paused", Status: "True"}
-	isNotPaused := v1alpha1.ReportCondition{Type: "Paused", Status: "False"}
+	isAvailable := protocol.ReportCondition{Type: "Available", Status: "True"}
+	isPaused := protocol.ReportCondition{Type: "Paused", Status: "True"}
+	isNotPaused := protocol.ReportCondition{Type: "Paused", Status: "False"}
 	replicas := map[string]any{"replicas": int64(3)}
 	cases := map[string]struct {
 		kinds        kinds.Kinds
 		spec, before map[string]any
-		reports      []v1alpha1.Report
+		reports      []protocol.Report
 		counters     map[string]any
 		conditions   map[string]string
 	}{
 		"replicas of a kind without an entry add up, other counters stay": {
 			kinds.Kinds{}, replicas, map[string]any{"stableReplicas": int64(9)},
-			[]v1alpha1.Report{running("east", 2, 2, isAvailable), running("west", 1, 1, isAvailable)},
+			[]protocol.Report{running("east", 2, 2, isAvailable), running("west", 1, 1, isAvailable)},
 			map[string]any{"replicas": int64(3), "updatedReplicas": int64(3), "readyReplicas": int64(3), "availableReplicas": int64(3), "stableReplicas": int64(9)},
 			map[string]string{"Available": "True", "Synced": "True"},
 		},
@@ -84,18 +85,18 @@ func TestStatusOfACustomResourceWithReplicas(t *testing.T) {
 		},
 		"without spec.replicas nothing adds up": {
 			kinds.Kinds{}, nil, map[string]any{"replicas": int64(9)},
-			[]v1alpha1.Report{running("east", 2, 2), running("west", 1, 1)},
+			[]protocol.Report{running("east", 2, 2), running("west", 1, 1)},
 			map[string]any{"replicas": int64(9)},
 			map[string]string{"Synced": "True"},
 		},
 		"an entry says what adds up and how conditions are merged": {
 			own, replicas, nil,
-			[]v1alpha1.Report{running("east", 2, 2, isAvailable, isPaused), running("west", 1, 1, isAvailable, isNotPaused)},
+			[]protocol.Report{running("east", 2, 2, isAvailable, isPaused), running("west", 1, 1, isAvailable, isNotPaused)},
 			map[string]any{"replicas": int64(3), "updatedReplicas": int64(3), "readyReplicas": int64(3), "availableReplicas": int64(3), "stableReplicas": int64(3)},
 			map[string]string{"Available": "True", "Paused": "True", "Synced": "True"},
 		},
 		"a cluster that has not reported lacks its share, and holds the roll-out": {
-			own, replicas, nil, []v1alpha1.Report{running("east", 2, 2, isAvailable)},
+			own, replicas, nil, []protocol.Report{running("east", 2, 2, isAvailable)},
 			map[string]any{"replicas": int64(2), "updatedReplicas": int64(2), "readyReplicas": int64(2), "availableReplicas": int64(2), "stableReplicas": int64(2), "unavailableReplicas": int64(1)},
 			map[string]string{"Available": "False", "Progressing": "True", "Synced": "False"},
 		},
@@ -119,7 +120,7 @@ func TestStatusOfACustomResourceWithReplicas(t *testing.T) {
 }
 
 func TestSilentConditions(t *testing.T) {
-	lie := v1alpha1.ReportCondition{Type: v1alpha1.SilentCondition("east"), Status: "True"}
+	lie := protocol.ReportCondition{Type: v1alpha1.SilentCondition("east"), Status: "True"}
 	silent := func(names ...string) func(string) string {
 		return func(cluster string) string {
 			if slices.Contains(names, cluster) {

@@ -14,21 +14,22 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
+	"github.com/kcp-tmc/tmc/pkg/protocol"
 )
 
 var now = metav1.Unix(1000, 0)
 
 // complete is the report of a cluster on which all is well.
-func complete(cluster string, generation, count int64) v1alpha1.Report {
-	return v1alpha1.Report{
-		Version:                 v1alpha1.ReportVersion,
+func complete(cluster string, generation, count int64) protocol.Report {
+	return protocol.Report{
+		Version:                 protocol.ReportVersion,
 		Cluster:                 cluster,
 		Generation:              generation,
 		LocalGeneration:         7,
 		LocalObservedGeneration: 7,
 		Replicas:                new(count),
 		Counters:                map[string]int64{replicas: count, updatedReplicas: count, readyReplicas: count, availableReplicas: count},
-		Conditions: []v1alpha1.ReportCondition{
+		Conditions: []protocol.ReportCondition{
 			{Type: "Available", Status: "True", Reason: reasonAvailable, Message: "Deployment has minimum availability."},
 			{Type: "Progressing", Status: "True", Reason: reasonComplete, Message: "ReplicaSet has successfully progressed."},
 		},
@@ -36,13 +37,13 @@ func complete(cluster string, generation, count int64) v1alpha1.Report {
 }
 
 // with returns a changed copy of a report.
-func with(report v1alpha1.Report, change func(*v1alpha1.Report)) v1alpha1.Report {
+func with(report protocol.Report, change func(*protocol.Report)) protocol.Report {
 	change(&report)
 	return report
 }
 
 // annotations holds the reports as they stand on the object.
-func annotations(t *testing.T, reports ...v1alpha1.Report) map[string]string {
+func annotations(t *testing.T, reports ...protocol.Report) map[string]string {
 	t.Helper()
 	all := map[string]string{}
 	for _, report := range reports {
@@ -125,7 +126,7 @@ func conditionOf(status appsv1.DeploymentStatus, conditionType string) appsv1.De
 }
 
 func TestStatusCounters(t *testing.T) {
-	behind := with(complete("west", 4, 2), func(r *v1alpha1.Report) { r.Counters["terminatingReplicas"] = 1 })
+	behind := with(complete("west", 4, 2), func(r *protocol.Report) { r.Counters["terminatingReplicas"] = 1 })
 	cases := map[string]struct {
 		reason string
 		in     deploymentInput
@@ -198,16 +199,16 @@ func TestStatusCounters(t *testing.T) {
 }
 
 func TestStatusConditionsOfDeployments(t *testing.T) {
-	exceeded := with(complete("west", 5, 0), func(r *v1alpha1.Report) {
-		r.Conditions = []v1alpha1.ReportCondition{
+	exceeded := with(complete("west", 5, 0), func(r *protocol.Report) {
+		r.Conditions = []protocol.ReportCondition{
 			{Type: "Available", Status: "False", Reason: reasonUnavailable},
 			{Type: "Progressing", Status: "False", Reason: reasonDeadlineExceeded, Message: "it has timed out progressing."},
 			{Type: "ReplicaFailure", Status: "True", Reason: "FailedCreate", Message: "quota"},
 		}
 	})
-	conflict := v1alpha1.Report{
-		Version: v1alpha1.ReportVersion, Cluster: "west",
-		Problems: []v1alpha1.Problem{{Reason: "Conflict", Message: "default/nginx is in the way"}},
+	conflict := protocol.Report{
+		Version: protocol.ReportVersion, Cluster: "west",
+		Problems: []protocol.Problem{{Reason: "Conflict", Message: "default/nginx is in the way"}},
 	}
 	type want struct {
 		conditionType string
@@ -218,12 +219,12 @@ func TestStatusConditionsOfDeployments(t *testing.T) {
 	cases := map[string]struct {
 		reason  string
 		placed  []string
-		reports []v1alpha1.Report
+		reports []protocol.Report
 		wants   []want
 	}{
 		"all is well": {
 			reason: "every condition is true", placed: []string{"east", "west"},
-			reports: []v1alpha1.Report{complete("east", 5, 1), complete("west", 5, 1)},
+			reports: []protocol.Report{complete("east", 5, 1), complete("west", 5, 1)},
 			wants: []want{
 				{"Available", "True", reasonAvailable, "Minimum availability in 2 clusters."},
 				{"Progressing", "True", reasonComplete, "Successfully progressed in 2 clusters."},
@@ -232,7 +233,7 @@ func TestStatusConditionsOfDeployments(t *testing.T) {
 		},
 		"one exceeds its deadline": {
 			reason: "the rollout has failed, by the reason that kubectl and Argo CD look for", placed: []string{"east", "west"},
-			reports: []v1alpha1.Report{complete("east", 5, 1), exceeded},
+			reports: []protocol.Report{complete("east", 5, 1), exceeded},
 			wants: []want{
 				{"Available", "False", reasonUnavailable, "No minimum availability in west (1 of 2 clusters)."},
 				{"Progressing", "False", reasonDeadlineExceeded, "west: it has timed out progressing."},
@@ -241,7 +242,7 @@ func TestStatusConditionsOfDeployments(t *testing.T) {
 		},
 		"one has not reported": {
 			reason: "silence is not availability", placed: []string{"east", "west"},
-			reports: []v1alpha1.Report{complete("east", 5, 1)},
+			reports: []protocol.Report{complete("east", 5, 1)},
 			wants: []want{
 				{"Available", "False", reasonUnavailable, "No minimum availability in west (1 of 2 clusters)."},
 				{"Progressing", "True", reasonProgressing, "Waiting for west to take up the present generation."},
@@ -250,7 +251,7 @@ func TestStatusConditionsOfDeployments(t *testing.T) {
 		},
 		"one is in conflict": {
 			reason: "the user hears of it", placed: []string{"west"},
-			reports: []v1alpha1.Report{conflict},
+			reports: []protocol.Report{conflict},
 			wants:   []want{{"Synced", "False", "Conflict", "west: default/nginx is in the way"}},
 		},
 		"many are silent": {
@@ -276,8 +277,8 @@ func TestStatusConditionsOfDeployments(t *testing.T) {
 }
 
 func TestStatusIgnoresFailuresOfEarlierGenerations(t *testing.T) {
-	stale := with(complete("west", 4, 1), func(r *v1alpha1.Report) {
-		r.Conditions[1] = v1alpha1.ReportCondition{Type: "Progressing", Status: "False", Reason: reasonDeadlineExceeded}
+	stale := with(complete("west", 4, 1), func(r *protocol.Report) {
+		r.Conditions[1] = protocol.ReportCondition{Type: "Progressing", Status: "False", Reason: reasonDeadlineExceeded}
 	})
 	status := deploymentInput{Generation: 5, Replicas: 1, Placed: []string{"west"}, Annotations: annotations(t, stale)}.merge(t)
 	if got := conditionOf(status, "Progressing"); got.Reason != reasonProgressing {
@@ -325,7 +326,7 @@ func TestConditionTimesMoveOnlyWithNews(t *testing.T) {
 
 func TestStatusOfEqualInputIsEqual(t *testing.T) {
 	var placed []string
-	var reports []v1alpha1.Report
+	var reports []protocol.Report
 	for i := range 20 {
 		placed = append(placed, fmt.Sprintf("c%02d", i))
 		reports = append(reports, complete(placed[i], 1, 2))

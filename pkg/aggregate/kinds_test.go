@@ -17,6 +17,7 @@ import (
 	"k8s.io/kubectl/pkg/polymorphichelpers"
 
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
+	"github.com/kcp-tmc/tmc/pkg/protocol"
 )
 
 // Fields of the statuses of kinds that only their entries name.
@@ -77,7 +78,7 @@ func (r kubectlRollout[T]) check(t *testing.T) {
 			continue
 		}
 		clusters := []string{"east", "north", "west"}[:1+random.IntN(3)]
-		reports, want := []v1alpha1.Report{}, true
+		reports, want := []protocol.Report{}, true
 		for _, cluster := range clusters {
 			local := r.local(random, upstream)
 			want = isDoneTo(t, r.viewer, local) && want
@@ -105,14 +106,14 @@ func (r kubectlRollout[T]) check(t *testing.T) {
 }
 
 // report is what a syncer would say of the local object.
-func (r kubectlRollout[T]) report(t *testing.T, cluster string, local T) v1alpha1.Report {
+func (r kubectlRollout[T]) report(t *testing.T, cluster string, local T) protocol.Report {
 	t.Helper()
 	content, err := runtime.DefaultUnstructuredConverter.ToUnstructured(local)
 	if err != nil {
 		t.Fatal(err)
 	}
-	report := v1alpha1.Report{
-		Version: v1alpha1.ReportVersion, Cluster: cluster, Generation: 2,
+	report := protocol.Report{
+		Version: protocol.ReportVersion, Cluster: cluster, Generation: 2,
 		LocalGeneration: r.meta(local).Generation, Counters: map[string]int64{}, Texts: map[string]string{},
 	}
 	report.LocalObservedGeneration, _, _ = unstructured.NestedInt64(content, "status", observedGeneration)
@@ -206,16 +207,16 @@ func TestRolloutOfDaemonSetsAsKubectlJudgesIt(t *testing.T) {
 }
 
 // jobReport is a cluster's report on a Job.
-func jobReport(cluster, started, completed string, conditions ...string) v1alpha1.Report {
-	report := v1alpha1.Report{
-		Version: v1alpha1.ReportVersion, Cluster: cluster, Generation: 1, LocalGeneration: 1,
+func jobReport(cluster, started, completed string, conditions ...string) protocol.Report {
+	report := protocol.Report{
+		Version: protocol.ReportVersion, Cluster: cluster, Generation: 1, LocalGeneration: 1,
 		Counters: map[string]int64{"succeeded": 2}, Texts: map[string]string{startTime: started},
 	}
 	if completed != "" {
 		report.Texts[completionTime] = completed
 	}
 	for _, conditionType := range conditions {
-		report.Conditions = append(report.Conditions, v1alpha1.ReportCondition{Type: conditionType, Status: "True", Reason: "R" + conditionType, Message: "it is"})
+		report.Conditions = append(report.Conditions, protocol.ReportCondition{Type: conditionType, Status: "True", Reason: "R" + conditionType, Message: "it is"})
 	}
 	return report
 }
@@ -228,17 +229,17 @@ func TestStatusOfJobs(t *testing.T) {
 	}
 	cases := map[string]struct {
 		reason  string
-		reports []v1alpha1.Report
+		reports []protocol.Report
 		want    want
 	}{
 		"running": {
 			reason:  "one is done, one is not",
-			reports: []v1alpha1.Report{jobReport("east", "2026-01-01T00:00:01Z", "2026-01-01T00:00:09Z", "SuccessCriteriaMet", "Complete"), jobReport("west", "2026-01-01T00:00:00Z", "")},
+			reports: []protocol.Report{jobReport("east", "2026-01-01T00:00:01Z", "2026-01-01T00:00:09Z", "SuccessCriteriaMet", "Complete"), jobReport("west", "2026-01-01T00:00:00Z", "")},
 			want:    want{map[string]string{"Synced": "In place in 2 clusters."}, "2026-01-01T00:00:00Z", "", 4},
 		},
 		"complete": {
 			reason: "it is complete when the last one is",
-			reports: []v1alpha1.Report{
+			reports: []protocol.Report{
 				jobReport("east", "2026-01-01T00:00:01Z", "2026-01-01T00:00:09Z", "SuccessCriteriaMet", "Complete"),
 				jobReport("west", "2026-01-01T00:00:00Z", "2026-01-01T00:00:08Z", "SuccessCriteriaMet", "Complete"),
 			},
@@ -246,12 +247,12 @@ func TestStatusOfJobs(t *testing.T) {
 		},
 		"failed": {
 			reason:  "one failure is one too many, and is named",
-			reports: []v1alpha1.Report{jobReport("east", "2026-01-01T00:00:01Z", "2026-01-01T00:00:09Z", "Complete"), jobReport("west", "2026-01-01T00:00:00Z", "", "FailureTarget", "Failed")},
+			reports: []protocol.Report{jobReport("east", "2026-01-01T00:00:01Z", "2026-01-01T00:00:09Z", "Complete"), jobReport("west", "2026-01-01T00:00:00Z", "", "FailureTarget", "Failed")},
 			want:    want{map[string]string{"FailureTarget": "west: it is", "Failed": "west: it is", "Synced": "In place in 2 clusters."}, "2026-01-01T00:00:00Z", "", 4},
 		},
 		"one is silent": {
 			reason:  "what nobody knows of is not complete",
-			reports: []v1alpha1.Report{jobReport("east", "2026-01-01T00:00:01Z", "2026-01-01T00:00:09Z", "Complete")},
+			reports: []protocol.Report{jobReport("east", "2026-01-01T00:00:01Z", "2026-01-01T00:00:09Z", "Complete")},
 			want:    want{map[string]string{"Synced": "west: has not reported"}, "2026-01-01T00:00:01Z", "", 2},
 		},
 	}
@@ -294,8 +295,8 @@ func TestStatusAddressesAreUnitedAndSorted(t *testing.T) {
 }
 
 func TestStatusOfAKindWithoutAnEntry(t *testing.T) {
-	say := func(cluster string, conditions ...v1alpha1.ReportCondition) v1alpha1.Report {
-		return v1alpha1.Report{Version: v1alpha1.ReportVersion, Cluster: cluster, Generation: 1, LocalGeneration: 1, Counters: map[string]int64{"things": 7}, Conditions: conditions}
+	say := func(cluster string, conditions ...protocol.ReportCondition) protocol.Report {
+		return protocol.Report{Version: protocol.ReportVersion, Cluster: cluster, Generation: 1, LocalGeneration: 1, Counters: map[string]int64{"things": 7}, Conditions: conditions}
 	}
 	object := &unstructured.Unstructured{Object: map[string]any{
 		"apiVersion": "example.com/v1", "kind": "Widget",
@@ -304,8 +305,8 @@ func TestStatusOfAKindWithoutAnEntry(t *testing.T) {
 	}}
 	object.SetLabels(placement([]string{"east", "west"}))
 	object.SetAnnotations(annotations(t,
-		say("east", v1alpha1.ReportCondition{Type: "Ready", Status: "True"}, v1alpha1.ReportCondition{Type: "Degraded", Status: "False"}, v1alpha1.ReportCondition{Type: "Rare", Status: "True"}),
-		say("west", v1alpha1.ReportCondition{Type: "Ready", Status: "False", Reason: "NotYet", Message: "soon"}, v1alpha1.ReportCondition{Type: "Degraded", Status: "False"}),
+		say("east", protocol.ReportCondition{Type: "Ready", Status: "True"}, protocol.ReportCondition{Type: "Degraded", Status: "False"}, protocol.ReportCondition{Type: "Rare", Status: "True"}),
+		say("west", protocol.ReportCondition{Type: "Ready", Status: "False", Reason: "NotYet", Message: "soon"}, protocol.ReportCondition{Type: "Degraded", Status: "False"}),
 	))
 	status, problem := Status(Input{Inputs: noInputs, Object: object, Now: now})
 	if problem != "" {
@@ -334,25 +335,25 @@ func TestStatusOfAKindWithoutAnEntry(t *testing.T) {
 }
 
 func TestStrategyWhoseOpinionCounts(t *testing.T) {
-	at := func(report v1alpha1.Report, written string) v1alpha1.Report {
+	at := func(report protocol.Report, written string) protocol.Report {
 		report.Written = written
 		return report
 	}
-	unavailable := func(cluster string) v1alpha1.Report {
-		return with(complete(cluster, 1, 2), func(r *v1alpha1.Report) {
-			r.Conditions = []v1alpha1.ReportCondition{
+	unavailable := func(cluster string) protocol.Report {
+		return with(complete(cluster, 1, 2), func(r *protocol.Report) {
+			r.Conditions = []protocol.ReportCondition{
 				{Type: "Available", Status: "False", Reason: reasonUnavailable},
 				{Type: "Progressing", Status: "False", Reason: reasonDeadlineExceeded, Message: "timed out"},
 			}
 			r.Counters = map[string]int64{replicas: 2, updatedReplicas: 2, readyReplicas: 1, availableReplicas: 1}
 		})
 	}
-	minority := []v1alpha1.Report{at(complete("east", 1, 2), "1970-01-01T00:00:03.000Z"), at(complete("north", 1, 2), "1970-01-01T00:00:02.000Z"), at(unavailable("west"), "1970-01-01T00:00:01.000Z")}
-	even := []v1alpha1.Report{at(complete("east", 1, 2), "1970-01-01T00:00:01.000Z"), at(unavailable("west"), "1970-01-01T00:00:02.000Z")}
+	minority := []protocol.Report{at(complete("east", 1, 2), "1970-01-01T00:00:03.000Z"), at(complete("north", 1, 2), "1970-01-01T00:00:02.000Z"), at(unavailable("west"), "1970-01-01T00:00:01.000Z")}
+	even := []protocol.Report{at(complete("east", 1, 2), "1970-01-01T00:00:01.000Z"), at(unavailable("west"), "1970-01-01T00:00:02.000Z")}
 	cases := map[string]struct {
 		reason      string
 		strategy    string
-		reports     []v1alpha1.Report
+		reports     []protocol.Report
 		available   string
 		progressing string
 		ready       int32
@@ -389,7 +390,7 @@ func TestStrategyWhoseOpinionCounts(t *testing.T) {
 
 func TestStrategyNeverMakesAnUnfinishedRolloutReadAsDone(t *testing.T) {
 	for _, strategy := range []string{"union", "majority", "latest"} {
-		behind := with(complete("west", 1, 2), func(r *v1alpha1.Report) { r.Counters[availableReplicas] = 1 })
+		behind := with(complete("west", 1, 2), func(r *protocol.Report) { r.Counters[availableReplicas] = 1 })
 		strategyAnnotations := annotations(t, complete("east", 1, 2), complete("north", 1, 2), behind)
 		strategyAnnotations[v1alpha1.StatusStrategyAnnotation] = strategy
 		upstream := &appsv1.Deployment{TypeMeta: metav1.TypeMeta{APIVersion: "apps/v1", Kind: "Deployment"}}
@@ -428,9 +429,9 @@ func TestStatusCountsPresentInputsOnly(t *testing.T) {
 }
 
 // saying is a cluster's report on something of generation 1, with that in its status.
-func saying(cluster string, counters map[string]int64, texts map[string]string, conditions ...v1alpha1.ReportCondition) v1alpha1.Report {
-	return v1alpha1.Report{
-		Version: v1alpha1.ReportVersion, Cluster: cluster, Generation: 1, LocalGeneration: 1,
+func saying(cluster string, counters map[string]int64, texts map[string]string, conditions ...protocol.ReportCondition) protocol.Report {
+	return protocol.Report{
+		Version: protocol.ReportVersion, Cluster: cluster, Generation: 1, LocalGeneration: 1,
 		Counters: counters, Texts: texts, Conditions: conditions,
 	}
 }
@@ -438,7 +439,7 @@ func saying(cluster string, counters map[string]int64, texts map[string]string, 
 // mergeOn merges the reports on an object of generation 1 that is placed on the
 // clusters, and returns its status, its conditions as "status reason message" by
 // type.
-func mergeOn(t *testing.T, apiVersion, kind string, clusters []string, strategy string, reports ...v1alpha1.Report) (status map[string]any, conditions map[string]string) {
+func mergeOn(t *testing.T, apiVersion, kind string, clusters []string, strategy string, reports ...protocol.Report) (status map[string]any, conditions map[string]string) {
 	t.Helper()
 	object := &unstructured.Unstructured{Object: map[string]any{
 		"apiVersion": apiVersion, "kind": kind,
@@ -462,7 +463,7 @@ func mergeOn(t *testing.T, apiVersion, kind string, clusters []string, strategy 
 }
 
 func TestStatusOfClaims(t *testing.T) {
-	claim := func(cluster, said string) v1alpha1.Report {
+	claim := func(cluster, said string) protocol.Report {
 		report := saying(cluster, nil, map[string]string{phase: said})
 		report.Written = map[string]string{"east": "1970-01-01T00:00:02.000Z", "west": "1970-01-01T00:00:01.000Z"}[cluster]
 		return report
@@ -472,18 +473,18 @@ func TestStatusOfClaims(t *testing.T) {
 		reason   string
 		clusters []string
 		strategy string
-		reports  []v1alpha1.Report
+		reports  []protocol.Report
 		want     string
 	}{
-		"bound in all":      {"every cluster says so", both, "union", []v1alpha1.Report{claim("east", "Bound"), claim("west", "Bound")}, "Bound"},
-		"pending in one":    {"one waits", both, "union", []v1alpha1.Report{claim("east", "Bound"), claim("west", "Pending")}, "Pending"},
-		"one is silent":     {"nobody knows of west's", both, "union", []v1alpha1.Report{claim("east", "Bound")}, "Pending"},
-		"one has no phase":  {"its copy is new", both, "union", []v1alpha1.Report{claim("east", "Bound"), claim("west", "")}, "Pending"},
-		"lost in one":       {"what it held is gone", both, "union", []v1alpha1.Report{claim("east", "Bound"), claim("west", "Lost")}, "Lost"},
-		"lost and pending":  {"lost is worse than pending", both, "union", []v1alpha1.Report{claim("east", "Lost"), claim("west", "Pending")}, "Lost"},
-		"an unknown phase":  {"it is not bound, for all that is known", both, "union", []v1alpha1.Report{claim("east", "Bound"), claim("west", "Haunted")}, "Pending"},
-		"latest alone":      {"east was the last to write, and it alone is shown", both, "latest", []v1alpha1.Report{claim("east", "Bound"), claim("west", "Lost")}, "Bound"},
-		"a majority":        {"a phase is no opinion: all are looked at", both, "majority", []v1alpha1.Report{claim("east", "Bound"), claim("west", "Lost")}, "Lost"},
+		"bound in all":      {"every cluster says so", both, "union", []protocol.Report{claim("east", "Bound"), claim("west", "Bound")}, "Bound"},
+		"pending in one":    {"one waits", both, "union", []protocol.Report{claim("east", "Bound"), claim("west", "Pending")}, "Pending"},
+		"one is silent":     {"nobody knows of west's", both, "union", []protocol.Report{claim("east", "Bound")}, "Pending"},
+		"one has no phase":  {"its copy is new", both, "union", []protocol.Report{claim("east", "Bound"), claim("west", "")}, "Pending"},
+		"lost in one":       {"what it held is gone", both, "union", []protocol.Report{claim("east", "Bound"), claim("west", "Lost")}, "Lost"},
+		"lost and pending":  {"lost is worse than pending", both, "union", []protocol.Report{claim("east", "Lost"), claim("west", "Pending")}, "Lost"},
+		"an unknown phase":  {"it is not bound, for all that is known", both, "union", []protocol.Report{claim("east", "Bound"), claim("west", "Haunted")}, "Pending"},
+		"latest alone":      {"east was the last to write, and it alone is shown", both, "latest", []protocol.Report{claim("east", "Bound"), claim("west", "Lost")}, "Bound"},
+		"a majority":        {"a phase is no opinion: all are looked at", both, "majority", []protocol.Report{claim("east", "Bound"), claim("west", "Lost")}, "Lost"},
 		"placed nowhere":    {"nothing is bound there", nil, "union", nil, "Pending"},
 		"nobody has spoken": {"nor there", both, "latest", nil, "Pending"},
 	}
@@ -499,7 +500,7 @@ func TestStatusOfClaims(t *testing.T) {
 
 func TestConditionsOfAClaimThatIsResized(t *testing.T) {
 	_, conditions := mergeOn(t, "v1", "PersistentVolumeClaim", []string{"east", "west"}, "union",
-		saying("east", nil, map[string]string{phase: "Bound"}, v1alpha1.ReportCondition{Type: "FileSystemResizePending", Status: "True", Message: "waits for a pod"}),
+		saying("east", nil, map[string]string{phase: "Bound"}, protocol.ReportCondition{Type: "FileSystemResizePending", Status: "True", Message: "waits for a pod"}),
 		saying("west", nil, map[string]string{phase: "Bound"}))
 	want := map[string]string{
 		"FileSystemResizePending": "True Merged east: waits for a pod; west: says nothing of it",
@@ -511,9 +512,9 @@ func TestConditionsOfAClaimThatIsResized(t *testing.T) {
 }
 
 func TestStatusOfBudgets(t *testing.T) {
-	allowed := v1alpha1.ReportCondition{Type: "DisruptionAllowed", Status: "True", Reason: "SufficientPods"}
-	denied := v1alpha1.ReportCondition{Type: "DisruptionAllowed", Status: "False", Reason: "InsufficientPods"}
-	report := func(cluster string, healthy, disruptions int64, condition v1alpha1.ReportCondition) v1alpha1.Report {
+	allowed := protocol.ReportCondition{Type: "DisruptionAllowed", Status: "True", Reason: "SufficientPods"}
+	denied := protocol.ReportCondition{Type: "DisruptionAllowed", Status: "False", Reason: "InsufficientPods"}
+	report := func(cluster string, healthy, disruptions int64, condition protocol.ReportCondition) protocol.Report {
 		r := saying(cluster, map[string]int64{currentHealthy: healthy, desiredHealthy: 2, expectedPods: 3, disruptionsAllowed: disruptions}, nil, condition)
 		r.LocalObservedGeneration = 1
 		return r
@@ -522,19 +523,19 @@ func TestStatusOfBudgets(t *testing.T) {
 	cases := map[string]struct {
 		reason    string
 		clusters  []string
-		reports   []v1alpha1.Report
+		reports   []protocol.Report
 		want      map[string]any
 		condition string
 	}{
 		"both allow": {
 			"all counters add up, and all clusters have seen it", []string{"east", "west"},
-			[]v1alpha1.Report{report("east", 3, 1, allowed), report("west", 3, 1, allowed)},
+			[]protocol.Report{report("east", 3, 1, allowed), report("west", 3, 1, allowed)},
 			map[string]any{currentHealthy: int64(6), desiredHealthy: int64(4), expectedPods: int64(6), disruptionsAllowed: int64(2), observedGeneration: int64(1)},
 			"True SufficientPods In 2 clusters.",
 		},
 		"one denies": {
 			"the condition names it, and the sum is what the other one allows", []string{"east", "west"},
-			[]v1alpha1.Report{report("east", 3, 1, allowed), report("west", 2, 0, denied)},
+			[]protocol.Report{report("east", 3, 1, allowed), report("west", 2, 0, denied)},
 			map[string]any{currentHealthy: int64(5), desiredHealthy: int64(4), expectedPods: int64(6), disruptionsAllowed: int64(1), observedGeneration: int64(1)},
 			"False InsufficientPods west: InsufficientPods",
 		},
@@ -555,10 +556,10 @@ func TestStatusOfBudgets(t *testing.T) {
 }
 
 func TestStatusOfAutoscalers(t *testing.T) {
-	report := func(cluster string, current, desired int64, scaled string, limited metav1.ConditionStatus) v1alpha1.Report {
+	report := func(cluster string, current, desired int64, scaled string, limited metav1.ConditionStatus) protocol.Report {
 		return saying(cluster, map[string]int64{currentReplicas: current, desiredReplicas: desired}, map[string]string{lastScaleTime: scaled},
-			v1alpha1.ReportCondition{Type: "AbleToScale", Status: "True", Reason: "ReadyForNewScale"},
-			v1alpha1.ReportCondition{Type: "ScalingLimited", Status: limited, Reason: "TooManyReplicas"})
+			protocol.ReportCondition{Type: "AbleToScale", Status: "True", Reason: "ReadyForNewScale"},
+			protocol.ReportCondition{Type: "ScalingLimited", Status: limited, Reason: "TooManyReplicas"})
 	}
 	east, west := report("east", 2, 3, "2026-01-01T00:00:09Z", "False"), report("west", 1, 1, "2026-01-01T00:00:08Z", "True")
 	wantConditions := map[string]string{
@@ -590,12 +591,12 @@ func TestStatusOfAutoscalers(t *testing.T) {
 func TestStatusOfCronJobs(t *testing.T) {
 	cases := map[string]struct {
 		reason  string
-		reports []v1alpha1.Report
+		reports []protocol.Report
 		want    map[string]any
 	}{
 		"both": {
 			reason: "each time is the latest of its own",
-			reports: []v1alpha1.Report{
+			reports: []protocol.Report{
 				saying("east", nil, map[string]string{lastScheduleTime: "2026-01-01T00:02:00Z", lastSuccessfulTime: "2026-01-01T00:00:09Z"}),
 				saying("west", nil, map[string]string{lastScheduleTime: "2026-01-01T00:01:00Z", lastSuccessfulTime: "2026-01-01T00:01:09Z"}),
 			},
@@ -603,12 +604,12 @@ func TestStatusOfCronJobs(t *testing.T) {
 		},
 		"one has not run yet": {
 			reason:  "the other one has",
-			reports: []v1alpha1.Report{saying("east", nil, map[string]string{lastScheduleTime: "2026-01-01T00:02:00Z"}), saying("west", nil, nil)},
+			reports: []protocol.Report{saying("east", nil, map[string]string{lastScheduleTime: "2026-01-01T00:02:00Z"}), saying("west", nil, nil)},
 			want:    map[string]any{lastScheduleTime: "2026-01-01T00:02:00Z"},
 		},
 		"none has run yet": {
 			reason:  "there is no time, and never an observedGeneration",
-			reports: []v1alpha1.Report{saying("east", nil, nil), saying("west", nil, nil)},
+			reports: []protocol.Report{saying("east", nil, nil), saying("west", nil, nil)},
 			want:    map[string]any{},
 		},
 	}
@@ -637,8 +638,8 @@ func TestStatusOfNetworkPolicies(t *testing.T) {
 
 func TestConditionsOfALoadBalancersPorts(t *testing.T) {
 	_, conditions := mergeOn(t, "v1", "Service", []string{"east", "west"}, "union",
-		saying("east", nil, nil, v1alpha1.ReportCondition{Type: "LoadBalancerPortsError", Status: "False"}),
-		saying("west", nil, nil, v1alpha1.ReportCondition{Type: "LoadBalancerPortsError", Status: "True", Reason: "Mixed", Message: "no such protocol"}))
+		saying("east", nil, nil, protocol.ReportCondition{Type: "LoadBalancerPortsError", Status: "False"}),
+		saying("west", nil, nil, protocol.ReportCondition{Type: "LoadBalancerPortsError", Status: "True", Reason: "Mixed", Message: "no such protocol"}))
 	if got, want := conditions["LoadBalancerPortsError"], "True Mixed west: no such protocol"; got != want {
 		t.Errorf("LoadBalancerPortsError is %q, want %q", got, want)
 	}

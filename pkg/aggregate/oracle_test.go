@@ -15,6 +15,7 @@ import (
 	"k8s.io/kubectl/pkg/polymorphichelpers"
 
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
+	"github.com/kcp-tmc/tmc/pkg/protocol"
 )
 
 // verdict is what `kubectl rollout status` concludes from a Deployment.
@@ -278,9 +279,9 @@ func (f *fleet) report(t *testing.T) {
 	}
 }
 
-func reportOf(cluster string, generation int64, local *appsv1.Deployment) v1alpha1.Report {
-	report := v1alpha1.Report{
-		Version:                 v1alpha1.ReportVersion,
+func reportOf(cluster string, generation int64, local *appsv1.Deployment) protocol.Report {
+	report := protocol.Report{
+		Version:                 protocol.ReportVersion,
 		Cluster:                 cluster,
 		Generation:              generation,
 		LocalGeneration:         local.Generation,
@@ -293,7 +294,7 @@ func reportOf(cluster string, generation int64, local *appsv1.Deployment) v1alph
 		},
 	}
 	for _, c := range local.Status.Conditions {
-		report.Conditions = append(report.Conditions, v1alpha1.ReportCondition{
+		report.Conditions = append(report.Conditions, protocol.ReportCondition{
 			Type: string(c.Type), Status: metav1.ConditionStatus(c.Status), Reason: c.Reason,
 		})
 	}
@@ -301,7 +302,7 @@ func reportOf(cluster string, generation int64, local *appsv1.Deployment) v1alph
 }
 
 // isCurrent reports whether a cluster has taken up what is wanted now.
-func (f *fleet) isCurrent(report v1alpha1.Report) bool {
+func (f *fleet) isCurrent(report protocol.Report) bool {
 	return report.Generation == f.upstream.Generation && report.LocalObservedGeneration >= report.LocalGeneration &&
 		report.Inputs == f.input(report.Cluster)
 }
@@ -313,7 +314,7 @@ func (f *fleet) expected(t *testing.T) verdict {
 	conclusion, observed := done, f.isDivided()
 	for _, cluster := range f.placed() {
 		value, reported := f.upstream.Annotations[v1alpha1.StatusAnnotation(cluster)]
-		report, err := v1alpha1.ParseReport(cluster, value)
+		report, err := protocol.ParseReport(cluster, value)
 		if !reported || err != nil || !f.isCurrent(report) || f.silent[cluster] {
 			observed = false
 			continue
@@ -333,7 +334,7 @@ func (f *fleet) expected(t *testing.T) verdict {
 	return conclusion
 }
 
-func localOf(report v1alpha1.Report) *appsv1.Deployment {
+func localOf(report protocol.Report) *appsv1.Deployment {
 	local := &appsv1.Deployment{
 		ObjectMeta: metav1.ObjectMeta{Name: "app", Generation: report.LocalGeneration},
 		Spec:       appsv1.DeploymentSpec{Replicas: new(int32(*report.Replicas))},

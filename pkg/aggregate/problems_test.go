@@ -13,39 +13,39 @@ import (
 )
 
 func TestSyncedNamesProblemsOfTheHub(t *testing.T) {
-	missing := v1alpha1.Problem{Reason: "MissingReference", Message: "ConfigMap settings is not there"}
-	many := make([]v1alpha1.Problem, 0, 5)
+	missing := protocol.Problem{Reason: "MissingReference", Message: "ConfigMap settings is not there"}
+	many := make([]protocol.Problem, 0, 5)
 	for i := range 5 {
-		many = append(many, v1alpha1.Problem{Reason: "MissingReference", Message: fmt.Sprintf("Secret s%d is not there", i)})
+		many = append(many, protocol.Problem{Reason: "MissingReference", Message: fmt.Sprintf("Secret s%d is not there", i)})
 	}
-	conflict := with(complete("west", 1, 1), func(r *v1alpha1.Report) {
-		r.Problems = []v1alpha1.Problem{{Reason: "Conflict", Message: "in the way"}}
+	conflict := with(complete("west", 1, 1), func(r *protocol.Report) {
+		r.Problems = []protocol.Problem{{Reason: "Conflict", Message: "in the way"}}
 	})
 	cases := map[string]struct {
 		reason   string
 		placed   []string
-		reports  []v1alpha1.Report
-		problems []v1alpha1.Problem
+		reports  []protocol.Report
+		problems []protocol.Problem
 		want     string
 	}{
 		"nothing": {
-			"all is well", []string{"east"}, []v1alpha1.Report{complete("east", 1, 1)}, nil,
+			"all is well", []string{"east"}, []protocol.Report{complete("east", 1, 1)}, nil,
 			"True Synced In place in 1 cluster.",
 		},
 		"only the hub": {
-			"the clusters are well, and no cluster is named", []string{"east"}, []v1alpha1.Report{complete("east", 1, 1)}, []v1alpha1.Problem{missing},
+			"the clusters are well, and no cluster is named", []string{"east"}, []protocol.Report{complete("east", 1, 1)}, []protocol.Problem{missing},
 			"False MissingReference ConfigMap settings is not there",
 		},
 		"placed nowhere": {
-			"the user hears of it before anything is placed", nil, nil, []v1alpha1.Problem{missing},
+			"the user hears of it before anything is placed", nil, nil, []protocol.Problem{missing},
 			"False MissingReference ConfigMap settings is not there",
 		},
 		"a cluster is silent too": {
-			"what the hub found comes first: it may well be why", []string{"east", "west"}, []v1alpha1.Report{complete("east", 1, 1)}, []v1alpha1.Problem{missing},
+			"what the hub found comes first: it may well be why", []string{"east", "west"}, []protocol.Report{complete("east", 1, 1)}, []protocol.Problem{missing},
 			"False MissingReference ConfigMap settings is not there; west: has not reported",
 		},
 		"clusters have problems too": {
-			"those come last", []string{"east", "west"}, []v1alpha1.Report{conflict}, []v1alpha1.Problem{missing},
+			"those come last", []string{"east", "west"}, []protocol.Report{conflict}, []protocol.Problem{missing},
 			"False MissingReference ConfigMap settings is not there; east: has not reported; west: in the way",
 		},
 		"too many of both": {
@@ -53,11 +53,11 @@ func TestSyncedNamesProblemsOfTheHub(t *testing.T) {
 			"False MissingReference Secret s0 is not there; Secret s1 is not there; Secret s2 is not there and 2 more; a: has not reported; b: has not reported; c: has not reported and 1 more",
 		},
 		"without a reason": {
-			"the next reason stands in", []string{"west"}, nil, []v1alpha1.Problem{{Message: "odd"}},
+			"the next reason stands in", []string{"west"}, nil, []protocol.Problem{{Message: "odd"}},
 			"False NotReported odd; west: has not reported",
 		},
 		"without a message": {
-			"its reason says something at least", []string{"east"}, []v1alpha1.Report{complete("east", 1, 1)}, []v1alpha1.Problem{{Reason: "Odd"}},
+			"its reason says something at least", []string{"east"}, []protocol.Report{complete("east", 1, 1)}, []protocol.Problem{{Reason: "Odd"}},
 			"False Odd " + "Odd",
 		},
 	}
@@ -84,7 +84,7 @@ func TestRolloutIgnoresProblemsOfTheHub(t *testing.T) {
 	object := &unstructured.Unstructured{Object: map[string]any{"apiVersion": "apps/v1", "kind": "Deployment", "metadata": map[string]any{"name": "app", "generation": int64(1)}}}
 	object.SetLabels(placement([]string{"east"}))
 	object.SetAnnotations(annotations(t, complete("east", 1, 1)))
-	status, _ := Status(Input{Inputs: noInputs, Object: object, Problems: []v1alpha1.Problem{{Reason: "MissingReference", Message: "x"}}, Now: now})
+	status, _ := Status(Input{Inputs: noInputs, Object: object, Problems: []protocol.Problem{{Reason: "MissingReference", Message: "x"}}, Now: now})
 	if status[observedGeneration] != int64(1) || status[updatedReplicas] != int64(1) {
 		t.Errorf("east has observed and done it, yet the status is %v", status)
 	}
@@ -93,15 +93,15 @@ func TestRolloutIgnoresProblemsOfTheHub(t *testing.T) {
 // TestNewestIgnoresClocksThatAreAhead plays a cluster that claims to write in 2099.
 func TestNewestIgnoresClocksThatAreAhead(t *testing.T) {
 	hub := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
-	at := func(when time.Time) string { return when.Format(v1alpha1.WrittenLayout) }
+	at := func(when time.Time) string { return when.Format(protocol.WrittenLayout) }
 	future := at(hub.AddDate(73, 0, 0))
-	seen := func(when time.Time) func(v1alpha1.Report) time.Time {
-		return func(v1alpha1.Report) time.Time { return when }
+	seen := func(when time.Time) func(protocol.Report) time.Time {
+		return func(protocol.Report) time.Time { return when }
 	}
 	cases := map[string]struct {
 		reason     string
 		east, west string
-		firstSeen  func(v1alpha1.Report) time.Time
+		firstSeen  func(protocol.Report) time.Time
 		want       string
 	}{
 		"both in the past":       {"the newer counts", at(hub.Add(-time.Minute)), at(hub.Add(-time.Second)), nil, "west"},
@@ -116,8 +116,8 @@ func TestNewestIgnoresClocksThatAreAhead(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			in := Input{Inputs: noInputs, Now: metav1.NewTime(hub), FirstSeen: tc.firstSeen}
 			shown := newest(in, []protocol.Entry{
-				{Cluster: "east", Report: v1alpha1.Report{Cluster: "east", Written: tc.east}},
-				{Cluster: "west", Report: v1alpha1.Report{Cluster: "west", Written: tc.west}},
+				{Cluster: "east", Report: protocol.Report{Cluster: "east", Written: tc.east}},
+				{Cluster: "west", Report: protocol.Report{Cluster: "west", Written: tc.west}},
 			})
 			if len(shown) != 1 || shown[0].Cluster != tc.want {
 				t.Errorf("%s: %v is shown, want %s", tc.reason, shown, tc.want)

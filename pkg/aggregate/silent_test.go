@@ -58,9 +58,9 @@ func TestStatusWhileAClusterIsSilent(t *testing.T) {
 }
 
 func TestStatusOfAJobThatEndedOnASilentCluster(t *testing.T) {
-	ended := v1alpha1.Report{
-		Version: v1alpha1.ReportVersion, Cluster: "west", Generation: 1, LocalGeneration: 1, Counters: map[string]int64{"succeeded": 1},
-		Conditions: []v1alpha1.ReportCondition{{Type: "Complete", Status: "True", Reason: "CompletionsReached"}},
+	ended := protocol.Report{
+		Version: protocol.ReportVersion, Cluster: "west", Generation: 1, LocalGeneration: 1, Counters: map[string]int64{"succeeded": 1},
+		Conditions: []protocol.ReportCondition{{Type: "Complete", Status: "True", Reason: "CompletionsReached"}},
 	}
 	job := &batchv1.Job{
 		TypeMeta:   metav1.TypeMeta{APIVersion: "batch/v1", Kind: "Job"},

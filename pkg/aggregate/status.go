@@ -7,7 +7,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
-	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
 	"github.com/kcp-tmc/tmc/pkg/kinds"
 	"github.com/kcp-tmc/tmc/pkg/protocol"
 )
@@ -30,13 +29,13 @@ type Input struct {
 	Silent func(cluster string) string
 	// FirstSeen returns when the hub first saw a report that claims to be from the future (IsFuture), the zero time when it
 	// does not know. Nil means that it never does.
-	FirstSeen func(report v1alpha1.Report) time.Time
+	FirstSeen func(report protocol.Report) time.Time
 	// Strategy is the strategy of an object that names none; empty for union.
 	Strategy string
 	// Problems are what the hub itself finds wrong with the object, such as a missing ConfigMap that its pods need: the
 	// condition Synced is false with the first reason, and its message begins with the first few of them, in their order,
 	// as they are, wherever the object is placed and if it is placed nowhere.
-	Problems []v1alpha1.Problem
+	Problems []protocol.Problem
 	// Now is the time for conditions that change.
 	Now metav1.Time
 }
@@ -57,7 +56,7 @@ func Status(in Input) (status map[string]any, problem string) {
 	}
 	for i := range placed {
 		if !isBelieved(placed[i]) {
-			placed[i].Report = v1alpha1.Report{Cluster: placed[i].Cluster}
+			placed[i].Report = protocol.Report{Cluster: placed[i].Cluster}
 		}
 	}
 	m := merge{in: in, kind: kind, strategy: chosen, replicas: facts.Replicas, placed: placed, shown: chosen.show(in, placed), status: map[string]any{}}

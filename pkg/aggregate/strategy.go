@@ -58,13 +58,13 @@ func newest(in Input, placed []protocol.Entry) []protocol.Entry {
 const clockSkew = 30 * time.Second
 
 // IsFuture reports whether a report says that it was written later than the hub's clock, with a little skew, has it.
-func IsFuture(report v1alpha1.Report, now time.Time) bool {
-	return report.Written > now.Add(clockSkew).UTC().Format(v1alpha1.WrittenLayout)
+func IsFuture(report protocol.Report, now time.Time) bool {
+	return report.Written > now.Add(clockSkew).UTC().Format(protocol.WrittenLayout)
 }
 
 // writtenAt returns when a report was written. The clocks of clusters are their own, and one that is ahead would be the
 // newest for ever: such a report was written when the hub first saw it, and, where nobody knows that, before all others.
-func writtenAt(in Input, report v1alpha1.Report) string {
+func writtenAt(in Input, report protocol.Report) string {
 	if !IsFuture(report, in.Now.Time) {
 		return report.Written
 	}
@@ -75,7 +75,7 @@ func writtenAt(in Input, report v1alpha1.Report) string {
 	if seen.IsZero() {
 		return ""
 	}
-	return seen.UTC().Format(v1alpha1.WrittenLayout)
+	return seen.UTC().Format(protocol.WrittenLayout)
 }
 
 func isAll(saySo, total int) bool { return saySo == total }

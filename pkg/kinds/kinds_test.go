@@ -10,7 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"sigs.k8s.io/yaml"
 
-	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
+	"github.com/kcp-tmc/tmc/pkg/protocol"
 )
 
 var (
@@ -136,26 +136,26 @@ func TestKindReplicasOf(t *testing.T) {
 }
 
 func TestKindWantedAndAvailable(t *testing.T) {
-	counting := func(local int64, counters map[string]int64) v1alpha1.Report {
-		return v1alpha1.Report{Generation: 1, LocalGeneration: local, LocalObservedGeneration: local, Counters: counters}
+	counting := func(local int64, counters map[string]int64) protocol.Report {
+		return protocol.Report{Generation: 1, LocalGeneration: local, LocalObservedGeneration: local, Counters: counters}
 	}
 	cases := map[string]struct {
 		kind              schema.GroupKind
 		object            string
 		share             *int64
-		report            v1alpha1.Report
+		report            protocol.Report
 		wanted, available *int64
 		serves, hasToLose bool
 	}{
-		"what the copy asks for counts":             {deployment, "spec: {replicas: 5}", new(int64(2)), v1alpha1.Report{Replicas: new(int64(3)), Counters: map[string]int64{"availableReplicas": 3}}, new(int64(3)), new(int64(3)), true, true},
-		"before there is a copy, the share does":    {deployment, "spec: {replicas: 5}", new(int64(2)), v1alpha1.Report{}, new(int64(2)), new(int64(0)), false, false},
-		"without a share, the object does":          {deployment, "spec: {replicas: 5}", nil, v1alpha1.Report{}, new(int64(5)), new(int64(0)), false, false},
+		"what the copy asks for counts":             {deployment, "spec: {replicas: 5}", new(int64(2)), protocol.Report{Replicas: new(int64(3)), Counters: map[string]int64{"availableReplicas": 3}}, new(int64(3)), new(int64(3)), true, true},
+		"before there is a copy, the share does":    {deployment, "spec: {replicas: 5}", new(int64(2)), protocol.Report{}, new(int64(2)), new(int64(0)), false, false},
+		"without a share, the object does":          {deployment, "spec: {replicas: 5}", nil, protocol.Report{}, new(int64(5)), new(int64(0)), false, false},
 		"a cluster says how many nodes there are":   {daemonSet, "spec: {}", nil, counting(1, map[string]int64{"desiredNumberScheduled": 4, "numberAvailable": 4}), new(int64(4)), new(int64(4)), true, true},
-		"nodes that nobody has counted yet":         {daemonSet, "spec: {}", nil, v1alpha1.Report{}, nil, new(int64(0)), true, false},
+		"nodes that nobody has counted yet":         {daemonSet, "spec: {}", nil, protocol.Report{}, nil, new(int64(0)), true, false},
 		"a Job counts what succeeded":               {job, "spec: {completions: 3}", nil, counting(1, map[string]int64{"succeeded": 2}), new(int64(3)), new(int64(2)), true, true},
 		"a Job is complete once by default":         {job, "spec: {}", nil, counting(1, nil), new(int64(1)), new(int64(0)), true, true},
 		"a ConfigMap counts nothing":                {configMap, "data: {}", nil, counting(1, nil), nil, nil, true, true},
-		"a ConfigMap with a problem does not serve": {configMap, "data: {}", nil, v1alpha1.Report{Problems: []v1alpha1.Problem{{Reason: "Denied"}}}, nil, nil, false, false},
+		"a ConfigMap with a problem does not serve": {configMap, "data: {}", nil, protocol.Report{Problems: []protocol.Problem{{Reason: "Denied"}}}, nil, nil, false, false},
 		"a kind without an entry that counts":       {widget, "spec: {replicas: 2}", nil, counting(1, map[string]int64{"availableReplicas": 1}), new(int64(2)), new(int64(1)), false, true},
 		"a kind without an entry that does not":     {widget, "spec: {replicas: 2}", nil, counting(1, nil), new(int64(2)), nil, true, true},
 	}
@@ -219,7 +219,7 @@ func TestKindHasEnded(t *testing.T) {
 		})
 	}
 	for conditionType, want := range map[string]bool{"Complete": true, "Suspended": false} {
-		report := v1alpha1.Report{Conditions: []v1alpha1.ReportCondition{{Type: conditionType, Status: metav1.ConditionTrue}}}
+		report := protocol.Report{Conditions: []protocol.ReportCondition{{Type: conditionType, Status: metav1.ConditionTrue}}}
 		if (Kinds{}).Of(job).ReportsEnd(report) != want {
 			t.Errorf("a Job that reports %s has ended: %t", conditionType, !want)
 		}

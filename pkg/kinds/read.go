@@ -7,7 +7,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
-	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
 	"github.com/kcp-tmc/tmc/pkg/protocol"
 )
 
@@ -28,7 +27,7 @@ func (k *Kind) ReplicasOf(obj *unstructured.Unstructured) (number int64, counted
 // WantedOf returns how many of the object a cluster is to have: what its copy asks for, or else its share, or else what the
 // object asks for; of kinds of which the cluster decides, what that says. It is nil when nobody knows, and for kinds that
 // count nothing.
-func (k *Kind) WantedOf(obj *unstructured.Unstructured, share *int64, report v1alpha1.Report) *int64 {
+func (k *Kind) WantedOf(obj *unstructured.Unstructured, share *int64, report protocol.Report) *int64 {
 	switch number, counted := k.ReplicasOf(obj); {
 	case counted && report.Replicas != nil:
 		return report.Replicas
@@ -64,7 +63,7 @@ func numberAt(obj *unstructured.Unstructured, path Path) int64 {
 
 // AvailableIn returns how many are as they should be on the cluster that reports; nil for kinds that count nothing. Of a
 // kind that no entry describes it is nil as well unless the cluster counts them: the kind may have no such counter.
-func (k *Kind) AvailableIn(report v1alpha1.Report) *int64 {
+func (k *Kind) AvailableIn(report protocol.Report) *int64 {
 	number, reported := report.Counters[k.Available]
 	if k.Available == "" || k.assumed && !reported {
 		return nil
@@ -74,7 +73,7 @@ func (k *Kind) AvailableIn(report v1alpha1.Report) *int64 {
 
 // Serves reports whether the cluster that reports has as many available as it is to have; wanted is its number of replicas.
 // Of kinds that count nothing it reports whether there is a copy without problems.
-func (k *Kind) Serves(report v1alpha1.Report, wanted int64) bool {
+func (k *Kind) Serves(report protocol.Report, wanted int64) bool {
 	available := k.AvailableIn(report)
 	switch {
 	case available == nil, len(k.Completions) > 0:
@@ -88,7 +87,7 @@ func (k *Kind) Serves(report v1alpha1.Report, wanted int64) bool {
 
 // HasToLose reports whether anything would be missing without the copy of the cluster that reports: something that is
 // available, or, of kinds that count nothing, the copy.
-func (k *Kind) HasToLose(report v1alpha1.Report) bool {
+func (k *Kind) HasToLose(report protocol.Report) bool {
 	if available := k.AvailableIn(report); available != nil && len(k.Completions) == 0 {
 		return *available > 0
 	}
@@ -136,7 +135,7 @@ func (k *Kind) HasEnded(obj *unstructured.Unstructured) bool {
 }
 
 // ReportsEnd reports whether a cluster says that the object will do nothing more there.
-func (k *Kind) ReportsEnd(report v1alpha1.Report) bool {
+func (k *Kind) ReportsEnd(report protocol.Report) bool {
 	return slices.ContainsFunc(k.Ends, func(conditionType string) bool {
 		c, ok := report.Condition(conditionType)
 		return ok && c.Status == metav1.ConditionTrue

@@ -14,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
+	"github.com/kcp-tmc/tmc/pkg/protocol"
 )
 
 // theTime is now in all cases.
@@ -166,12 +167,12 @@ func share(name string, count int64) objectChange {
 // available has a cluster report so many available replicas, of the generation.
 func available(t *testing.T, name string, generation, count int64) objectChange {
 	t.Helper()
-	return reporting(t, v1alpha1.Report{
-		Version: v1alpha1.ReportVersion, Cluster: name, Generation: generation, Counters: map[string]int64{"availableReplicas": count},
+	return reporting(t, protocol.Report{
+		Version: protocol.ReportVersion, Cluster: name, Generation: generation, Counters: map[string]int64{"availableReplicas": count},
 	})
 }
 
-func reporting(t *testing.T, report v1alpha1.Report) objectChange {
+func reporting(t *testing.T, report protocol.Report) objectChange {
 	t.Helper()
 	encoded, err := report.Encode()
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
+	"github.com/kcp-tmc/tmc/pkg/protocol"
 )
 
 func TestKeep(t *testing.T) {
@@ -71,24 +72,24 @@ func TestKeep(t *testing.T) {
 }
 
 func TestServesWithoutReplicas(t *testing.T) {
-	report := func(generation int64, changes ...func(*v1alpha1.Report)) v1alpha1.Report {
-		r := v1alpha1.Report{Version: v1alpha1.ReportVersion, Cluster: "b", Generation: generation}
+	report := func(generation int64, changes ...func(*protocol.Report)) protocol.Report {
+		r := protocol.Report{Version: protocol.ReportVersion, Cluster: "b", Generation: generation}
 		for _, change := range changes {
 			change(&r)
 		}
 		return r
 	}
-	nodes := func(available, desired int64) func(*v1alpha1.Report) {
-		return func(r *v1alpha1.Report) {
+	nodes := func(available, desired int64) func(*protocol.Report) {
+		return func(r *protocol.Report) {
 			r.Counters = map[string]int64{"numberAvailable": available, "desiredNumberScheduled": desired}
 		}
 	}
-	unseen := func(r *v1alpha1.Report) { r.LocalGeneration = 1 }
-	broken := func(r *v1alpha1.Report) { r.Problems = []v1alpha1.Problem{{Reason: "Conflict"}} }
+	unseen := func(r *protocol.Report) { r.LocalGeneration = 1 }
+	broken := func(r *protocol.Report) { r.Problems = []protocol.Problem{{Reason: "Conflict"}} }
 	daemonSet, widget := object("apps/v1", "DaemonSet"), object("example.com/v1", "Widget")
 	cases := map[string]struct {
 		obj    *unstructuredObject
-		report v1alpha1.Report
+		report protocol.Report
 		serves bool
 	}{
 		"on all nodes: it is available on each":             {daemonSet, report(1, nodes(3, 3)), true},
@@ -102,7 +103,7 @@ func TestServesWithoutReplicas(t *testing.T) {
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
-			old := v1alpha1.Report{Version: v1alpha1.ReportVersion, Cluster: "a", Generation: 1, Counters: map[string]int64{"numberAvailable": 1}}
+			old := protocol.Report{Version: protocol.ReportVersion, Cluster: "a", Generation: 1, Counters: map[string]int64{"numberAvailable": 1}}
 			obj := tc.obj.DeepCopy()
 			for _, change := range []objectChange{on("a", "b"), reporting(t, old), reporting(t, tc.report)} {
 				change(obj)

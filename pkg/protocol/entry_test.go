@@ -17,7 +17,7 @@ import (
 func reported(changes ...func(*Report)) change {
 	return func(obj *unstructured.Unstructured) {
 		const cluster = "east"
-		report := Report{Version: v1alpha1.ReportVersion, Cluster: cluster, Generation: 3, LocalGeneration: 5, LocalObservedGeneration: 5, Inputs: Read(obj).Inputs(cluster)}
+		report := Report{Version: ReportVersion, Cluster: cluster, Generation: 3, LocalGeneration: 5, LocalObservedGeneration: 5, Inputs: Read(obj).Inputs(cluster)}
 		for _, change := range changes {
 			change(&report)
 		}

@@ -43,7 +43,7 @@ type kcpServer interface {
 
 // result is what a turn of the spec loop leaves behind.
 type result struct {
-	problems []v1alpha1.Problem
+	problems []protocol.Problem
 	again    time.Duration
 }
 
@@ -137,7 +137,7 @@ func (s *Syncer) inspect(ctx context.Context, t turn) (result, error) {
 	switch {
 	case inTheWay:
 		s.logObstacle(ctx, t)
-		return result{[]v1alpha1.Problem{t.Conflict()}, evaluate.Recheck}, nil
+		return result{[]protocol.Problem{t.Conflict()}, evaluate.Recheck}, nil
 	case live.GetLabels()[v1alpha1.ManagedByLabel] == v1alpha1.ManagedByValue:
 		return result{}, errStale // ours, and on its way into the cache
 	default:
@@ -195,7 +195,7 @@ func (s *Syncer) failed(t turn, err error) (result, error) {
 	case !isRefusal(err):
 		return result{}, err
 	}
-	done, hash := result{problems: []v1alpha1.Problem{applyProblem(err)}}, hashOf(t.Desired)
+	done, hash := result{problems: []protocol.Problem{applyProblem(err)}}, hashOf(t.Desired)
 	s.memories.update(t.key, func(m *memory) {
 		if m.refusedHash != hash {
 			m.refusedHash, m.refusedFor = hash, evaluate.Recheck
@@ -331,16 +331,16 @@ func isImmutable(err error) bool {
 }
 
 // applyProblem tells of an apply that the cluster has refused.
-func applyProblem(err error) v1alpha1.Problem {
+func applyProblem(err error) protocol.Problem {
 	if isImmutable(err) {
-		return v1alpha1.Problem{Reason: "Immutable", Message: text.Shorten(err.Error(), evaluate.MaxProblemBytes) +
+		return protocol.Problem{Reason: "Immutable", Message: text.Shorten(err.Error(), evaluate.MaxProblemBytes) +
 			"; the annotation " + v1alpha1.ReplaceAnnotation + `: "true" has the copy deleted and made anew`}
 	}
 	reason := string(apierrors.ReasonForError(err))
 	if reason == "" {
 		reason = "ApplyFailed"
 	}
-	return v1alpha1.Problem{Reason: reason, Message: text.Shorten(err.Error(), evaluate.MaxProblemBytes)}
+	return protocol.Problem{Reason: reason, Message: text.Shorten(err.Error(), evaluate.MaxProblemBytes)}
 }
 
 // statusDetails returns what an API server said of its error.

@@ -10,8 +10,8 @@ import (
 	"k8s.io/apimachinery/pkg/util/sets"
 
 	"github.com/kcp-tmc/tmc/pkg/agent/syncer/evaluate"
-	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
 	"github.com/kcp-tmc/tmc/pkg/kcp"
+	"github.com/kcp-tmc/tmc/pkg/protocol"
 )
 
 // memory is what the loops remember of a key between turns. All of it can be lost: it saves work and carries problems from one
@@ -23,7 +23,7 @@ type memory struct {
 	// problem has gone.
 	seen bool
 	// problems are those of the last turn of the spec loop.
-	problems []v1alpha1.Problem
+	problems []protocol.Problem
 	// ineffective is the last apply that changed nothing.
 	ineffective evaluate.Apply
 	// refusedHash names the copy that the cluster refused last, and refusedFor is how long it is left alone after that.

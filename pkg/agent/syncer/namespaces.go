@@ -16,6 +16,7 @@ import (
 	"github.com/kcp-tmc/tmc/pkg/agent/syncer/evaluate"
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
 	"github.com/kcp-tmc/tmc/pkg/kcp"
+	"github.com/kcp-tmc/tmc/pkg/protocol"
 	"github.com/kcp-tmc/tmc/pkg/transform"
 	"github.com/kcp-tmc/tmc/pkg/upstream"
 )
@@ -246,9 +247,9 @@ func (s *Syncer) barred(t turn, live *unstructured.Unstructured) result {
 		return result{again: namespaceRetry}
 	case !evaluate.IsMade(live) && !t.Settings.Allows(t.Namespace):
 		s.news.setForeign(t.Namespace, s.now())
-		return result{[]v1alpha1.Problem{evaluate.NotAllowed(t.Namespace, s.cluster, "")}, evaluate.Recheck}
+		return result{[]protocol.Problem{evaluate.NotAllowed(t.Namespace, s.cluster, "")}, evaluate.Recheck}
 	case t.Settings.Rule.SeparatesWorkspaces() && owner != "" && owner != t.Origin.Workspace:
-		return result{[]v1alpha1.Problem{evaluate.Taken(t.Namespace, "")}, evaluate.Recheck}
+		return result{[]protocol.Problem{evaluate.Taken(t.Namespace, "")}, evaluate.Recheck}
 	default:
 		return result{}
 	}

@@ -7,7 +7,6 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/kcp-tmc/tmc/pkg/agent/syncer/evaluate"
-	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
 	"github.com/kcp-tmc/tmc/pkg/kcp"
 	"github.com/kcp-tmc/tmc/pkg/protocol"
 )
@@ -52,8 +51,8 @@ func (s *Syncer) syncStatus(ctx context.Context, key kcp.ObjectKey) (time.Durati
 }
 
 // writeReport stamps a report and writes it.
-func (s *Syncer) writeReport(ctx context.Context, key kcp.ObjectKey, upstreamObj *unstructured.Unstructured, report v1alpha1.Report, now time.Time) error {
-	report.Written = now.UTC().Format(v1alpha1.WrittenLayout)
+func (s *Syncer) writeReport(ctx context.Context, key kcp.ObjectKey, upstreamObj *unstructured.Unstructured, report protocol.Report, now time.Time) error {
+	report.Written = now.UTC().Format(protocol.WrittenLayout)
 	encoded, err := report.Encode()
 	if err != nil {
 		return err
@@ -74,7 +73,7 @@ func (s *Syncer) patchReport(ctx context.Context, key kcp.ObjectKey, upstreamObj
 
 // saysSame reports whether the annotation says just what the report does, whenever it was written. It compares bytes: a report
 // that somebody has rewritten or added to is written anew.
-func saysSame(cluster, annotation string, report v1alpha1.Report) (bool, error) {
+func saysSame(cluster, annotation string, report protocol.Report) (bool, error) {
 	// What cannot be read was written at no time, and is not what we would write.
 	present, _ := protocol.ParseReport(cluster, annotation)
 	report.Written = present.Written
@@ -84,7 +83,7 @@ func saysSame(cluster, annotation string, report v1alpha1.Report) (bool, error) 
 
 // untilNews returns how long to keep a first report back that says nothing yet: until there is a copy, and for as long as the
 // copy is so new that its own controller is about to give it a status.
-func untilNews(e *evaluate.Evaluation, report v1alpha1.Report, now time.Time) time.Duration {
+func untilNews(e *evaluate.Evaluation, report protocol.Report, now time.Time) time.Duration {
 	switch {
 	case len(report.Problems) > 0 || len(report.Counters) > 0 || len(report.Conditions) > 0:
 		return 0

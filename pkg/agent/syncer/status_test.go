@@ -19,12 +19,12 @@ func ready(number int64) option {
 
 func TestSyncStatus(t *testing.T) {
 	here := web(placed, held)
-	problem := []v1alpha1.Problem{{Reason: "Conflict", Message: "in the way"}}
+	problem := []protocol.Problem{{Reason: "Conflict", Message: "in the way"}}
 	now := func(h *harness) int64 { return h.time.Unix() }
 	cases := map[string]struct {
 		prepare  func(h *harness) (key *unstructured.Unstructured, copied *unstructured.Unstructured)
 		unseen   bool
-		problems []v1alpha1.Problem
+		problems []protocol.Problem
 		again    time.Duration
 		reports  string
 		patches  int
@@ -153,20 +153,20 @@ func sharesManagedFields(before, after *unstructured.Unstructured) bool {
 }
 
 func TestSaysSame(t *testing.T) {
-	report := v1alpha1.Report{Version: v1alpha1.ReportVersion, Cluster: "east", Generation: 3}
+	report := protocol.Report{Version: protocol.ReportVersion, Cluster: "east", Generation: 3}
 	written := report
-	written.Written = time.Unix(1000, 0).UTC().Format(v1alpha1.WrittenLayout)
+	written.Written = time.Unix(1000, 0).UTC().Format(protocol.WrittenLayout)
 	present, err := written.Encode()
 	if err != nil {
 		t.Fatal(err)
 	}
 	cases := map[string]struct {
 		present string
-		report  v1alpha1.Report
+		report  protocol.Report
 		want    bool
 	}{
 		"the same, whenever it was written": {present, report, true},
-		"another state":                     {present, v1alpha1.Report{Version: v1alpha1.ReportVersion, Cluster: "east", Generation: 4}, false},
+		"another state":                     {present, protocol.Report{Version: protocol.ReportVersion, Cluster: "east", Generation: 4}, false},
 		"garbage":                           {"garbage", report, false},
 		"somebody has added to it":          {present + " ", report, false},
 		"none":                              {"", report, false},

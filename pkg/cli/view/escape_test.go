@@ -11,6 +11,7 @@ import (
 
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
 	"github.com/kcp-tmc/tmc/pkg/kinds"
+	"github.com/kcp-tmc/tmc/pkg/protocol"
 )
 
 func TestWhatATerminalWouldObeyIsWrittenOut(t *testing.T) {
@@ -44,9 +45,9 @@ func TestWhatATerminalWouldObeyIsWrittenOut(t *testing.T) {
 // TestDescribeEscapesReports: whoever has a cluster's credential writes what is described.
 func TestDescribeEscapesReports(t *testing.T) {
 	const hostile = "fine\nWhat is wrong:   nothing\n\x1b[2J\u202e"
-	obj := deployment(reported("east", 1, func(r *v1alpha1.Report) {
-		r.Problems = []v1alpha1.Problem{{Reason: "Forbidden", Message: hostile}}
-		r.Conditions = []v1alpha1.ReportCondition{{Type: "Available", Status: "False", Reason: "No", Message: hostile}}
+	obj := deployment(reported("east", 1, func(r *protocol.Report) {
+		r.Problems = []protocol.Problem{{Reason: "Forbidden", Message: hostile}}
+		r.Conditions = []protocol.ReportCondition{{Type: "Available", Status: "False", Reason: "No", Message: hostile}}
 	}), isFalse("Synced", "Forbidden", hostile))
 	text := Describe(Of(obj, kinds.Kinds{}, nil), []Event{{Type: "Warning", Reason: hostile, From: hostile, Message: hostile, Last: now, Count: 1}}, tenantType, now.Add(time.Minute))
 	for line := range strings.SplitSeq(text, "\n") {

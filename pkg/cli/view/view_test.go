@@ -93,11 +93,11 @@ func isFalse(conditionType, reason, message string) change {
 }
 
 // reported adds the report of a cluster that is well, changed, and places the object there.
-func reported(cluster string, available int64, changes ...func(*v1alpha1.Report)) change {
+func reported(cluster string, available int64, changes ...func(*protocol.Report)) change {
 	return func(obj *unstructured.Unstructured) {
 		placed(cluster)(obj)
-		report := v1alpha1.Report{
-			Version: v1alpha1.ReportVersion, Cluster: cluster, Generation: obj.GetGeneration(), Inputs: protocol.Read(obj).Inputs(cluster),
+		report := protocol.Report{
+			Version: protocol.ReportVersion, Cluster: cluster, Generation: obj.GetGeneration(), Inputs: protocol.Read(obj).Inputs(cluster),
 			LocalGeneration: 4, LocalObservedGeneration: 4, Replicas: new(int64(3)), Counters: map[string]int64{"availableReplicas": available},
 		}
 		for _, change := range changes {
@@ -108,14 +108,14 @@ func reported(cluster string, available int64, changes ...func(*v1alpha1.Report)
 	}
 }
 
-func older(r *v1alpha1.Report)      { r.Generation = 1 }
-func unobserved(r *v1alpha1.Report) { r.LocalObservedGeneration = 3 }
-func otherInputs(r *v1alpha1.Report) {
+func older(r *protocol.Report)      { r.Generation = 1 }
+func unobserved(r *protocol.Report) { r.LocalObservedGeneration = 3 }
+func otherInputs(r *protocol.Report) {
 	r.Inputs = "0"
 }
 
-func refused(r *v1alpha1.Report) {
-	r.Problems = []v1alpha1.Problem{{Reason: "Forbidden", Message: "quota exceeded"}}
+func refused(r *protocol.Report) {
+	r.Problems = []protocol.Problem{{Reason: "Forbidden", Message: "quota exceeded"}}
 }
 
 // divided gives a cluster its share of a number of replicas.
@@ -137,14 +137,14 @@ func isSilent(clusters ...string) change {
 	}
 }
 
-func says(conditionType string, status metav1.ConditionStatus, reason string) func(*v1alpha1.Report) {
-	return func(r *v1alpha1.Report) {
-		r.Conditions = append(r.Conditions, v1alpha1.ReportCondition{Type: conditionType, Status: status, Reason: reason, Message: "it says so"})
+func says(conditionType string, status metav1.ConditionStatus, reason string) func(*protocol.Report) {
+	return func(r *protocol.Report) {
+		r.Conditions = append(r.Conditions, protocol.ReportCondition{Type: conditionType, Status: status, Reason: reason, Message: "it says so"})
 	}
 }
 
-func counts(counters map[string]int64) func(*v1alpha1.Report) {
-	return func(r *v1alpha1.Report) { r.Replicas, r.Counters, r.LocalObservedGeneration = nil, counters, 0 }
+func counts(counters map[string]int64) func(*protocol.Report) {
+	return func(r *protocol.Report) { r.Replicas, r.Counters, r.LocalObservedGeneration = nil, counters, 0 }
 }
 
 func TestOnClusterCell(t *testing.T) {
@@ -185,7 +185,7 @@ func TestOnClusterCell(t *testing.T) {
 		"a Job that runs":                          {obj: job(reported(east, 0, counts(nil))), want: "0/1", ready: "0/1"},
 		"a Job that is done":                       {obj: job(reported(east, 0, counts(map[string]int64{"succeeded": 1}))), want: "1/1", ready: "1/1"},
 		"a Job that has failed":                    {obj: job(reported(east, 0, counts(nil), says("Failed", "True", "BackoffLimitExceeded"))), want: "0/1 !", ready: "0/1"},
-		"a DaemonSet":                              {obj: deployment(ofKind("apps/v1", "DaemonSet"), reported(east, 0, counts(map[string]int64{"desiredNumberScheduled": 5, "numberAvailable": 4}), func(r *v1alpha1.Report) { r.LocalObservedGeneration = 4 })), want: "4/5", ready: "4/5"},
+		"a DaemonSet":                              {obj: deployment(ofKind("apps/v1", "DaemonSet"), reported(east, 0, counts(map[string]int64{"desiredNumberScheduled": 5, "numberAvailable": 4}), func(r *protocol.Report) { r.LocalObservedGeneration = 4 })), want: "4/5", ready: "4/5"},
 		"a DaemonSet without a report":             {obj: deployment(ofKind("apps/v1", "DaemonSet"), placed(east)), want: "0/? …", ready: "0/?"},
 		"a CronJob":                                {obj: deployment(ofKind("batch/v1", "CronJob"), reported(east, 0, counts(nil))), want: "ok", ready: "-"},
 		"a CronJob not reported":                   {obj: deployment(ofKind("batch/v1", "CronJob"), placed(east)), want: "…", ready: "-"},
@@ -332,7 +332,7 @@ func TestDescribe(t *testing.T) {
 	obj := deployment(
 		annotated(v1alpha1.PlacementAnnotation, `{"by":"placement","name":"spread","replicas":3,"clusters":{"east":"fewest in its location"},"message":"3 clusters are asked for, 2 come into question"}`),
 		annotated("replicas.tmc.kcp.io/east", "2"),
-		reported("east", 1, refused, says("Available", "False", "MinimumReplicasUnavailable"), says("Progressing", "True", "ReplicaSetUpdated"), func(r *v1alpha1.Report) {
+		reported("east", 1, refused, says("Available", "False", "MinimumReplicasUnavailable"), says("Progressing", "True", "ReplicaSetUpdated"), func(r *protocol.Report) {
 			r.Replicas, r.Counters["replicas"] = new(int64(2)), 2
 		}),
 		placed("north"),
@@ -385,7 +385,7 @@ func TestWorkloadProblems(t *testing.T) {
 		"an older generation":      {obj: deployment(reported("east", 3, older)), want: []string{"OldGeneration|east: has applied generation 1, not yet 2"}},
 		"other inputs":             {obj: deployment(reported("east", 3, otherInputs)), want: []string{"OldInputs|east: has not applied the present labels, annotations, override or share of replicas yet"}},
 		"not observed":             {obj: deployment(reported("east", 3, unobserved)), want: []string{"NotObserved|east: has applied the present generation; its own controller has not observed that yet"}},
-		"no copy":                  {obj: deployment(reported("east", 0, func(r *v1alpha1.Report) { r.Generation, r.LocalGeneration = 0, 0 })), want: []string{"NoCopy|east: has no copy of generation 2 yet", "Unavailable|east: has 0/3 available"}},
+		"no copy":                  {obj: deployment(reported("east", 0, func(r *protocol.Report) { r.Generation, r.LocalGeneration = 0, 0 })), want: []string{"NoCopy|east: has no copy of generation 2 yet", "Unavailable|east: has 0/3 available"}},
 		"too few":                  {obj: deployment(reported("east", 2)), want: []string{"Unavailable|east: has 2/3 available"}},
 		"cannot leave":             {obj: deployment(reported("east", 2, refused), leaving("east")), want: []string{"Forbidden|east: Forbidden: quota exceeded"}},
 		"Synced quotes a cluster that says so itself": {

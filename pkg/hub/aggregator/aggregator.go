@@ -156,7 +156,7 @@ func (a *Aggregator) sync(ctx context.Context, key kcp.ObjectKey) (time.Duration
 		Object:    upstreamObj,
 		Kinds:     a.config.Kinds,
 		Silent:    a.config.Registry.Silent,
-		FirstSeen: func(report v1alpha1.Report) time.Time { return a.seen.first(key, report, a.now()) },
+		FirstSeen: func(report protocol.Report) time.Time { return a.seen.first(key, report, a.now()) },
 		Strategy:  a.strategy(key, upstreamObj),
 		Problems:  append(a.unseen(key, upstreamObj), a.missing(key, upstreamObj)...),
 		Now:       metav1.NewTime(a.now()),

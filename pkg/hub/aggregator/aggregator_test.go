@@ -29,10 +29,10 @@ func older(obj *unstructured.Unstructured) {
 }
 
 // available is the report of a cluster with so many replicas, written at a time.
-func available(cluster string, count int64, written time.Time) v1alpha1.Report {
-	return v1alpha1.Report{
+func available(cluster string, count int64, written time.Time) protocol.Report {
+	return protocol.Report{
 		Cluster: cluster, Generation: 1, LocalGeneration: 1, LocalObservedGeneration: 1, Replicas: new(count),
-		Counters: map[string]int64{"replicas": count, "availableReplicas": count}, Written: written.Format(v1alpha1.WrittenLayout),
+		Counters: map[string]int64{"replicas": count, "availableReplicas": count}, Written: written.Format(protocol.WrittenLayout),
 	}
 }
 
@@ -72,7 +72,7 @@ func TestAggregatorSync(t *testing.T) {
 	t.Run("what is gone is forgotten", func(t *testing.T) {
 		f, key := newFakeHub(), kcp.ObjectKey{Name: "web"}
 		a := f.aggregator()
-		a.seen.first(key, v1alpha1.Report{Cluster: "east", Written: "2099"}, began)
+		a.seen.first(key, protocol.Report{Cluster: "east", Written: "2099"}, began)
 		if _, err := a.sync(t.Context(), key); err != nil || !slices.Equal(f.forgotten, []kcp.ObjectKey{key}) || len(a.seen.byKey) > 0 {
 			t.Errorf("forgotten: %v, %v, seen: %v", f.forgotten, err, a.seen.byKey)
 		}

@@ -19,6 +19,7 @@ import (
 	"github.com/kcp-tmc/tmc/pkg/kcp"
 	"github.com/kcp-tmc/tmc/pkg/kinds"
 	"github.com/kcp-tmc/tmc/pkg/placement"
+	"github.com/kcp-tmc/tmc/pkg/protocol"
 )
 
 var (
@@ -158,9 +159,9 @@ func (f *fakeHub) add(workspace string, resource schema.GroupVersionResource, ki
 }
 
 // reported adds the report of a cluster.
-func reported(t *testing.T, report v1alpha1.Report) change {
+func reported(t *testing.T, report protocol.Report) change {
 	t.Helper()
-	report.Version = v1alpha1.ReportVersion
+	report.Version = protocol.ReportVersion
 	encoded, err := report.Encode()
 	if err != nil {
 		t.Fatal(err)

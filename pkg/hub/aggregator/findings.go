@@ -16,15 +16,15 @@ import (
 )
 
 // missing returns a problem for each thing that the object cannot do without and that its clusters will not have.
-func (a *Aggregator) missing(key kcp.ObjectKey, upstreamObj *unstructured.Unstructured) []v1alpha1.Problem {
+func (a *Aggregator) missing(key kcp.ObjectKey, upstreamObj *unstructured.Unstructured) []protocol.Problem {
 	placed := protocol.Read(upstreamObj).Labelled()
 	if len(placed) == 0 {
 		return nil
 	}
-	var problems []v1alpha1.Problem
+	var problems []protocol.Problem
 	for _, need := range a.config.Inventory.Needs(key, upstreamObj) {
 		if why := a.whyMissing(need, placed); why != "" && !need.Optional {
-			problems = append(problems, v1alpha1.Problem{
+			problems = append(problems, protocol.Problem{
 				Reason:  protocol.ReasonMissing,
 				Message: fmt.Sprintf("it names %s %q, which %s", need.Key.Resource.Resource, need.Key.Name, why),
 			})
@@ -72,7 +72,7 @@ func (a *Aggregator) leftOut(key kcp.ObjectKey, name string) v1alpha1.LeftOut {
 // they report is not renewed, and what they hold they do not let go of. For an object that is on no cluster, and would else
 // be on some, it returns why they are left out. What is on some clusters and misses others is well: its placement
 // annotation and an event tell which.
-func (a *Aggregator) unseen(key kcp.ObjectKey, upstreamObj *unstructured.Unstructured) []v1alpha1.Problem {
+func (a *Aggregator) unseen(key kcp.ObjectKey, upstreamObj *unstructured.Unstructured) []protocol.Problem {
 	leftOut, object := map[string]v1alpha1.LeftOut{}, protocol.Read(upstreamObj)
 	placed := object.Labelled()
 	for _, cluster := range placed {
@@ -84,9 +84,9 @@ func (a *Aggregator) unseen(key kcp.ObjectKey, upstreamObj *unstructured.Unstruc
 		leftOut = object.Placement().LeftOut
 	}
 	reasons := slices.Compact(slices.Sorted(maps.Values(leftOut)))
-	var problems []v1alpha1.Problem
+	var problems []protocol.Problem
 	for i, message := range placement.SayAllLeftOut(leftOut, upstreamObj.GroupVersionKind().GroupKind(), a.config.TenantType) {
-		problems = append(problems, v1alpha1.Problem{Reason: string(reasons[i]), Message: message}) // in the same order
+		problems = append(problems, protocol.Problem{Reason: string(reasons[i]), Message: message}) // in the same order
 	}
 	return problems
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
 	"github.com/kcp-tmc/tmc/pkg/placement"
+	"github.com/kcp-tmc/tmc/pkg/protocol"
 )
 
 func TestAggregatorUnseen(t *testing.T) {
@@ -21,17 +22,17 @@ func TestAggregatorUnseen(t *testing.T) {
 		labels  map[string]string
 		noted   string
 		leftOut map[string]v1alpha1.LeftOut
-		want    []v1alpha1.Problem
+		want    []protocol.Problem
 	}{
 		"Seen":             {"all is well", map[string]string{"cluster.tmc.kcp.io/east": "sync"}, "", nil, nil},
-		"NotBoundAnyMore":  {"what it reports is not renewed", map[string]string{"cluster.tmc.kcp.io/east": "sync"}, "", map[string]v1alpha1.LeftOut{"cluster-east": v1alpha1.LeftOutNotBound}, []v1alpha1.Problem{{Reason: "NotBound", Message: "east is" + hint}}},
+		"NotBoundAnyMore":  {"what it reports is not renewed", map[string]string{"cluster.tmc.kcp.io/east": "sync"}, "", map[string]v1alpha1.LeftOut{"cluster-east": v1alpha1.LeftOutNotBound}, []protocol.Problem{{Reason: "NotBound", Message: "east is" + hint}}},
 		"OnOneOfTwo":       {"a fleet with an unbound cluster does not look broken", map[string]string{"cluster.tmc.kcp.io/west": "sync"}, `{"leftOut":{"east":"NotBound"}}`, map[string]v1alpha1.LeftOut{"cluster-east": v1alpha1.LeftOutNotBound}, nil},
-		"OnNone":           {"it goes nowhere", nil, `{"leftOut":{"east":"NotBound","west":"NotBound"}}`, nil, []v1alpha1.Problem{{Reason: "NotBound", Message: "east, west are" + hint}}},
-		"TheKindIsNotOurs": {"its copy is changed no more", map[string]string{"cluster.tmc.kcp.io/few": "sync"}, "", nil, []v1alpha1.Problem{{Reason: "KindNotServed", Message: "few does not take Deployment.apps"}}},
+		"OnNone":           {"it goes nowhere", nil, `{"leftOut":{"east":"NotBound","west":"NotBound"}}`, nil, []protocol.Problem{{Reason: "NotBound", Message: "east, west are" + hint}}},
+		"TheKindIsNotOurs": {"its copy is changed no more", map[string]string{"cluster.tmc.kcp.io/few": "sync"}, "", nil, []protocol.Problem{{Reason: "KindNotServed", Message: "few does not take Deployment.apps"}}},
 		"NotRegistered":    {"that is said elsewhere", map[string]string{"cluster.tmc.kcp.io/nope": "sync"}, "", map[string]v1alpha1.LeftOut{"": v1alpha1.LeftOutNotBound}, nil},
 		"NoPoliciesThere":  {"what runs is seen as before", map[string]string{"cluster.tmc.kcp.io/east": "sync"}, "", map[string]v1alpha1.LeftOut{"cluster-east": v1alpha1.LeftOutPoliciesMissing}, nil},
-		"NoPolicies":       {"nothing enters", nil, `{"leftOut":{"east":"PoliciesMissing"}}`, nil, []v1alpha1.Problem{{Reason: "PoliciesMissing", Message: "nothing new enters east from here until the workspace has tmc's ValidatingAdmissionPolicies as they were made: tmc-controller puts them in"}}},
-		"NotAccepted":      {"his binding is of before the upgrade", nil, `{"leftOut":{"east":"PoliciesNotAccepted"}}`, nil, []v1alpha1.Problem{{Reason: "PoliciesNotAccepted", Message: "nothing new enters east from here, for the workspace's APIBinding tmc.kcp.io does not accept the claims on ValidatingAdmissionPolicies: kubectl tmc bind"}}},
+		"NoPolicies":       {"nothing enters", nil, `{"leftOut":{"east":"PoliciesMissing"}}`, nil, []protocol.Problem{{Reason: "PoliciesMissing", Message: "nothing new enters east from here until the workspace has tmc's ValidatingAdmissionPolicies as they were made: tmc-controller puts them in"}}},
+		"NotAccepted":      {"his binding is of before the upgrade", nil, `{"leftOut":{"east":"PoliciesNotAccepted"}}`, nil, []protocol.Problem{{Reason: "PoliciesNotAccepted", Message: "nothing new enters east from here, for the workspace's APIBinding tmc.kcp.io does not accept the claims on ValidatingAdmissionPolicies: kubectl tmc bind"}}},
 		"Tampered":         {"it is written again", nil, `{"leftOut":7`, nil, nil},
 	}
 	for name, tc := range cases {

@@ -9,7 +9,6 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/util/sets"
 
-	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
 	"github.com/kcp-tmc/tmc/pkg/events"
 	"github.com/kcp-tmc/tmc/pkg/kcp"
 	"github.com/kcp-tmc/tmc/pkg/protocol"
@@ -44,10 +43,10 @@ func (a *Aggregator) tellProblems(key kcp.ObjectKey, upstreamObj *unstructured.U
 // concernedBy returns the objects of other workspaces that a report on one has to do with. A report is a cluster's word,
 // and may be a thief's. So nothing counts but a conflict that can be: with an object of the same kind, namespace and name
 // that is placed on that cluster as well, and whose hash the report names.
-func (a *Aggregator) concernedBy(key kcp.ObjectKey, upstreamObj *unstructured.Unstructured, report v1alpha1.Report) []kcp.ObjectKey {
+func (a *Aggregator) concernedBy(key kcp.ObjectKey, upstreamObj *unstructured.Unstructured, report protocol.Report) []kcp.ObjectKey {
 	hashes := sets.New[string]()
 	for _, problem := range report.Problems {
-		if problem.Reason == v1alpha1.ReasonConflict && problem.Concerns != "" {
+		if problem.Reason == protocol.ReasonConflict && problem.Concerns != "" {
 			hashes.Insert(problem.Concerns)
 		}
 	}
@@ -71,7 +70,7 @@ func (a *Aggregator) tellConcerned(key kcp.ObjectKey, clusters []string) {
 	if obj == nil {
 		return
 	}
-	a.config.Notices.Warn(key, obj, v1alpha1.ReasonConflict, fmt.Sprintf(
+	a.config.Notices.Warn(key, obj, protocol.ReasonConflict, fmt.Sprintf(
 		"cluster %s: an object of another workspace wants the place that the copy of this object has there; it is refused", strings.Join(clusters, ", ")))
 }
 
@@ -91,7 +90,7 @@ type sighting struct {
 func newSeen() *seen { return &seen{byKey: map[kcp.ObjectKey]map[string]sighting{}} }
 
 // first returns when the report of the object was first seen, which is now if it never was.
-func (s *seen) first(key kcp.ObjectKey, report v1alpha1.Report, now time.Time) time.Time {
+func (s *seen) first(key kcp.ObjectKey, report protocol.Report, now time.Time) time.Time {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if last, known := s.byKey[key][report.Cluster]; known && last.written == report.Written {

@@ -9,8 +9,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
 	"github.com/kcp-tmc/tmc/pkg/kcp"
+	"github.com/kcp-tmc/tmc/pkg/protocol"
 	"github.com/kcp-tmc/tmc/pkg/transform"
 )
 
@@ -23,30 +23,30 @@ func TestConflictsAreToldInTheHubsWords(t *testing.T) {
 	const attack = "attacker's text: call +1 555"
 	cases := map[string]struct {
 		reason   string
-		problems []v1alpha1.Problem
+		problems []protocol.Problem
 		// told is what the victim is told.
 		told []string
 	}{
 		"AConflictThatIs": {
 			"in the hub's words",
-			[]v1alpha1.Problem{{Reason: "Conflict", Message: attack, Concerns: hashOf("victim", "web", "east")}},
+			[]protocol.Problem{{Reason: "Conflict", Message: attack, Concerns: hashOf("victim", "web", "east")}},
 			[]string{"victim: Conflict: cluster east: an object of another workspace wants the place that the copy of this object has there; it is refused"},
 		},
-		"ByName":           {"as reports had it once", []v1alpha1.Problem{{Reason: "Conflict", Message: attack, Concerns: "victim|app/web"}}, nil},
-		"AnyReason":        {"it is no conflict", []v1alpha1.Problem{{Reason: attack, Message: attack, Concerns: hashOf("victim", "web", "east")}}, nil},
-		"AnotherName":      {"it cannot want its place", []v1alpha1.Problem{{Reason: "Conflict", Message: attack, Concerns: hashOf("victim", "db", "east")}}, nil},
-		"AnotherCluster":   {"not the thief's to speak of", []v1alpha1.Problem{{Reason: "Conflict", Message: attack, Concerns: hashOf("victim", "web", "west")}}, nil},
-		"PlacedElsewhere":  {"it has no copy there", []v1alpha1.Problem{{Reason: "Conflict", Message: attack, Concerns: hashOf("elsewhere", "web", "east")}}, nil},
-		"WhatIsNotThere":   {"there is nobody to tell", []v1alpha1.Problem{{Reason: "Conflict", Message: attack, Concerns: hashOf("nobody", "web", "east")}}, nil},
-		"ItsOwnWorkspace":  {"the problem is told there", []v1alpha1.Problem{{Reason: "Conflict", Message: attack, Concerns: hashOf("ws", "web", "east")}}, nil},
-		"NothingConcerned": {"", []v1alpha1.Problem{{Reason: "Conflict", Message: attack}}, nil},
+		"ByName":           {"as reports had it once", []protocol.Problem{{Reason: "Conflict", Message: attack, Concerns: "victim|app/web"}}, nil},
+		"AnyReason":        {"it is no conflict", []protocol.Problem{{Reason: attack, Message: attack, Concerns: hashOf("victim", "web", "east")}}, nil},
+		"AnotherName":      {"it cannot want its place", []protocol.Problem{{Reason: "Conflict", Message: attack, Concerns: hashOf("victim", "db", "east")}}, nil},
+		"AnotherCluster":   {"not the thief's to speak of", []protocol.Problem{{Reason: "Conflict", Message: attack, Concerns: hashOf("victim", "web", "west")}}, nil},
+		"PlacedElsewhere":  {"it has no copy there", []protocol.Problem{{Reason: "Conflict", Message: attack, Concerns: hashOf("elsewhere", "web", "east")}}, nil},
+		"WhatIsNotThere":   {"there is nobody to tell", []protocol.Problem{{Reason: "Conflict", Message: attack, Concerns: hashOf("nobody", "web", "east")}}, nil},
+		"ItsOwnWorkspace":  {"the problem is told there", []protocol.Problem{{Reason: "Conflict", Message: attack, Concerns: hashOf("ws", "web", "east")}}, nil},
+		"NothingConcerned": {"", []protocol.Problem{{Reason: "Conflict", Message: attack}}, nil},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
 			f := newFakeHub()
 			f.add("victim", deployments, "Deployment", "web", on("east", "west"))
 			f.add("elsewhere", deployments, "Deployment", "web", on("west"))
-			key := f.add("ws", deployments, "Deployment", "web", on("east", "west"), reported(t, v1alpha1.Report{Cluster: "east", Problems: tc.problems}))
+			key := f.add("ws", deployments, "Deployment", "web", on("east", "west"), reported(t, protocol.Report{Cluster: "east", Problems: tc.problems}))
 			f.aggregator().tellProblems(key, f.objects[key])
 			f.told = slices.DeleteFunc(f.told, func(told string) bool { return strings.HasPrefix(told, "ws: ") }) // its own events quote it
 			if len(f.told) == 0 {
@@ -69,7 +69,7 @@ func TestSeenFirst(t *testing.T) {
 	key := kcp.ObjectKey{Name: "web"}
 	begin := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 	look := func(cluster, written string, after time.Duration) time.Duration {
-		return s.first(key, v1alpha1.Report{Cluster: cluster, Written: written}, begin.Add(after)).Sub(begin)
+		return s.first(key, protocol.Report{Cluster: cluster, Written: written}, begin.Add(after)).Sub(begin)
 	}
 	for i, want := range []struct {
 		cluster, written string

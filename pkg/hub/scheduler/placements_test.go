@@ -115,7 +115,7 @@ func (c states) Cluster(name string) placement.Cluster { return c[name] }
 // reports has a cluster report of web how many replicas are available there.
 func (f *fakeKCP) reports(t *testing.T, cluster string, available int64) {
 	t.Helper()
-	report, err := v1alpha1.Report{Version: v1alpha1.ReportVersion, Cluster: cluster, Generation: 1, LocalGeneration: 1, Counters: map[string]int64{"availableReplicas": available}}.Encode()
+	report, err := protocol.Report{Version: protocol.ReportVersion, Cluster: cluster, Generation: 1, LocalGeneration: 1, Counters: map[string]int64{"availableReplicas": available}}.Encode()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,7 +8,6 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/kcp-tmc/tmc/pkg/apis/text"
-	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
 	"github.com/kcp-tmc/tmc/pkg/protocol"
 	"github.com/kcp-tmc/tmc/pkg/transform"
 )
@@ -65,7 +64,7 @@ type Stray struct {
 type Need struct {
 	Input    Input
 	Last     *Evaluation
-	Problems []v1alpha1.Problem
+	Problems []protocol.Problem
 }
 
 // Decision is what a turn of the spec loop is to do.
@@ -73,7 +72,7 @@ type Decision struct {
 	Action Action
 	// Problems are what the report is to tell, and Again is when to take the next turn, 0 for not before the next event, as far
 	// as the action itself does not say it.
-	Problems []v1alpha1.Problem
+	Problems []protocol.Problem
 	Again    time.Duration
 	// Awaited are the needs that are not in place.
 	Awaited []Need
@@ -171,9 +170,9 @@ func (e *Evaluation) Decide(around Surroundings) Decision {
 	d := Decision{Action: e.situation(around.Strays, len(awaited) > 0).Action()}
 	switch d.Action {
 	case Complain:
-		d.Problems, d.Again = []v1alpha1.Problem{*e.Problem}, Recheck
+		d.Problems, d.Again = []protocol.Problem{*e.Problem}, Recheck
 	case Refuse:
-		d.Problems, d.Again = []v1alpha1.Problem{e.Conflict()}, Recheck
+		d.Problems, d.Again = []protocol.Problem{e.Conflict()}, Recheck
 	case Wait:
 		d.Awaited, d.Problems, d.Again = awaited, problemsOf(awaited), Recheck
 	case Linger:
@@ -232,12 +231,12 @@ func (e *Evaluation) awaited(needs []Need) []Need {
 }
 
 // problemsOf says what keeps the needs from being in place, nothing of those that are on their way.
-func problemsOf(needs []Need) []v1alpha1.Problem {
-	var problems []v1alpha1.Problem
+func problemsOf(needs []Need) []protocol.Problem {
+	var problems []protocol.Problem
 	for _, need := range needs {
 		if len(need.Problems) > 0 {
 			in := need.Input
-			problems = append(problems, v1alpha1.Problem{Reason: ReasonDependency, Message: shorten(fmt.Sprintf("%s %s/%s is needed first and is not in place: %s",
+			problems = append(problems, protocol.Problem{Reason: ReasonDependency, Message: shorten(fmt.Sprintf("%s %s/%s is needed first and is not in place: %s",
 				in.Resource.GroupResource(), in.Origin.Namespace, in.Origin.Name, need.Problems[0].Message))})
 		}
 	}
@@ -246,9 +245,9 @@ func problemsOf(needs []Need) []v1alpha1.Problem {
 
 // Conflict tells of an object that is in the way. Users do not learn whose it is; the cluster's operator does, from the object
 // and from the log. Where it is the copy of an object of another workspace, the report carries what the hub finds that by.
-func (e *Evaluation) Conflict() v1alpha1.Problem {
+func (e *Evaluation) Conflict() protocol.Problem {
 	in, what := e.Input, "was not made by tmc"
-	problem := v1alpha1.Problem{Reason: v1alpha1.ReasonConflict}
+	problem := protocol.Problem{Reason: protocol.ReasonConflict}
 	if origin, isCopy := transform.OriginOf(in.Downstream); isCopy {
 		what = "is the copy of another object"
 		if origin.Cluster == in.Origin.Cluster && origin.Workspace != in.Origin.Workspace {
@@ -260,11 +259,11 @@ func (e *Evaluation) Conflict() v1alpha1.Problem {
 }
 
 // moving tells of a workload that is kept where it used to go. What workloads there use goes with them, and is not worth a word.
-func (e *Evaluation) moving(strays []Stray) []v1alpha1.Problem {
+func (e *Evaluation) moving(strays []Stray) []protocol.Problem {
 	if !e.kind().Workload {
 		return nil
 	}
-	return []v1alpha1.Problem{{Reason: ReasonMoving, Message: fmt.Sprintf("it moves to namespace %s, and stays in namespace %s until it is available there",
+	return []protocol.Problem{{Reason: ReasonMoving, Message: fmt.Sprintf("it moves to namespace %s, and stays in namespace %s until it is available there",
 		e.Namespace, strays[0].Copy.GetNamespace())}}
 }
 
@@ -284,15 +283,15 @@ const (
 )
 
 // NotAllowed tells of a namespace that tmc did not make and that the operator does not allow.
-func NotAllowed(namespace, cluster, suffix string) v1alpha1.Problem {
-	return v1alpha1.Problem{Reason: ReasonNotAllowed, Message: fmt.Sprintf(
+func NotAllowed(namespace, cluster, suffix string) protocol.Problem {
+	return protocol.Problem{Reason: ReasonNotAllowed, Message: fmt.Sprintf(
 		"namespace %[1]s of the cluster was not made by tmc, and is not among those that may be used all the same: use another namespace, "+
 			"or have the cluster's operator add %[1]s to spec.allowedNamespaces of ClusterRegistration %[2]s%[3]s", namespace, cluster, suffix)}
 }
 
 // Taken tells of a namespace that another workspace owns. It does not say which: that is for who may read the cluster's namespaces.
-func Taken(namespace, suffix string) v1alpha1.Problem {
-	return v1alpha1.Problem{Reason: ReasonTaken, Message: fmt.Sprintf(
+func Taken(namespace, suffix string) protocol.Problem {
+	return protocol.Problem{Reason: ReasonTaken, Message: fmt.Sprintf(
 		"namespace %s of the cluster is another workspace's: use another namespace, or have the cluster's operator set namespaceMode: Isolated in its rule%s", namespace, suffix)}
 }
 

@@ -9,6 +9,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
+	"github.com/kcp-tmc/tmc/pkg/protocol"
 )
 
 // row is a line of the truth table: what the columns have to be, nil for whatever, and the action.
@@ -245,10 +246,10 @@ func TestDecideStrays(t *testing.T) {
 
 func TestDecideNeeds(t *testing.T) {
 	here := upstreamDeployment(placed, held)
-	need := func(downstreamObj *unstructured.Unstructured, problems ...v1alpha1.Problem) Need {
+	need := func(downstreamObj *unstructured.Unstructured, problems ...protocol.Problem) Need {
 		return Need{Input: inputOf(here, downstreamObj), Problems: problems}
 	}
-	conflict := v1alpha1.Problem{Reason: "Conflict", Message: "in the way"}
+	conflict := protocol.Problem{Reason: "Conflict", Message: "in the way"}
 	cases := map[string]struct {
 		downstream *unstructured.Unstructured
 		needs      []Need
@@ -258,7 +259,7 @@ func TestDecideNeeds(t *testing.T) {
 		"a need that is in place is not waited for": {nil, []Need{need(copyOf(t, here))}, Decision{Action: Create}},
 		"a changed object waits as well":            {copyOf(t, here, drifted), []Need{need(copyOf(t, here, drifted))}, Decision{Action: Wait, Again: Recheck}},
 		"a copy as it should be waits for nothing":  {copyOf(t, here), []Need{need(nil)}, Decision{Action: Nothing}},
-		"a problem of the need is told":             {nil, []Need{need(copyOf(t, here)), need(nil, conflict)}, Decision{Action: Wait, Again: Recheck, Problems: []v1alpha1.Problem{{Reason: ReasonDependency, Message: "deployments.apps default/web is needed first and is not in place: in the way"}}}},
+		"a problem of the need is told":             {nil, []Need{need(copyOf(t, here)), need(nil, conflict)}, Decision{Action: Wait, Again: Recheck, Problems: []protocol.Problem{{Reason: ReasonDependency, Message: "deployments.apps default/web is needed first and is not in place: in the way"}}}},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -293,7 +294,7 @@ func TestDecideConflict(t *testing.T) {
 				t.Fatalf("got %+v", got)
 			}
 			problem := got.Problems[0]
-			if problem.Reason != v1alpha1.ReasonConflict || problem.Concerns != c.concerns || !strings.Contains(problem.Message, c.says) {
+			if problem.Reason != protocol.ReasonConflict || problem.Concerns != c.concerns || !strings.Contains(problem.Message, c.says) {
 				t.Errorf("got %+v, want %q, concerning %q", problem, c.says, c.concerns)
 			}
 			if strings.Contains(problem.Message+problem.Concerns, "secret-ws") {

@@ -116,10 +116,10 @@ type Evaluation struct {
 	// Problem, and when it was forgotten: see Forget.
 	Desired *unstructured.Unstructured
 	// Problem keeps the copy from being made, nil when nothing does.
-	Problem *v1alpha1.Problem
+	Problem *protocol.Problem
 	// Tolerated is the problem that the copy lies in a namespace that it could not come into today, nil when it could. The
 	// copy is kept up all the same.
-	Tolerated *v1alpha1.Problem
+	Tolerated *protocol.Problem
 	// AwaitsNamespace is set when news of the namespace may change the evaluation.
 	AwaitsNamespace bool
 	// Placed is set when the object is to be on the cluster.
@@ -235,9 +235,9 @@ func (e *Evaluation) makeDesired(last *Evaluation) error {
 	never, isNever := errors.AsType[*transform.NeverSyncedError](e.failure)
 	switch {
 	case isBad:
-		e.Problem = &v1alpha1.Problem{Reason: ReasonBadOverride, Message: shorten(bad.Error())}
+		e.Problem = &protocol.Problem{Reason: ReasonBadOverride, Message: shorten(bad.Error())}
 	case isNever:
-		e.Problem = &v1alpha1.Problem{Reason: ReasonNeverSynced, Message: never.Error()}
+		e.Problem = &protocol.Problem{Reason: ReasonNeverSynced, Message: never.Error()}
 	case e.failure != nil:
 		return fmt.Errorf("transforming for cluster %s: %w", e.Origin.Cluster, e.failure)
 	}
@@ -256,14 +256,14 @@ func (e *Evaluation) checkTarget() {
 	denied := e.Settings.Denies(e.Namespace)
 	switch {
 	case e.NotServed != "":
-		e.Problem = &v1alpha1.Problem{Reason: ReasonNotServed, Message: e.NotServed}
+		e.Problem = &protocol.Problem{Reason: ReasonNotServed, Message: e.NotServed}
 	case denied != "":
-		e.Problem = &v1alpha1.Problem{Reason: ReasonDenied, Message: denied}
+		e.Problem = &protocol.Problem{Reason: ReasonDenied, Message: denied}
 	default:
 		e.checkNamespace()
 	}
 	if e.Problem == nil && badShare != nil {
-		e.Problem = &v1alpha1.Problem{Reason: ReasonBadShare, Message: badShare.Error()}
+		e.Problem = &protocol.Problem{Reason: ReasonBadShare, Message: badShare.Error()}
 	}
 }
 
@@ -277,7 +277,7 @@ func (e *Evaluation) checkNamespace() {
 	if isThere {
 		suffix = "; the copy that was there before is kept up, but nothing new comes in"
 	}
-	var problem *v1alpha1.Problem
+	var problem *protocol.Problem
 	switch {
 	case !in.Settings.Allows(in.Namespace) && target.isForeign(isThere):
 		problem = new(NotAllowed(in.Namespace, in.Origin.Cluster, suffix))

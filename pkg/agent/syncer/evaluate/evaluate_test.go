@@ -10,6 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
+	"github.com/kcp-tmc/tmc/pkg/protocol"
 	"github.com/kcp-tmc/tmc/pkg/transform"
 )
 
@@ -173,7 +174,7 @@ func TestEvaluateNamespaceOfCopy(t *testing.T) {
 }
 
 // tellsWhatToDo fails the test unless a problem with a namespace says what to do, and does not say whose it is.
-func tellsWhatToDo(t *testing.T, problem v1alpha1.Problem, keptUp bool) {
+func tellsWhatToDo(t *testing.T, problem protocol.Problem, keptUp bool) {
 	t.Helper()
 	words := map[string][]string{
 		ReasonTaken:      {"namespace default", "another workspace's", "use another namespace", "namespaceMode: Isolated"},

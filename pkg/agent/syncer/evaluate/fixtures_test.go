@@ -9,6 +9,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
+	"github.com/kcp-tmc/tmc/pkg/protocol"
 	"github.com/kcp-tmc/tmc/pkg/transform"
 )
 
@@ -70,9 +71,9 @@ var ended = withStatus(map[string]any{"conditions": []any{map[string]any{"type":
 
 // reported gives an upstream object the report of a condition.
 func reported(conditionType string, generation int64) option {
-	report := v1alpha1.Report{
-		Version: v1alpha1.ReportVersion, Cluster: "east", Generation: generation,
-		Conditions: []v1alpha1.ReportCondition{{Type: conditionType, Status: "True"}},
+	report := protocol.Report{
+		Version: protocol.ReportVersion, Cluster: "east", Generation: generation,
+		Conditions: []protocol.ReportCondition{{Type: conditionType, Status: "True"}},
 	}
 	encoded, err := report.Encode()
 	if err != nil {

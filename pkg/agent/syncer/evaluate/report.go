@@ -40,8 +40,8 @@ func (e *Evaluation) IsReported() bool {
 
 // Report says what has become of the object here; problems are those of the last turn of the spec loop. A copy that is not as
 // it should be does not count as made from the present generation: what its own controller says is about something else.
-func (e *Evaluation) Report(problems []v1alpha1.Problem) v1alpha1.Report {
-	report := v1alpha1.Report{Version: v1alpha1.ReportVersion, Cluster: e.Origin.Cluster, Problems: problems}
+func (e *Evaluation) Report(problems []protocol.Problem) protocol.Report {
+	report := protocol.Report{Version: protocol.ReportVersion, Cluster: e.Origin.Cluster, Problems: problems}
 	downstreamObj := e.Reported()
 	if downstreamObj == nil || !e.IsOurs(downstreamObj) {
 		return report.Bounded()
@@ -77,9 +77,9 @@ func countersAndTexts(status map[string]any) (map[string]int64, map[string]strin
 }
 
 // conditionsOf returns the conditions of a status without their times.
-func conditionsOf(status map[string]any) []v1alpha1.ReportCondition {
+func conditionsOf(status map[string]any) []protocol.ReportCondition {
 	items, _ := status["conditions"].([]any)
-	conditions := make([]v1alpha1.ReportCondition, 0, len(items))
+	conditions := make([]protocol.ReportCondition, 0, len(items))
 	for _, item := range items {
 		fields, isMap := item.(map[string]any)
 		if !isMap {
@@ -89,7 +89,7 @@ func conditionsOf(status map[string]any) []v1alpha1.ReportCondition {
 			value, _ := fields[name].(string)
 			return value
 		}
-		conditions = append(conditions, v1alpha1.ReportCondition{
+		conditions = append(conditions, protocol.ReportCondition{
 			Type: text("type"), Status: metav1.ConditionStatus(text("status")), Reason: text("reason"), Message: text("message"),
 		})
 	}

@@ -6,7 +6,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
-	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
 	"github.com/kcp-tmc/tmc/pkg/protocol"
 )
 
@@ -27,26 +26,26 @@ func running(obj *unstructured.Unstructured) {
 
 func TestReport(t *testing.T) {
 	here := upstreamDeployment(placed, held)
-	problem := v1alpha1.Problem{Reason: "Conflict", Message: "in the way"}
-	full := v1alpha1.Report{
-		Version: v1alpha1.ReportVersion, Cluster: "east", Generation: 1, Inputs: protocol.Read(here).Inputs("east"),
+	problem := protocol.Problem{Reason: "Conflict", Message: "in the way"}
+	full := protocol.Report{
+		Version: protocol.ReportVersion, Cluster: "east", Generation: 1, Inputs: protocol.Read(here).Inputs("east"),
 		LocalGeneration: 4, LocalObservedGeneration: 4, Replicas: new(int64(3)),
 		Counters: map[string]int64{"replicas": 3, "readyReplicas": 2}, Texts: map[string]string{"updateRevision": "web-1"},
 		Addresses:  []any{map[string]any{"ip": "10.0.0.1"}},
-		Conditions: []v1alpha1.ReportCondition{{Type: "Available", Status: "True", Reason: "R", Message: "m"}},
+		Conditions: []protocol.ReportCondition{{Type: "Available", Status: "True", Reason: "R", Message: "m"}},
 	}
 	ofNothing := full
 	ofNothing.Generation, ofNothing.Inputs = 0, ""
-	empty := v1alpha1.Report{Version: v1alpha1.ReportVersion, Cluster: "east", Problems: []v1alpha1.Problem{problem}}
+	empty := protocol.Report{Version: protocol.ReportVersion, Cluster: "east", Problems: []protocol.Problem{problem}}
 	cases := map[string]struct {
 		downstream *unstructured.Unstructured
-		problems   []v1alpha1.Problem
-		want       v1alpha1.Report
+		problems   []protocol.Problem
+		want       protocol.Report
 	}{
 		"numbers, short texts, addresses and conditions, without times": {copyOf(t, here, running), nil, full},
 		"what a drifted copy's controller observed is something else":   {copyOf(t, here, running, drifted), nil, ofNothing},
-		"without a copy there is nothing but the problem":               {nil, []v1alpha1.Problem{problem}, empty},
-		"a foreign object's numbers are not ours":                       {upstreamDeployment(running), []v1alpha1.Problem{problem}, empty},
+		"without a copy there is nothing but the problem":               {nil, []protocol.Problem{problem}, empty},
+		"a foreign object's numbers are not ours":                       {upstreamDeployment(running), []protocol.Problem{problem}, empty},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {

@@ -1,12 +1,6 @@
 package v1alpha1
 
-import (
-	"fmt"
-	"strconv"
-	"strings"
-
-	"k8s.io/apimachinery/pkg/util/sets"
-)
+import "strings"
 
 // Every key that tmc writes or reads is here, each with its writer and its readers. Nobody else spells one. pkg/protocol
 // parses those of upstream objects, pkg/transform those of copies.
@@ -201,44 +195,4 @@ func IsOwnKey(key string) bool {
 func IsMark(key string) bool {
 	domain, _, _ := strings.Cut(key, "/")
 	return domain == GroupName || strings.HasSuffix(domain, "."+GroupName)
-}
-
-// Share returns a cluster's share of the replicas from the annotations of an upstream
-// object, and whether they are divided at all. It fails when the annotation is no
-// number of replicas.
-func Share(annotations map[string]string, cluster string) (share int64, divided bool, err error) {
-	value, divided := annotations[ReplicasAnnotation(cluster)]
-	if !divided {
-		return 0, false, nil
-	}
-	share, err = strconv.ParseInt(value, 10, 32)
-	if err != nil || share < 0 {
-		return 0, true, fmt.Errorf("annotation %s: %q is no number of replicas, expected 0 or more", ReplicasAnnotation(cluster), value)
-	}
-	return share, true, nil
-}
-
-// PlacedClusters returns the clusters, sorted, that the labels place an object
-// on, those that it is leaving included. It never returns nil.
-func PlacedClusters(labels map[string]string) []string {
-	placed := sets.New[string]()
-	for key, value := range labels {
-		cluster, ok := strings.CutPrefix(key, PlacementLabelPrefix)
-		if ok && value == PlacementLabelValue {
-			placed.Insert(cluster)
-		}
-	}
-	return sets.List(placed)
-}
-
-// HoldingClusters returns the clusters, sorted, whose syncers hold an object by their
-// finalizers. It never returns nil.
-func HoldingClusters(finalizers []string) []string {
-	holding := sets.New[string]()
-	for _, finalizer := range finalizers {
-		if cluster, ok := strings.CutPrefix(finalizer, FinalizerPrefix); ok {
-			holding.Insert(cluster)
-		}
-	}
-	return sets.List(holding)
 }

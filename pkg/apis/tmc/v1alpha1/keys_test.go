@@ -4,7 +4,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 )
 
@@ -41,50 +40,6 @@ func TestIsOwnKeyAndIsMark(t *testing.T) {
 		if own, mark := IsOwnKey(key), IsMark(key); own != want.own || mark != want.mark {
 			t.Errorf("%s: own %t, mark %t; want %+v", key, own, mark, want)
 		}
-	}
-}
-
-func TestClustersOfKeys(t *testing.T) {
-	placed := PlacedClusters(map[string]string{PlacementLabel("west"): "sync", PlacementLabel("east"): "sync", PlacementLabel("north"): "", "app": "sync"})
-	if diff := cmp.Diff([]string{"east", "west"}, placed); diff != "" {
-		t.Errorf("placed (-want +got):\n%s", diff)
-	}
-	holding := HoldingClusters([]string{Finalizer("west"), "example.com/other", Finalizer("east")})
-	if diff := cmp.Diff([]string{"east", "west"}, holding); diff != "" {
-		t.Errorf("holding (-want +got):\n%s", diff)
-	}
-	if got := HoldingClusters(nil); got == nil {
-		t.Error("without finalizers it is nil")
-	}
-}
-
-func TestShare(t *testing.T) {
-	cases := map[string]struct {
-		value   string
-		share   int64
-		divided bool
-		fails   bool
-	}{
-		"none":          {"", 0, false, false},
-		"some":          {"3", 3, true, false},
-		"no number":     {"x", 0, true, true},
-		"less than 0":   {"-1", 0, true, true},
-		"out of bounds": {"2147483648", 0, true, true},
-	}
-	for name, c := range cases {
-		t.Run(name, func(t *testing.T) {
-			annotations := map[string]string{ReplicasAnnotation("west"): "7"}
-			if c.value != "" {
-				annotations[ReplicasAnnotation("east")] = c.value
-			}
-			share, divided, err := Share(annotations, "east")
-			if share != c.share || divided != c.divided || (err != nil) != c.fails {
-				t.Errorf("the share is %d, divided %t (%v), want %+v", share, divided, err, c)
-			}
-			if err != nil && !strings.Contains(err.Error(), ReplicasAnnotation("east")) {
-				t.Errorf("the error %q does not name the annotation", err)
-			}
-		})
 	}
 }
 
@@ -162,15 +117,5 @@ func TestLeftOutHidesWhatIsThere(t *testing.T) {
 		if got := leftOut.HidesWhatIsThere(); got != want {
 			t.Errorf("%q hides what is there: %t, want %t", leftOut, got, want)
 		}
-	}
-}
-
-func TestReportCondition(t *testing.T) {
-	report := Report{Conditions: []ReportCondition{{Type: "Available", Status: "True"}}}
-	if c, ok := report.Condition("Available"); !ok || c.Status != "True" {
-		t.Errorf("Available is %v (%t)", c, ok)
-	}
-	if _, ok := report.Condition("Progressing"); ok {
-		t.Error("it has a condition that it does not have")
 	}
 }

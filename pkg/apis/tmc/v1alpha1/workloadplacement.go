@@ -220,10 +220,6 @@ type ClusterWeight struct {
 // scheduler: whether its workloads have the clusters that it asks for.
 const ConditionSatisfied = "Satisfied"
 
-// ReasonKept is the reason, in a PlacementReason, of a cluster that the object is to
-// leave as soon as it is available where it goes instead.
-const ReasonKept = "stays until it is available elsewhere"
-
 // MaxDecisions is how many Decisions the status of a WorkloadPlacement holds: it has
 // to stay small. Each workload has its own in PlacementAnnotation.
 const MaxDecisions = 20
@@ -303,24 +299,6 @@ func (l LeftOut) HidesWhatIsThere() bool {
 	return l != "" && l != LeftOutPoliciesNotAccepted && l != LeftOutPoliciesMissing
 }
 
-// MaxLeftOut is how many clusters a PlacementReason names as left out: it has to stay
-// small where a workspace has bound a few clusters of hundreds.
+// MaxLeftOut is how many clusters PlacementAnnotation names as left out: it has to stay small where a workspace has bound a few
+// clusters of hundreds.
 const MaxLeftOut = 8
-
-// PlacementReason is the value of PlacementAnnotation.
-type PlacementReason struct {
-	// By is who decided: "annotation", "default", or the name of a WorkloadPlacement
-	// after "placement ".
-	By string `json:"by"`
-	// Replicas is what the shares add up to, where they are divided: until it is
-	// spec.replicas, the division is not that of the present spec.
-	Replicas *int64 `json:"replicas,omitempty"`
-	// Clusters say why, cluster by cluster.
-	Clusters map[string]string `json:"clusters,omitempty"`
-	// LeftOut are clusters that it would go to as well, and why it cannot: the first
-	// MaxLeftOut that were found. MoreLeftOut is set when there are others.
-	LeftOut     map[string]LeftOut `json:"leftOut,omitempty"`
-	MoreLeftOut bool               `json:"moreLeftOut,omitempty"`
-	// Message says what is missing, empty when nothing is.
-	Message string `json:"message,omitempty"`
-}
