@@ -23,12 +23,12 @@ type constants map[string][]named
 
 type named struct{ name, typeName string }
 
-// packages returns the directories below pkg/ that have Go files.
+// packages returns the directories below pkg/ that have Go files, but for helpers of tests, whose names end in test.
 func packages(t *testing.T) []string {
 	t.Helper()
 	found := map[string]bool{}
 	eachGoFile(t, func(path string) {
-		if strings.HasPrefix(path, filepath.Join(root, "pkg")) {
+		if strings.HasPrefix(path, filepath.Join(root, "pkg")) && !strings.HasSuffix(filepath.Dir(path), "test") {
 			found[filepath.Dir(path)] = true
 		}
 	})
