@@ -95,7 +95,7 @@ func (s *snapshot) filter(t terms) candidates {
 			continue
 		}
 		why := s.whyEvicted(cluster, t)
-		isLeftOut := cluster.LeftOut != "" && (why == "" || why == notReady) // whether it is ready comes and goes
+		isLeftOut := isLeftOut(cluster, why)
 		switch closed := cmp.Or(why, whyClosed(cluster, t)); {
 		case why == "" && s.present.Has(cluster.Name):
 			c.staying = append(c.staying, cluster)
@@ -109,6 +109,11 @@ func (s *snapshot) filter(t terms) candidates {
 		}
 	}
 	return c
+}
+
+// isLeftOut reports whether the object would enter a cluster if its syncer saw it. Whether the cluster is ready comes and goes.
+func isLeftOut(cluster *Cluster, why string) bool {
+	return cluster.LeftOut != "" && (why == "" || why == notReady)
 }
 
 // whyOutside returns why the placement does not mean a cluster at all, empty when it does.
