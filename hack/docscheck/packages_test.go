@@ -39,7 +39,7 @@ func layerOf(layers map[string]int, name string) (int, bool) {
 	return 0, false
 }
 
-// TestDesignHasEveryPackage has each package in a section of its own, and in the picture.
+// TestDesignHasEveryPackage has each package in a section of docs/design.md, and in its picture.
 func TestDesignHasEveryPackage(t *testing.T) {
 	picture, err := os.ReadFile(filepath.Join(root, "docs", "packages.svg"))
 	if err != nil {
