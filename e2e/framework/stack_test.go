@@ -126,7 +126,6 @@ func (s *stackTest) kcpCrashes(ctx context.Context) error {
 	return s.stack.KCP.CreateWorkspace(ctx, "root", "after-crash")
 }
 
-//nolint:gocyclo // one step after the other, each with its error
 func (s *stackTest) componentStops(ctx context.Context) error {
 	if err := s.east.StopComponent(ctx, controllerManagerComponent); err != nil {
 		return err

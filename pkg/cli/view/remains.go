@@ -92,12 +92,6 @@ func RemainsText(remains []Remain, most int) string {
 	return p.String()
 }
 
-// IsHeldBy reports whether an object is placed on the cluster, or held by its syncer.
-func IsHeldBy(obj metav1.Object, cluster string) bool {
-	object := protocol.Read(obj)
-	return object.IsLabelled(cluster) || object.IsHeld(cluster)
-}
-
 // WhyThere says why an object is still on a cluster that everything is to leave, as far as its annotations do.
 func WhyThere(obj metav1.Object, cluster string) string {
 	object := protocol.Read(obj)

@@ -34,7 +34,7 @@ func isPlaceable(key kcp.ObjectKey) bool {
 	return v1alpha1.IsWatched(key.Resource.GroupResource(), key.Namespace != "")
 }
 
-// OnUpstream queues a changed object, and what is placed after it; it is a kcp.Handler.
+// OnUpstream queues a changed object, and what is placed after it; it is an upstream.Handler.
 func (s *Scheduler) OnUpstream(key kcp.ObjectKey, oldObj, newObj *unstructured.Unstructured) {
 	switch {
 	case !isPlaceable(key):
