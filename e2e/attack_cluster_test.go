@@ -120,29 +120,29 @@ func TestStolenDownstreamAccountReachesOnlyObjectsOfTmc(t *testing.T) {
 	minted.SetAnnotations(annotations)
 	isForbidden := func(status int) bool { return status == http.StatusForbidden }
 	s.tryAll(t, "403", isForbidden, map[string]attempt{
-		"AForeignDeployment":        {patch, deployments(operators) + "/theirs", `{"spec":{"replicas":9}}`, "somebody else's"},
-		"AForeignDeploymentMarked":  {patch, deployments(operators) + "/theirs", marks, "somebody else's"},
-		"AForeignDeploymentsEnd":    {remove, deployments(operators) + "/theirs", "", "somebody else's"},
-		"AForeignSecret":            {patch, secrets(operators) + "/theirs", `{"data":{"password":"YQ=="}}`, "somebody else's"},
-		"AForeignSecretsEnd":        {remove, secrets(operators) + "/theirs", "", "somebody else's"},
-		"AWorkloadWithoutMarks":     {post, deployments(u.namespace), workload, "bear tmc's marks"},
-		"AWorkloadWhereItMayNot":    {post, deployments(operators), evil(operators), "or that the policy lists"},
-		"AWorkloadInKubeSystem":     {post, deployments(metav1.NamespaceSystem), evil(metav1.NamespaceSystem), "the cluster lives by"},
-		"AWorkloadInItsOwn":         {post, deployments(own), evil(own), "its own nothing but"},
-		"ASecretInItsOwn":           {post, secrets(own), forged(t, guardedNorth, own, `{"apiVersion":"v1","kind":"Secret","metadata":{"name":"evil","uid":"u"}}`), "its own nothing but"},
-		"ATokenOfAnAccount":         {post, secrets(u.namespace), encoded(t, minted), "tokens of ServiceAccounts"},
-		"ANoteWhereItMayNot":        {patch, namespaces + "/" + operators, forgedNote(t, guardedNorth, operators), "or that the policy lists"},
-		"ANoteOnKubeSystem":         {patch, namespaces + "/" + metav1.NamespaceSystem, forgedNote(t, guardedNorth, metav1.NamespaceSystem), "the cluster lives by"},
-		"ANamespaceWithoutMarks":    {post, namespaces, `{"apiVersion":"v1","kind":"Namespace","metadata":{"name":"evil"}}`, "bear tmc's mark"},
-		"ALabelOnAForeignNamespace": {patch, namespaces + "/" + listed, `{"metadata":{"labels":{"pod-security.kubernetes.io/enforce":"privileged"}}}`, "nothing but tmc's own"},
-		"AForeignNamespaceAsMade":   {patch, namespaces + "/" + listed, `{"metadata":{"labels":{"tmc.kcp.io/managed-by":"tmc-syncer"}}}`, "nothing else gets it"},
-		"AForeignNamespacesEnd":     {remove, namespaces + "/" + operators, "", "that tmc has made"},
-		"KubeSystemsEnd":            {remove, namespaces + "/" + metav1.NamespaceSystem, "", "may not be deleted"}, // by Kubernetes itself
+		"a foreign Deployment":           {patch, deployments(operators) + "/theirs", `{"spec":{"replicas":9}}`, "somebody else's"},
+		"a foreign Deployment marked":    {patch, deployments(operators) + "/theirs", marks, "somebody else's"},
+		"a foreign Deployment's end":     {remove, deployments(operators) + "/theirs", "", "somebody else's"},
+		"a foreign Secret":               {patch, secrets(operators) + "/theirs", `{"data":{"password":"YQ=="}}`, "somebody else's"},
+		"a foreign Secret's end":         {remove, secrets(operators) + "/theirs", "", "somebody else's"},
+		"a workload without marks":       {post, deployments(u.namespace), workload, "bear tmc's marks"},
+		"a workload where it may not":    {post, deployments(operators), evil(operators), "or that the policy lists"},
+		"a workload in kube system":      {post, deployments(metav1.NamespaceSystem), evil(metav1.NamespaceSystem), "the cluster lives by"},
+		"a workload in its own":          {post, deployments(own), evil(own), "its own nothing but"},
+		"a Secret in its own":            {post, secrets(own), forged(t, guardedNorth, own, `{"apiVersion":"v1","kind":"Secret","metadata":{"name":"evil","uid":"u"}}`), "its own nothing but"},
+		"a token of an account":          {post, secrets(u.namespace), encoded(t, minted), "tokens of ServiceAccounts"},
+		"a note where it may not":        {patch, namespaces + "/" + operators, forgedNote(t, guardedNorth, operators), "or that the policy lists"},
+		"a note on kube system":          {patch, namespaces + "/" + metav1.NamespaceSystem, forgedNote(t, guardedNorth, metav1.NamespaceSystem), "the cluster lives by"},
+		"a namespace without marks":      {post, namespaces, `{"apiVersion":"v1","kind":"Namespace","metadata":{"name":"evil"}}`, "bear tmc's mark"},
+		"a label on a foreign namespace": {patch, namespaces + "/" + listed, `{"metadata":{"labels":{"pod-security.kubernetes.io/enforce":"privileged"}}}`, "nothing but tmc's own"},
+		"a foreign namespace as made":    {patch, namespaces + "/" + listed, `{"metadata":{"labels":{"tmc.kcp.io/managed-by":"tmc-syncer"}}}`, "nothing else gets it"},
+		"a foreign namespace's end":      {remove, namespaces + "/" + operators, "", "that tmc has made"},
+		"kube-system's end":              {remove, namespaces + "/" + metav1.NamespaceSystem, "", "may not be deleted"}, // by Kubernetes itself
 	})
 	s.tryAll(t, "403 by RBAC", isForbidden, map[string]attempt{
-		"RightsOnTheCluster": {post, s.server + "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings", `{"apiVersion":"rbac.authorization.k8s.io/v1","kind":"ClusterRoleBinding","metadata":{"name":"evil"},"roleRef":{"apiGroup":"rbac.authorization.k8s.io","kind":"ClusterRole","name":"cluster-admin"}}`, "cannot create"},
-		"ItsPolicysEnd":      {remove, s.server + "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies/tmc-syncer-" + own, "", "cannot delete"},
-		"ATokenOfAnother":    {post, namespaces + "/" + operators + "/serviceaccounts/default/token", `{}`, "cannot create"},
+		"rights on the cluster": {post, s.server + "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings", `{"apiVersion":"rbac.authorization.k8s.io/v1","kind":"ClusterRoleBinding","metadata":{"name":"evil"},"roleRef":{"apiGroup":"rbac.authorization.k8s.io","kind":"ClusterRole","name":"cluster-admin"}}`, "cannot create"},
+		"its policy's end":      {remove, s.server + "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies/tmc-syncer-" + own, "", "cannot delete"},
+		"a token of another":    {post, namespaces + "/" + operators + "/serviceaccounts/default/token", `{}`, "cannot create"},
 	})
 
 	// What a syncer does passes, so that it is not for another reason that those do not.

@@ -109,29 +109,29 @@ func TestStolenCredentialInWorkspaceOfTenantType(t *testing.T) {
 	policies := shared.view + "/clusters/" + u.logicalCluster + "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies"
 	bindings := shared.view + "/clusters/" + u.logicalCluster + "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicybindings"
 	isolated.tryAll(t, "403", isForbidden, map[string]attempt{
-		"TheDataOfAnIsolatedOnesSecret":   {patch, secrets(isolated) + "ours", `{"data":{"password":"ZXZpbA=="}}`, "may not change anything outside of metadata"},
-		"AnotherClusterForAnIsolatedOnes": {patch, secrets(isolated) + "ours", `{"metadata":{"labels":{"cluster.tmc.kcp.io/guarded-west":"sync"}}}`, "may not change labels"},
+		"the data of an isolated ones Secret":  {patch, secrets(isolated) + "ours", `{"data":{"password":"ZXZpbA=="}}`, "may not change anything outside of metadata"},
+		"another cluster for an isolated ones": {patch, secrets(isolated) + "ours", `{"metadata":{"labels":{"cluster.tmc.kcp.io/guarded-west":"sync"}}}`, "may not change labels"},
 	})
 	name := u.kubectl(t, "get", "apibindings", `--output=jsonpath={.items[?(@.spec.reference.export.name=="tmc.kcp.io")].metadata.name}`)
 	bound := func(s thief) string {
 		return s.view + "/clusters/" + u.logicalCluster + "/apis/apis.kcp.io/v1alpha2/apibindings/" + name
 	}
 	shared.tryAll(t, "403", isForbidden, map[string]attempt{
-		"RefusingClaims":            {patch, bound(shared), `{"spec":{"permissionClaims":null}}`, ""},
-		"HoldingABinding":           {patch, bound(shared), `{"metadata":{"finalizers":["evil.example.com/for-ever"]}}`, ""},
-		"ReplacingABinding":         {put, bound(shared), `{"apiVersion":"apis.kcp.io/v1alpha2","kind":"APIBinding","metadata":{"name":"` + name + `"}}`, ""},
-		"DeletingABinding":          {remove, bound(shared), "", ""},
-		"ASecretThatIsNowhere":      {patch, secrets(shared) + "nobodys", `{"data":{"password":"ZXZpbA=="}}`, "may only update what is placed on its cluster"},
-		"PlacingASecret":            {patch, secrets(shared) + "nobodys", `{"metadata":{"labels":{"cluster.tmc.kcp.io/guarded-west":"sync"}}}`, "may only update what is placed on its cluster"},
-		"ASecretThatIsElsewhere":    {patch, secrets(shared) + "ours", `{"data":{"password":"ZXZpbA=="}}`, "may only update what is placed on its cluster"},
-		"ANamespace":                {patch, strings.TrimSuffix(secrets(shared), "/secrets/"), `{"metadata":{"labels":{"a":"b"}}}`, "may only update what is placed on its cluster"},
-		"WeakeningThePolicy":        {patch, policies + "/tmc-syncers", `{"spec":{"failurePolicy":"Ignore"}}`, "cannot patch"},
-		"WeakeningTheBinding":       {patch, bindings + "/tmc-syncers", `{"spec":{"validationActions":["Audit"]}}`, "cannot patch"},
-		"ReplacingThePolicy":        {put, policies + "/tmc-syncers", `{"apiVersion":"admissionregistration.k8s.io/v1","kind":"ValidatingAdmissionPolicy","metadata":{"name":"tmc-syncers"}}`, "cannot update"},
-		"RemovingTheBinding":        {remove, bindings + "/tmc-syncers", "", "cannot delete"},
-		"MakingAPolicyOfItsOwn":     {post, policies, `{"apiVersion":"admissionregistration.k8s.io/v1","kind":"ValidatingAdmissionPolicy","metadata":{"name":"evil"}}`, "cannot create"},
-		"TheStatusOfThePolicy":      {patch, policies + "/tmc-syncers/status", `{"status":{}}`, ""},
-		"APolicyInAnotherWorkspace": {patch, strings.Replace(policies, u.logicalCluster, "root", 1) + "/tmc-syncers", `{"spec":{}}`, ""},
+		"RefusingClaims":                {patch, bound(shared), `{"spec":{"permissionClaims":null}}`, ""},
+		"holding a binding":             {patch, bound(shared), `{"metadata":{"finalizers":["evil.example.com/for-ever"]}}`, ""},
+		"replacing a binding":           {put, bound(shared), `{"apiVersion":"apis.kcp.io/v1alpha2","kind":"APIBinding","metadata":{"name":"` + name + `"}}`, ""},
+		"deleting a binding":            {remove, bound(shared), "", ""},
+		"a Secret that is nowhere":      {patch, secrets(shared) + "nobodys", `{"data":{"password":"ZXZpbA=="}}`, "may only update what is placed on its cluster"},
+		"placing a Secret":              {patch, secrets(shared) + "nobodys", `{"metadata":{"labels":{"cluster.tmc.kcp.io/guarded-west":"sync"}}}`, "may only update what is placed on its cluster"},
+		"a Secret that is elsewhere":    {patch, secrets(shared) + "ours", `{"data":{"password":"ZXZpbA=="}}`, "may only update what is placed on its cluster"},
+		"a namespace":                   {patch, strings.TrimSuffix(secrets(shared), "/secrets/"), `{"metadata":{"labels":{"a":"b"}}}`, "may only update what is placed on its cluster"},
+		"weakening the policy":          {patch, policies + "/tmc-syncers", `{"spec":{"failurePolicy":"Ignore"}}`, "cannot patch"},
+		"weakening the binding":         {patch, bindings + "/tmc-syncers", `{"spec":{"validationActions":["Audit"]}}`, "cannot patch"},
+		"replacing the policy":          {put, policies + "/tmc-syncers", `{"apiVersion":"admissionregistration.k8s.io/v1","kind":"ValidatingAdmissionPolicy","metadata":{"name":"tmc-syncers"}}`, "cannot update"},
+		"removing the binding":          {remove, bindings + "/tmc-syncers", "", "cannot delete"},
+		"making a policy of its own":    {post, policies, `{"apiVersion":"admissionregistration.k8s.io/v1","kind":"ValidatingAdmissionPolicy","metadata":{"name":"evil"}}`, "cannot create"},
+		"the status of the policy":      {patch, policies + "/tmc-syncers/status", `{"status":{}}`, ""},
+		"a policy in another workspace": {patch, strings.Replace(policies, u.logicalCluster, "root", 1) + "/tmc-syncers", `{"spec":{}}`, ""},
 	})
 	for _, name := range []string{"ours", "nobodys"} {
 		if got := u.kubectl(t, "get", "secret", name, "--output=jsonpath={.data.password}"); got != "Y29uZmlkZW50aWFs" {

@@ -52,20 +52,20 @@ func TestStolenTokenCannotMakeBetterToken(t *testing.T) {
 	const post, patch = http.MethodPost, http.MethodPatch
 	isForbidden := func(status int) bool { return status == http.StatusForbidden }
 	s.tryAll(t, "403", isForbidden, map[string]attempt{
-		"ATokenForTenYears":        {post, own, tokenFor(`{"expirationSeconds":315360000}`), "valid for a day"},
-		"ATokenForTwoDays":         {post, own, tokenFor(`{"expirationSeconds":172800}`), "valid for a day"},
-		"ATokenForSomebodyElse":    {post, own, tokenFor(`{"expirationSeconds":600,"audiences":["vault"]}`), "no other audience"},
-		"ABoundToken":              {post, own, tokenFor(`{"expirationSeconds":600,"boundObjectRef":{"kind":"Secret","apiVersion":"v1","name":"x"}}`), "bound to another object"},
-		"TheNameOfAnotherCluster":  {patch, status, `{"status":{"clusterUID":"another"}}`, "whose cluster it is"},
-		"TheNameOfNoCluster":       {patch, status, `{"status":{"clusterUID":null}}`, "whose cluster it is"},
-		"TheViewOfAll":             {patch, status, `{"status":{"export":"tmc.kcp.io"}}`, "as its registration has it"},
-		"TheViewOfAnother":         {patch, status, `{"status":{"export":"cluster-west"}}`, "as its registration has it"},
-		"ThatItsClusterIsNotReady": {patch, status, `{"status":{"conditions":[]}}`, "the hub's to write"},
+		"a token for ten years":         {post, own, tokenFor(`{"expirationSeconds":315360000}`), "valid for a day"},
+		"a token for two days":          {post, own, tokenFor(`{"expirationSeconds":172800}`), "valid for a day"},
+		"a token for somebody else":     {post, own, tokenFor(`{"expirationSeconds":600,"audiences":["vault"]}`), "no other audience"},
+		"a bound token":                 {post, own, tokenFor(`{"expirationSeconds":600,"boundObjectRef":{"kind":"Secret","apiVersion":"v1","name":"x"}}`), "bound to another object"},
+		"the name of another cluster":   {patch, status, `{"status":{"clusterUID":"another"}}`, "whose cluster it is"},
+		"the name of no cluster":        {patch, status, `{"status":{"clusterUID":null}}`, "whose cluster it is"},
+		"the view of all":               {patch, status, `{"status":{"export":"tmc.kcp.io"}}`, "as its registration has it"},
+		"the view of another":           {patch, status, `{"status":{"export":"cluster-west"}}`, "as its registration has it"},
+		"that its cluster is not ready": {patch, status, `{"status":{"conditions":[]}}`, "the hub's to write"},
 	})
 	isDone := func(status int) bool { return status < http.StatusMultipleChoices }
 	s.tryAll(t, "it to be done", isDone, map[string]attempt{
-		"ATokenForADay": {post, own, tokenFor(`{"expirationSeconds":86400}`), ""},
-		"AnyToken":      {post, own, tokenFor(`{}`), ""},
+		"a token for a day": {post, own, tokenFor(`{"expirationSeconds":86400}`), ""},
+		"AnyToken":          {post, own, tokenFor(`{}`), ""},
 	})
 }
 

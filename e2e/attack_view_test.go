@@ -54,8 +54,8 @@ func TestStolenCredentialReadsWhatDocumentationSays(t *testing.T) {
 		// It writes on what is on its own cluster alone.
 		secrets := s.view + "/clusters/" + u.logicalCluster + "/api/v1/namespaces/" + u.namespace + "/secrets/"
 		s.tryAll(t, "403", func(status int) bool { return status == http.StatusForbidden }, map[string]attempt{
-			"AReportOnItsNeighbours": {http.MethodPatch, secrets + "groups", `{"metadata":{"annotations":{"status.tmc.kcp.io/` + tableEast + `":"{}"}}}`, "placed on its cluster"},
-			"ItsNeighboursReport":    {http.MethodPatch, secrets + "ours", `{"metadata":{"annotations":{"status.tmc.kcp.io/` + tableWest + `":"{}"}}}`, "no other annotation"},
+			"a report on its neighbours": {http.MethodPatch, secrets + "groups", `{"metadata":{"annotations":{"status.tmc.kcp.io/` + tableEast + `":"{}"}}}`, "placed on its cluster"},
+			"its neighbour's report":     {http.MethodPatch, secrets + "ours", `{"metadata":{"annotations":{"status.tmc.kcp.io/` + tableWest + `":"{}"}}}`, "no other annotation"},
 		})
 	})
 	t.Run("shared", func(t *testing.T) {

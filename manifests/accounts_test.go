@@ -48,18 +48,18 @@ func TestAccountPolicyTokens(t *testing.T) {
 		// want is in the refusal, empty when it is not refused.
 		want string
 	}{
-		"ItsOwn":              {east, own, "{expirationSeconds: " + day + ", audiences: ['" + audience + "']}", ""},
-		"AsKCPHasIt":          {east, own, "{expirationSeconds: 3600, audiences: ['" + audience + "'], boundObjectRef: null}", ""},
-		"NothingIsSaid":       {east, own, "{}", ""},
-		"ForTenYears":         {east, own, "{expirationSeconds: 315360000, audiences: ['" + audience + "']}", "valid for a day"},
-		"ForASecondTooLong":   {east, own, "{expirationSeconds: 86401}", "valid for a day"},
-		"ForAnotherAudience":  {east, own, "{expirationSeconds: 600, audiences: [vault]}", "for no other audience"},
-		"ForTwoAudiences":     {east, own, "{expirationSeconds: 600, audiences: ['" + audience + "', vault]}", "for no other audience"},
-		"BoundToSomething":    {east, own, "{expirationSeconds: 600, boundObjectRef: {kind: Secret, apiVersion: v1, name: x}}", "bound to another object"},
-		"AnothersAccount":     {east, "{namespace: tmc-syncers, name: west}", "{expirationSeconds: 600}", "its own account"},
-		"OfAnotherNamespace":  {east, "{namespace: default, name: east}", "{expirationSeconds: 600}", "its own account"},
-		"AnAdministratorMay":  {&user.DefaultInfo{Name: "admin", Groups: []string{"system:kcp:admin"}}, own, "{expirationSeconds: 315360000}", ""},
-		"AConsumersEastIsHis": {serviceAccount("elsewhere", "tmc-syncers", "east"), own, "{expirationSeconds: 315360000}", ""},
+		"ItsOwn":                   {east, own, "{expirationSeconds: " + day + ", audiences: ['" + audience + "']}", ""},
+		"as kcp has it":            {east, own, "{expirationSeconds: 3600, audiences: ['" + audience + "'], boundObjectRef: null}", ""},
+		"nothing is said":          {east, own, "{}", ""},
+		"for ten years":            {east, own, "{expirationSeconds: 315360000, audiences: ['" + audience + "']}", "valid for a day"},
+		"for a second too long":    {east, own, "{expirationSeconds: 86401}", "valid for a day"},
+		"for another audience":     {east, own, "{expirationSeconds: 600, audiences: [vault]}", "for no other audience"},
+		"for two audiences":        {east, own, "{expirationSeconds: 600, audiences: ['" + audience + "', vault]}", "for no other audience"},
+		"bound to something":       {east, own, "{expirationSeconds: 600, boundObjectRef: {kind: Secret, apiVersion: v1, name: x}}", "bound to another object"},
+		"AnothersAccount":          {east, "{namespace: tmc-syncers, name: west}", "{expirationSeconds: 600}", "its own account"},
+		"of another namespace":     {east, "{namespace: default, name: east}", "{expirationSeconds: 600}", "its own account"},
+		"an administrator may":     {&user.DefaultInfo{Name: "admin", Groups: []string{"system:kcp:admin"}}, own, "{expirationSeconds: 315360000}", ""},
+		"a consumer's east is his": {serviceAccount("elsewhere", "tmc-syncers", "east"), own, "{expirationSeconds: 315360000}", ""},
 	}
 	policy := newJudge(t, "tmc-accounts")
 	for name, tc := range cases {
@@ -81,21 +81,21 @@ func TestAccountPolicyStatus(t *testing.T) {
 		spec, before, status string
 		want                 string
 	}{
-		"TheFirst":                 {east, isolated, "{}", "{clusterUID: a, export: cluster-east}", ""},
-		"AReport":                  {east, isolated, "{clusterUID: a, export: cluster-east, nodes: 1}", "{nodes: 2, kubernetesVersion: v1.35.0}", ""},
-		"AnothersName":             {east, isolated, "{clusterUID: a}", "{clusterUID: b}", "whose cluster it is"},
-		"NobodysName":              {east, isolated, "{clusterUID: a}", "{clusterUID: null}", "whose cluster it is"},
-		"AnEmptyName":              {east, isolated, "{clusterUID: a}", "{clusterUID: ''}", "whose cluster it is"},
-		"TheViewThatItIsToUse":     {east, isolated, "{export: tmc.kcp.io}", "{export: cluster-east}", ""},
-		"TheViewOfItsGroup":        {east, group, "{export: cluster-east}", "{export: group-eu}", ""},
-		"TheViewOfAll":             {east, shared, "{export: cluster-east}", "{export: tmc.kcp.io}", ""},
-		"TheViewThatItHadBefore":   {east, isolated, "{export: cluster-east}", "{export: tmc.kcp.io}", "cluster-east, as its registration has it"},
-		"TheViewThatItHasYet":      {east, isolated, "{export: tmc.kcp.io, nodes: 1}", "{export: tmc.kcp.io, nodes: 2}", ""},
-		"AnothersView":             {east, isolated, "{}", "{export: cluster-west}", "cluster-east, as its registration has it"},
-		"ThatItIsReady":            {east, isolated, "{conditions: [{type: Ready, status: 'False'}]}", "{conditions: [{type: Ready, status: 'True'}]}", "the hub's to write"},
-		"AnAdministratorTakesIt":   {&user.DefaultInfo{Name: "admin", Groups: []string{"system:kcp:admin"}}, isolated, "{clusterUID: a}", "{clusterUID: null, export: null}", ""},
-		"TheHubSaysThatItIsReady":  {serviceAccount(provider, "default", "tmc-controller"), isolated, "{}", "{conditions: [{type: Ready, status: 'True'}]}", ""},
-		"OfNoIsolationItIsAllsOwn": {east, "{}", "{}", "{export: tmc.kcp.io}", ""},
+		"the first":                         {east, isolated, "{}", "{clusterUID: a, export: cluster-east}", ""},
+		"a report":                          {east, isolated, "{clusterUID: a, export: cluster-east, nodes: 1}", "{nodes: 2, kubernetesVersion: v1.35.0}", ""},
+		"AnothersName":                      {east, isolated, "{clusterUID: a}", "{clusterUID: b}", "whose cluster it is"},
+		"NobodysName":                       {east, isolated, "{clusterUID: a}", "{clusterUID: null}", "whose cluster it is"},
+		"an empty name":                     {east, isolated, "{clusterUID: a}", "{clusterUID: ''}", "whose cluster it is"},
+		"the view that it is to use":        {east, isolated, "{export: tmc.kcp.io}", "{export: cluster-east}", ""},
+		"the view of its group":             {east, group, "{export: cluster-east}", "{export: group-eu}", ""},
+		"the view of all":                   {east, shared, "{export: cluster-east}", "{export: tmc.kcp.io}", ""},
+		"the view that it had before":       {east, isolated, "{export: cluster-east}", "{export: tmc.kcp.io}", "cluster-east, as its registration has it"},
+		"the view that it has yet":          {east, isolated, "{export: tmc.kcp.io, nodes: 1}", "{export: tmc.kcp.io, nodes: 2}", ""},
+		"AnothersView":                      {east, isolated, "{}", "{export: cluster-west}", "cluster-east, as its registration has it"},
+		"that it is ready":                  {east, isolated, "{conditions: [{type: Ready, status: 'False'}]}", "{conditions: [{type: Ready, status: 'True'}]}", "the hub's to write"},
+		"an administrator takes it":         {&user.DefaultInfo{Name: "admin", Groups: []string{"system:kcp:admin"}}, isolated, "{clusterUID: a}", "{clusterUID: null, export: null}", ""},
+		"the hub says that it is ready":     {serviceAccount(provider, "default", "tmc-controller"), isolated, "{}", "{conditions: [{type: Ready, status: 'True'}]}", ""},
+		"of no isolation it is everybody's": {east, "{}", "{}", "{export: tmc.kcp.io}", ""},
 	}
 	policy := newJudge(t, "tmc-accounts")
 	for name, tc := range cases {

@@ -82,19 +82,19 @@ func TestPolicyBounds(t *testing.T) {
 		// want is in the refusal, empty when there is none.
 		want string
 	}{
-		"Full":                 {"nobody needs more", nil, crowded(bare, 2000, 2000, 500), ""},
-		"Annotations":          {"each later write would take seconds", nil, crowded(bare, 15000, 0, 0), "no more than 2000 annotations"},
-		"Labels":               {"likewise", nil, crowded(bare, 0, 15000, 0), "no more than 2000 labels"},
-		"Finalizers":           {"likewise", nil, crowded(bare, 0, 0, 5000), "no more than 500 finalizers"},
-		"All":                  {"it is told of each", nil, crowded(bare, 2001, 2001, 501), "2000 annotations and 2000 labels and 500 finalizers"},
-		"OneMore":              {"it grows", crowded(bare, 2000, 0, 0), crowded(bare, 2001, 0, 0), "no more than 2000 annotations"},
-		"Stays":                {"it was there before there were bounds", crowded(bare, 3000, 3000, 900), crowded(bare, 3000, 3000, 900), ""},
-		"Less":                 {"it can be reduced step by step", crowded(bare, 3000, 3000, 900), crowded(bare, 2900, 2900, 899), ""},
-		"AFinalizerLess":       {"it can be deleted", crowded(bare, 0, 0, 5000), crowded(bare, 0, 0, 4999), ""},
-		"ForgedAmongMany":      {"it is looked through all the same", crowded(bare, 3000, 0, 0), forged(crowded(bare, 3000, 0, 0)), "status.tmc.kcp.io/east"},
-		"ForgedFinalizers":     {"not even those are compared", many(0), many(5000), "500 finalizers"},
-		"HeldByMany":           {"somebody forged them while nothing checked, and may not go on", many(5000), many(4999), "syncer.tmc.kcp.io/*"},
-		"HeldByManyAndDeleted": {"deleting is no matter of this policy", many(5000), nil, ""},
+		"Full":                     {"nobody needs more", nil, crowded(bare, 2000, 2000, 500), ""},
+		"Annotations":              {"each later write would take seconds", nil, crowded(bare, 15000, 0, 0), "no more than 2000 annotations"},
+		"Labels":                   {"likewise", nil, crowded(bare, 0, 15000, 0), "no more than 2000 labels"},
+		"Finalizers":               {"likewise", nil, crowded(bare, 0, 0, 5000), "no more than 500 finalizers"},
+		"All":                      {"it is told of each", nil, crowded(bare, 2001, 2001, 501), "2000 annotations and 2000 labels and 500 finalizers"},
+		"one more":                 {"it grows", crowded(bare, 2000, 0, 0), crowded(bare, 2001, 0, 0), "no more than 2000 annotations"},
+		"Stays":                    {"it was there before there were bounds", crowded(bare, 3000, 3000, 900), crowded(bare, 3000, 3000, 900), ""},
+		"Less":                     {"it can be reduced step by step", crowded(bare, 3000, 3000, 900), crowded(bare, 2900, 2900, 899), ""},
+		"a finalizer less":         {"it can be deleted", crowded(bare, 0, 0, 5000), crowded(bare, 0, 0, 4999), ""},
+		"forged among many":        {"it is looked through all the same", crowded(bare, 3000, 0, 0), forged(crowded(bare, 3000, 0, 0)), "status.tmc.kcp.io/east"},
+		"ForgedFinalizers":         {"not even those are compared", many(0), many(5000), "500 finalizers"},
+		"held by many":             {"somebody forged them while nothing checked, and may not go on", many(5000), many(4999), "syncer.tmc.kcp.io/*"},
+		"held by many and deleted": {"deleting is no matter of this policy", many(5000), nil, ""},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {

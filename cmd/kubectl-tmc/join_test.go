@@ -168,9 +168,9 @@ func TestJoinDryRun(t *testing.T) {
 func TestJoinOutputFile(t *testing.T) {
 	installed(t)
 	for name, prepare := range map[string]func(file string) error{
-		"ANewFile":                 func(string) error { return nil },
-		"AFileThatOthersMayRead":   func(file string) error { return os.WriteFile(file, []byte(strings.Repeat("x", 1<<20)), 0o644) },
-		"AFileThatNobodyMayChange": func(file string) error { return os.WriteFile(file, nil, 0o600) },
+		"a new file":                    func(string) error { return nil },
+		"a file that others may read":   func(file string) error { return os.WriteFile(file, []byte(strings.Repeat("x", 1<<20)), 0o644) },
+		"a file that nobody may change": func(file string) error { return os.WriteFile(file, nil, 0o600) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			file := filepath.Join(t.TempDir(), "east.yaml")
@@ -197,8 +197,8 @@ func TestJoinIsolation(t *testing.T) {
 		"Isolated": {nil, "cluster-east", []string{
 			"apiexport.apis.kcp.io/cluster-east created (dry run)\n", "workspacetype.tenancy.kcp.io/tmc-tenant created (dry run)\n",
 		}},
-		"InAGroup": {[]string{"--group", "eu-prod"}, "group-eu-prod", []string{"apiexport.apis.kcp.io/group-eu-prod created (dry run)\n"}},
-		"Shared":   {[]string{"--shared"}, "tmc.kcp.io", nil},
+		"in a group": {[]string{"--group", "eu-prod"}, "group-eu-prod", []string{"apiexport.apis.kcp.io/group-eu-prod created (dry run)\n"}},
+		"Shared":     {[]string{"--shared"}, "tmc.kcp.io", nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			installed(t)
@@ -217,9 +217,9 @@ func TestJoinIsolation(t *testing.T) {
 		args []string
 		says string
 	}{
-		"Isolated": {nil, "it sees what is placed on it, and nothing else, in workspaces that have APIExport cluster-east bound: run `kubectl tmc bind` in those that are not of the type root:tmc:tmc-tenant\n"},
-		"InAGroup": {[]string{"--group", "eu-prod"}, "it sees what is placed on the clusters of group eu-prod, and nothing else, in workspaces that have APIExport group-eu-prod bound"},
-		"Shared":   {[]string{"--shared"}, "every object of all bound workspaces can be read, every Secret included"},
+		"Isolated":   {nil, "it sees what is placed on it, and nothing else, in workspaces that have APIExport cluster-east bound: run `kubectl tmc bind` in those that are not of the type root:tmc:tmc-tenant\n"},
+		"in a group": {[]string{"--group", "eu-prod"}, "it sees what is placed on the clusters of group eu-prod, and nothing else, in workspaces that have APIExport group-eu-prod bound"},
+		"Shared":     {[]string{"--shared"}, "every object of all bound workspaces can be read, every Secret included"},
 	} {
 		t.Run(name+"ForGood", func(t *testing.T) {
 			installed(t)
@@ -280,26 +280,26 @@ func TestJoinErrors(t *testing.T) {
 		args    []string
 		want    string
 	}{
-		"NoName":            {nil, []string{"join", "--image", "tmc"}, "the name of a cluster is needed"},
-		"TwoNames":          {nil, []string{"join", "east", "west", "--image", "tmc"}, "one cluster is joined at a time"},
-		"NoImage":           {nil, []string{"join", "east"}, "--image is required"},
-		"ABadName":          {nil, []string{"join", "East", "--image", "tmc"}, `"East"`},
-		"ABadImage":         {nil, []string{"join", "east", "--image", "A b"}, "image"},
-		"ABadPolicy":        {nil, []string{"join", "east", "--image", "tmc", "--image-pull-policy", "Often"}, `imagePullPolicy: Unsupported value: "Often"`},
-		"ABadNamespace":     {nil, []string{"join", "east", "--image", "tmc", "-n", "kube-system"}, "namespace"},
-		"NoReplicas":        {nil, []string{"join", "east", "--image", "tmc", "--replicas", "0"}, "replicas"},
-		"NoCAFile":          {nil, []string{"join", "east", "--image", "tmc", "--ca-file", "/does/not/exist"}, "--ca-file"},
-		"AnEmptyCAFile":     {nil, []string{"join", "east", "--image", "tmc", "--ca-file", empty}, "is empty"},
-		"NoTLS":             {nil, []string{"join", "east", "--image", "tmc"}, "https"},
-		"UnknownKinds":      {nil, []string{"join", "east", "--image", "tmc", "--kcp-server", "https://kcp", "--kinds", "gadgets"}, `kind "gadgets" is not served; there are: deployments.apps, secrets`},
-		"NotInstalled":      {nil, []string{"join", "east", "--image", "tmc", "--kcp-server", "https://kcp", "--provider-workspace", "root:team-a"}, "kubectl tmc init"},
-		"NotAllowed":        {func(kcp *fakeKCP) { kcp.forbidden = []string{providerPath} }, []string{"join", "east", "--image", "tmc", "--kcp-server", "https://kcp"}, "you may not do this there"},
-		"AnOldKCP":          {func(kcp *fakeKCP) { kcp.gitVersion = "v1.33.3+kcp-v0.28.1" }, []string{"join", "east", "--image", "tmc", "--kcp-server", "https://kcp"}, "v0.28.1"},
-		"SharedInAGroup":    {nil, []string{"join", "east", "--image", "tmc", "--kcp-server", "https://kcp", "--shared", "--group", "eu"}, "--group eu"},
-		"ABadGroup":         {nil, []string{"join", "east", "--image", "tmc", "--kcp-server", "https://kcp", "--group", "EU"}, `"EU" is not the name of an isolation group`},
-		"ABadPattern":       {nil, []string{"join", "east", "--image", "tmc", "--kcp-server", "https://kcp", "--allow-namespaces", "default,Shop_*"}, `"Shop_*" is not the name of a namespace, in which * stands for any characters`},
-		"APatternTwice":     {nil, []string{"join", "east", "--image", "tmc", "--kcp-server", "https://kcp", "--allow-namespaces", "a,a"}, `"a" is there twice`},
-		"AFileThatCannotBe": {nil, []string{"join", "east", "--image", "tmc", "--kcp-server", "https://kcp", "-o", "/does/not/exist"}, "--output-file"},
+		"no name":               {nil, []string{"join", "--image", "tmc"}, "the name of a cluster is needed"},
+		"two names":             {nil, []string{"join", "east", "west", "--image", "tmc"}, "one cluster is joined at a time"},
+		"no image":              {nil, []string{"join", "east"}, "--image is required"},
+		"a bad name":            {nil, []string{"join", "East", "--image", "tmc"}, `"East"`},
+		"a bad image":           {nil, []string{"join", "east", "--image", "A b"}, "image"},
+		"a bad policy":          {nil, []string{"join", "east", "--image", "tmc", "--image-pull-policy", "Often"}, `imagePullPolicy: Unsupported value: "Often"`},
+		"a bad namespace":       {nil, []string{"join", "east", "--image", "tmc", "-n", "kube-system"}, "namespace"},
+		"no replicas":           {nil, []string{"join", "east", "--image", "tmc", "--replicas", "0"}, "replicas"},
+		"no CA file":            {nil, []string{"join", "east", "--image", "tmc", "--ca-file", "/does/not/exist"}, "--ca-file"},
+		"an empty CA file":      {nil, []string{"join", "east", "--image", "tmc", "--ca-file", empty}, "is empty"},
+		"no TLS":                {nil, []string{"join", "east", "--image", "tmc"}, "https"},
+		"unknown kinds":         {nil, []string{"join", "east", "--image", "tmc", "--kcp-server", "https://kcp", "--kinds", "gadgets"}, `kind "gadgets" is not served; there are: deployments.apps, secrets`},
+		"not installed":         {nil, []string{"join", "east", "--image", "tmc", "--kcp-server", "https://kcp", "--provider-workspace", "root:team-a"}, "kubectl tmc init"},
+		"NotAllowed":            {func(kcp *fakeKCP) { kcp.forbidden = []string{providerPath} }, []string{"join", "east", "--image", "tmc", "--kcp-server", "https://kcp"}, "you may not do this there"},
+		"an old kcp":            {func(kcp *fakeKCP) { kcp.gitVersion = "v1.33.3+kcp-v0.28.1" }, []string{"join", "east", "--image", "tmc", "--kcp-server", "https://kcp"}, "v0.28.1"},
+		"shared in a group":     {nil, []string{"join", "east", "--image", "tmc", "--kcp-server", "https://kcp", "--shared", "--group", "eu"}, "--group eu"},
+		"a bad group":           {nil, []string{"join", "east", "--image", "tmc", "--kcp-server", "https://kcp", "--group", "EU"}, `"EU" is not the name of an isolation group`},
+		"a bad pattern":         {nil, []string{"join", "east", "--image", "tmc", "--kcp-server", "https://kcp", "--allow-namespaces", "default,Shop_*"}, `"Shop_*" is not the name of a namespace, in which * stands for any characters`},
+		"a pattern twice":       {nil, []string{"join", "east", "--image", "tmc", "--kcp-server", "https://kcp", "--allow-namespaces", "a,a"}, `"a" is there twice`},
+		"a file that cannot be": {nil, []string{"join", "east", "--image", "tmc", "--kcp-server", "https://kcp", "-o", "/does/not/exist"}, "--output-file"},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -375,10 +375,10 @@ func TestUnjoinErrors(t *testing.T) {
 		args []string
 		want string
 	}{
-		"NoName":         {[]string{"unjoin"}, "the name of a cluster is needed"},
-		"TwoNames":       {[]string{"unjoin", "east", "west"}, "one cluster is taken out at a time"},
-		"ABadName":       {[]string{"unjoin", "East"}, `"East"`},
-		"ATimeoutBelow0": {[]string{"unjoin", "east", "--timeout=-1s"}, "--timeout"},
+		"no name":           {[]string{"unjoin"}, "the name of a cluster is needed"},
+		"two names":         {[]string{"unjoin", "east", "west"}, "one cluster is taken out at a time"},
+		"a bad name":        {[]string{"unjoin", "East"}, `"East"`},
+		"a timeout below 0": {[]string{"unjoin", "east", "--timeout=-1s"}, "--timeout"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			twoClusters(t)

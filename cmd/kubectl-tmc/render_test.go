@@ -95,12 +95,12 @@ func TestRender(t *testing.T) {
 		}
 		list := "apiVersion: v1\nkind: List\nitems:\n- " + strings.ReplaceAll(strings.TrimSpace(upstreamWeb), "\n", "\n  ") + "\n"
 		for name, tc := range map[string]struct{ objects, filename, want string }{
-			"AFile":             {upstreamWeb, "objects.yaml", want},
-			"StandardInput":     {upstreamWeb, "-", want},
-			"JSON":              {string(data), "-", want},
-			"AList":             {list, "-", want},
-			"SeveralDocuments":  {"---\n" + upstreamWeb + "---\n# nothing here\n---\n" + upstreamWeb, "-", want + "---\n" + want},
-			"AListAndADocument": {list + "---\n" + upstreamWeb, "-", want + "---\n" + want},
+			"a file":                {upstreamWeb, "objects.yaml", want},
+			"StandardInput":         {upstreamWeb, "-", want},
+			"JSON":                  {string(data), "-", want},
+			"a list":                {list, "-", want},
+			"SeveralDocuments":      {"---\n" + upstreamWeb + "---\n# nothing here\n---\n" + upstreamWeb, "-", want + "---\n" + want},
+			"a list and a document": {list + "---\n" + upstreamWeb, "-", want + "---\n" + want},
 		} {
 			t.Run(name, func(t *testing.T) {
 				out, notes, err := render(t, tc.objects, "-f", tc.filename, "--cluster", "east", "--transform-config", "rule.yaml")
@@ -149,24 +149,24 @@ func TestRenderErrors(t *testing.T) {
 		args    []string
 		want    []string
 	}{
-		"NoFile":              {"", []string{"--cluster", "east"}, []string{"--filename"}},
-		"NoCluster":           {"", []string{"-f", "-"}, []string{"--cluster"}},
-		"NoClusterName":       {"", []string{"-f", "-", "--cluster", "East"}, []string{"--cluster", "East"}},
-		"AWorkspacePath":      {"", []string{"-f", "-", "--cluster", "east", "--workspace", "root:team"}, []string{"--workspace", "root:team", "kcp.io/cluster"}},
-		"AFileThatIsMissing":  {"", []string{"-f", "none.yaml", "--cluster", "east"}, []string{"none.yaml"}},
-		"ARuleThatIsMissing":  {"", []string{"-f", "-", "--cluster", "east", "--transform-config", "none.yaml"}, []string{"none.yaml"}},
-		"ARuleThatCannotBe":   {"", []string{"-f", "-", "--cluster", "east", "--transform-config", "bad.yaml"}, []string{"bad.yaml", "imageRegistry", "HOST"}},
-		"NothingInTheFile":    {"# nothing\n", nil, []string{"objects.yaml", "no objects"}},
-		"NoYAML":              {upstreamWeb + "---\na: [\n", nil, []string{"objects.yaml: document 2", "yaml"}},
-		"AFieldTwice":         {"a: 1\na: 2\n", nil, []string{"objects.yaml: document 1", `"a"`}},
-		"NoObject":            {"- a\n", nil, []string{"objects.yaml: document 1", "no object"}},
-		"NoName":              {"{apiVersion: v1, kind: ConfigMap}", nil, []string{"objects.yaml: document 1", "metadata.name"}},
-		"NoKind":              {"{apiVersion: v1, metadata: {name: a}}", nil, []string{"objects.yaml: document 1: kind"}},
-		"NoKindInAList":       {"{apiVersion: v1, kind: List, items: [{apiVersion: v1}]}", nil, []string{"objects.yaml: document 1, items[0]: kind"}},
-		"NoObjectInAList":     {"{apiVersion: v1, kind: List, items: [5]}", nil, []string{"objects.yaml: document 1, items[0]", "no object"}},
-		"NoWorkspace":         {"{apiVersion: v1, kind: ConfigMap, metadata: {name: a}}", nil, []string{"objects.yaml: document 1 (ConfigMap a)", "--workspace"}},
-		"AnAnnotationOfNone":  {strings.Replace(named, "%s", "a: 5", 1), []string{"-f", "objects.yaml", "--cluster", "east", "--workspace", "ws"}, []string{"document 1 (ConfigMap a)", "metadata.annotations"}},
-		"AnOverrideThatFails": {strings.Replace(named, "%s", `override.tmc.kcp.io/east: '[{"op":"remove","path":"/x"}]'`, 1), nil, []string{"objects.yaml: document 1 (ConfigMap a): metadata.annotations[override.tmc.kcp.io/east]: operation 1 (remove /x)"}},
+		"no file":                {"", []string{"--cluster", "east"}, []string{"--filename"}},
+		"no cluster":             {"", []string{"-f", "-"}, []string{"--cluster"}},
+		"no cluster name":        {"", []string{"-f", "-", "--cluster", "East"}, []string{"--cluster", "East"}},
+		"a workspace path":       {"", []string{"-f", "-", "--cluster", "east", "--workspace", "root:team"}, []string{"--workspace", "root:team", "kcp.io/cluster"}},
+		"a file that is missing": {"", []string{"-f", "none.yaml", "--cluster", "east"}, []string{"none.yaml"}},
+		"a rule that is missing": {"", []string{"-f", "-", "--cluster", "east", "--transform-config", "none.yaml"}, []string{"none.yaml"}},
+		"a rule that cannot be":  {"", []string{"-f", "-", "--cluster", "east", "--transform-config", "bad.yaml"}, []string{"bad.yaml", "imageRegistry", "HOST"}},
+		"nothing in the file":    {"# nothing\n", nil, []string{"objects.yaml", "no objects"}},
+		"no YAML":                {upstreamWeb + "---\na: [\n", nil, []string{"objects.yaml: document 2", "yaml"}},
+		"a field twice":          {"a: 1\na: 2\n", nil, []string{"objects.yaml: document 1", `"a"`}},
+		"no object":              {"- a\n", nil, []string{"objects.yaml: document 1", "no object"}},
+		"no name":                {"{apiVersion: v1, kind: ConfigMap}", nil, []string{"objects.yaml: document 1", "metadata.name"}},
+		"no kind":                {"{apiVersion: v1, metadata: {name: a}}", nil, []string{"objects.yaml: document 1: kind"}},
+		"no kind in a list":      {"{apiVersion: v1, kind: List, items: [{apiVersion: v1}]}", nil, []string{"objects.yaml: document 1, items[0]: kind"}},
+		"no object in a list":    {"{apiVersion: v1, kind: List, items: [5]}", nil, []string{"objects.yaml: document 1, items[0]", "no object"}},
+		"no workspace":           {"{apiVersion: v1, kind: ConfigMap, metadata: {name: a}}", nil, []string{"objects.yaml: document 1 (ConfigMap a)", "--workspace"}},
+		"an annotation of none":  {strings.Replace(named, "%s", "a: 5", 1), []string{"-f", "objects.yaml", "--cluster", "east", "--workspace", "ws"}, []string{"document 1 (ConfigMap a)", "metadata.annotations"}},
+		"an override that fails": {strings.Replace(named, "%s", `override.tmc.kcp.io/east: '[{"op":"remove","path":"/x"}]'`, 1), nil, []string{"objects.yaml: document 1 (ConfigMap a): metadata.annotations[override.tmc.kcp.io/east]: operation 1 (remove /x)"}},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {

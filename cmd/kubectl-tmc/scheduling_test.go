@@ -15,11 +15,11 @@ func TestSchedule(t *testing.T) {
 		out       string
 		wantWrite string
 	}{
-		"Cordon":           {[]string{"cordon", "east"}, "cluster east cordoned\n", `east {"spec":{"unschedulable":true}}`},
-		"CordonAgain":      {[]string{"cordon", "west"}, "cluster west already cordoned\n", ""},
-		"Uncordon":         {[]string{"uncordon", "west"}, "cluster west uncordoned\n", `west {"spec":{"drain":null,"unschedulable":null}}`},
-		"UncordonAgain":    {[]string{"uncordon", "east"}, "cluster east already uncordoned\n", ""},
-		"DrainWithoutWait": {[]string{"drain", "west", "--wait=false"}, "cluster west draining\n", `west {"spec":{"drain":true,"unschedulable":true}}`},
+		"Cordon":             {[]string{"cordon", "east"}, "cluster east cordoned\n", `east {"spec":{"unschedulable":true}}`},
+		"CordonAgain":        {[]string{"cordon", "west"}, "cluster west already cordoned\n", ""},
+		"Uncordon":           {[]string{"uncordon", "west"}, "cluster west uncordoned\n", `west {"spec":{"drain":null,"unschedulable":null}}`},
+		"UncordonAgain":      {[]string{"uncordon", "east"}, "cluster east already uncordoned\n", ""},
+		"drain without wait": {[]string{"drain", "west", "--wait=false"}, "cluster west draining\n", `west {"spec":{"drain":true,"unschedulable":true}}`},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -193,13 +193,13 @@ func TestRegistryErrors(t *testing.T) {
 		args    []string
 		want    string
 	}{
-		"NotAllowed":       {func(kcp *fakeKCP) { kcp.forbidden = []string{registrations} }, []string{"get", "clusters"}, "listing clusters: workspace root:tmc does not exist, or you may not do this there"},
-		"NoKCP":            {func(kcp *fakeKCP) { kcp.pointAt("") }, []string{"get", "clusters", "--provider-workspace", "root:other"}, "there is no registry of clusters at"},
-		"NoPath":           {func(*fakeKCP) {}, []string{"get", "clusters", "--provider-workspace", "A b"}, "--provider-workspace"},
-		"NoName":           {func(*fakeKCP) {}, []string{"cordon"}, "the name of a cluster is needed"},
-		"TwoNames":         {func(*fakeKCP) {}, []string{"remove", "east", "west"}, "one cluster is removed at a time"},
-		"AnOutputThatIsNo": {func(*fakeKCP) {}, []string{"get", "clusters", "-o", "xml"}, `--output: "xml"`},
-		"ATimeoutBelow0":   {func(*fakeKCP) {}, []string{"drain", "east", "--timeout=-1s"}, "--timeout"},
+		"NotAllowed":           {func(kcp *fakeKCP) { kcp.forbidden = []string{registrations} }, []string{"get", "clusters"}, "listing clusters: workspace root:tmc does not exist, or you may not do this there"},
+		"no kcp":               {func(kcp *fakeKCP) { kcp.pointAt("") }, []string{"get", "clusters", "--provider-workspace", "root:other"}, "there is no registry of clusters at"},
+		"no path":              {func(*fakeKCP) {}, []string{"get", "clusters", "--provider-workspace", "A b"}, "--provider-workspace"},
+		"no name":              {func(*fakeKCP) {}, []string{"cordon"}, "the name of a cluster is needed"},
+		"two names":            {func(*fakeKCP) {}, []string{"remove", "east", "west"}, "one cluster is removed at a time"},
+		"an output that is no": {func(*fakeKCP) {}, []string{"get", "clusters", "-o", "xml"}, `--output: "xml"`},
+		"a timeout below 0":    {func(*fakeKCP) {}, []string{"drain", "east", "--timeout=-1s"}, "--timeout"},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {

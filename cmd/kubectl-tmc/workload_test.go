@@ -107,16 +107,16 @@ func TestWorkloadErrors(t *testing.T) {
 		args    []string
 		want    string
 	}{
-		"AllNamespacesAndAName": {func(*fakeKCP) {}, []string{"get", "workloads", "-A", "web"}, "--all-namespaces"},
-		"NoWorkspace":           {func(kcp *fakeKCP) { kcp.pointAt("") }, []string{"get", "workloads"}, "points to no workspace"},
-		"NotBound":              {func(kcp *fakeKCP) { kcp.pointAt("/clusters/root:other") }, []string{"get", "workloads"}, "serves no workloads: point the kubeconfig at a workspace that `kubectl tmc bind` has bound"},
-		"NotAllowed":            {func(kcp *fakeKCP) { kcp.forbidden = []string{consumerPath} }, []string{"get", "workloads"}, "you may not do this there"},
-		"NoSuchWorkload":        {func(*fakeKCP) {}, []string{"get", "workloads", "wbe"}, `there is no workload "wbe" in namespace shop`},
-		"NothingToDescribe":     {func(*fakeKCP) {}, []string{"describe"}, "KIND/NAME"},
-		"NoNameToDescribe":      {func(*fakeKCP) {}, []string{"describe", "deploy"}, "no name was specified"},
-		"NoSuchKind":            {func(*fakeKCP) {}, []string{"describe", "gadget/web"}, "gadget"},
-		"NoSuchObject":          {func(*fakeKCP) {}, []string{"describe", "deploy/wbe"}, "wbe"},
-		"DescribeNoWorkspace":   {func(kcp *fakeKCP) { kcp.pointAt("") }, []string{"describe", "deploy/web"}, "points to no workspace"},
+		"all namespaces and a name": {func(*fakeKCP) {}, []string{"get", "workloads", "-A", "web"}, "--all-namespaces"},
+		"no workspace":              {func(kcp *fakeKCP) { kcp.pointAt("") }, []string{"get", "workloads"}, "points to no workspace"},
+		"NotBound":                  {func(kcp *fakeKCP) { kcp.pointAt("/clusters/root:other") }, []string{"get", "workloads"}, "serves no workloads: point the kubeconfig at a workspace that `kubectl tmc bind` has bound"},
+		"NotAllowed":                {func(kcp *fakeKCP) { kcp.forbidden = []string{consumerPath} }, []string{"get", "workloads"}, "you may not do this there"},
+		"no such workload":          {func(*fakeKCP) {}, []string{"get", "workloads", "wbe"}, `there is no workload "wbe" in namespace shop`},
+		"nothing to describe":       {func(*fakeKCP) {}, []string{"describe"}, "KIND/NAME"},
+		"no name to describe":       {func(*fakeKCP) {}, []string{"describe", "deploy"}, "no name was specified"},
+		"no such kind":              {func(*fakeKCP) {}, []string{"describe", "gadget/web"}, "gadget"},
+		"no such object":            {func(*fakeKCP) {}, []string{"describe", "deploy/wbe"}, "wbe"},
+		"describe no workspace":     {func(kcp *fakeKCP) { kcp.pointAt("") }, []string{"describe", "deploy/web"}, "points to no workspace"},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {

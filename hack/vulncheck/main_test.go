@@ -56,21 +56,21 @@ func TestVulncheckFailsUnlessDatabaseIsUnreachable(t *testing.T) {
 		words    []string // of the error, none where there is none
 		says     string   // what is printed
 	}{
-		"Clean":       {"there is nothing to tell", database(t, 200, index), "exit 0", nil, ""},
-		"Found":       {"somebody has to do something", database(t, 200, index), "echo GO-2026-0001; exit 3", []string{"vulnerabilities are called"}, "GO-2026-0001"},
-		"Broken":      {"it has not looked", database(t, 200, index), "exit 1", []string{"govulncheck", "exit status 1"}, ""},
-		"WronglyUsed": {"it has not looked", database(t, 200, index), "exit 2", []string{"govulncheck", "exit status 2"}, ""},
-		"Endless":     {"it has a bound", database(t, 200, index), "exec sleep 60", []string{"within", "deadline"}, ""},
-		"Refused":     {"nobody is there", closed(t), "exit 1", nil, "cannot be reached"},
-		"NoSuchHost":  {"a network without the world", "http://database.invalid", "exit 1", nil, "cannot be reached"},
-		"Overloaded":  {"another time", database(t, 503, ""), "exit 1", nil, "503"},
-		"ByAProxy":    {"another place", database(t, 407, ""), "exit 1", nil, "407"},
-		"Elsewhere":   {"somebody has mistyped it", database(t, 404, ""), "exit 0", []string{"404", "index"}, ""},
-		"Forbidden":   {"it is there, and has something against it", database(t, 403, ""), "exit 0", []string{"403"}, ""},
-		"APortal":     {"somebody else answers", database(t, 200, "<html>Welcome"), "exit 0", []string{"modified", "expected"}, ""},
-		"NoIndex":     {"somebody else answers", database(t, 200, "{}"), "exit 0", []string{"modified", "expected"}, ""},
-		"AnImpostor":  {"somebody else answers", withTLS.URL, "exit 0", []string{"certificate"}, ""},
-		"NoURL":       {"it leads nowhere", "vuln", "exit 0", []string{"-db", "vuln"}, ""},
+		"Clean":        {"there is nothing to tell", database(t, 200, index), "exit 0", nil, ""},
+		"Found":        {"somebody has to do something", database(t, 200, index), "echo GO-2026-0001; exit 3", []string{"vulnerabilities are called"}, "GO-2026-0001"},
+		"Broken":       {"it has not looked", database(t, 200, index), "exit 1", []string{"govulncheck", "exit status 1"}, ""},
+		"WronglyUsed":  {"it has not looked", database(t, 200, index), "exit 2", []string{"govulncheck", "exit status 2"}, ""},
+		"Endless":      {"it has a bound", database(t, 200, index), "exec sleep 60", []string{"within", "deadline"}, ""},
+		"Refused":      {"nobody is there", closed(t), "exit 1", nil, "cannot be reached"},
+		"no such host": {"a network without the world", "http://database.invalid", "exit 1", nil, "cannot be reached"},
+		"Overloaded":   {"another time", database(t, 503, ""), "exit 1", nil, "503"},
+		"by a proxy":   {"another place", database(t, 407, ""), "exit 1", nil, "407"},
+		"Elsewhere":    {"somebody has mistyped it", database(t, 404, ""), "exit 0", []string{"404", "index"}, ""},
+		"Forbidden":    {"it is there, and has something against it", database(t, 403, ""), "exit 0", []string{"403"}, ""},
+		"a portal":     {"somebody else answers", database(t, 200, "<html>Welcome"), "exit 0", []string{"modified", "expected"}, ""},
+		"no index":     {"somebody else answers", database(t, 200, "{}"), "exit 0", []string{"modified", "expected"}, ""},
+		"an impostor":  {"somebody else answers", withTLS.URL, "exit 0", []string{"certificate"}, ""},
+		"no URL":       {"it leads nowhere", "vuln", "exit 0", []string{"-db", "vuln"}, ""},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {

@@ -10,12 +10,12 @@ import (
 
 func TestCompile(t *testing.T) {
 	cases := map[string]struct{ variable, expression, message, want string }{
-		"APolicy":             {"name", "variables.name != ''", "'not ' + variables.name", ""},
-		"AReservedName":       {"namespace", "true", "'no'", "variable namespace: the name is reserved"},
-		"AnUnknownVariable":   {"name", "variables.other", "'no'", "undefined field 'other'"},
-		"NoBool":              {"name", "variables.name", "'no'", "must evaluate to bool"},
-		"AMessageThatIsNone":  {"name", "true", "1", "must evaluate to string"},
-		"AFunctionOfLaterCEL": {"name", "[1].all(i, c, true)", "'no'", "undeclared reference"},
+		"a policy":                {"name", "variables.name != ''", "'not ' + variables.name", ""},
+		"a reserved name":         {"namespace", "true", "'no'", "variable namespace: the name is reserved"},
+		"an unknown variable":     {"name", "variables.other", "'no'", "undefined field 'other'"},
+		"no bool":                 {"name", "variables.name", "'no'", "must evaluate to bool"},
+		"a message that is none":  {"name", "true", "1", "must evaluate to string"},
+		"a function of later CEL": {"name", "[1].all(i, c, true)", "'no'", "undeclared reference"},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {

@@ -85,7 +85,7 @@ func TestRulesAllow(t *testing.T) {
 				"deployments.apps/status": nothing, "clusterroles.rbac.authorization.k8s.io": nothing, "customresourcedefinitions.apiextensions.k8s.io": nothing,
 			},
 		},
-		"WhatIsFollowedAnyway": {
+		"what is followed anyway": {
 			"a kind has one rule",
 			parsed("horizontalpodautoscalers.autoscaling", "pods"),
 			map[string][]string{"pods": sync, "horizontalpodautoscalers.autoscaling": sync, "nodes": follow, "deployments.apps": look},
@@ -95,7 +95,7 @@ func TestRulesAllow(t *testing.T) {
 			parsed("secrets"),
 			map[string][]string{"secrets": sync, "configmaps": look},
 		},
-		"ACustomResource": {
+		"a CustomResource": {
 			"kinds are named, not known",
 			parsed("widgets.example.com"),
 			map[string][]string{"widgets.example.com": sync, "others.example.com": nothing},

@@ -62,11 +62,11 @@ func TestReferencesAreWhatAnObjectNeedsBeforeIt(t *testing.T) {
 		obj    string
 		want   []Need
 	}{
-		"NothingIsNamed": {
+		"nothing is named": {
 			reason: "a plain workload needs nothing",
 			obj:    inDeployment(`{containers: [{name: app, image: nginx, env: [{name: A, value: b}]}]}`),
 		},
-		"EveryKindOfContainer": {
+		"every kind of container": {
 			reason: "init and ephemeral containers have environments as well",
 			obj: inDeployment(`{
 				containers: [{name: app, env: [{name: A, valueFrom: {configMapKeyRef: {name: main, key: a}}}]}],
@@ -74,21 +74,21 @@ func TestReferencesAreWhatAnObjectNeedsBeforeIt(t *testing.T) {
 				ephemeralContainers: [{name: debug, envFrom: [{configMapRef: {name: debug}}]}]}`),
 			want: []Need{needed("configmap", "debug"), needed("configmap", "main"), needed("secret", "init")},
 		},
-		"ACronJob": {
+		"a CronJob": {
 			reason: "its pods have their template within that of its Jobs",
 			obj:    `{apiVersion: batch/v1, kind: CronJob, metadata: {name: c}, spec: {jobTemplate: {spec: {template: {spec: {containers: [{envFrom: [{secretRef: {name: s}}]}]}}}}}}`,
 			want:   []Need{needed("secret", "s")},
 		},
-		"AKindThatNobodyHasHeardOf": {
+		"a kind that nobody has heard of": {
 			reason: "the template's shape tells, not the kind",
 			obj:    `{apiVersion: example.com/v1, kind: Rollout, metadata: {name: r}, spec: {template: {spec: {containers: [], volumes: [{name: v, configMap: {name: c}}]}}}}`,
 			want:   []Need{needed("configmap", "c")},
 		},
-		"ATemplateOfSomethingElse": {
+		"a template of something else": {
 			reason: "without containers it is none of a pod",
 			obj:    `{apiVersion: example.com/v1, kind: Certificate, metadata: {name: r}, spec: {template: {spec: {volumes: [{name: v, configMap: {name: c}}]}}}}`,
 		},
-		"TwiceAndOnceOptional": {
+		"twice and once optional": {
 			reason: "it is needed as soon as one mention needs it, in either order",
 			obj: inDeployment(`{containers: [{envFrom: [
 				{configMapRef: {name: a, optional: true}}, {configMapRef: {name: a}},
@@ -100,65 +100,65 @@ func TestReferencesAreWhatAnObjectNeedsBeforeIt(t *testing.T) {
 			obj:    inDeployment(`{containers: [{envFrom: [{configMapRef: {name: a, optional: true}}]}], volumes: [{name: v, configMap: {name: a, optional: true}}]}`),
 			want:   []Need{optional("configmap", "a")},
 		},
-		"NotOptionalAfterAll": {
+		"not optional after all": {
 			reason: "`optional: false` is the default spelled out",
 			obj:    inDeployment(`{containers: [], volumes: [{name: v, secret: {secretName: s, optional: false}}]}`),
 			want:   []Need{needed("secret", "s")},
 		},
-		"OneNameForTwoThings": {
+		"one name for two things": {
 			reason: "a ConfigMap and a Secret of one name are two",
 			obj:    inDeployment(`{containers: [{envFrom: [{configMapRef: {name: x, optional: true}}, {secretRef: {name: x}}]}]}`),
 			want:   []Need{optional("configmap", "x"), needed("secret", "x")},
 		},
-		"TheClustersOwnRootCertificates": {
+		"the cluster's own root certificates": {
 			reason: "each cluster has its own kube-root-ca.crt; a Secret of that name is somebody's",
 			obj: inDeployment(`{containers: [], volumes: [
 				{name: token, projected: {sources: [{serviceAccountToken: {path: token}}, {configMap: {name: kube-root-ca.crt}}, {downwardAPI: {}}, {secret: {name: s, optional: true}}]}},
 				{name: odd, secret: {secretName: kube-root-ca.crt}}]}`),
 			want: []Need{needed("secret", "kube-root-ca.crt"), optional("secret", "s")},
 		},
-		"SecretsForPullingImages": {
+		"Secrets for pulling images": {
 			reason: "the kubelet goes on without them; entries without a name are valid and nothing",
 			obj:    inDeployment(`{containers: [], imagePullSecrets: [{name: registry}, {}, {name: ""}]}`),
 			want:   []Need{optional("secret", "registry")},
 		},
-		"ASecretForPullingThatIsMountedToo": {
+		"a Secret for pulling that is mounted too": {
 			reason: "the mount needs it",
 			obj:    inDeployment(`{containers: [], imagePullSecrets: [{name: s}], volumes: [{name: v, secret: {secretName: s}}]}`),
 			want:   []Need{needed("secret", "s")},
 		},
-		"AServiceAccount":             {"pods are refused without it", inDeployment(`{containers: [], serviceAccountName: robot}`), []Need{needed("account", "robot")}},
-		"TheDeprecatedServiceAccount": {"it is an alias", inDeployment(`{containers: [], serviceAccount: robot}`), []Need{needed("account", "robot")}},
-		"BothServiceAccounts":         {"the newer field wins", inDeployment(`{containers: [], serviceAccountName: robot, serviceAccount: human}`), []Need{needed("account", "robot")}},
-		"TheDefaultServiceAccount":    {"each namespace has one, and it wins over the alias", inDeployment(`{containers: [], serviceAccountName: default, serviceAccount: human}`), nil},
-		"AnEmptyServiceAccount":       {"that is the default", inDeployment(`{containers: [], serviceAccountName: ""}`), nil},
-		"AServiceAccountItself": {
+		"a ServiceAccount":              {"pods are refused without it", inDeployment(`{containers: [], serviceAccountName: robot}`), []Need{needed("account", "robot")}},
+		"the deprecated ServiceAccount": {"it is an alias", inDeployment(`{containers: [], serviceAccount: robot}`), []Need{needed("account", "robot")}},
+		"both ServiceAccounts":          {"the newer field wins", inDeployment(`{containers: [], serviceAccountName: robot, serviceAccount: human}`), []Need{needed("account", "robot")}},
+		"the default ServiceAccount":    {"each namespace has one, and it wins over the alias", inDeployment(`{containers: [], serviceAccountName: default, serviceAccount: human}`), nil},
+		"an empty ServiceAccount":       {"that is the default", inDeployment(`{containers: [], serviceAccountName: ""}`), nil},
+		"a ServiceAccount itself": {
 			reason: "pods go on without either of its lists",
 			obj:    `{apiVersion: v1, kind: ServiceAccount, metadata: {name: robot}, imagePullSecrets: [{name: registry}], secrets: [{name: token}]}`,
 			want:   []Need{optional("secret", "registry"), optional("secret", "token")},
 		},
-		"ServiceAccountsOfAnotherGroup": {
+		"ServiceAccounts of another group": {
 			reason: "the group is part of the kind",
 			obj:    `{apiVersion: example.com/v1, kind: ServiceAccount, metadata: {name: robot}, imagePullSecrets: [{name: registry}]}`,
 		},
-		"AnIngress": {
+		"an Ingress": {
 			reason: "certificates may come later; entries without a Secret are valid",
 			obj:    `{apiVersion: networking.k8s.io/v1, kind: Ingress, metadata: {name: i}, spec: {tls: [{hosts: [a], secretName: cert}, {hosts: [b]}]}}`,
 			want:   []Need{optional("secret", "cert")},
 		},
-		"AVolumeOfAClaim": {
+		"a volume of a claim": {
 			reason: "pods wait for it; an ephemeral one is made for each pod",
 			obj:    inDeployment(`{containers: [], volumes: [{name: v, persistentVolumeClaim: {claimName: data}}, {name: e, ephemeral: {volumeClaimTemplate: {spec: {}}}}, {name: d, emptyDir: {}}]}`),
 			want:   []Need{needed("claim", "data")},
 		},
-		"MalformedHereAndThere": {
+		"malformed here and there": {
 			reason: "what can be read is",
 			obj: inDeployment(`{containers: [null, 7, {env: nothing, envFrom: [{configMapRef: {name: good, optional: "yes"}}, {secretRef: {name: 5}}, {secretRef: []}]}],
 				volumes: [{name: v, emptyDir: {sizeLimit: [no quantity]}, configMap: {name: also, defaultMode: "rw"}}], imagePullSecrets: {name: no list}, serviceAccountName: [no name]}`),
 			want: []Need{needed("configmap", "also"), needed("configmap", "good")},
 		},
-		"NoTemplateAtAll": {"null is nothing", `{apiVersion: apps/v1, kind: Deployment, metadata: {name: web}, spec: {template: null}}`, nil},
-		"SpecIsAText":     {"nor is a text", `{apiVersion: apps/v1, kind: Deployment, metadata: {name: web}, spec: later}`, nil},
+		"no template at all": {"null is nothing", `{apiVersion: apps/v1, kind: Deployment, metadata: {name: web}, spec: {template: null}}`, nil},
+		"spec is a text":     {"nor is a text", `{apiVersion: apps/v1, kind: Deployment, metadata: {name: web}, spec: later}`, nil},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {

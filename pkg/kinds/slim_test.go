@@ -47,7 +47,7 @@ status: {replicas: 3, conditions: [{type: Available, status: "True"}]}
 
 func TestSlimKeepsWhatIsLookedAt(t *testing.T) {
 	cases := map[string]struct{ reason, obj, want string }{
-		"AWorkload": {
+		"a workload": {
 			reason: "of the template there are labels, references and what it requests, of the rest there is all",
 			obj:    rich,
 			want: `
@@ -75,22 +75,22 @@ spec:
 status: {replicas: 3, conditions: [{type: Available, status: "True"}]}
 `,
 		},
-		"ACronJob": {
+		"a CronJob": {
 			reason: "the template lies deeper; without any reference it still is one",
 			obj:    `{apiVersion: batch/v1, kind: CronJob, metadata: {name: c}, spec: {schedule: "@daily", jobTemplate: {spec: {backoffLimit: 3, template: {spec: {restartPolicy: Never, containers: [{name: c, image: i}]}}}}}}`,
 			want:   `{apiVersion: batch/v1, kind: CronJob, metadata: {name: c}, spec: {schedule: "@daily", jobTemplate: {spec: {backoffLimit: 3, template: {metadata: {labels: {}}, spec: {containers: []}}}}}}`,
 		},
-		"ASecret": {
+		"a Secret": {
 			reason: "its data goes, its type stays",
 			obj:    `{apiVersion: v1, kind: Secret, type: Opaque, immutable: true, metadata: {name: s}, data: {a: Yg==}, stringData: {c: d}}`,
 			want:   `{apiVersion: v1, kind: Secret, type: Opaque, immutable: true, metadata: {name: s}}`,
 		},
-		"AConfigMap": {
+		"a ConfigMap": {
 			reason: "so does that of a ConfigMap",
 			obj:    `{apiVersion: v1, kind: ConfigMap, metadata: {name: c}, data: {a: b}, binaryData: {c: ZA==}}`,
 			want:   `{apiVersion: v1, kind: ConfigMap, metadata: {name: c}}`,
 		},
-		"AnotherTemplate": {
+		"another template": {
 			reason: "what is no pod template is left alone",
 			obj:    `{apiVersion: example.com/v1, kind: Widget, metadata: {name: w}, spec: {template: {spec: {image: i}}}}`,
 			want:   `{apiVersion: example.com/v1, kind: Widget, metadata: {name: w}, spec: {template: {spec: {image: i}}}}`,

@@ -25,15 +25,15 @@ func TestHealthAndMetricsHandlers(t *testing.T) {
 		ready   bool
 		want    int
 	}{
-		"Alive":                 {"it runs", health, "/healthz", false, 200},
-		"NotReady":              {"it does not work yet", health, "/readyz", false, 503},
-		"Ready":                 {"it works", health, "/readyz", true, 200},
-		"MetricsWithHealth":     {"kubelets ask for health from anywhere, and so can everybody", health, "/metrics", true, 404},
-		"ProfilesWithHealth":    {"they tell what is in memory", health, "/debug/pprof/heap", true, 404},
-		"Metrics":               {"who scrapes is let in", metrics, "/metrics", true, 200},
-		"HealthWithMetrics":     {"it has an address of its own", metrics, "/healthz", true, 404},
-		"ProfilesWithMetrics":   {"nobody has asked for them", metrics, "/debug/pprof/heap", true, 404},
-		"NothingElseForScraper": {"there is nothing", metrics, "/", true, 404},
+		"Alive":                    {"it runs", health, "/healthz", false, 200},
+		"not ready":                {"it does not work yet", health, "/readyz", false, 503},
+		"Ready":                    {"it works", health, "/readyz", true, 200},
+		"metrics with health":      {"kubelets ask for health from anywhere, and so can everybody", health, "/metrics", true, 404},
+		"profiles with health":     {"they tell what is in memory", health, "/debug/pprof/heap", true, 404},
+		"Metrics":                  {"who scrapes is let in", metrics, "/metrics", true, 200},
+		"health with metrics":      {"it has an address of its own", metrics, "/healthz", true, 404},
+		"profiles with metrics":    {"nobody has asked for them", metrics, "/debug/pprof/heap", true, 404},
+		"nothing else for scraper": {"there is nothing", metrics, "/", true, 404},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {

@@ -62,22 +62,22 @@ func ordinary() map[string]any {
 
 // attacks are what A9 found, and what is like it.
 var attacks = map[string]attack{
-	"CopiesThatDouble": {"200 operations grow without bounds", ordinary, operations(100, `{"op":"copy","from":"/spec","path":"/spec/a"},{"op":"copy","from":"/spec","path":"/spec/b"}`), true},
-	"CopiesOfAString":  {"a copy costs nothing, what it makes has to be sent", longString, operations(200, `{"op":"copy","from":"/spec/s","path":"/spec/t"}`), true},
-	"GrownThenRead": {"11.6 KB that take seconds: a large document, and small operations on it", ordinary,
+	"copies that double": {"200 operations grow without bounds", ordinary, operations(100, `{"op":"copy","from":"/spec","path":"/spec/a"},{"op":"copy","from":"/spec","path":"/spec/b"}`), true},
+	"copies of a string": {"a copy costs nothing, what it makes has to be sent", longString, operations(200, `{"op":"copy","from":"/spec/s","path":"/spec/t"}`), true},
+	"grown then read": {"11.6 KB that take seconds: a large document, and small operations on it", ordinary,
 		`{"op":"add","path":"/spec/x","value":{"s":"` + strings.Repeat("x", 4096) + `"}},` + doublings(8) + "," + operations(190, `{"op":"test","path":"/spec/replicas","value":3}`), true},
-	"TestsOfMuch":         {"a test compares no more than its own value has", longList, operations(200, `{"op":"test","path":"/spec/list/299999","value":1}`), false},
-	"TestsOfAllOfIt":      {"each compares a hundred thousand entries", func() map[string]any { return map[string]any{"list": listOf(30_000, int64(1))} }, operations(3, `{"op":"test","path":"/spec/list","value":[%s]}`, strings.TrimSuffix(strings.Repeat("1,", 30_000), ",")), true},
-	"AddsAtTheFront":      {"each moves all that is behind", longList, operations(200, `{"op":"add","path":"/spec/list/0","value":1}`), true},
-	"RemovesAtTheFront":   {"likewise", longList, operations(200, `{"op":"remove","path":"/spec/list/0"}`), true},
-	"MovesOfMuch":         {"a move moves a pointer", wideMap, operations(100, `{"op":"move","from":"/spec/m","path":"/spec/n/m"},{"op":"move","from":"/spec/n/m","path":"/spec/m"}`), false},
-	"MovesToTheFront":     {"from one end of the list to the other", longList, operations(200, `{"op":"move","from":"/spec/list/299999","path":"/spec/list/0"}`), true},
-	"CopiesOfAMap":        {"each is fifty thousand entries", wideMap, operations(200, `{"op":"copy","from":"/spec/m","path":"/spec/n/m"}`), true},
-	"DeepTests":           {"far down", func() map[string]any { return map[string]any{"a": treeOf(9000)} }, operations(12, `{"op":"test","path":"/spec%s/leaf","value":"x"}`, strings.Repeat("/a", 9001)), true},
-	"DeepCopies":          {"far down", func() map[string]any { return map[string]any{"a": treeOf(9000)} }, operations(100, `{"op":"copy","from":"/spec/a","path":"/spec/b"}`), true},
-	"DeepValues":          {"a value that is nested", ordinary, operations(1, `{"op":"add","path":"/spec/x","value":%s1%s}`, strings.Repeat("[", 9000), strings.Repeat("]", 9000)), false},
-	"LabelsAgainAndAgain": {"each looks at all metadata", ordinary, `{"op":"add","path":"/metadata/annotations","value":{` + manyKeys(5000) + `}},` + operations(190, `{"op":"add","path":"/metadata/labels/a","value":"b"}`), true},
-	"LongPaths":           {"a path that leads nowhere", ordinary, operations(1, `{"op":"add","path":"/spec%s","value":1}`, strings.Repeat("/a", 100_000)), true},
+	"tests of much":          {"a test compares no more than its own value has", longList, operations(200, `{"op":"test","path":"/spec/list/299999","value":1}`), false},
+	"tests of all of it":     {"each compares a hundred thousand entries", func() map[string]any { return map[string]any{"list": listOf(30_000, int64(1))} }, operations(3, `{"op":"test","path":"/spec/list","value":[%s]}`, strings.TrimSuffix(strings.Repeat("1,", 30_000), ",")), true},
+	"adds at the front":      {"each moves all that is behind", longList, operations(200, `{"op":"add","path":"/spec/list/0","value":1}`), true},
+	"removes at the front":   {"likewise", longList, operations(200, `{"op":"remove","path":"/spec/list/0"}`), true},
+	"moves of much":          {"a move moves a pointer", wideMap, operations(100, `{"op":"move","from":"/spec/m","path":"/spec/n/m"},{"op":"move","from":"/spec/n/m","path":"/spec/m"}`), false},
+	"moves to the front":     {"from one end of the list to the other", longList, operations(200, `{"op":"move","from":"/spec/list/299999","path":"/spec/list/0"}`), true},
+	"copies of a map":        {"each is fifty thousand entries", wideMap, operations(200, `{"op":"copy","from":"/spec/m","path":"/spec/n/m"}`), true},
+	"DeepTests":              {"far down", func() map[string]any { return map[string]any{"a": treeOf(9000)} }, operations(12, `{"op":"test","path":"/spec%s/leaf","value":"x"}`, strings.Repeat("/a", 9001)), true},
+	"DeepCopies":             {"far down", func() map[string]any { return map[string]any{"a": treeOf(9000)} }, operations(100, `{"op":"copy","from":"/spec/a","path":"/spec/b"}`), true},
+	"DeepValues":             {"a value that is nested", ordinary, operations(1, `{"op":"add","path":"/spec/x","value":%s1%s}`, strings.Repeat("[", 9000), strings.Repeat("]", 9000)), false},
+	"labels again and again": {"each looks at all metadata", ordinary, `{"op":"add","path":"/metadata/annotations","value":{` + manyKeys(5000) + `}},` + operations(190, `{"op":"add","path":"/metadata/labels/a","value":"b"}`), true},
+	"LongPaths":              {"a path that leads nowhere", ordinary, operations(1, `{"op":"add","path":"/spec%s","value":1}`, strings.Repeat("/a", 100_000)), true},
 }
 
 func doublings(number int) string {

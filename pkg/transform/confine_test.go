@@ -87,14 +87,14 @@ func TestConfineNetworkPolicies(t *testing.T) {
 		reason, selector string
 		want             map[string]bool
 	}{
-		"All":                {"all of the workspace, and the cluster's own", `{}`, set("ws:front", "ws:default", "kube-system", "monitoring")},
-		"ByName":             {"its own", `{matchLabels: {kubernetes.io/metadata.name: front}}`, set("ws:front")},
-		"DNS":                {"kube-system, as everybody allows it", `{matchLabels: {kubernetes.io/metadata.name: kube-system}}`, set("kube-system")},
-		"AVictim":            {"the name is another's", `{matchLabels: {kubernetes.io/metadata.name: payments}}`, set()},
-		"ALabel":             {"of those who have it", `{matchLabels: {team: a}}`, set("ws:front", "ws:default", "monitoring")},
-		"OurLabel":           {"to ask for another's is to ask for nothing", `{matchLabels: {tmc.kcp.io/workspace: victim}}`, set()},
-		"OurLabelExpression": {"likewise", `{matchExpressions: [{key: tmc.kcp.io/workspace, operator: NotIn, values: [ws]}]}`, set("kube-system", "monitoring")},
-		"TheMark":            {"likewise", `{matchLabels: {tmc.kcp.io/managed-by: others}}`, set()},
+		"All":                  {"all of the workspace, and the cluster's own", `{}`, set("ws:front", "ws:default", "kube-system", "monitoring")},
+		"by name":              {"its own", `{matchLabels: {kubernetes.io/metadata.name: front}}`, set("ws:front")},
+		"DNS":                  {"kube-system, as everybody allows it", `{matchLabels: {kubernetes.io/metadata.name: kube-system}}`, set("kube-system")},
+		"a victim":             {"the name is another's", `{matchLabels: {kubernetes.io/metadata.name: payments}}`, set()},
+		"a label":              {"of those who have it", `{matchLabels: {team: a}}`, set("ws:front", "ws:default", "monitoring")},
+		"OurLabel":             {"to ask for another's is to ask for nothing", `{matchLabels: {tmc.kcp.io/workspace: victim}}`, set()},
+		"our label expression": {"likewise", `{matchExpressions: [{key: tmc.kcp.io/workspace, operator: NotIn, values: [ws]}]}`, set("kube-system", "monitoring")},
+		"the mark":             {"likewise", `{matchLabels: {tmc.kcp.io/managed-by: others}}`, set()},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -151,9 +151,9 @@ func TestConfinePodAffinity(t *testing.T) {
 		names []any
 	}{
 		"OwnNamespace": {"nothing crosses", `{topologyKey: x}`, set(), nil},
-		"ByName":       {"its own, and no other's", `{namespaces: [front, payments, prod, kube-system]}`, set("ws:front"), nil},
+		"by name":      {"its own, and no other's", `{namespaces: [front, payments, prod, kube-system]}`, set("ws:front"), nil},
 		"All":          {"all of the workspace", `{namespaceSelector: {}}`, set("ws:front", "ws:default"), nil},
-		"ByLabel":      {"those of the workspace", `{namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: payments}}}`, set(), nil},
+		"by label":     {"those of the workspace", `{namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: payments}}}`, set(), nil},
 		"Both":         {"of the names only the pod's own can be kept", `{namespaces: [default, payments], namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: front}}}`, set("ws:front"), []any{"default"}},
 	}
 	for name, tc := range cases {

@@ -35,16 +35,16 @@ func TestMarksCountOnlyWhenOwnedByApply(t *testing.T) {
 		// hasOrigin and isCopy are what is made of the object, hash whether its label tells what of.
 		hasOrigin, isCopy, hash bool
 	}{
-		"OurApply":           {"a copy", []metav1.ManagedFieldsEntry{everyMark("tmc-syncer", "Apply", "")}, true, true, true},
-		"BesideOthers":       {"who adds to a copy does not take it", []metav1.ManagedFieldsEntry{everyMark("kubectl", "Apply", ""), everyMark("tmc-syncer", "Apply", "")}, true, true, true},
-		"NoEntries":          {"restored without them, or made by hand", nil, false, false, false},
-		"AControllers":       {"from a template", []metav1.ManagedFieldsEntry{everyMark("kube-controller-manager", "Update", "")}, false, false, false},
-		"AnUpdateInOurName":  {"no apply", []metav1.ManagedFieldsEntry{everyMark("tmc-syncer", "Update", "")}, false, false, false},
-		"AnApplyOfAnothers":  {"not ours", []metav1.ManagedFieldsEntry{everyMark("helm", "Apply", "")}, false, false, false},
-		"OfASubresource":     {"not the object", []metav1.ManagedFieldsEntry{everyMark("tmc-syncer", "Apply", "status")}, false, false, false},
-		"AnEntryOfNothing":   {"it claims no mark", []metav1.ManagedFieldsEntry{ownsMarks("tmc-syncer", "Apply", "", `{"f:spec":{}}`)}, false, false, false},
-		"AnUnreadableEntry":  {"it claims nothing that anybody could read", []metav1.ManagedFieldsEntry{ownsMarks("tmc-syncer", "Apply", "", `{"x`)}, false, false, false},
-		"AnnotationsForeign": {"whoever wrote other annotations is not believed, the label still is", []metav1.ManagedFieldsEntry{ownsMarks("tmc-syncer", "Apply", "", labelsAlone)}, false, true, true},
+		"OurApply":              {"a copy", []metav1.ManagedFieldsEntry{everyMark("tmc-syncer", "Apply", "")}, true, true, true},
+		"BesideOthers":          {"who adds to a copy does not take it", []metav1.ManagedFieldsEntry{everyMark("kubectl", "Apply", ""), everyMark("tmc-syncer", "Apply", "")}, true, true, true},
+		"no entries":            {"restored without them, or made by hand", nil, false, false, false},
+		"a controllers":         {"from a template", []metav1.ManagedFieldsEntry{everyMark("kube-controller-manager", "Update", "")}, false, false, false},
+		"an update in our name": {"no apply", []metav1.ManagedFieldsEntry{everyMark("tmc-syncer", "Update", "")}, false, false, false},
+		"an apply of anothers":  {"not ours", []metav1.ManagedFieldsEntry{everyMark("helm", "Apply", "")}, false, false, false},
+		"of a subresource":      {"not the object", []metav1.ManagedFieldsEntry{everyMark("tmc-syncer", "Apply", "status")}, false, false, false},
+		"an entry of nothing":   {"it claims no mark", []metav1.ManagedFieldsEntry{ownsMarks("tmc-syncer", "Apply", "", `{"f:spec":{}}`)}, false, false, false},
+		"an unreadable entry":   {"it claims nothing that anybody could read", []metav1.ManagedFieldsEntry{ownsMarks("tmc-syncer", "Apply", "", `{"x`)}, false, false, false},
+		"AnnotationsForeign":    {"whoever wrote other annotations is not believed, the label still is", []metav1.ManagedFieldsEntry{ownsMarks("tmc-syncer", "Apply", "", labelsAlone)}, false, true, true},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -97,16 +97,16 @@ func TestMarksAreRemovedFromTemplates(t *testing.T) {
 		document string
 		path     []string
 	}{
-		"PodTemplate":           {`{apiVersion: apps/v1, kind: Deployment, spec: {template: {metadata: METADATA, spec: {}}}}`, []string{"spec", "template", "metadata"}},
-		"JobTemplate":           {`{apiVersion: batch/v1, kind: CronJob, spec: {jobTemplate: {metadata: METADATA, spec: {}}}}`, []string{"spec", "jobTemplate", "metadata"}},
-		"PodTemplateOfAJob":     {`{apiVersion: batch/v1, kind: CronJob, spec: {jobTemplate: {spec: {template: {metadata: METADATA}}}}}`, []string{"spec", "jobTemplate", "spec", "template", "metadata"}},
-		"VolumeClaimTemplate":   {`{apiVersion: apps/v1, kind: StatefulSet, spec: {volumeClaimTemplates: [{metadata: METADATA}]}}`, []string{"spec", "volumeClaimTemplates", "metadata"}},
-		"EphemeralVolume":       {`{apiVersion: apps/v1, kind: DaemonSet, spec: {template: {spec: {volumes: [{ephemeral: {volumeClaimTemplate: {metadata: METADATA}}}]}}}}`, []string{"spec", "template", "spec", "volumes", "ephemeral", "volumeClaimTemplate", "metadata"}},
-		"OfAnUnknownKind":       {`{apiVersion: example.com/v1, kind: Fleet, spec: {groups: [{podTemplate: {metadata: METADATA}}]}}`, []string{"spec", "groups", "podTemplate", "metadata"}},
-		"OutsideOfTheSpec":      {`{apiVersion: example.com/v1, kind: Fleet, template: {metadata: METADATA}}`, []string{"template", "metadata"}},
-		"PutThereByAnOverride":  {`{apiVersion: apps/v1, kind: StatefulSet, metadata: {annotations: {override.tmc.kcp.io/east: 'OVERRIDE'}}, spec: {volumeClaimTemplates: [{metadata: {}}]}}`, []string{"spec", "volumeClaimTemplates", "metadata"}},
-		"CopiedWithAnOverride":  {`{apiVersion: apps/v1, kind: StatefulSet, metadata: {annotations: {override.tmc.kcp.io/east: '[{"op":"copy","from":"/spec/template/metadata","path":"/spec/volumeClaimTemplates/0/metadata"}]'}}, spec: {template: {metadata: METADATA}, volumeClaimTemplates: [{}]}}`, []string{"spec", "volumeClaimTemplates", "metadata"}},
-		"MadeWhereThereWasNone": {`{apiVersion: apps/v1, kind: StatefulSet, metadata: {annotations: {override.tmc.kcp.io/east: '[{"op":"add","path":"/spec/volumeClaimTemplates","value":[{"metadata":JSON}]}]'}}, spec: {}}`, []string{"spec", "volumeClaimTemplates", "metadata"}},
+		"PodTemplate":               {`{apiVersion: apps/v1, kind: Deployment, spec: {template: {metadata: METADATA, spec: {}}}}`, []string{"spec", "template", "metadata"}},
+		"JobTemplate":               {`{apiVersion: batch/v1, kind: CronJob, spec: {jobTemplate: {metadata: METADATA, spec: {}}}}`, []string{"spec", "jobTemplate", "metadata"}},
+		"PodTemplate of a Job":      {`{apiVersion: batch/v1, kind: CronJob, spec: {jobTemplate: {spec: {template: {metadata: METADATA}}}}}`, []string{"spec", "jobTemplate", "spec", "template", "metadata"}},
+		"volume claim template":     {`{apiVersion: apps/v1, kind: StatefulSet, spec: {volumeClaimTemplates: [{metadata: METADATA}]}}`, []string{"spec", "volumeClaimTemplates", "metadata"}},
+		"EphemeralVolume":           {`{apiVersion: apps/v1, kind: DaemonSet, spec: {template: {spec: {volumes: [{ephemeral: {volumeClaimTemplate: {metadata: METADATA}}}]}}}}`, []string{"spec", "template", "spec", "volumes", "ephemeral", "volumeClaimTemplate", "metadata"}},
+		"of an unknown kind":        {`{apiVersion: example.com/v1, kind: Fleet, spec: {groups: [{podTemplate: {metadata: METADATA}}]}}`, []string{"spec", "groups", "podTemplate", "metadata"}},
+		"outside of the spec":       {`{apiVersion: example.com/v1, kind: Fleet, template: {metadata: METADATA}}`, []string{"template", "metadata"}},
+		"put there by an override":  {`{apiVersion: apps/v1, kind: StatefulSet, metadata: {annotations: {override.tmc.kcp.io/east: 'OVERRIDE'}}, spec: {volumeClaimTemplates: [{metadata: {}}]}}`, []string{"spec", "volumeClaimTemplates", "metadata"}},
+		"copied with an override":   {`{apiVersion: apps/v1, kind: StatefulSet, metadata: {annotations: {override.tmc.kcp.io/east: '[{"op":"copy","from":"/spec/template/metadata","path":"/spec/volumeClaimTemplates/0/metadata"}]'}}, spec: {template: {metadata: METADATA}, volumeClaimTemplates: [{}]}}`, []string{"spec", "volumeClaimTemplates", "metadata"}},
+		"made where there was none": {`{apiVersion: apps/v1, kind: StatefulSet, metadata: {annotations: {override.tmc.kcp.io/east: '[{"op":"add","path":"/spec/volumeClaimTemplates","value":[{"metadata":JSON}]}]'}}, spec: {}}`, []string{"spec", "volumeClaimTemplates", "metadata"}},
 	}
 	asJSON, err := yaml.YAMLToJSON([]byte(marksOfAnother))
 	if err != nil {
@@ -190,13 +190,13 @@ func TestNeverSyncedCannotBeMadeByOverride(t *testing.T) {
 		override         string
 		says             string
 	}{
-		"AToken":              {"a cluster would put a token of its own into it", `{apiVersion: v1, kind: Secret, type: Opaque}`, `[{"op":"replace","path":"/type","value":"kubernetes.io/service-account-token"},{"op":"add","path":"/metadata/annotations/kubernetes.io~1service-account.name","value":"prometheus"}]`, "token of a ServiceAccount"},
-		"ATokenOfNoAccount":   {"the type alone does", `{apiVersion: v1, kind: Secret, type: Opaque}`, `[{"op":"replace","path":"/type","value":"kubernetes.io/service-account-token"}]`, "token of a ServiceAccount"},
-		"AnAccountWithNoType": {"as it is upstream without a type", `{apiVersion: v1, kind: Secret, type: Opaque}`, `[{"op":"remove","path":"/type"},{"op":"add","path":"/metadata/annotations/kubernetes.io~1service-account.name","value":"prometheus"}]`, "token of a ServiceAccount"},
-		"ABootstrapToken":     {"nodes join with it", `{apiVersion: v1, kind: Secret, type: Opaque}`, `[{"op":"replace","path":"/type","value":"bootstrap.kubernetes.io/token"}]`, "bootstrap token"},
-		"ATypeCopied":         {"however it gets there", `{apiVersion: v1, kind: Secret, type: Opaque, data: {t: x}, stringData: {t: kubernetes.io/service-account-token}}`, `[{"op":"add","path":"/x","value":"kubernetes.io/service-account-token"},{"op":"move","from":"/x","path":"/type"}]`, "token of a ServiceAccount"},
-		"AnOrdinaryOverride":  {"", `{apiVersion: v1, kind: Secret, type: Opaque}`, `[{"op":"add","path":"/data","value":{"a":"Yg=="}}]`, ""},
-		"AnotherType":         {"", `{apiVersion: v1, kind: Secret, type: Opaque}`, `[{"op":"replace","path":"/type","value":"kubernetes.io/tls"}]`, ""},
+		"a token":                 {"a cluster would put a token of its own into it", `{apiVersion: v1, kind: Secret, type: Opaque}`, `[{"op":"replace","path":"/type","value":"kubernetes.io/service-account-token"},{"op":"add","path":"/metadata/annotations/kubernetes.io~1service-account.name","value":"prometheus"}]`, "token of a ServiceAccount"},
+		"a token of no account":   {"the type alone does", `{apiVersion: v1, kind: Secret, type: Opaque}`, `[{"op":"replace","path":"/type","value":"kubernetes.io/service-account-token"}]`, "token of a ServiceAccount"},
+		"an account with no type": {"as it is upstream without a type", `{apiVersion: v1, kind: Secret, type: Opaque}`, `[{"op":"remove","path":"/type"},{"op":"add","path":"/metadata/annotations/kubernetes.io~1service-account.name","value":"prometheus"}]`, "token of a ServiceAccount"},
+		"a bootstrap token":       {"nodes join with it", `{apiVersion: v1, kind: Secret, type: Opaque}`, `[{"op":"replace","path":"/type","value":"bootstrap.kubernetes.io/token"}]`, "bootstrap token"},
+		"a type copied":           {"however it gets there", `{apiVersion: v1, kind: Secret, type: Opaque, data: {t: x}, stringData: {t: kubernetes.io/service-account-token}}`, `[{"op":"add","path":"/x","value":"kubernetes.io/service-account-token"},{"op":"move","from":"/x","path":"/type"}]`, "token of a ServiceAccount"},
+		"an ordinary override":    {"", `{apiVersion: v1, kind: Secret, type: Opaque}`, `[{"op":"add","path":"/data","value":{"a":"Yg=="}}]`, ""},
+		"another type":            {"", `{apiVersion: v1, kind: Secret, type: Opaque}`, `[{"op":"replace","path":"/type","value":"kubernetes.io/tls"}]`, ""},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -252,7 +252,7 @@ func TestUpToDate(t *testing.T) {
 			change: func(_, _ *unstructured.Unstructured) {},
 			want:   true,
 		},
-		"OnlyOurOwnershipIsCached": {
+		"only our ownership is cached": {
 			reason: "caches keep no other entry",
 			change: func(_, d *unstructured.Unstructured) {
 				d.SetManagedFields(OwnManagedFields(d.GetManagedFields()))
@@ -260,40 +260,40 @@ func TestUpToDate(t *testing.T) {
 			},
 			want: true,
 		},
-		"TheStatusMoves": {
+		"the status moves": {
 			reason: "it is not ours",
 			change: func(_, d *unstructured.Unstructured) { d.Object["status"] = map[string]any{"replicas": int64(7)} },
 			want:   true,
 		},
-		"AnImageWasSet": {
+		"an image was set": {
 			reason: "kubectl set image takes the field from us",
 			change: func(_, d *unstructured.Unstructured) {
 				disown(d, `"f:image":{},"f:name":{},"f:ports"`, `"f:name":{},"f:ports"`)
 			},
 		},
-		"ALabelWasTaken": {
+		"a label was taken": {
 			reason: "labels are applied as well",
 			change: func(_, d *unstructured.Unstructured) { disown(d, `"f:team":{},`, ``) },
 		},
-		"AnAtomicListWasEdited": {
+		"an atomic list was edited": {
 			reason: "tolerations are owned as a whole",
 			change: func(_, d *unstructured.Unstructured) { disown(d, `"f:tolerations":{},`, ``) },
 		},
-		"AContainerWasRemoved": {
+		"a container was removed": {
 			reason: "an element of an associative list is owned by its key",
 			change: func(_, d *unstructured.Unstructured) {
 				disown(d, `"k:{\"name\":\"side\"}"`, `"k:{\"name\":\"other\"}"`)
 			},
 		},
-		"NoOwnershipIsRecorded": {
+		"no ownership is recorded": {
 			reason: "then nothing says that it stands",
 			change: func(_, d *unstructured.Unstructured) { d.SetManagedFields(nil) },
 		},
-		"TheRecordIsNotReadable": {
+		"the record is not readable": {
 			reason: "likewise",
 			change: func(_, d *unstructured.Unstructured) { disown(d, `"f:replicas":{}`, `"f:replicas":"?"`) },
 		},
-		"TheUpstreamObjectChanged": {
+		"the upstream object changed": {
 			reason: "something else is to be applied",
 			change: func(u, _ *unstructured.Unstructured) { u.SetGeneration(2) },
 		},

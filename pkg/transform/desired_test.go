@@ -133,15 +133,15 @@ func TestAppliedHash(t *testing.T) {
 		change func(*unstructured.Unstructured)
 		same   bool
 	}{
-		"AnImage":           {"spec goes down", func(u *unstructured.Unstructured) { _ = unstructured.SetNestedField(u.Object, "x", "spec", "paused") }, false},
-		"AUsersLabel":       {"so do labels", func(u *unstructured.Unstructured) { u.SetLabels(map[string]string{"other": "label"}) }, false},
-		"TheGeneration":     {"the copy names it", func(u *unstructured.Unstructured) { u.SetGeneration(99) }, false},
-		"TheUID":            {"another object of the name is another", func(u *unstructured.Unstructured) { u.SetUID("other") }, false},
-		"AResourceVersion":  {"it moves with every report", func(u *unstructured.Unstructured) { u.SetResourceVersion("99") }, true},
-		"AStatus":           {"it is upstream's own", func(u *unstructured.Unstructured) { u.Object["status"] = map[string]any{"replicas": int64(1)} }, true},
-		"AFinalizer":        {"likewise", func(u *unstructured.Unstructured) { u.SetFinalizers([]string{"x/y"}) }, true},
-		"AnotherPlacement":  {"it is about another cluster", func(u *unstructured.Unstructured) { setLabel(u, v1alpha1.PlacementLabel("north"), "sync") }, true},
-		"OwnershipOfFields": {"likewise", func(u *unstructured.Unstructured) { u.SetManagedFields(nil) }, true},
+		"an image":            {"spec goes down", func(u *unstructured.Unstructured) { _ = unstructured.SetNestedField(u.Object, "x", "spec", "paused") }, false},
+		"a user's label":      {"so do labels", func(u *unstructured.Unstructured) { u.SetLabels(map[string]string{"other": "label"}) }, false},
+		"the generation":      {"the copy names it", func(u *unstructured.Unstructured) { u.SetGeneration(99) }, false},
+		"the UID":             {"another object of the name is another", func(u *unstructured.Unstructured) { u.SetUID("other") }, false},
+		"a resource version":  {"it moves with every report", func(u *unstructured.Unstructured) { u.SetResourceVersion("99") }, true},
+		"a status":            {"it is upstream's own", func(u *unstructured.Unstructured) { u.Object["status"] = map[string]any{"replicas": int64(1)} }, true},
+		"a finalizer":         {"likewise", func(u *unstructured.Unstructured) { u.SetFinalizers([]string{"x/y"}) }, true},
+		"another placement":   {"it is about another cluster", func(u *unstructured.Unstructured) { setLabel(u, v1alpha1.PlacementLabel("north"), "sync") }, true},
+		"ownership of fields": {"likewise", func(u *unstructured.Unstructured) { u.SetManagedFields(nil) }, true},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -161,12 +161,12 @@ func TestInputs(t *testing.T) {
 		annotation string
 		same       bool
 	}{
-		"AUsersAnnotation":   {"note", false},
-		"ItsOverride":        {v1alpha1.OverrideAnnotation("east"), false},
-		"ItsShare":           {v1alpha1.ReplicasAnnotationPrefix + "east", false},
-		"AnothersOverride":   {v1alpha1.OverrideAnnotation("west"), true},
-		"AReport":            {v1alpha1.StatusAnnotation("east"), true},
-		"APlacementsRequest": {v1alpha1.TargetClustersAnnotation, true},
+		"a user's annotation":   {"note", false},
+		"ItsOverride":           {v1alpha1.OverrideAnnotation("east"), false},
+		"ItsShare":              {v1alpha1.ReplicasAnnotationPrefix + "east", false},
+		"AnothersOverride":      {v1alpha1.OverrideAnnotation("west"), true},
+		"a report":              {v1alpha1.StatusAnnotation("east"), true},
+		"a placement's request": {v1alpha1.TargetClustersAnnotation, true},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -261,13 +261,13 @@ func TestShareOfReplicas(t *testing.T) {
 		want int64
 		fail bool
 	}{
-		"Divided":          {"its share", `{apiVersion: apps/v1, kind: Deployment, metadata: {name: web, annotations: {replicas.tmc.kcp.io/east: "2"}}, spec: {replicas: 9}}`, false, 2, false},
-		"DividedToNothing": {"none is a share, too", `{apiVersion: apps/v1, kind: Deployment, metadata: {name: web, annotations: {replicas.tmc.kcp.io/east: "0"}}, spec: {replicas: 9}}`, false, 0, false},
-		"AnothersShare":    {"is none of its business", `{apiVersion: apps/v1, kind: Deployment, metadata: {name: web, annotations: {replicas.tmc.kcp.io/west: "2"}}, spec: {replicas: 9}}`, false, 9, false},
-		"ScaledElsewhere":  {"somebody there decides", `{apiVersion: apps/v1, kind: Deployment, metadata: {name: web, annotations: {replicas.tmc.kcp.io/east: "2"}}, spec: {replicas: 9}}`, true, -1, false},
-		"Overridden":       {"the user has the last word", `{apiVersion: apps/v1, kind: Deployment, metadata: {name: web, annotations: {replicas.tmc.kcp.io/east: "2", override.tmc.kcp.io/east: '[{"op":"replace","path":"/spec/replicas","value":5}]'}}, spec: {replicas: 9}}`, false, 5, false},
-		"NoNumber":         {"nothing is sent down, rather than all", `{apiVersion: apps/v1, kind: Deployment, metadata: {name: web, annotations: {replicas.tmc.kcp.io/east: "many"}}, spec: {replicas: 9}}`, false, 0, true},
-		"Negative":         {"likewise", `{apiVersion: apps/v1, kind: Deployment, metadata: {name: web, annotations: {replicas.tmc.kcp.io/east: "-1"}}, spec: {replicas: 9}}`, false, 0, true},
+		"Divided":            {"its share", `{apiVersion: apps/v1, kind: Deployment, metadata: {name: web, annotations: {replicas.tmc.kcp.io/east: "2"}}, spec: {replicas: 9}}`, false, 2, false},
+		"divided to nothing": {"none is a share, too", `{apiVersion: apps/v1, kind: Deployment, metadata: {name: web, annotations: {replicas.tmc.kcp.io/east: "0"}}, spec: {replicas: 9}}`, false, 0, false},
+		"AnothersShare":      {"is none of its business", `{apiVersion: apps/v1, kind: Deployment, metadata: {name: web, annotations: {replicas.tmc.kcp.io/west: "2"}}, spec: {replicas: 9}}`, false, 9, false},
+		"ScaledElsewhere":    {"somebody there decides", `{apiVersion: apps/v1, kind: Deployment, metadata: {name: web, annotations: {replicas.tmc.kcp.io/east: "2"}}, spec: {replicas: 9}}`, true, -1, false},
+		"Overridden":         {"the user has the last word", `{apiVersion: apps/v1, kind: Deployment, metadata: {name: web, annotations: {replicas.tmc.kcp.io/east: "2", override.tmc.kcp.io/east: '[{"op":"replace","path":"/spec/replicas","value":5}]'}}, spec: {replicas: 9}}`, false, 5, false},
+		"no number":          {"nothing is sent down, rather than all", `{apiVersion: apps/v1, kind: Deployment, metadata: {name: web, annotations: {replicas.tmc.kcp.io/east: "many"}}, spec: {replicas: 9}}`, false, 0, true},
+		"Negative":           {"likewise", `{apiVersion: apps/v1, kind: Deployment, metadata: {name: web, annotations: {replicas.tmc.kcp.io/east: "-1"}}, spec: {replicas: 9}}`, false, 0, true},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {

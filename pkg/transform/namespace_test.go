@@ -17,20 +17,20 @@ import (
 func TestNamespaceName(t *testing.T) {
 	long := strings.Repeat("n", 63)
 	cases := map[string]struct{ rule, namespace, want string }{
-		"NoRule":                       {``, "default", `default`},
-		"NoRuleAndALongName":           {``, long, long},
-		"NoRuleAndANameAsIfItWereCut":  {``, "a-0123456789abcdef01234567", "a-0123456789abcdef01234567"},
-		"ExclusiveInSoManyWords":       {`namespaceMode: Exclusive`, "default", `default`},
-		"Shared":                       {`namespaceMode: Shared`, "default", `default`},
-		"APrefix":                      {`namespacePrefix: kcp-`, "default", `kcp-default`},
-		"APrefixThatJustFits":          {`namespacePrefix: kcp-`, strings.Repeat("n", 59), "kcp-" + strings.Repeat("n", 59)},
-		"APrefixAndALongName":          {`namespacePrefix: kcp-`, strings.Repeat("n", 60), `kcp-n{34}-[0-9a-f]{24}`},
-		"NeverADashBeforeTheHash":      {`namespacePrefix: kcp-`, strings.Repeat("n", 32) + "--" + strings.Repeat("m", 29), `kcp-n{32}-[0-9a-f]{24}`},
-		"APrefixAndANameAsIfItWereCut": {`namespacePrefix: kcp-`, "a-0123456789abcdef01234567", `kcp-a-0123456789abcdef01234567-[0-9a-f]{24}`},
-		"Isolated":                     {`namespaceMode: Isolated`, "default", `default-[0-9a-f]{16}`},
-		"IsolatedWithAPrefix":          {"namespaceMode: Isolated\nnamespacePrefix: kcp-", "default", `kcp-default-[0-9a-f]{16}`},
-		"IsolatedThatJustFits":         {`namespaceMode: Isolated`, strings.Repeat("n", 46), `n{46}-[0-9a-f]{16}`},
-		"IsolatedAndALongName":         {`namespaceMode: Isolated`, strings.Repeat("n", 47), `n{38}-[0-9a-f]{24}`},
+		"no rule":                               {``, "default", `default`},
+		"no rule and a long name":               {``, long, long},
+		"no rule and a name as if it were cut":  {``, "a-0123456789abcdef01234567", "a-0123456789abcdef01234567"},
+		"exclusive in so many words":            {`namespaceMode: Exclusive`, "default", `default`},
+		"Shared":                                {`namespaceMode: Shared`, "default", `default`},
+		"a prefix":                              {`namespacePrefix: kcp-`, "default", `kcp-default`},
+		"a prefix that just fits":               {`namespacePrefix: kcp-`, strings.Repeat("n", 59), "kcp-" + strings.Repeat("n", 59)},
+		"a prefix and a long name":              {`namespacePrefix: kcp-`, strings.Repeat("n", 60), `kcp-n{34}-[0-9a-f]{24}`},
+		"never a dash before the hash":          {`namespacePrefix: kcp-`, strings.Repeat("n", 32) + "--" + strings.Repeat("m", 29), `kcp-n{32}-[0-9a-f]{24}`},
+		"a prefix and a name as if it were cut": {`namespacePrefix: kcp-`, "a-0123456789abcdef01234567", `kcp-a-0123456789abcdef01234567-[0-9a-f]{24}`},
+		"Isolated":                              {`namespaceMode: Isolated`, "default", `default-[0-9a-f]{16}`},
+		"isolated with a prefix":                {"namespaceMode: Isolated\nnamespacePrefix: kcp-", "default", `kcp-default-[0-9a-f]{16}`},
+		"isolated that just fits":               {`namespaceMode: Isolated`, strings.Repeat("n", 46), `n{46}-[0-9a-f]{16}`},
+		"isolated and a long name":              {`namespaceMode: Isolated`, strings.Repeat("n", 47), `n{38}-[0-9a-f]{24}`},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -184,9 +184,9 @@ func TestNamespaceNotMadeByTmc(t *testing.T) {
 		owner  bool
 		keys   []string
 	}{
-		"AnOperatorsIsOnlyNoted":  {noted, map[string]string{v1alpha1.ManagedByLabel: "others", v1alpha1.WorkspaceLabel: "ws"}, true, []string{"source-cluster", "source-name", "target-cluster", "applied-hash"}},
-		"AFreeOneKeepsTheRule":    {free, map[string]string{v1alpha1.ManagedByLabel: v1alpha1.ManagedByValue, "zone": "operators"}, false, []string{"target-cluster", "applied-hash"}},
-		"OfABareOneNothingIsSaid": {BareNamespace("default"), nil, false, nil},
+		"an operator's is only noted":   {noted, map[string]string{v1alpha1.ManagedByLabel: "others", v1alpha1.WorkspaceLabel: "ws"}, true, []string{"source-cluster", "source-name", "target-cluster", "applied-hash"}},
+		"a free one keeps the rule":     {free, map[string]string{v1alpha1.ManagedByLabel: v1alpha1.ManagedByValue, "zone": "operators"}, false, []string{"target-cluster", "applied-hash"}},
+		"of a bare one nothing is said": {BareNamespace("default"), nil, false, nil},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -276,12 +276,12 @@ func TestDesiredNamespaceLabels(t *testing.T) {
 		reason, rule string
 		want         map[string]string
 	}{
-		"Nothing":      {"by default no right on the cluster is the tenant's to grant", ``, nil},
-		"AKey":         {"and not those that begin alike", `namespaceLabels: [team, pod-security.kubernetes.io/warn, istio]`, map[string]string{"team": "a", "pod-security.kubernetes.io/warn": "baseline"}},
-		"ADomain":      {"with all its keys", `namespaceLabels: [example.com/*]`, map[string]string{"example.com/tier": "web"}},
-		"AnotherWins":  {"the operator's own level holds", "namespaceLabels: [pod-security.kubernetes.io/*]\nlabels: {" + granting + ": restricted}", map[string]string{granting: "restricted", "pod-security.kubernetes.io/warn": "baseline"}},
-		"All":          {"but for what is tmc's and the cluster's", `namespaceLabels: ['*']`, map[string]string{granting: "privileged", "pod-security.kubernetes.io/warn": "baseline", "admission.gatekeeper.sh/ignore": "true", "istio-injection": "disabled", "team": "a", "example.com/tier": "web"}},
-		"OursAreForUs": {"nobody forges whose a namespace is", `namespaceLabels: [tmc.kcp.io/*, tmc.kcp.io/workspace]`, nil},
+		"Nothing":         {"by default no right on the cluster is the tenant's to grant", ``, nil},
+		"a key":           {"and not those that begin alike", `namespaceLabels: [team, pod-security.kubernetes.io/warn, istio]`, map[string]string{"team": "a", "pod-security.kubernetes.io/warn": "baseline"}},
+		"a domain":        {"with all its keys", `namespaceLabels: [example.com/*]`, map[string]string{"example.com/tier": "web"}},
+		"another wins":    {"the operator's own level holds", "namespaceLabels: [pod-security.kubernetes.io/*]\nlabels: {" + granting + ": restricted}", map[string]string{granting: "restricted", "pod-security.kubernetes.io/warn": "baseline"}},
+		"All":             {"but for what is tmc's and the cluster's", `namespaceLabels: ['*']`, map[string]string{granting: "privileged", "pod-security.kubernetes.io/warn": "baseline", "admission.gatekeeper.sh/ignore": "true", "istio-injection": "disabled", "team": "a", "example.com/tier": "web"}},
+		"ours are for us": {"nobody forges whose a namespace is", `namespaceLabels: [tmc.kcp.io/*, tmc.kcp.io/workspace]`, nil},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -323,18 +323,18 @@ func TestMatchedGlobs(t *testing.T) {
 		namespace string
 		want      string
 	}{
-		"Prefix":              {defaults, "kube-system", "kube-*"},
-		"PrefixOfTheClusters": {defaults, "kube-node-lease", "kube-*"},
-		"Suffix":              {defaults, "istio-system", "*-system"},
-		"TheSyncersOwn":       {defaults, "tmc-system", "*-system"},
-		"Exact":               {defaults, "cert-manager", "cert-manager"},
-		"NoPrefixOfExact":     {defaults, "cert-manager-2", ""},
-		"NotInTheMiddle":      {defaults, "my-kube-things", ""},
-		"ThePrefixIsNoName":   {defaults, "kube", ""},
-		"Ordinary":            {defaults, "default", ""},
-		"Everything":          {[]string{"*"}, "default", "*"},
-		"Several":             {[]string{"a*b*c"}, "a-1-b-2-c", "a*b*c"},
-		"None":                {nil, "kube-system", ""},
+		"Prefix":                 {defaults, "kube-system", "kube-*"},
+		"prefix of the clusters": {defaults, "kube-node-lease", "kube-*"},
+		"Suffix":                 {defaults, "istio-system", "*-system"},
+		"the syncer's own":       {defaults, "tmc-system", "*-system"},
+		"Exact":                  {defaults, "cert-manager", "cert-manager"},
+		"no prefix of exact":     {defaults, "cert-manager-2", ""},
+		"not in the middle":      {defaults, "my-kube-things", ""},
+		"the prefix is no name":  {defaults, "kube", ""},
+		"Ordinary":               {defaults, "default", ""},
+		"Everything":             {[]string{"*"}, "default", "*"},
+		"Several":                {[]string{"a*b*c"}, "a-1-b-2-c", "a*b*c"},
+		"None":                   {nil, "kube-system", ""},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {

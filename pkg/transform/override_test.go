@@ -29,16 +29,16 @@ status: {replicas: 1}
 
 func TestOverrideIsAppliedLast(t *testing.T) {
 	cases := map[string]struct{ reason, patch, rule, want string }{
-		"NoOperations": {
+		"no operations": {
 			"nothing happens, and integers stay what they are", `[]`, "",
 			`{metadata: {labels: {app: web}}, spec: {replicas: 9007199254740993, weight: 0.5, list: [a, null, b], template: {spec: {containers: [{name: web, image: nginx}]}}}}`,
 		},
-		"ReplaceAnImage": {
+		"replace an image": {
 			"it comes after the rule",
 			`[{"op":"replace","path":"/spec/template/spec/containers/0/image","value":"other.example.com/x"}]`, "imageRegistry: registry.example.com",
 			`{metadata: {labels: {app: web}}, spec: {replicas: 9007199254740993, weight: 0.5, list: [a, null, b], template: {spec: {containers: [{name: web, image: other.example.com/x}]}}}}`,
 		},
-		"AddAndRemove": {
+		"add and remove": {
 			"one operation sees what those before it did; nulls are left out, as before",
 			`[{"op":"add","path":"/spec/new","value":{"a":null,"b":1}},{"op":"copy","from":"/spec/new/b","path":"/spec/list/-"},{"op":"move","from":"/spec/weight","path":"/spec/w"},{"op":"remove","path":"/spec/template"}]`, "",
 			`{metadata: {labels: {app: web}}, spec: {replicas: 9007199254740993, w: 0.5, list: [a, null, b, 1], new: {b: 1}}}`,
@@ -48,12 +48,12 @@ func TestOverrideIsAppliedLast(t *testing.T) {
 			`[{"op":"replace","path":"/metadata/labels","value":{"zone":"a"}},{"op":"add","path":"/metadata/annotations/example.com~1note","value":"<hi>"}]`, "",
 			`{metadata: {labels: {zone: a}, annotations: {example.com/note: <hi>}}, spec: {replicas: 9007199254740993, weight: 0.5, list: [a, null, b], template: {spec: {containers: [{name: web, image: nginx}]}}}}`,
 		},
-		"RemovingAllLabels": {
+		"removing all labels": {
 			"ours are added afterwards",
 			`[{"op":"remove","path":"/metadata/labels"},{"op":"remove","path":"/spec"}]`, "",
 			`{}`,
 		},
-		"AGuardThatHolds": {
+		"a guard that holds": {
 			"then the rest is applied",
 			`[{"op":"test","path":"/metadata/namespace","value":"p-default"},{"op":"test","path":"/spec/replicas","value":9007199254740993},{"op":"replace","path":"/spec","value":{}}]`, "namespacePrefix: p-",
 			`{metadata: {labels: {app: web}}, spec: {}}`,
@@ -87,41 +87,41 @@ func TestOverrideErrorNamesOperation(t *testing.T) {
 		op, path string
 		want     string
 	}{
-		"NoJSON":                   {`replicas: 3`, 0, "", "", "JSON patch"},
-		"AnEmptyAnnotation":        {``, 0, "", "", "JSON patch"},
-		"NoList":                   {`{"op":"remove","path":"/spec"}`, 0, "", "", "JSON patch"},
-		"Null":                     {`null`, 0, "", "", "JSON patch"},
-		"TooManyOperations":        {"[" + strings.Repeat(fine, 200) + `{"op":"remove","path":"/spec"}]`, 0, "", "", "201 operations"},
-		"AnOperationThatIsNone":    {`[` + fine + `5]`, 2, "unreadable", "", "cannot unmarshal"},
-		"AnOperationThatIsNull":    {`[` + fine + `null]`, 2, "", "", "unsupported operation"},
-		"AnUnknownOperation":       {`[{"op":"merge","path":"/spec","value":{}}]`, 1, "merge", "/spec", "unsupported operation"},
-		"NoPath":                   {`[{"op":"remove"}]`, 1, "remove", "", "path"},
-		"APathThatBeginsElsewhere": {`[{"op":"remove","path":"spec"}]`, 1, "remove", "spec", "begin with /"},
-		"TheObjectAsAWhole":        {`[{"op":"replace","path":"","value":{}}]`, 1, "replace", "", "begin with /"},
-		"NoValueToAdd":             {`[{"op":"add","path":"/spec/x"}]`, 1, "add", "/spec/x", "value"},
-		"NoValueToTest":            {`[{"op":"test","path":"/spec/x"}]`, 1, "test", "/spec/x", "value"},
-		"AValueInUppercase":        {`[{"op":"test","path":"/spec/replicas","VALUE":1}]`, 1, "test", "/spec/replicas", "value"},
-		"AGuardThatDoesNotHold":    {`[` + fine + `{"op":"test","path":"/spec/replicas","value":4}]`, 2, "test", "/spec/replicas", "test"},
-		"AFieldThatIsMissing":      {`[` + fine + fine + `{"op":"remove","path":"/spec/none"}]`, 3, "remove", "/spec/none", "none"},
-		"AParentThatIsMissing":     {`[{"op":"add","path":"/spec/none/x","value":1}]`, 1, "add", "/spec/none/x", "missing path"},
-		"AnIndexOutOfRange":        {`[{"op":"add","path":"/spec/list/7","value":1}]`, 1, "add", "/spec/list/7", "index"},
-		"ANegativeIndex":           {`[{"op":"remove","path":"/spec/list/-1"}]`, 1, "remove", "/spec/list/-1", "index"},
-		"TheKind":                  {`[{"op":"replace","path":"/kind","value":"Pod"}]`, 1, "replace", "/kind", "apiVersion or kind"},
-		"TheKindBehindAnother":     {`[{"op":"replace","path":"/kind","value":"Pod"},{"op":"add","path":"/Kind","value":"Deployment"}]`, 1, "replace", "/kind", "apiVersion or kind"},
-		"TheVersion":               {`[{"op":"remove","path":"/apiVersion"}]`, 1, "remove", "/apiVersion", "apiVersion or kind"},
-		"TheName":                  {`[{"op":"replace","path":"/metadata/name","value":"x"}]`, 1, "replace", "/metadata/name", "metadata.name"},
-		"TheNamespace":             {`[{"op":"remove","path":"/metadata/namespace"}]`, 1, "remove", "/metadata/namespace", "metadata.namespace"},
-		"AllMetadata":              {`[{"op":"replace","path":"/metadata","value":{"name":"x"}}]`, 1, "replace", "/metadata", "metadata.name"},
-		"NoMetadata":               {`[{"op":"remove","path":"/metadata"}]`, 1, "remove", "/metadata", "metadata"},
-		"MetadataThatIsNone":       {`[{"op":"replace","path":"/metadata","value":"x"}]`, 1, "replace", "/metadata", "metadata"},
-		"AFinalizer":               {`[{"op":"add","path":"/metadata/finalizers","value":["a/b"]}]`, 1, "add", "/metadata/finalizers", "metadata.finalizers"},
-		"AnOwner":                  {`[{"op":"copy","from":"/spec/list","path":"/metadata/ownerReferences"}]`, 1, "copy", "/metadata/ownerReferences", "metadata.ownerReferences"},
-		"OurLabel":                 {`[{"op":"add","path":"/metadata/labels/tmc.kcp.io~1managed-by","value":"x"}]`, 1, "add", "/metadata/labels/tmc.kcp.io~1managed-by", "metadata.labels[tmc.kcp.io/managed-by]"},
-		"OurAnnotationAmongOthers": {`[{"op":"replace","path":"/metadata/annotations","value":{"a":"b","tmc.kcp.io/source-uid":"x"}}]`, 1, "replace", "/metadata/annotations", "metadata.annotations[tmc.kcp.io/source-uid]"},
-		"OurAnnotationsRemoval":    {`[{"op":"remove","path":"/metadata/annotations/tmc.kcp.io~1source-uid"}]`, 1, "remove", "/metadata/annotations/tmc.kcp.io~1source-uid", "source-uid"},
-		"ALabelThatIsNone":         {`[{"op":"add","path":"/metadata/labels/a","value":5}]`, 1, "add", "/metadata/labels/a", "map of strings"},
-		"LabelsThatAreNone":        {`[{"op":"add","path":"/metadata/labels","value":[]}]`, 1, "add", "/metadata/labels", "map of strings"},
-		"TheStatus":                {`[{"op":"add","path":"/status","value":{}}]`, 1, "add", "/status", "status"},
+		"no JSON":                      {`replicas: 3`, 0, "", "", "JSON patch"},
+		"an empty annotation":          {``, 0, "", "", "JSON patch"},
+		"no list":                      {`{"op":"remove","path":"/spec"}`, 0, "", "", "JSON patch"},
+		"Null":                         {`null`, 0, "", "", "JSON patch"},
+		"too many operations":          {"[" + strings.Repeat(fine, 200) + `{"op":"remove","path":"/spec"}]`, 0, "", "", "201 operations"},
+		"an operation that is none":    {`[` + fine + `5]`, 2, "unreadable", "", "cannot unmarshal"},
+		"an operation that is null":    {`[` + fine + `null]`, 2, "", "", "unsupported operation"},
+		"an unknown operation":         {`[{"op":"merge","path":"/spec","value":{}}]`, 1, "merge", "/spec", "unsupported operation"},
+		"no path":                      {`[{"op":"remove"}]`, 1, "remove", "", "path"},
+		"a path that begins elsewhere": {`[{"op":"remove","path":"spec"}]`, 1, "remove", "spec", "begin with /"},
+		"the object as a whole":        {`[{"op":"replace","path":"","value":{}}]`, 1, "replace", "", "begin with /"},
+		"no value to add":              {`[{"op":"add","path":"/spec/x"}]`, 1, "add", "/spec/x", "value"},
+		"no value to test":             {`[{"op":"test","path":"/spec/x"}]`, 1, "test", "/spec/x", "value"},
+		"a value in uppercase":         {`[{"op":"test","path":"/spec/replicas","VALUE":1}]`, 1, "test", "/spec/replicas", "value"},
+		"a guard that does not hold":   {`[` + fine + `{"op":"test","path":"/spec/replicas","value":4}]`, 2, "test", "/spec/replicas", "test"},
+		"a field that is missing":      {`[` + fine + fine + `{"op":"remove","path":"/spec/none"}]`, 3, "remove", "/spec/none", "none"},
+		"a parent that is missing":     {`[{"op":"add","path":"/spec/none/x","value":1}]`, 1, "add", "/spec/none/x", "missing path"},
+		"an index out of range":        {`[{"op":"add","path":"/spec/list/7","value":1}]`, 1, "add", "/spec/list/7", "index"},
+		"a negative index":             {`[{"op":"remove","path":"/spec/list/-1"}]`, 1, "remove", "/spec/list/-1", "index"},
+		"the kind":                     {`[{"op":"replace","path":"/kind","value":"Pod"}]`, 1, "replace", "/kind", "apiVersion or kind"},
+		"the kind behind another":      {`[{"op":"replace","path":"/kind","value":"Pod"},{"op":"add","path":"/Kind","value":"Deployment"}]`, 1, "replace", "/kind", "apiVersion or kind"},
+		"the version":                  {`[{"op":"remove","path":"/apiVersion"}]`, 1, "remove", "/apiVersion", "apiVersion or kind"},
+		"the name":                     {`[{"op":"replace","path":"/metadata/name","value":"x"}]`, 1, "replace", "/metadata/name", "metadata.name"},
+		"the namespace":                {`[{"op":"remove","path":"/metadata/namespace"}]`, 1, "remove", "/metadata/namespace", "metadata.namespace"},
+		"all metadata":                 {`[{"op":"replace","path":"/metadata","value":{"name":"x"}}]`, 1, "replace", "/metadata", "metadata.name"},
+		"no metadata":                  {`[{"op":"remove","path":"/metadata"}]`, 1, "remove", "/metadata", "metadata"},
+		"metadata that is none":        {`[{"op":"replace","path":"/metadata","value":"x"}]`, 1, "replace", "/metadata", "metadata"},
+		"a finalizer":                  {`[{"op":"add","path":"/metadata/finalizers","value":["a/b"]}]`, 1, "add", "/metadata/finalizers", "metadata.finalizers"},
+		"an owner":                     {`[{"op":"copy","from":"/spec/list","path":"/metadata/ownerReferences"}]`, 1, "copy", "/metadata/ownerReferences", "metadata.ownerReferences"},
+		"OurLabel":                     {`[{"op":"add","path":"/metadata/labels/tmc.kcp.io~1managed-by","value":"x"}]`, 1, "add", "/metadata/labels/tmc.kcp.io~1managed-by", "metadata.labels[tmc.kcp.io/managed-by]"},
+		"our annotation among others":  {`[{"op":"replace","path":"/metadata/annotations","value":{"a":"b","tmc.kcp.io/source-uid":"x"}}]`, 1, "replace", "/metadata/annotations", "metadata.annotations[tmc.kcp.io/source-uid]"},
+		"our annotation's removal":     {`[{"op":"remove","path":"/metadata/annotations/tmc.kcp.io~1source-uid"}]`, 1, "remove", "/metadata/annotations/tmc.kcp.io~1source-uid", "source-uid"},
+		"a label that is none":         {`[{"op":"add","path":"/metadata/labels/a","value":5}]`, 1, "add", "/metadata/labels/a", "map of strings"},
+		"labels that are none":         {`[{"op":"add","path":"/metadata/labels","value":[]}]`, 1, "add", "/metadata/labels", "map of strings"},
+		"the status":                   {`[{"op":"add","path":"/status","value":{}}]`, 1, "add", "/status", "status"},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -146,8 +146,8 @@ func TestOverrideErrorNamesOperation(t *testing.T) {
 
 func TestOverrideCopiesAreBounded(t *testing.T) {
 	for name, operation := range map[string]string{
-		"ByNesting": `{"op":"copy","from":"/spec","path":"/spec/a"},{"op":"copy","from":"/spec","path":"/spec/b"}`,
-		"ByLength":  `{"op":"copy","from":"/spec/list","path":"/spec/list/-"}`,
+		"by nesting": `{"op":"copy","from":"/spec","path":"/spec/a"},{"op":"copy","from":"/spec","path":"/spec/b"}`,
+		"by length":  `{"op":"copy","from":"/spec/list","path":"/spec/list/-"}`,
 	} {
 		t.Run(name, func(t *testing.T) {
 			patch := "[" + strings.TrimSuffix(strings.Repeat(operation+",", 100), ",") + "]"
@@ -215,22 +215,22 @@ func TestOverrideQuantityBounds(t *testing.T) {
 		// want is the field that is named, empty when the override is fine.
 		want string
 	}{
-		"ARequest":      {"A2: adding it takes seconds", `[{"op":"add","path":"/spec/template/spec/containers/0/resources","value":{"requests":{"cpu":"1e20000000"}}}]`, "spec.template.spec.containers.0.resources.requests.cpu"},
-		"TwoOfThem":     {"the first by name is named, always", `[{"op":"add","path":"/spec/template/spec/containers/0/resources","value":{"requests":{"memory":"1e20000000","cpu":"1E-999999999"}}}]`, "requests.cpu"},
-		"ALimit":        {"likewise", `[{"op":"add","path":"/spec/template/spec/containers/0/resources","value":{"limits":{"example.com/gpu":"1e2000000000"}}}]`, "limits.example.com/gpu"},
-		"OfThePod":      {"a pod as a whole has some as well", `[{"op":"add","path":"/spec/template/spec/resources","value":{"requests":{"cpu":"1e2000"}}}]`, "spec.template.spec.resources.requests.cpu"},
-		"Overhead":      {"that of its runtime class", `[{"op":"add","path":"/spec/template/spec/overhead","value":{"cpu":"1e2000"}}]`, "overhead.cpu"},
-		"AVolume":       {"in memory", `[{"op":"add","path":"/spec/template/spec/volumes","value":[{"emptyDir":{"sizeLimit":"1e2000"}}]}]`, "volumes.0.emptyDir.sizeLimit"},
-		"AClaim":        {"of a StatefulSet, or an ephemeral one", `[{"op":"add","path":"/spec/volumeClaimTemplates","value":[{"spec":{"resources":{"requests":{"storage":"1e2000"}}}}]}]`, "volumeClaimTemplates.0.spec.resources.requests.storage"},
-		"ADivisor":      {"of the downward API", `[{"op":"add","path":"/spec/template/spec/containers/0/env","value":[{"valueFrom":{"resourceFieldRef":{"divisor":"1e-2000"}}}]}]`, "resourceFieldRef.divisor"},
-		"AMetric":       {"of an autoscaler", `[{"op":"add","path":"/spec/metrics","value":[{"pods":{"target":{"value":"1e2000"}}}]}]`, "metrics.0.pods.target.value"},
-		"ManyDigits":    {"reading it takes long", `[{"op":"add","path":"/spec/template/spec/containers/0/resources","value":{"requests":{"cpu":"` + strings.Repeat("9", 100_000) + `"}}}]`, "requests.cpu"},
-		"AFraction":     {"of JSON", `[{"op":"add","path":"/spec/template/spec/containers/0/resources","value":{"requests":{"cpu":1e300}}}]`, "requests.cpu"},
-		"APod":          {"deep in a CronJob", `[{"op":"add","path":"/spec/jobTemplate","value":{"spec":{"template":{"spec":{"initContainers":[{"resources":{"limits":{"cpu":"1e2000"}}}]}}}}}]`, "jobTemplate.spec.template.spec.initContainers.0.resources.limits.cpu"},
-		"Common":        {"what people write", `[{"op":"add","path":"/spec/template/spec/containers/0/resources","value":{"requests":{"cpu":"250m","memory":"1.5Gi","storage":"1e3","example.com/gpu":2,"x":0.5}}}]`, ""},
-		"NoNumber":      {"the cluster will say so", `[{"op":"add","path":"/spec/template/spec/containers/0/resources","value":{"requests":{"cpu":"much"}}}]`, ""},
-		"AnEnvironment": {"a text may look like anything", `[{"op":"add","path":"/spec/template/spec/containers/0/env","value":[{"name":"COMMIT","value":"7e12345"}]}]`, ""},
-		"ALabel":        {"likewise", `[{"op":"add","path":"/metadata/labels/requests","value":"7e12345"}]`, ""},
+		"a request":      {"A2: adding it takes seconds", `[{"op":"add","path":"/spec/template/spec/containers/0/resources","value":{"requests":{"cpu":"1e20000000"}}}]`, "spec.template.spec.containers.0.resources.requests.cpu"},
+		"two of them":    {"the first by name is named, always", `[{"op":"add","path":"/spec/template/spec/containers/0/resources","value":{"requests":{"memory":"1e20000000","cpu":"1E-999999999"}}}]`, "requests.cpu"},
+		"a limit":        {"likewise", `[{"op":"add","path":"/spec/template/spec/containers/0/resources","value":{"limits":{"example.com/gpu":"1e2000000000"}}}]`, "limits.example.com/gpu"},
+		"of the pod":     {"a pod as a whole has some as well", `[{"op":"add","path":"/spec/template/spec/resources","value":{"requests":{"cpu":"1e2000"}}}]`, "spec.template.spec.resources.requests.cpu"},
+		"Overhead":       {"that of its runtime class", `[{"op":"add","path":"/spec/template/spec/overhead","value":{"cpu":"1e2000"}}]`, "overhead.cpu"},
+		"a volume":       {"in memory", `[{"op":"add","path":"/spec/template/spec/volumes","value":[{"emptyDir":{"sizeLimit":"1e2000"}}]}]`, "volumes.0.emptyDir.sizeLimit"},
+		"a claim":        {"of a StatefulSet, or an ephemeral one", `[{"op":"add","path":"/spec/volumeClaimTemplates","value":[{"spec":{"resources":{"requests":{"storage":"1e2000"}}}}]}]`, "volumeClaimTemplates.0.spec.resources.requests.storage"},
+		"a divisor":      {"of the downward API", `[{"op":"add","path":"/spec/template/spec/containers/0/env","value":[{"valueFrom":{"resourceFieldRef":{"divisor":"1e-2000"}}}]}]`, "resourceFieldRef.divisor"},
+		"a metric":       {"of an autoscaler", `[{"op":"add","path":"/spec/metrics","value":[{"pods":{"target":{"value":"1e2000"}}}]}]`, "metrics.0.pods.target.value"},
+		"ManyDigits":     {"reading it takes long", `[{"op":"add","path":"/spec/template/spec/containers/0/resources","value":{"requests":{"cpu":"` + strings.Repeat("9", 100_000) + `"}}}]`, "requests.cpu"},
+		"a fraction":     {"of JSON", `[{"op":"add","path":"/spec/template/spec/containers/0/resources","value":{"requests":{"cpu":1e300}}}]`, "requests.cpu"},
+		"a pod":          {"deep in a CronJob", `[{"op":"add","path":"/spec/jobTemplate","value":{"spec":{"template":{"spec":{"initContainers":[{"resources":{"limits":{"cpu":"1e2000"}}}]}}}}}]`, "jobTemplate.spec.template.spec.initContainers.0.resources.limits.cpu"},
+		"Common":         {"what people write", `[{"op":"add","path":"/spec/template/spec/containers/0/resources","value":{"requests":{"cpu":"250m","memory":"1.5Gi","storage":"1e3","example.com/gpu":2,"x":0.5}}}]`, ""},
+		"no number":      {"the cluster will say so", `[{"op":"add","path":"/spec/template/spec/containers/0/resources","value":{"requests":{"cpu":"much"}}}]`, ""},
+		"an environment": {"a text may look like anything", `[{"op":"add","path":"/spec/template/spec/containers/0/env","value":[{"name":"COMMIT","value":"7e12345"}]}]`, ""},
+		"a label":        {"likewise", `[{"op":"add","path":"/metadata/labels/requests","value":"7e12345"}]`, ""},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {

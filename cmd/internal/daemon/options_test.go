@@ -37,11 +37,11 @@ func TestOptionsAddresses(t *testing.T) {
 		arg    string
 		words  []string // none where it is valid
 	}{
-		"TheDefaults":        {"they work", "-v=0", nil},
-		"NoMetrics":          {"nobody has to serve them", "--metrics-bind-address=", nil},
-		"MetricsForAll":      {"somebody scrapes", "--metrics-bind-address=:9090", nil},
-		"MetricsWithoutPort": {"nobody would find them", "--metrics-bind-address=127.0.0.1", []string{"--metrics-bind-address", "127.0.0.1", "host:port"}},
-		"NoHealth":           {"what runs the program asks for it", "--bind-address=", []string{"--bind-address", "host:port"}},
+		"the defaults":         {"they work", "-v=0", nil},
+		"no metrics":           {"nobody has to serve them", "--metrics-bind-address=", nil},
+		"metrics for all":      {"somebody scrapes", "--metrics-bind-address=:9090", nil},
+		"metrics without port": {"nobody would find them", "--metrics-bind-address=127.0.0.1", []string{"--metrics-bind-address", "127.0.0.1", "host:port"}},
+		"no health":            {"what runs the program asks for it", "--bind-address=", []string{"--bind-address", "host:port"}},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {

@@ -164,10 +164,10 @@ func TestRenewKeepsOthersWrites(t *testing.T) {
 
 func TestRenewKeepsWhatItCannotDecode(t *testing.T) {
 	cases := map[string][]byte{
-		"NoKubeconfig":  []byte("ceci n'est pas"),
-		"Nothing":       nil,
-		"NoToken":       kubeconfig(""),
-		"AnotherServer": []byte(`{"clusters":[{"name":"a","cluster":{"server":"https://other"}}],"users":[{"name":"a","user":{"token":"theirs"}}],"contexts":[{"name":"a","context":{"cluster":"a","user":"a"}}],"current-context":"a"}`),
+		"no kubeconfig":  []byte("ceci n'est pas"),
+		"Nothing":        nil,
+		"NoToken":        kubeconfig(""),
+		"another server": []byte(`{"clusters":[{"name":"a","cluster":{"server":"https://other"}}],"users":[{"name":"a","user":{"token":"theirs"}}],"contexts":[{"name":"a","context":{"cluster":"a","user":"a"}}],"current-context":"a"}`),
 	}
 	for name, theirs := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -231,10 +231,10 @@ func TestRenewResetsItsDelays(t *testing.T) {
 
 func TestRenewNoTokenThatDoesNotEnd(t *testing.T) {
 	cases := map[string]string{
-		"AStaticToken":        "abcdef",
-		"ATokenWithoutAnEnd":  jwt(subject, time.Now(), time.Time{}),
-		"TwoDots":             "not.a.token",
-		"AnUnreadablePayload": "not.aGVsbG8.token",
+		"a static token":         "abcdef",
+		"a token without an end": jwt(subject, time.Now(), time.Time{}),
+		"two dots":               "not.a.token",
+		"an unreadable payload":  "not.aGVsbG8.token",
 	}
 	for name, token := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -271,7 +271,7 @@ func TestRenewNoTokenOfAnotherUser(t *testing.T) {
 // The clocks of kcp and of the cluster are each their own.
 func TestRenewWhenClocksDiffer(t *testing.T) {
 	for name, ahead := range map[string]time.Duration{
-		"AMinuteAhead": time.Minute, "AMinuteBehind": -time.Minute, "HoursAhead": 11 * time.Hour, "HoursBehind": -11 * time.Hour,
+		"a minute ahead": time.Minute, "AMinuteBehind": -time.Minute, "HoursAhead": 11 * time.Hour, "HoursBehind": -11 * time.Hour,
 		"YearsBehind": -10000 * time.Hour, "YearsAhead": 10000 * time.Hour,
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -292,9 +292,9 @@ func TestRenewWhenClocksDiffer(t *testing.T) {
 
 func TestRenewRefusesAShorterToken(t *testing.T) {
 	cases := map[string]func(time.Duration) string{
-		"AtOnce":   func(time.Duration) string { return lasting(0) },
-		"InAnHour": func(time.Duration) string { return lasting(time.Hour) },
-		"NoToken":  func(time.Duration) string { return "" },
+		"AtOnce":     func(time.Duration) string { return lasting(0) },
+		"in an hour": func(time.Duration) string { return lasting(time.Hour) },
+		"NoToken":    func(time.Duration) string { return "" },
 	}
 	for name, given := range cases {
 		t.Run(name, func(t *testing.T) {

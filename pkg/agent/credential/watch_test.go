@@ -216,16 +216,16 @@ func TestKeeperChangesTokensWhileManyAsk(t *testing.T) {
 
 func TestKeeperKeepsOtherCredentials(t *testing.T) {
 	cases := map[string]func(*rest.Config){
-		"AClientCertificate":         func(c *rest.Config) { c.BearerToken, c.CertData, c.KeyData = "", []byte("cert"), []byte("key") },
-		"AFileWithACertificate":      func(c *rest.Config) { c.BearerToken, c.CertFile, c.KeyFile = "", "cert", "key" },
-		"ACertificateBesideTheToken": func(c *rest.Config) { c.CertData, c.KeyData = []byte("cert"), []byte("key") },
-		"AFileWithAToken":            func(c *rest.Config) { c.BearerTokenFile = "token" },
-		"AProgram":                   func(c *rest.Config) { c.BearerToken, c.ExecProvider = "", &clientcmdapi.ExecConfig{Command: "login"} },
-		"AName":                      func(c *rest.Config) { c.BearerToken, c.Username, c.Password = "", "somebody", "something" },
-		"APluginOfClientGo": func(c *rest.Config) {
+		"a client certificate":           func(c *rest.Config) { c.BearerToken, c.CertData, c.KeyData = "", []byte("cert"), []byte("key") },
+		"a file with a certificate":      func(c *rest.Config) { c.BearerToken, c.CertFile, c.KeyFile = "", "cert", "key" },
+		"a certificate beside the token": func(c *rest.Config) { c.CertData, c.KeyData = []byte("cert"), []byte("key") },
+		"a file with a token":            func(c *rest.Config) { c.BearerTokenFile = "token" },
+		"a program":                      func(c *rest.Config) { c.BearerToken, c.ExecProvider = "", &clientcmdapi.ExecConfig{Command: "login"} },
+		"a name":                         func(c *rest.Config) { c.BearerToken, c.Username, c.Password = "", "somebody", "something" },
+		"a plugin of client-go": func(c *rest.Config) {
 			c.BearerToken, c.AuthProvider = "", &clientcmdapi.AuthProviderConfig{Name: "oidc"}
 		},
-		"NothingAtAll": func(c *rest.Config) { c.BearerToken = "" },
+		"nothing at all": func(c *rest.Config) { c.BearerToken = "" },
 	}
 	for name, change := range cases {
 		t.Run(name, func(t *testing.T) {

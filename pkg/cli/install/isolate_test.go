@@ -394,11 +394,11 @@ func TestKindsOf(t *testing.T) {
 		annotations map[string]string
 		want        string
 	}{
-		"NothingIsSaid":    {nil, "configmaps,deployments.apps,jobs.batch"},
-		"One":              {map[string]string{"kinds.tmc.kcp.io/east": "jobs.batch"}, "jobs.batch"},
-		"Two":              {map[string]string{"kinds.tmc.kcp.io/east": "jobs.batch", "kinds.tmc.kcp.io/west": "configmaps,jobs.batch"}, "configmaps,jobs.batch"},
-		"OneTakesAll":      {map[string]string{"kinds.tmc.kcp.io/east": "jobs.batch", "kinds.tmc.kcp.io/west": "*"}, "configmaps,deployments.apps,jobs.batch"},
-		"NotServedAnyMore": {map[string]string{"kinds.tmc.kcp.io/east": "gadgets,configmaps"}, "configmaps"},
+		"nothing is said":     {nil, "configmaps,deployments.apps,jobs.batch"},
+		"One":                 {map[string]string{"kinds.tmc.kcp.io/east": "jobs.batch"}, "jobs.batch"},
+		"Two":                 {map[string]string{"kinds.tmc.kcp.io/east": "jobs.batch", "kinds.tmc.kcp.io/west": "configmaps,jobs.batch"}, "configmaps,jobs.batch"},
+		"one takes all":       {map[string]string{"kinds.tmc.kcp.io/east": "jobs.batch", "kinds.tmc.kcp.io/west": "*"}, "configmaps,deployments.apps,jobs.batch"},
+		"not served any more": {map[string]string{"kinds.tmc.kcp.io/east": "gadgets,configmaps"}, "configmaps"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if got := listKinds(kindsOf(tc.annotations, served), ","); got != tc.want {

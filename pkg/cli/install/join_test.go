@@ -86,12 +86,12 @@ func TestJoin(t *testing.T) {
 			change func(*JoinOptions)
 			want   []string
 		}{
-			"Nothing":      {"what people have said stays", func(*JoinOptions) {}, nil},
-			"WhatIsSo":     {"it is in order", func(o *JoinOptions) { o.Location, o.Labels = "eu", map[string]string{"tier": "gold"} }, nil},
-			"Namespaces":   {"they may be used", func(o *JoinOptions) { o.AllowedNamespaces = []string{"default"} }, []string{`patch root:tmc clusterregistrations/east {"spec":{"allowedNamespaces":["default"]}}`}},
-			"NoNamespaces": {"none are listed, and none are wanted", func(o *JoinOptions) { o.AllowedNamespaces = []string{} }, nil},
-			"ALocation":    {"it has moved", func(o *JoinOptions) { o.Location = "us" }, []string{`patch root:tmc clusterregistrations/east {"spec":{"location":"us"}}`}},
-			"AnotherLabel": {"others stay", func(o *JoinOptions) { o.Labels = map[string]string{"gpu": "", "tier": "gold"} }, []string{`patch root:tmc clusterregistrations/east {"metadata":{"labels":{"gpu":""}}}`}},
+			"Nothing":       {"what people have said stays", func(*JoinOptions) {}, nil},
+			"what is so":    {"it is in order", func(o *JoinOptions) { o.Location, o.Labels = "eu", map[string]string{"tier": "gold"} }, nil},
+			"Namespaces":    {"they may be used", func(o *JoinOptions) { o.AllowedNamespaces = []string{"default"} }, []string{`patch root:tmc clusterregistrations/east {"spec":{"allowedNamespaces":["default"]}}`}},
+			"no namespaces": {"none are listed, and none are wanted", func(o *JoinOptions) { o.AllowedNamespaces = []string{} }, nil},
+			"a location":    {"it has moved", func(o *JoinOptions) { o.Location = "us" }, []string{`patch root:tmc clusterregistrations/east {"spec":{"location":"us"}}`}},
+			"another label": {"others stay", func(o *JoinOptions) { o.Labels = map[string]string{"gpu": "", "tier": "gold"} }, []string{`patch root:tmc clusterregistrations/east {"metadata":{"labels":{"gpu":""}}}`}},
 		}
 		for name, tc := range cases {
 			t.Run(name, func(t *testing.T) {
@@ -169,10 +169,10 @@ func rulesOf(role map[string]any) []string {
 
 func TestJoinAgain(t *testing.T) {
 	for name, changes := range map[string][]func(*JoinOptions){
-		"Shared":   nil,
-		"Isolated": {isolate},
-		"InAGroup": {inGroup("eu-prod")},
-		"WithAllThatCanBeSaid": {func(o *JoinOptions) {
+		"Shared":     nil,
+		"Isolated":   {isolate},
+		"in a group": {inGroup("eu-prod")},
+		"with all that can be said": {func(o *JoinOptions) {
 			o.Location, o.Labels, o.FormerNames, o.Kinds = "eu", map[string]string{"tier": "gold"}, []string{"old"}, []string{"jobs"}
 		}},
 	} {
@@ -366,16 +366,16 @@ func TestChooseKinds(t *testing.T) {
 		want   string
 		err    string
 	}{
-		"All":                  {nil, "deployments.apps services services.serving.knative.dev widgets.a.io widgets.b.io", ""},
-		"ShortOrWhole":         {[]string{"widgets.b.io", "deployments"}, "deployments.apps widgets.b.io", ""},
-		"Twice":                {[]string{"deployments.apps", "deployments"}, "deployments.apps", ""},
-		"TheWholeNameOfOne":    {[]string{"services"}, "services", ""},
-		"TheOtherOfTheName":    {[]string{"services.serving.knative.dev"}, "services.serving.knative.dev", ""},
-		"Either":               {[]string{"widgets"}, "", `kind "widgets" may be widgets.a.io or widgets.b.io`},
-		"None":                 {[]string{"gadgets"}, "", `kind "gadgets" is not served; there are: deployments.apps, services`},
-		"AnEmptyOne":           {[]string{""}, "", `kind "" is not served`},
-		"OneOfAnotherGroup":    {[]string{"deployments.extensions"}, "", "is not served"},
-		"OneInTheSingularForm": {[]string{"deployment"}, "", "is not served"},
+		"All":                      {nil, "deployments.apps services services.serving.knative.dev widgets.a.io widgets.b.io", ""},
+		"short or whole":           {[]string{"widgets.b.io", "deployments"}, "deployments.apps widgets.b.io", ""},
+		"Twice":                    {[]string{"deployments.apps", "deployments"}, "deployments.apps", ""},
+		"the whole name of one":    {[]string{"services"}, "services", ""},
+		"the other of the name":    {[]string{"services.serving.knative.dev"}, "services.serving.knative.dev", ""},
+		"Either":                   {[]string{"widgets"}, "", `kind "widgets" may be widgets.a.io or widgets.b.io`},
+		"None":                     {[]string{"gadgets"}, "", `kind "gadgets" is not served; there are: deployments.apps, services`},
+		"an empty one":             {[]string{""}, "", `kind "" is not served`},
+		"one of another group":     {[]string{"deployments.extensions"}, "", "is not served"},
+		"one in the singular form": {[]string{"deployment"}, "", "is not served"},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -415,24 +415,24 @@ func TestAccess(t *testing.T) {
 		want    Access
 		err     string
 	}{
-		"TheKubeconfigsData": {config: kcp(rest.TLSClientConfig{CAData: ca}), want: Access{CAData: ca}},
-		"TheKubeconfigsFile": {config: kcp(rest.TLSClientConfig{CAFile: file}), want: Access{CAData: ca}},
-		"TheSystems":         {config: kcp(rest.TLSClientConfig{})},
-		"Another":            {config: kcp(rest.TLSClientConfig{CAFile: noCA}), options: JoinOptions{CAData: ca}, want: Access{CAData: ca}},
-		"TheServersName":     {config: kcp(rest.TLSClientConfig{ServerName: "front"}), want: Access{ServerName: "front"}},
-		"AnotherServer": {
+		"the kubeconfig's data": {config: kcp(rest.TLSClientConfig{CAData: ca}), want: Access{CAData: ca}},
+		"the kubeconfig's file": {config: kcp(rest.TLSClientConfig{CAFile: file}), want: Access{CAData: ca}},
+		"the systems":           {config: kcp(rest.TLSClientConfig{})},
+		"Another":               {config: kcp(rest.TLSClientConfig{CAFile: noCA}), options: JoinOptions{CAData: ca}, want: Access{CAData: ca}},
+		"the server's name":     {config: kcp(rest.TLSClientConfig{ServerName: "front"}), want: Access{ServerName: "front"}},
+		"another server": {
 			config: kcp(rest.TLSClientConfig{CAData: ca, ServerName: "front"}), options: JoinOptions{Server: "https://public.example.com/kcp/clusters/root"},
 			want: Access{Server: "https://public.example.com/kcp/clusters/root:tmc", CAData: ca},
 		},
-		"NoScheme":       {config: &rest.Config{Host: "kcp:6443"}},
-		"NoVerification": {config: kcp(rest.TLSClientConfig{Insecure: true}), err: "insecure-skip-tls-verify"},
-		"VerificationAllTheSame": {
+		"no scheme":       {config: &rest.Config{Host: "kcp:6443"}},
+		"no verification": {config: kcp(rest.TLSClientConfig{Insecure: true}), err: "insecure-skip-tls-verify"},
+		"verification all the same": {
 			config: kcp(rest.TLSClientConfig{Insecure: true}), options: JoinOptions{CAData: ca}, want: Access{CAData: ca},
 		},
-		"AFileThatIsMissing": {config: kcp(rest.TLSClientConfig{CAFile: noCA}), err: "certificate-authority"},
-		"NoCertificate":      {config: kcp(rest.TLSClientConfig{}), options: JoinOptions{CAData: []byte("hello")}, err: "no certificate in PEM"},
-		"PlainText":          {config: kcp(rest.TLSClientConfig{}), options: JoinOptions{Server: "http://kcp"}, err: `"http://kcp"`},
-		"NoServer":           {config: kcp(rest.TLSClientConfig{}), options: JoinOptions{Server: "https://"}, err: "https://HOST"},
+		"a file that is missing": {config: kcp(rest.TLSClientConfig{CAFile: noCA}), err: "certificate-authority"},
+		"no certificate":         {config: kcp(rest.TLSClientConfig{}), options: JoinOptions{CAData: []byte("hello")}, err: "no certificate in PEM"},
+		"PlainText":              {config: kcp(rest.TLSClientConfig{}), options: JoinOptions{Server: "http://kcp"}, err: `"http://kcp"`},
+		"no server":              {config: kcp(rest.TLSClientConfig{}), options: JoinOptions{Server: "https://"}, err: "https://HOST"},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {

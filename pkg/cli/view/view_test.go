@@ -557,9 +557,6 @@ func TestWhyThere(t *testing.T) {
 			t.Errorf("%s: got %q, want %q", name, got, tc.want)
 		}
 	}
-	if !IsHeldBy(deployment(held("east")), "east") || IsHeldBy(deployment(placed("west")), "east") {
-		t.Error("a finalizer holds, and another cluster's label does not")
-	}
 }
 
 func TestWorkloadTableAndDescribeOfLeftOutClusters(t *testing.T) {

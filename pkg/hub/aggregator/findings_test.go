@@ -24,16 +24,16 @@ func TestAggregatorUnseen(t *testing.T) {
 		leftOut map[string]v1alpha1.LeftOut
 		want    []protocol.Problem
 	}{
-		"Seen":             {"all is well", map[string]string{"cluster.tmc.kcp.io/east": "sync"}, "", nil, nil},
-		"NotBoundAnyMore":  {"what it reports is not renewed", map[string]string{"cluster.tmc.kcp.io/east": "sync"}, "", map[string]v1alpha1.LeftOut{"cluster-east": v1alpha1.LeftOutNotBound}, []protocol.Problem{{Reason: "NotBound", Message: "east is" + hint}}},
-		"OnOneOfTwo":       {"a fleet with an unbound cluster does not look broken", map[string]string{"cluster.tmc.kcp.io/west": "sync"}, `{"leftOut":{"east":"NotBound"}}`, map[string]v1alpha1.LeftOut{"cluster-east": v1alpha1.LeftOutNotBound}, nil},
-		"OnNone":           {"it goes nowhere", nil, `{"leftOut":{"east":"NotBound","west":"NotBound"}}`, nil, []protocol.Problem{{Reason: "NotBound", Message: "east, west are" + hint}}},
-		"TheKindIsNotOurs": {"its copy is changed no more", map[string]string{"cluster.tmc.kcp.io/few": "sync"}, "", nil, []protocol.Problem{{Reason: "KindNotServed", Message: "few does not take Deployment.apps"}}},
-		"NotRegistered":    {"that is said elsewhere", map[string]string{"cluster.tmc.kcp.io/nope": "sync"}, "", map[string]v1alpha1.LeftOut{"": v1alpha1.LeftOutNotBound}, nil},
-		"NoPoliciesThere":  {"what runs is seen as before", map[string]string{"cluster.tmc.kcp.io/east": "sync"}, "", map[string]v1alpha1.LeftOut{"cluster-east": v1alpha1.LeftOutPoliciesMissing}, nil},
-		"NoPolicies":       {"nothing enters", nil, `{"leftOut":{"east":"PoliciesMissing"}}`, nil, []protocol.Problem{{Reason: "PoliciesMissing", Message: "nothing new enters east from here until the workspace has tmc's ValidatingAdmissionPolicies as they were made: tmc-controller puts them in"}}},
-		"NotAccepted":      {"his binding is of before the upgrade", nil, `{"leftOut":{"east":"PoliciesNotAccepted"}}`, nil, []protocol.Problem{{Reason: "PoliciesNotAccepted", Message: "nothing new enters east from here, for the workspace's APIBinding tmc.kcp.io does not accept the claims on ValidatingAdmissionPolicies: kubectl tmc bind"}}},
-		"Tampered":         {"it is written again", nil, `{"leftOut":7`, nil, nil},
+		"Seen":                 {"all is well", map[string]string{"cluster.tmc.kcp.io/east": "sync"}, "", nil, nil},
+		"not bound any more":   {"what it reports is not renewed", map[string]string{"cluster.tmc.kcp.io/east": "sync"}, "", map[string]v1alpha1.LeftOut{"cluster-east": v1alpha1.LeftOutNotBound}, []protocol.Problem{{Reason: "NotBound", Message: "east is" + hint}}},
+		"on one of two":        {"a fleet with an unbound cluster does not look broken", map[string]string{"cluster.tmc.kcp.io/west": "sync"}, `{"leftOut":{"east":"NotBound"}}`, map[string]v1alpha1.LeftOut{"cluster-east": v1alpha1.LeftOutNotBound}, nil},
+		"on none":              {"it goes nowhere", nil, `{"leftOut":{"east":"NotBound","west":"NotBound"}}`, nil, []protocol.Problem{{Reason: "NotBound", Message: "east, west are" + hint}}},
+		"the kind is not ours": {"its copy is changed no more", map[string]string{"cluster.tmc.kcp.io/few": "sync"}, "", nil, []protocol.Problem{{Reason: "KindNotServed", Message: "few does not take Deployment.apps"}}},
+		"not registered":       {"that is said elsewhere", map[string]string{"cluster.tmc.kcp.io/nope": "sync"}, "", map[string]v1alpha1.LeftOut{"": v1alpha1.LeftOutNotBound}, nil},
+		"no policies there":    {"what runs is seen as before", map[string]string{"cluster.tmc.kcp.io/east": "sync"}, "", map[string]v1alpha1.LeftOut{"cluster-east": v1alpha1.LeftOutPoliciesMissing}, nil},
+		"no policies":          {"nothing enters", nil, `{"leftOut":{"east":"PoliciesMissing"}}`, nil, []protocol.Problem{{Reason: "PoliciesMissing", Message: "nothing new enters east from here until the workspace has tmc's ValidatingAdmissionPolicies as they were made: tmc-controller puts them in"}}},
+		"not accepted":         {"his binding is of before the upgrade", nil, `{"leftOut":{"east":"PoliciesNotAccepted"}}`, nil, []protocol.Problem{{Reason: "PoliciesNotAccepted", Message: "nothing new enters east from here, for the workspace's APIBinding tmc.kcp.io does not accept the claims on ValidatingAdmissionPolicies: kubectl tmc bind"}}},
+		"Tampered":             {"it is written again", nil, `{"leftOut":7`, nil, nil},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {

@@ -27,19 +27,19 @@ func TestConflictsAreToldInTheHubsWords(t *testing.T) {
 		// told is what the victim is told.
 		told []string
 	}{
-		"AConflictThatIs": {
+		"a conflict that is": {
 			"in the hub's words",
 			[]protocol.Problem{{Reason: "Conflict", Message: attack, Concerns: hashOf("victim", "web", "east")}},
 			[]string{"victim: Conflict: cluster east: an object of another workspace wants the place that the copy of this object has there; it is refused"},
 		},
-		"ByName":           {"as reports had it once", []protocol.Problem{{Reason: "Conflict", Message: attack, Concerns: "victim|app/web"}}, nil},
-		"AnyReason":        {"it is no conflict", []protocol.Problem{{Reason: attack, Message: attack, Concerns: hashOf("victim", "web", "east")}}, nil},
-		"AnotherName":      {"it cannot want its place", []protocol.Problem{{Reason: "Conflict", Message: attack, Concerns: hashOf("victim", "db", "east")}}, nil},
-		"AnotherCluster":   {"not the thief's to speak of", []protocol.Problem{{Reason: "Conflict", Message: attack, Concerns: hashOf("victim", "web", "west")}}, nil},
-		"PlacedElsewhere":  {"it has no copy there", []protocol.Problem{{Reason: "Conflict", Message: attack, Concerns: hashOf("elsewhere", "web", "east")}}, nil},
-		"WhatIsNotThere":   {"there is nobody to tell", []protocol.Problem{{Reason: "Conflict", Message: attack, Concerns: hashOf("nobody", "web", "east")}}, nil},
-		"ItsOwnWorkspace":  {"the problem is told there", []protocol.Problem{{Reason: "Conflict", Message: attack, Concerns: hashOf("ws", "web", "east")}}, nil},
-		"NothingConcerned": {"", []protocol.Problem{{Reason: "Conflict", Message: attack}}, nil},
+		"by name":           {"as reports had it once", []protocol.Problem{{Reason: "Conflict", Message: attack, Concerns: "victim|app/web"}}, nil},
+		"AnyReason":         {"it is no conflict", []protocol.Problem{{Reason: attack, Message: attack, Concerns: hashOf("victim", "web", "east")}}, nil},
+		"another name":      {"it cannot want its place", []protocol.Problem{{Reason: "Conflict", Message: attack, Concerns: hashOf("victim", "db", "east")}}, nil},
+		"another cluster":   {"not the thief's to speak of", []protocol.Problem{{Reason: "Conflict", Message: attack, Concerns: hashOf("victim", "web", "west")}}, nil},
+		"PlacedElsewhere":   {"it has no copy there", []protocol.Problem{{Reason: "Conflict", Message: attack, Concerns: hashOf("elsewhere", "web", "east")}}, nil},
+		"what is not there": {"there is nobody to tell", []protocol.Problem{{Reason: "Conflict", Message: attack, Concerns: hashOf("nobody", "web", "east")}}, nil},
+		"its own workspace": {"the problem is told there", []protocol.Problem{{Reason: "Conflict", Message: attack, Concerns: hashOf("ws", "web", "east")}}, nil},
+		"nothing concerned": {"", []protocol.Problem{{Reason: "Conflict", Message: attack}}, nil},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {

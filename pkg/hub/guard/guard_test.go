@@ -155,20 +155,20 @@ func TestGuardRestores(t *testing.T) {
 		edit         func(*unstructured.Unstructured)
 		want         string
 	}{
-		"ThePolicyIsGone":     {"nothing checks", policy, nil, "create"},
-		"TheBindingIsGone":    {"a policy without one is not asked", binding, nil, "create"},
-		"Audit":               {"nothing is refused", binding, set([]any{"Audit"}, "spec", "validationActions"), "update"},
-		"AnotherPolicy":       {"the binding binds another one", binding, set("mine", "spec", "policyName"), "update"},
-		"BoundElsewhere":      {"it is asked in some namespaces", binding, set(map[string]any{"namespaceSelector": map[string]any{"matchLabels": map[string]any{"a": "b"}}}, "spec", "matchResources"), "update"},
-		"WithParameters":      {"there are none, and it is not asked", policy, set(map[string]any{"apiVersion": "v1", "kind": "ConfigMap"}, "spec", "paramKind"), "update"},
-		"NeverMatches":        {"a condition that nothing meets", policy, set(conditions, "spec", "matchConditions"), "update"},
-		"SomeNamespaces":      {"it is asked in some namespaces", policy, set(map[string]any{"matchLabels": map[string]any{"a": "b"}}, "spec", "matchConstraints", "namespaceSelector"), "update"},
-		"SomeObjects":         {"it is asked of some objects", policy, set(map[string]any{"matchLabels": map[string]any{"a": "b"}}, "spec", "matchConstraints", "objectSelector"), "update"},
-		"Excluded":            {"it is not asked of Secrets", policy, set([]any{map[string]any{"apiGroups": []any{""}, "resources": []any{"secrets"}}}, "spec", "matchConstraints", "excludeResourceRules"), "update"},
-		"Ignore":              {"an error in it lets pass", policy, set("Ignore", "spec", "failurePolicy"), "update"},
-		"NoValidations":       {"it refuses nothing", policy, set([]any{}, "spec", "validations"), "update"},
-		"AFieldNobodyKnows":   {"it may be of a newer kcp, and let things pass", policy, set("Maybe", "spec", "enforcement"), "update"},
-		"ItsOwnOfTheSameName": {"somebody was faster", policy, set(map[string]any{}, "spec"), "update"},
+		"the policy is gone":       {"nothing checks", policy, nil, "create"},
+		"the binding is gone":      {"a policy without one is not asked", binding, nil, "create"},
+		"Audit":                    {"nothing is refused", binding, set([]any{"Audit"}, "spec", "validationActions"), "update"},
+		"another policy":           {"the binding binds another one", binding, set("mine", "spec", "policyName"), "update"},
+		"BoundElsewhere":           {"it is asked in some namespaces", binding, set(map[string]any{"namespaceSelector": map[string]any{"matchLabels": map[string]any{"a": "b"}}}, "spec", "matchResources"), "update"},
+		"with parameters":          {"there are none, and it is not asked", policy, set(map[string]any{"apiVersion": "v1", "kind": "ConfigMap"}, "spec", "paramKind"), "update"},
+		"NeverMatches":             {"a condition that nothing meets", policy, set(conditions, "spec", "matchConditions"), "update"},
+		"some namespaces":          {"it is asked in some namespaces", policy, set(map[string]any{"matchLabels": map[string]any{"a": "b"}}, "spec", "matchConstraints", "namespaceSelector"), "update"},
+		"some objects":             {"it is asked of some objects", policy, set(map[string]any{"matchLabels": map[string]any{"a": "b"}}, "spec", "matchConstraints", "objectSelector"), "update"},
+		"Excluded":                 {"it is not asked of Secrets", policy, set([]any{map[string]any{"apiGroups": []any{""}, "resources": []any{"secrets"}}}, "spec", "matchConstraints", "excludeResourceRules"), "update"},
+		"Ignore":                   {"an error in it lets pass", policy, set("Ignore", "spec", "failurePolicy"), "update"},
+		"no validations":           {"it refuses nothing", policy, set([]any{}, "spec", "validations"), "update"},
+		"a field nobody knows":     {"it may be of a newer kcp, and let things pass", policy, set("Maybe", "spec", "enforcement"), "update"},
+		"its own of the same name": {"somebody was faster", policy, set(map[string]any{}, "spec"), "update"},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {

@@ -43,27 +43,27 @@ func TestDecide(t *testing.T) {
 		inUse    []string
 		want     string
 	}{
-		"Unused":             {"who uses nothing of it waits for nobody", of("main:l", "east:"), nil, ""},
-		"Used":               {"the hub's own first: through it the views are let go of", of("east:", "west:", "main:l"), []string{"cluster-east"}, "keep main, keep east"},
-		"HeldAlready":        {"at rest nothing is written", of("main:lh", "east:h"), []string{"cluster-east"}, ""},
-		"AnotherCameIntoUse": {"each is held by itself", of("main:lh", "east:h", "west:"), []string{"cluster-east", "cluster-west"}, "keep west"},
-		"UsedNoMore":         {"that may change again, and taking it off is a write", of("main:lh", "east:h"), nil, ""},
-		"Unbound":            {"its syncer sees what it has to let go of", of("main:lh", "east:hg"), []string{"cluster-east"}, "wait"},
-		"UnboundAndUnused":   {"nobody needs it", of("main:lh", "east:hg"), nil, "release east"},
-		"AnotherIsUsed":      {"through another one", of("main:lh", "east:hg", "west:h"), []string{"cluster-west"}, "release east"},
-		"AllGoes":            {"the workspace is deleted: the hub waits for the syncers", of("main:lhg", "east:hg"), []string{"cluster-east"}, "wait"},
-		"AllGoesAndOneDone":  {"the hub's own is needed for the other", of("main:lhg", "east:hg", "west:hg"), []string{"cluster-west"}, "release east, wait"},
-		"AllGoesAndDone":     {"first the views, so that their release is not lost", of("main:lhg", "east:hg"), nil, "release east, wait"},
-		"OnlyTheHubsIsLeft":  {"nothing waits for it", of("main:lhg"), nil, "release main"},
-		"TmcIsUnbound":       {"after it nobody could let go of the view", of("main:lhg", "east:h"), []string{"cluster-east"}, "wait"},
-		"TmcIsUnboundUnused": {"likewise: the view stays, and is held no more", of("main:lhg", "east:h"), nil, "release east, wait"},
-		"TmcIsUnboundFreely": {"the view is not held any more", of("main:lhg", "east:"), nil, "release main"},
-		"TmcGoesUnheld":      {"it was not asked whether it may: what can be let go of is", of("main:lg", "east:h"), nil, "release east"},
-		"NothingNewAtTheEnd": {"", of("main:lhg", "east:h", "west:"), []string{"cluster-east", "cluster-west"}, "wait"},
-		"GoesUnheld":         {"kcp takes no finalizer for what is being deleted", of("main:lg", "east:g"), []string{"cluster-east"}, ""},
-		"ClaimNotAccepted":   {"the hub may not write there", of("main:", "east:"), []string{"cluster-east"}, ""},
-		"HubsOwnIsNotBound":  {"likewise", of("east:"), []string{"cluster-east"}, ""},
-		"SharedOnly":         {"what is seen through the hub's own export kcp keeps by itself", of("main:l"), []string{v1alpha1.APIExportName}, ""},
+		"Unused":                     {"who uses nothing of it waits for nobody", of("main:l", "east:"), nil, ""},
+		"Used":                       {"the hub's own first: through it the views are let go of", of("east:", "west:", "main:l"), []string{"cluster-east"}, "keep main, keep east"},
+		"HeldAlready":                {"at rest nothing is written", of("main:lh", "east:h"), []string{"cluster-east"}, ""},
+		"another came into use":      {"each is held by itself", of("main:lh", "east:h", "west:"), []string{"cluster-east", "cluster-west"}, "keep west"},
+		"used no more":               {"that may change again, and taking it off is a write", of("main:lh", "east:h"), nil, ""},
+		"Unbound":                    {"its syncer sees what it has to let go of", of("main:lh", "east:hg"), []string{"cluster-east"}, "wait"},
+		"unbound and unused":         {"nobody needs it", of("main:lh", "east:hg"), nil, "release east"},
+		"another is used":            {"through another one", of("main:lh", "east:hg", "west:h"), []string{"cluster-west"}, "release east"},
+		"all goes":                   {"the workspace is deleted: the hub waits for the syncers", of("main:lhg", "east:hg"), []string{"cluster-east"}, "wait"},
+		"all goes and one done":      {"the hub's own is needed for the other", of("main:lhg", "east:hg", "west:hg"), []string{"cluster-west"}, "release east, wait"},
+		"all goes and done":          {"first the views, so that their release is not lost", of("main:lhg", "east:hg"), nil, "release east, wait"},
+		"only the hub's is left":     {"nothing waits for it", of("main:lhg"), nil, "release main"},
+		"tmc is unbound":             {"after it nobody could let go of the view", of("main:lhg", "east:h"), []string{"cluster-east"}, "wait"},
+		"tmc is unbound unused":      {"likewise: the view stays, and is held no more", of("main:lhg", "east:h"), nil, "release east, wait"},
+		"tmc is unbound freely":      {"the view is not held any more", of("main:lhg", "east:"), nil, "release main"},
+		"tmc goes unheld":            {"it was not asked whether it may: what can be let go of is", of("main:lg", "east:h"), nil, "release east"},
+		"nothing new at the end":     {"", of("main:lhg", "east:h", "west:"), []string{"cluster-east", "cluster-west"}, "wait"},
+		"GoesUnheld":                 {"kcp takes no finalizer for what is being deleted", of("main:lg", "east:g"), []string{"cluster-east"}, ""},
+		"claim not accepted":         {"the hub may not write there", of("main:", "east:"), []string{"cluster-east"}, ""},
+		"the hub's own is not bound": {"likewise", of("east:"), []string{"cluster-east"}, ""},
+		"SharedOnly":                 {"what is seen through the hub's own export kcp keeps by itself", of("main:l"), []string{v1alpha1.APIExportName}, ""},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -92,14 +92,14 @@ func TestBindingOf(t *testing.T) {
 		isOurs bool
 		want   binding
 	}{
-		"Bound":         {"", func(*unstructured.Unstructured) {}, true, binding{export: "cluster-east"}},
-		"Held":          {"", func(b *unstructured.Unstructured) { b.SetFinalizers([]string{"a", v1alpha1.InUseFinalizer}) }, true, binding{export: "cluster-east", isKept: true}},
-		"AnotherOwners": {"a tenant can name an APIExport of his own like that", set("mine", "status", "apiExportClusterName"), false, binding{}},
-		"NotBoundYet":   {"kcp has not said whose it is", set("", "status", "apiExportClusterName"), false, binding{}},
-		"Writable":      {"", claim("update", map[string]any{"matchAll": true}), true, binding{export: "cluster-east", letsKeep: true}},
-		"Readable":      {"of before there was a claim to update", claim("get", map[string]any{"matchAll": true}), true, binding{export: "cluster-east"}},
-		"Patchable":     {"syncers would have it, too", claim("patch", map[string]any{"matchAll": true}), true, binding{export: "cluster-east"}},
-		"SomeWritable":  {"it may not be those", claim("update", map[string]any{"matchLabels": map[string]any{"a": "b"}}), true, binding{export: "cluster-east"}},
+		"Bound":          {"", func(*unstructured.Unstructured) {}, true, binding{export: "cluster-east"}},
+		"Held":           {"", func(b *unstructured.Unstructured) { b.SetFinalizers([]string{"a", v1alpha1.InUseFinalizer}) }, true, binding{export: "cluster-east", isKept: true}},
+		"another owners": {"a tenant can name an APIExport of his own like that", set("mine", "status", "apiExportClusterName"), false, binding{}},
+		"not bound yet":  {"kcp has not said whose it is", set("", "status", "apiExportClusterName"), false, binding{}},
+		"Writable":       {"", claim("update", map[string]any{"matchAll": true}), true, binding{export: "cluster-east", letsKeep: true}},
+		"Readable":       {"of before there was a claim to update", claim("get", map[string]any{"matchAll": true}), true, binding{export: "cluster-east"}},
+		"Patchable":      {"syncers would have it, too", claim("patch", map[string]any{"matchAll": true}), true, binding{export: "cluster-east"}},
+		"some writable":  {"it may not be those", claim("update", map[string]any{"matchLabels": map[string]any{"a": "b"}}), true, binding{export: "cluster-east"}},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -121,12 +121,12 @@ func TestClustersOn(t *testing.T) {
 		isGoing bool
 		want    []string
 	}{
-		"Placed":         {"its syncer is about to hold it", map[string]string{v1alpha1.PlacementLabel("east"): "sync"}, nil, false, []string{"east"}},
-		"Held":           {"also where the label was lost", nil, []string{v1alpha1.Finalizer("east"), "other/finalizer"}, false, []string{"east"}},
-		"GoingAndHeld":   {"its copy may be there", map[string]string{v1alpha1.PlacementLabel("east"): "sync"}, []string{v1alpha1.Finalizer("east")}, true, []string{"east"}},
-		"GoingAndLetGo":  {"somebody else keeps it", map[string]string{v1alpha1.PlacementLabel("east"): "sync"}, []string{"other/finalizer"}, true, []string{}},
-		"PlacedNowhere":  {"", map[string]string{v1alpha1.PlacementLabel("east"): "no"}, nil, false, []string{}},
-		"GoingFromTwoOf": {"one is done", map[string]string{v1alpha1.PlacementLabel("east"): "sync"}, []string{v1alpha1.Finalizer("west")}, true, []string{"west"}},
+		"Placed":            {"its syncer is about to hold it", map[string]string{v1alpha1.PlacementLabel("east"): "sync"}, nil, false, []string{"east"}},
+		"Held":              {"also where the label was lost", nil, []string{v1alpha1.Finalizer("east"), "other/finalizer"}, false, []string{"east"}},
+		"going and held":    {"its copy may be there", map[string]string{v1alpha1.PlacementLabel("east"): "sync"}, []string{v1alpha1.Finalizer("east")}, true, []string{"east"}},
+		"going and let Go":  {"somebody else keeps it", map[string]string{v1alpha1.PlacementLabel("east"): "sync"}, []string{"other/finalizer"}, true, []string{}},
+		"PlacedNowhere":     {"", map[string]string{v1alpha1.PlacementLabel("east"): "no"}, nil, false, []string{}},
+		"going from two of": {"one is done", map[string]string{v1alpha1.PlacementLabel("east"): "sync"}, []string{v1alpha1.Finalizer("west")}, true, []string{"west"}},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
