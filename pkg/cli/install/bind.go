@@ -132,11 +132,21 @@ func (b *binder) wanted(ctx context.Context, views map[string]view) ([]view, err
 // bind makes all bindings, and waits until what they bring can be used.
 func (b *binder) bind(ctx context.Context, wanted []view) error {
 	names := make([]string, len(wanted))
+	var err error
+	if names[0], err = b.ensureBinding(ctx, wanted[0]); err != nil {
+		return err
+	}
+	// kcp v0.31 applies claims on the kinds only where it knows these, and tries again in intervals that double with each
+	// failure, up to 1000 s (permissionclaimlabel_controller.go). It comes to know them with the first workspace that binds
+	// them: so they come before the views that claim them.
+	if _, err := b.waitForBindings(ctx, wanted[:1], names[:1]); err != nil {
+		return err
+	}
 	making, together := errgroup.WithContext(ctx)
 	making.SetLimit(atATime)
-	for i, bound := range wanted {
+	for i, bound := range wanted[1:] {
 		making.Go(func() (err error) {
-			names[i], err = b.ensureBinding(together, bound)
+			names[i+1], err = b.ensureBinding(together, bound)
 			return err
 		})
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -358,6 +359,37 @@ func TestBindViews(t *testing.T) {
 		}
 		err := Bind(context.Background(), BindOptions{Options: (&recorder{}).options(config), IsolationGroups: []string{"eu"}})
 		wantError(t, err, apierrors.IsNotFound, "no APIExport group-eu", "kubectl tmc join")
+	})
+	t.Run("the kinds are bound before the views that claim them", func(t *testing.T) {
+		fake, config := initialized(t, "root:team-a")
+		mustJoin(t, fake, joinOptions(config, isolate))
+		const kinds = "root:team-a/apibindings/tmc.kcp.io"
+		tooEarly, once := 0, sync.Once{}
+		fake.react = func(_ string, object *unstructured.Unstructured) {
+			if object.GetKind() != "APIBinding" {
+				return
+			}
+			bound := fake.objects[kinds]
+			if object.GetName() == "cluster-east" && (bound == nil || fieldOf(bound.Object, "status", "phase") != "Bound") {
+				tooEarly++
+			}
+			if object.GetName() == "tmc.kcp.io" {
+				once.Do(func() { set(t, object, "Binding", "status", "phase") })
+			}
+		}
+		told := &recorder{}
+		options := told.options(config)
+		options.OnWaiting = func(string) {
+			fake.mutex.Lock()
+			defer fake.mutex.Unlock()
+			set(t, fake.objects[kinds], "Bound", "status", "phase")
+		}
+		if err := Bind(t.Context(), BindOptions{Options: options}); err != nil {
+			t.Fatal(err)
+		}
+		if tooEarly > 0 || fake.stored("root:team-a", "apibindings", "cluster-east") == nil {
+			t.Errorf("the view was bound %d times before the kinds", tooEarly)
+		}
 	})
 	t.Run("a view that is being unbound is bound anew", func(t *testing.T) {
 		fake, config := initialized(t, "root:team-a")

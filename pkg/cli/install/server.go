@@ -227,8 +227,13 @@ func (s *server) waitFor(ctx context.Context, what string, check func(context.Co
 func (s *server) poll(ctx context.Context, what string, check func(context.Context) (progress, error), onState func(string)) error {
 	var now progress
 	err := wait.PollUntilContextTimeout(ctx, pollInterval, s.options.Timeout, true, func(ctx context.Context) (bool, error) {
-		var err error
-		if now, err = check(ctx); err != nil && kcp.IsTransient(err) {
+		next, err := check(ctx)
+		switch {
+		case err == nil:
+			now = next
+		case ctx.Err() != nil: // what was missing before says more
+			return false, nil
+		case kcp.IsTransient(err):
 			now, err = progress{state: err.Error()}, nil
 		}
 		if err == nil && !now.done {
