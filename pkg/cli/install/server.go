@@ -231,8 +231,8 @@ func (s *server) poll(ctx context.Context, what string, check func(context.Conte
 		switch {
 		case err == nil:
 			now = next
-		case ctx.Err() != nil: // what was missing before says more
-			return false, nil
+		case ctx.Err() != nil:
+			return false, ctx.Err() // now keeps what was missing, which says more
 		case kcp.IsTransient(err):
 			now, err = progress{state: err.Error()}, nil
 		}
