@@ -1,12 +1,17 @@
 package protocol
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
 	"fmt"
 	"iter"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
 
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/util/sets"
@@ -212,4 +217,82 @@ func (o Object) Report(cluster string) (Report, error) {
 		return Report{}, ErrNotReported
 	}
 	return ParseReport(cluster, value)
+}
+
+// deploymentDomain holds the annotations of the deployment controller, which runs downstream and would fight for them.
+const deploymentDomain = "deployment.kubernetes.io/"
+
+// Inputs stands, in 16 hexadecimal digits, for what of the object shapes the cluster's copy without moving the generation:
+// the labels and annotations that go down, the cluster's override and its share of the replicas. A syncer names it in its
+// report.
+func (o Object) Inputs(cluster string) string { return o.inputs()(cluster) }
+
+// inputs returns Inputs for many clusters: what is the same for all of them is encoded once.
+func (o Object) inputs() func(cluster string) string {
+	labels, annotations := json.RawMessage(encode(o.labels.usersOwn())), json.RawMessage(encode(o.annotations.usersOwn()))
+	return func(cluster string) string {
+		override, _ := o.Override(cluster)
+		share, _ := o.annotations.get(v1alpha1.ReplicasAnnotation(cluster))
+		sum := sha256.Sum256(encode([]any{labels, annotations, override, share}))
+		return hex.EncodeToString(sum[:8])
+	}
+}
+
+// UsersOwn returns, in a map of its own, the entries of labels or annotations that are the user's and go down.
+func UsersOwn(entries map[string]string) map[string]string { return pairs{typed: entries}.usersOwn() }
+
+func (p pairs) usersOwn() map[string]string {
+	own := make(map[string]string, len(p.typed)+len(p.untyped))
+	for key, value := range p.all() {
+		if !v1alpha1.IsOwnKey(key) && key != corev1.LastAppliedConfigAnnotation && !strings.HasPrefix(key, deploymentDomain) {
+			own[key] = value
+		}
+	}
+	return own
+}
+
+func isReport(key string) bool { return strings.HasPrefix(key, v1alpha1.StatusAnnotationPrefix) }
+
+// SameButReports reports whether two states of an object say the same, reports aside: most changes are reports.
+func (o Object) SameButReports(other Object) bool {
+	return o.IsDeleting() == other.IsDeleting() && slices.Equal(o.object.GetFinalizers(), other.object.GetFinalizers()) &&
+		o.labels.same(other.labels, isReport) && o.annotations.same(other.annotations, isReport)
+}
+
+// SaysSameTo reports whether labels and annotations of two states of an object say the same to one cluster. What names another
+// cluster does not count, nor do reports.
+func (o Object) SaysSameTo(cluster string, other Object) bool {
+	isOthers := func(key string) bool {
+		domain, name, _ := strings.Cut(key, "/")
+		return strings.HasSuffix(domain, "."+v1alpha1.GroupName) && (name != cluster || isReport(key))
+	}
+	return o.labels.same(other.labels, isOthers) && o.annotations.same(other.annotations, isOthers)
+}
+
+// same reports whether both have the same entries, those aside whose keys do not count.
+func (p pairs) same(other pairs, doesNotCount func(key string) bool) bool {
+	for _, one := range [][2]pairs{{p, other}, {other, p}} {
+		for key, value := range one[0].all() {
+			if otherValue, found := one[1].get(key); (!found || otherValue != value) && !doesNotCount(key) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// KeepFor removes from an upstream object the annotations that a cluster's syncer does not read: the reports of other clusters,
+// and why the object is placed.
+func KeepFor(cluster string, upstreamObj metav1.Object) {
+	annotations := upstreamObj.GetAnnotations()
+	maps.DeleteFunc(annotations, func(key, _ string) bool {
+		return key == v1alpha1.PlacementAnnotation || isReport(key) && key != v1alpha1.StatusAnnotation(cluster)
+	})
+	upstreamObj.SetAnnotations(annotations)
+}
+
+// WithoutInUse returns the finalizers of an APIBinding without the one by which the hub keeps the binding while clusters
+// see objects through it.
+func WithoutInUse(finalizers []string) []string {
+	return slices.DeleteFunc(slices.Clone(finalizers), func(finalizer string) bool { return finalizer == v1alpha1.InUseFinalizer })
 }
