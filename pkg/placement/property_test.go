@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strconv"
+	"syscall"
 	"testing"
 	"time"
 
@@ -442,18 +443,28 @@ func crowd() ([]Cluster, []*v1alpha1.WorkloadPlacement) {
 
 func TestDecideAThousandOverAHundredClusters(t *testing.T) {
 	clusters, placements := crowd()
-	start := time.Now()
+	before := cpuTime(t)
 	for i := range 1000 {
 		decision := Decide(request(deployment(uid(strconv.Itoa(i)), replicas(250)), clusters, placements[i%len(placements)]))
 		if decision.Unsatisfied != "" {
 			t.Fatal(decision.Unsatisfied)
 		}
 	}
-	took := time.Since(start)
+	took := cpuTime(t) - before
 	t.Logf("1,000 decisions over 100 clusters took %s", took)
 	if took > time.Second {
 		t.Errorf("1,000 decisions over 100 clusters took %s, want at most a second", took)
 	}
+}
+
+// cpuTime returns how long the process has worked: the time of day also passes while other processes do.
+func cpuTime(t *testing.T) time.Duration {
+	t.Helper()
+	var usage syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &usage); err != nil {
+		t.Fatal(err)
+	}
+	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
 }
 
 func BenchmarkDecide(b *testing.B) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -74,11 +75,13 @@ func TestLeadEndsWithItsContext(t *testing.T) {
 
 func TestLeadFailsWhenTheLeaseIsLost(t *testing.T) {
 	client := fake.NewClientset()
+	var refuses atomic.Bool
+	client.PrependReactor("update", "leases", func(clienttesting.Action) (bool, runtime.Object, error) {
+		return refuses.Load(), nil, apierrors.NewInternalError(errWork)
+	})
 	lease := short()
 	err := lease.Lead(t.Context(), client, "default", "tmc", func(ctx context.Context) error {
-		client.PrependReactor("update", "leases", func(clienttesting.Action) (bool, runtime.Object, error) {
-			return true, nil, apierrors.NewInternalError(errWork)
-		})
+		refuses.Store(true)
 		<-ctx.Done()
 		return errWork
 	})
