@@ -450,10 +450,13 @@ func TestDecideAThousandOverAHundredClusters(t *testing.T) {
 			t.Fatal(decision.Unsatisfied)
 		}
 	}
-	took := cpuTime(t) - before
+	took, limit := cpuTime(t)-before, time.Second
+	if testing.CoverMode() != "" {
+		limit *= 4 // each statement is counted, with -race by an atomic operation
+	}
 	t.Logf("1,000 decisions over 100 clusters took %s", took)
-	if took > time.Second {
-		t.Errorf("1,000 decisions over 100 clusters took %s, want at most a second", took)
+	if took > limit {
+		t.Errorf("1,000 decisions over 100 clusters took %s, want at most %s", took, limit)
 	}
 }
 

@@ -53,11 +53,12 @@ func (l *Lease) Lead(ctx context.Context, client kubernetes.Interface, namespace
 	if err != nil {
 		return fmt.Errorf("identity for leader election: %w", err)
 	}
-	ctx, cancel := context.WithCancel(ctx)
+	electing, cancel := context.WithCancel(ctx)
 	defer cancel()
 	// The elector runs the work in a goroutine of its own and does not wait for it: working is locked while it runs.
 	var working sync.Mutex
 	var worked error
+	isOver := false // the work has ended by itself
 	elector, err := leaderelection.NewLeaderElector(leaderelection.LeaderElectionConfig{
 		Name: name,
 		Lock: &resourcelock.LeaseLock{
@@ -74,6 +75,7 @@ func (l *Lease) Lead(ctx context.Context, client kubernetes.Interface, namespace
 				working.Lock()
 				defer working.Unlock()
 				worked = work(ctx)
+				isOver = ctx.Err() == nil
 				cancel() // the lease ends with the work
 			},
 			OnStoppedLeading: func() {},
@@ -82,12 +84,11 @@ func (l *Lease) Lead(ctx context.Context, client kubernetes.Interface, namespace
 	if err != nil {
 		return fmt.Errorf("leader election: %w", err)
 	}
-	elector.Run(ctx)
-	lost := ctx.Err() == nil
+	elector.Run(electing)
 	cancel()
 	working.Lock() // the work ends with the lease
 	defer working.Unlock()
-	if lost {
+	if ctx.Err() == nil && !isOver {
 		return errors.Join(ErrLeadershipLost, worked)
 	}
 	return worked
