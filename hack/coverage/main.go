@@ -15,7 +15,7 @@ const (
 )
 
 // pureRules are the rules of depguard, in the linter's configuration, whose files are the pure packages.
-var pureRules = []string{"pure", "bootstrap", "repair", "view"}
+var pureRules = []string{"pure", "evaluate", "bootstrap", "repair", "view"}
 
 func main() {
 	profile := flag.String("profile", "", "the file that `go test -coverprofile` wrote")

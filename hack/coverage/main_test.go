@@ -14,6 +14,7 @@ linters:
     depguard:
       rules:
         pure: {files: ["**/pkg/placement/*.go", "**/pkg/apis/**/*.go", "!$test"]}
+        evaluate: {files: ["**/pkg/agent/syncer/evaluate/*.go"]}
         bootstrap: {files: ["**/pkg/bootstrap/*.go"]}
         repair: {files: ["**/pkg/repair/*.go"]}
         view: {files: ["**/pkg/cli/view/*.go"]}
