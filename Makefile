@@ -53,7 +53,7 @@ CGO_ENABLED=0 go build -trimpath -ldflags "$(LDFLAGS)" -o bin/race/ ./cmd/kubect
 endef
 
 .PHONY: e2e
-e2e: tools $(HELM) ## Run the e2e tests: real programs, real kcp, three real clusters (about 13 min)
+e2e: tools $(HELM) ## Run the e2e tests: real programs, real kcp, three real clusters (about 18 min)
 	$(build-race)
 	TMC_E2E=1 go test -race -v -count=1 -timeout 10m -skip '^TestStackWithKind$$' ./e2e/framework
 	TMC_BIN_DIR=$(CURDIR)/bin/race go test -race -v -count=1 -timeout 50m ./e2e
