@@ -11,7 +11,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -38,8 +37,6 @@ type installation struct {
 	// policyNamespaces are those, of the namespaces that tmc has not made, that the clusters' own policies let copies
 	// into, if not those that any case has kcp allow.
 	policyNamespaces string
-	// hasEstablished is set once kcp has established the kinds of the export, for the first workspace that was bound.
-	hasEstablished atomic.Bool
 	// pristine is what the provider workspace had before the test, and tenants are the workspaces that were made since.
 	pristine string
 	mu       sync.Mutex
@@ -60,6 +57,8 @@ type part interface {
 
 // settingUp is held while kcp establishes the kinds of an export: when a provider workspace is installed, and when its
 // first consumer is bound. kcp does it one kind after the other; several exports at a time only make each wait longer.
+// It is held for every other bind, too: kcp v0.31.2 compiles the policies of several workspaces at a time with one map of
+// their variables ("concurrent map read and map write" in DeclTypeProvider.FindStructFieldType), and ends.
 var settingUp sync.Mutex
 
 // vacant are provider workspaces that tests have left as `kubectl tmc init` had made them. Another test that needs an
@@ -98,7 +97,6 @@ func (in *installation) takeOver() {
 	select {
 	case v := <-vacant:
 		in.provider, in.repairAddress, in.pristine = v.provider, v.repairAddress, v.pristine
-		in.hasEstablished.Store(true)
 	default:
 		in.provider = "root:" + in.name
 	}
@@ -123,14 +121,9 @@ func (in *installation) setUpProvider(ctx context.Context) error {
 
 // bind binds a workspace to the installation.
 func (in *installation) bind(ctx context.Context, workspace string) error {
-	if !in.hasEstablished.Load() {
-		settingUp.Lock()
-		defer settingUp.Unlock()
-	}
+	settingUp.Lock()
+	defer settingUp.Unlock()
 	_, err := runPlugin(ctx, workspace, "bind", "--provider-workspace="+in.provider)
-	if err == nil {
-		in.hasEstablished.Store(true)
-	}
 	return err
 }
 

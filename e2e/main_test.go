@@ -40,7 +40,7 @@ const (
 	// with the race detector.
 	binariesEnv = "TMC_BIN_DIR"
 	// sideBySide is how many tests run at a time: they wait most of the time, whatever the number of cores.
-	sideBySide = "7"
+	sideBySide = "5"
 	// nodes is how many nodes each cluster has; each takes 110 pods.
 	nodes = 8
 	// stopTimeout bounds the end of the suite.
