@@ -57,7 +57,7 @@ func newSnapshot(request Request) *snapshot {
 			s.present.Delete(cluster.Name) // it was decided before the cluster was left out
 		}
 	}
-	s.draining = sets.New(object.Placement().Kept...).Intersection(s.on)
+	s.draining = sets.New(object.Kept()...).Intersection(s.on)
 	return s
 }
 

@@ -58,6 +58,16 @@ func (o Object) Placement() Placement {
 	return parsePlacement(value)
 }
 
+// Kept returns the clusters, sorted, that the object leaves as soon as it is available where it goes instead. Few objects have
+// any: of the others nothing is decoded, which would cost more than a decision.
+func (o Object) Kept() []string {
+	value, _ := o.annotations.get(v1alpha1.PlacementAnnotation)
+	if !strings.Contains(value, `"kept"`) && !strings.Contains(value, formerKept) {
+		return nil
+	}
+	return parsePlacement(value).Kept
+}
+
 func parsePlacement(value string) Placement {
 	var p Placement
 	if value == "" || json.Unmarshal([]byte(value), &p) != nil {
