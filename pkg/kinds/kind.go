@@ -435,8 +435,5 @@ func (k *Kind) HasEnded(obj *unstructured.Unstructured) bool {
 
 // ReportsEnd reports whether a cluster says that the object will do nothing more there.
 func (k *Kind) ReportsEnd(report protocol.Report) bool {
-	return slices.ContainsFunc(k.Ends, func(conditionType string) bool {
-		c, ok := report.Condition(conditionType)
-		return ok && c.Status == metav1.ConditionTrue
-	})
+	return report.IsTrueOfAny(k.Ends)
 }

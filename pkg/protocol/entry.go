@@ -2,7 +2,6 @@ package protocol
 
 import (
 	"errors"
-	"slices"
 	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -156,21 +155,13 @@ func (f Facts) belief(cluster string, report Report, err error) (belief Belief, 
 		return NotReported, err.Error()
 	case err != nil:
 		return InvalidReport, err.Error()
-	case f.Silent == nil || f.hasEnded(report):
+	case f.Silent == nil || report.IsTrueOfAny(f.Ends): // what has ended does nothing more, and its report stays true
 		return Believed, ""
 	}
 	if why := f.Silent(cluster); why != "" {
 		return Silent, why
 	}
 	return Believed, ""
-}
-
-// hasEnded reports whether the object will do nothing more on the cluster: then what was reported of it stays true.
-func (f Facts) hasEnded(report Report) bool {
-	return slices.ContainsFunc(f.Ends, func(conditionType string) bool {
-		c, ok := report.Condition(conditionType)
-		return ok && c.Status == metav1.ConditionTrue
-	})
 }
 
 func (o Object) lag(report Report, isDivision bool, facts Facts) (lag Lag, observed bool) {

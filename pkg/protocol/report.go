@@ -338,3 +338,11 @@ func (r Report) Condition(conditionType string) (ReportCondition, bool) {
 	}
 	return ReportCondition{}, false
 }
+
+// IsTrueOfAny reports whether the cluster says of one of these types of conditions that it is true.
+func (r Report) IsTrueOfAny(types []string) bool {
+	return slices.ContainsFunc(types, func(conditionType string) bool {
+		c, ok := r.Condition(conditionType)
+		return ok && c.Status == metav1.ConditionTrue
+	})
+}

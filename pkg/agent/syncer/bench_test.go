@@ -24,7 +24,7 @@ func BenchmarkStatusChange(b *testing.B) {
 	w := h.caches.watchedFor(deployments)
 	change := func(raw *unstructured.Unstructured) {
 		oldObj := w.get(app, "web")
-		stripCopy(oldObj, raw)
+		(&caches{}).stripCopy(oldObj, raw)
 		if err := w.informer.GetStore().Add(raw); err != nil {
 			b.Fatal(err)
 		}

@@ -85,7 +85,7 @@ func newCaches(config Config, client dynamic.Interface, changes *fanout) (*cache
 	c.namespaces, err = c.newWatched(v1alpha1.NamespacesResource, watchOptions{
 		// Those that syncers made, and those of others that say which workspace owns them.
 		selector: fmt.Sprintf("%s in (%s,%s)", v1alpha1.ManagedByLabel, v1alpha1.ManagedByOthersValue, v1alpha1.ManagedByValue),
-		strip:    stripCopy,
+		strip:    c.stripCopy,
 		onChange: func(oldObj, newObj *unstructured.Unstructured) {
 			if newObj == nil {
 				newObj = oldObj
@@ -147,7 +147,7 @@ func (c *caches) run(ctx context.Context) error {
 func (c *caches) watch(resource schema.GroupVersionResource) (*watched, error) {
 	w, err := c.newWatched(resource, watchOptions{
 		excluded: c.synced != nil && !c.synced(resource.GroupResource()),
-		selector: v1alpha1.ManagedByLabel + "=" + v1alpha1.ManagedByValue, strip: stripCopy,
+		selector: v1alpha1.ManagedByLabel + "=" + v1alpha1.ManagedByValue, strip: c.stripCopy,
 		indexers: cache.Indexers{originIndex: indexBy(hashOfOrigin), cache.NamespaceIndex: cache.MetaNamespaceIndexFunc},
 		onChange: func(oldObj, newObj *unstructured.Unstructured) {
 			// Somebody may just have taken the annotations off that say what it is of.
@@ -310,7 +310,7 @@ func indexBy(value func(*unstructured.Unstructured) string) cache.IndexFunc {
 // stripCopy leaves of a copy what the loops read: who it is, whether our fields are as we applied them, the numbers of its spec
 // and its status. Of what bears our marks and was not applied by us, which is no copy, it takes the marks. oldObj is what the
 // cache has of it, nil for nothing: where managedFields and marks are the same there, they need not be decoded again.
-func stripCopy(oldObj, downstreamObj *unstructured.Unstructured) {
+func (c *caches) stripCopy(oldObj, downstreamObj *unstructured.Unstructured) {
 	metadata, _ := downstreamObj.Object["metadata"].(map[string]any)
 	managedFields := slices.DeleteFunc(slices.Clone(managedFieldsIn(metadata)), isNotRead)
 	metadata["managedFields"] = managedFields
@@ -323,6 +323,8 @@ func stripCopy(oldObj, downstreamObj *unstructured.Unstructured) {
 	} else {
 		transform.KeepOwnMarks(downstreamObj)
 	}
+	replicas := c.kinds.Of(downstreamObj.GroupVersionKind().GroupKind()).Replicas
+	number, hasReplicas := replicas.Int64In(downstreamObj.Object)
 	for name, field := range downstreamObj.Object {
 		switch name {
 		case "apiVersion", "kind", "metadata", "status":
@@ -336,6 +338,9 @@ func stripCopy(oldObj, downstreamObj *unstructured.Unstructured) {
 		default:
 			delete(downstreamObj.Object, name)
 		}
+	}
+	if hasReplicas { // which may lie deeper in the spec
+		_ = unstructured.SetNestedField(downstreamObj.Object, number, replicas...) // what is on the way was a map
 	}
 }
 

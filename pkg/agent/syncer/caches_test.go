@@ -22,6 +22,7 @@ import (
 
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
 	"github.com/kcp-tmc/tmc/pkg/kcp"
+	"github.com/kcp-tmc/tmc/pkg/kinds"
 	"github.com/kcp-tmc/tmc/pkg/transform"
 )
 
@@ -203,7 +204,7 @@ func TestStripCopy(t *testing.T) {
 		obj.Object["data"] = map[string]any{}
 	}), ready(1), with(scaled, status))
 	first := obj.DeepCopy()
-	stripCopy(nil, first)
+	(&caches{}).stripCopy(nil, first)
 	want := map[string]any{"apiVersion": "apps/v1", "kind": "Deployment", "metadata": first.Object["metadata"], "spec": map[string]any{"replicas": int64(3)}, "status": obj.Object["status"]}
 	if diff := cmp.Diff(want, first.Object); diff != "" {
 		t.Errorf("left (-want +got):\n%s", diff)
@@ -230,8 +231,8 @@ func TestStripCopy(t *testing.T) {
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
 			next, fresh := shaped(obj.DeepCopy(), c.change), shaped(obj.DeepCopy(), c.change)
-			stripCopy(first, next)
-			stripCopy(nil, fresh)
+			(&caches{}).stripCopy(first, next)
+			(&caches{}).stripCopy(nil, fresh)
 			if diff := cmp.Diff(fresh.Object, next.Object); diff != "" {
 				t.Errorf("with and without the object before (-without +with):\n%s", diff)
 			}
@@ -242,6 +243,21 @@ func TestStripCopy(t *testing.T) {
 				t.Errorf("is our copy: %t, want %t; %v", got, c.marked, next.GetAnnotations())
 			}
 		})
+	}
+}
+
+func TestStripCopyOfAnOperatorsKind(t *testing.T) {
+	own, err := kinds.Parse("kinds.yaml", []byte("[{group: apps, kind: Deployment, available: ready, replicas: spec.server.size}]"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	obj := copyOf("ws", web(ready(1), func(obj *unstructured.Unstructured) {
+		obj.Object["spec"] = map[string]any{"server": map[string]any{"size": int64(3), "image": "i"}, "list": []any{}}
+	}))
+	(&caches{kinds: own}).stripCopy(nil, obj)
+	want := map[string]any{"server": map[string]any{"size": int64(3)}}
+	if diff := cmp.Diff(want, obj.Object["spec"]); diff != "" {
+		t.Errorf("left of the spec (-want +got):\n%s", diff)
 	}
 }
 

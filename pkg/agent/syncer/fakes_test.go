@@ -350,7 +350,7 @@ func (h *harness) cache(tb testing.TB, objects ...*unstructured.Unstructured) *h
 			w = h.caches.watchedFor(resourceOf(obj))
 		}
 		cached := obj.DeepCopy()
-		stripCopy(w.get(cached.GetNamespace(), cached.GetName()), cached)
+		(&caches{}).stripCopy(w.get(cached.GetNamespace(), cached.GetName()), cached)
 		if err := w.informer.GetStore().Add(cached); err != nil {
 			tb.Fatal(err)
 		}

@@ -51,8 +51,8 @@ func (e *Evaluation) Report(problems []protocol.Problem) protocol.Report {
 		report.Inputs = downstreamObj.GetAnnotations()[v1alpha1.SourceInputsAnnotation]
 	}
 	report.LocalGeneration = downstreamObj.GetGeneration()
-	report.LocalObservedGeneration = statusCount(downstreamObj, observedGeneration)
-	if replicas, found, err := unstructured.NestedInt64(downstreamObj.Object, "spec", "replicas"); found && err == nil {
+	report.LocalObservedGeneration, _, _ = unstructured.NestedInt64(downstreamObj.Object, "status", observedGeneration)
+	if replicas, found := e.kind().Replicas.Int64In(downstreamObj.Object); found {
 		report.Replicas = &replicas
 	}
 	status, _ := downstreamObj.Object["status"].(map[string]any)

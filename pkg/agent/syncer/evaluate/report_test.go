@@ -6,6 +6,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
+	"github.com/kcp-tmc/tmc/pkg/kinds"
 	"github.com/kcp-tmc/tmc/pkg/protocol"
 )
 
@@ -80,5 +81,20 @@ func TestIsReported(t *testing.T) {
 				t.Errorf("reported: %v", e.Report(nil))
 			}
 		})
+	}
+}
+
+func TestReportOfAnOperatorsKind(t *testing.T) {
+	own, err := kinds.Parse("kinds.yaml", []byte("[{group: apps, kind: Deployment, available: ready, replicas: spec.server.size}]"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	here := upstreamDeployment(placed, held)
+	in := inputOf(here, copyOf(t, here, func(obj *unstructured.Unstructured) {
+		obj.Object["spec"] = map[string]any{"replicas": int64(1), "server": map[string]any{"size": int64(3)}}
+	}))
+	in.Settings = &Settings{Kinds: own}
+	if got := evaluated(t, in, nil).Report(nil).Replicas; got == nil || *got != 3 {
+		t.Errorf("it reports %v replicas, want 3", got)
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"slices"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/structured-merge-diff/v6/fieldpath"
 
 	"github.com/kcp-tmc/tmc/pkg/kinds"
@@ -93,9 +92,4 @@ func hasRun(in Input) bool {
 		return false
 	}
 	return !said.Replaces() || in.Upstream.GetGeneration() == ran
-}
-
-func statusCount(downstreamObj *unstructured.Unstructured, field string) int64 {
-	count, _, _ := unstructured.NestedInt64(downstreamObj.Object, "status", field)
-	return count
 }
