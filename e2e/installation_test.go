@@ -57,8 +57,8 @@ type part interface {
 
 // settingUp is held while kcp establishes the kinds of an export: when a provider workspace is installed, and when its
 // first consumer is bound. kcp does it one kind after the other; several exports at a time only make each wait longer.
-// It is held for every other bind, too: kcp v0.31.2 compiles the policies of several workspaces at a time with one map of
-// their variables ("concurrent map read and map write" in DeclTypeProvider.FindStructFieldType), and ends.
+// It is held for every other bind, too: kcp may end when it compiles policies with variables side by side, and
+// tmc-patches has some left (manifests/inline.go).
 var settingUp sync.Mutex
 
 // vacant are provider workspaces that tests have left as `kubectl tmc init` had made them. Another test that needs an

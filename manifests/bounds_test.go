@@ -42,7 +42,7 @@ func crowded(before *unstructured.Unstructured, annotations, labels, finalizers 
 const slow = 5 * time.Second
 
 // asked is what it may cost to look at sizes alone, in CEL's units.
-const asked = 1000
+const asked = 3000
 
 // judgedQuickly has a policy judge a request, and fails the test when it takes or costs too much.
 func judgedQuickly(t *testing.T, policy *policytest.Policy, r policytest.Request) policytest.Verdict {

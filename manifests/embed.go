@@ -122,12 +122,21 @@ func ConsumerRBAC(provider logicalcluster.Name) ([]*unstructured.Unstructured, e
 func Repair(url string) []*unstructured.Unstructured { return read("kcp/repair", "<url>", url) }
 
 // readFor returns the objects of a folder for the provider workspace with the given name. more are further placeholders,
-// each followed by its value.
+// each followed by its value. Policies have their variables inlined.
 func readFor(provider logicalcluster.Name, dir string, more ...string) ([]*unstructured.Unstructured, error) {
 	if provider.Empty() {
 		return nil, errors.New("the logical cluster of the provider workspace has no name")
 	}
-	return read(dir, append(more, "<provider>", provider.String())...), nil
+	objects := read(dir, append(more, "<provider>", provider.String())...)
+	for _, object := range objects {
+		if object.GetKind() != "ValidatingAdmissionPolicy" {
+			continue
+		}
+		if err := inline(object); err != nil {
+			return nil, fmt.Errorf("policy %s: %w", object.GetName(), err)
+		}
+	}
+	return objects, nil
 }
 
 // read returns the objects of an embedded file, or of all files of a folder in the order of their names, with
