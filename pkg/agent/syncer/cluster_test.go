@@ -146,14 +146,28 @@ func TestClusterRemove(t *testing.T) {
 	}
 }
 
+// foundCase is a namespace on a cluster that refuses, perhaps, to list some resource, and what should be found in it.
+type foundCase struct {
+	objects []runtime.Object
+	refuse  string
+	err     error
+	want    string
+	wantErr error
+}
+
+func (tc foundCase) run(t *testing.T, find func(*cluster) (string, error)) {
+	t.Helper()
+	c, _, client := newTestCluster(t, tc.objects...)
+	if tc.refuse != "" {
+		client.PrependReactor("list", tc.refuse, func(clientgotesting.Action) (bool, runtime.Object, error) { return true, nil, tc.err })
+	}
+	if got, err := find(c); got != tc.want || !errors.Is(err, tc.wantErr) {
+		t.Errorf("got %q, %v, want %q, %v", got, err, tc.want, tc.wantErr)
+	}
+}
+
 func TestAnythingIn(t *testing.T) {
-	cases := map[string]struct {
-		objects []runtime.Object
-		refuse  string
-		err     error
-		want    string
-		wantErr error
-	}{
+	cases := map[string]foundCase{
 		"nothing":                        {nil, "", nil, "", nil},
 		"what every namespace has":       {[]runtime.Object{item("ConfigMap", "kube-root-ca.crt", nil), item("Event", "x", nil)}, "", nil, "", nil},
 		"what is only seen there":        {[]runtime.Object{item("Seen", "x", nil), item("Pod", "x", func(obj *metav1.PartialObjectMetadata) { obj.UID = "" })}, "", nil, "", nil},
@@ -164,13 +178,7 @@ func TestAnythingIn(t *testing.T) {
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
-			c, _, client := newTestCluster(t, tc.objects...)
-			if tc.refuse != "" {
-				client.PrependReactor("list", tc.refuse, func(clientgotesting.Action) (bool, runtime.Object, error) { return true, nil, tc.err })
-			}
-			if got, err := c.anythingIn(t.Context(), app); got != tc.want || !errors.Is(err, tc.wantErr) {
-				t.Errorf("got %q, %v, want %q, %v", got, err, tc.want, tc.wantErr)
-			}
+			tc.run(t, func(c *cluster) (string, error) { return c.anythingIn(t.Context(), app) })
 		})
 	}
 }
@@ -208,13 +216,7 @@ func TestLeftBehind(t *testing.T) {
 	ofGone := item("Pod", "web-1", func(obj *metav1.PartialObjectMetadata) {
 		obj.OwnerReferences = []metav1.OwnerReference{{APIVersion: "apps/v1", Kind: "ReplicaSet", UID: "gone", Controller: new(true)}}
 	})
-	cases := map[string]struct {
-		objects []runtime.Object
-		refuse  string
-		err     error
-		want    string
-		wantErr error
-	}{
+	cases := map[string]foundCase{
 		"nothing":                        {nil, "", nil, "", nil},
 		"pods of somebody else":          {[]runtime.Object{item("Pod", "theirs", nil)}, "", nil, "", nil},
 		"a pod whose maker is gone":      {[]runtime.Object{ofGone}, "", nil, "pods web-1", nil},
@@ -227,13 +229,7 @@ func TestLeftBehind(t *testing.T) {
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
-			c, _, client := newTestCluster(t, tc.objects...)
-			if tc.refuse != "" {
-				client.PrependReactor("list", tc.refuse, func(clientgotesting.Action) (bool, runtime.Object, error) { return true, nil, tc.err })
-			}
-			if got, err := c.leftBehind(t.Context(), app); got != tc.want || !errors.Is(err, tc.wantErr) {
-				t.Errorf("got %q, %v, want %q, %v", got, err, tc.want, tc.wantErr)
-			}
+			tc.run(t, func(c *cluster) (string, error) { return c.leftBehind(t.Context(), app) })
 		})
 	}
 }
