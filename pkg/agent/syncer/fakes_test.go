@@ -123,7 +123,8 @@ func (f *fakeKCP) Patch(_ context.Context, key kcp.ObjectKey, _ types.PatchType,
 // fakeCluster has objects, by resource, namespace and name, and heeds the preconditions that an API server does. Syncers of it
 // are as several processes are.
 type fakeCluster struct {
-	mu      sync.Mutex
+	mu sync.Mutex
+	// version is how many objects have been stored.
 	version int
 	objects map[string]*unstructured.Unstructured
 	// calls are the requests, such as "apply deployments app/web".
