@@ -90,37 +90,41 @@ func TestRolloutIgnoresProblemsOfTheHub(t *testing.T) {
 	}
 }
 
-// TestNewestIgnoresClocksThatAreAhead plays a cluster that claims to write in 2099.
-func TestNewestIgnoresClocksThatAreAhead(t *testing.T) {
+// TestNewestIgnoresTheClocksOfClusters has the clocks of clusters be off: what counts is when the hub saw the reports.
+func TestNewestIgnoresTheClocksOfClusters(t *testing.T) {
 	hub := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
-	at := func(when time.Time) string { return when.Format(protocol.WrittenLayout) }
-	future := at(hub.AddDate(73, 0, 0))
-	seen := func(when time.Time) func(protocol.Report) time.Time {
-		return func(protocol.Report) time.Time { return when }
-	}
+	const ago = time.Minute
 	cases := map[string]struct {
-		reason     string
-		east, west string
-		firstSeen  func(protocol.Report) time.Time
-		want       string
+		// eastOff and westOff are by how much their clocks are off. East writes ago after west.
+		eastOff, westOff time.Duration
+		// eastSeen and westSeen are when the hub saw the reports, and unknown is set where nobody says that.
+		eastSeen, westSeen time.Duration
+		unknown            bool
+		want               string
 	}{
-		"both in the past":       {"the newer counts", at(hub.Add(-time.Minute)), at(hub.Add(-time.Second)), nil, "west"},
-		"a little ahead":         {"clocks differ", at(hub.Add(clockSkew / 2)), at(hub), nil, "east"},
-		"seen before":            {"it was written when it was first seen", future, at(hub.Add(-time.Second)), seen(hub.Add(-time.Minute)), "west"},
-		"seen just now":          {"it is the news", future, at(hub.Add(-time.Second)), seen(hub), "east"},
-		"seen by nobody":         {"it comes before all others", future, at(hub.AddDate(-1, 0, 0)), nil, "west"},
-		"seen at an unknow time": {"likewise", future, at(hub.AddDate(-1, 0, 0)), seen(time.Time{}), "west"},
-		"just beyond the skew":   {"it is not believed", at(hub.Add(clockSkew + time.Second)), at(hub.Add(-time.Hour)), nil, "west"},
+		"right clocks":                            {0, 0, ago, 0, false, "east"},
+		"the clock of the newest is behind":       {-10 * time.Minute, 0, ago, 0, false, "east"},
+		"the clock of the older is ahead":         {0, 10 * time.Minute, ago, 0, false, "east"},
+		"the clock of the older is in 2099":       {0, 640_000 * time.Hour, ago, 0, false, "east"},
+		"both are off":                            {-10 * time.Minute, 10 * time.Minute, ago, 0, false, "east"},
+		"both are seen at once, as after a start": {0, 0, ago, ago, false, "east"},
+		"seen by nobody":                          {0, 0, 0, 0, true, "east"},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
-			in := Input{Inputs: noInputs, Now: metav1.NewTime(hub), FirstSeen: tc.firstSeen}
+			in := Input{Inputs: noInputs, Now: metav1.NewTime(hub.Add(2 * ago))}
+			if !tc.unknown {
+				in.FirstSeen = func(report protocol.Report) time.Time {
+					return hub.Add(map[string]time.Duration{"east": tc.eastSeen, "west": tc.westSeen}[report.Cluster])
+				}
+			}
+			written := func(at time.Time) string { return at.Format(protocol.WrittenLayout) }
 			shown := newest(in, []protocol.Entry{
-				{Cluster: "east", Report: protocol.Report{Cluster: "east", Written: tc.east}},
-				{Cluster: "west", Report: protocol.Report{Cluster: "west", Written: tc.west}},
+				{Cluster: "east", Report: protocol.Report{Cluster: "east", Written: written(hub.Add(ago + tc.eastOff))}},
+				{Cluster: "west", Report: protocol.Report{Cluster: "west", Written: written(hub.Add(tc.westOff))}},
 			})
 			if len(shown) != 1 || shown[0].Cluster != tc.want {
-				t.Errorf("%s: %v is shown, want %s", tc.reason, shown, tc.want)
+				t.Errorf("%v is shown, want %s", shown, tc.want)
 			}
 		})
 	}

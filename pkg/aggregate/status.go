@@ -27,8 +27,8 @@ type Input struct {
 	// Inputs and Silent are those of protocol.Facts.
 	Inputs func(cluster string) string
 	Silent func(cluster string) string
-	// FirstSeen returns when the hub first saw a report that claims to be from the future (IsFuture), the zero time when it
-	// does not know. Nil means that it never does.
+	// FirstSeen returns when the hub, by its own clock, first saw a report. The strategy latest asks for it. Nil means that
+	// nobody knows: then the times that reports say themselves count.
 	FirstSeen func(report protocol.Report) time.Time
 	// Strategy is the strategy of an object that names none; empty for union.
 	Strategy string

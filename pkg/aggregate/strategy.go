@@ -43,39 +43,23 @@ func strategyOf(object protocol.Object, byDefault string) (chosen strategy, prob
 
 func everybody(_ Input, placed []protocol.Entry) []protocol.Entry { return placed }
 
-// newest picks the report that was written last; when no report counts, all clusters are shown.
+// newest picks the report that was written last; when no report counts, all clusters are shown. The clocks of clusters are their
+// own, and one that is ahead would be the newest for ever: what counts is when the hub first saw the reports. Of those that it
+// saw at the same time, as after its restart, the time that they say themselves decides.
 func newest(in Input, placed []protocol.Entry) []protocol.Entry {
 	known := filter(placed, isBelieved)
 	if len(known) == 0 {
 		return placed
 	}
+	firstSeen := map[string]time.Time{}
+	if in.FirstSeen != nil {
+		for _, e := range known {
+			firstSeen[e.Cluster] = in.FirstSeen(e.Report)
+		}
+	}
 	return []protocol.Entry{slices.MaxFunc(known, func(a, b protocol.Entry) int {
-		return cmp.Compare(writtenAt(in, a.Report), writtenAt(in, b.Report))
+		return cmp.Or(firstSeen[a.Cluster].Compare(firstSeen[b.Cluster]), cmp.Compare(a.Report.Written, b.Report.Written))
 	})}
-}
-
-// clockSkew is by how much the clock of a cluster may be ahead of the hub's.
-const clockSkew = 30 * time.Second
-
-// IsFuture reports whether a report says that it was written later than the hub's clock, with a little skew, has it.
-func IsFuture(report protocol.Report, now time.Time) bool {
-	return report.Written > now.Add(clockSkew).UTC().Format(protocol.WrittenLayout)
-}
-
-// writtenAt returns when a report was written. The clocks of clusters are their own, and one that is ahead would be the
-// newest for ever: such a report was written when the hub first saw it, and, where nobody knows that, before all others.
-func writtenAt(in Input, report protocol.Report) string {
-	if !IsFuture(report, in.Now.Time) {
-		return report.Written
-	}
-	if in.FirstSeen == nil {
-		return ""
-	}
-	seen := in.FirstSeen(report)
-	if seen.IsZero() {
-		return ""
-	}
-	return seen.UTC().Format(protocol.WrittenLayout)
 }
 
 func isAll(saySo, total int) bool { return saySo == total }

@@ -249,6 +249,7 @@ func (u *upstreamSide) ask(k *Keeper) error {
 		status = http.StatusUnauthorized
 	}
 	k.answered("Bearer "+used.value, time.Now(), status)
+	k.dated(u.now().UTC().Format(http.TimeFormat), time.Now())
 	if status == http.StatusUnauthorized {
 		return apierrors.NewUnauthorized("Unauthorized")
 	}

@@ -57,11 +57,16 @@ type Keeper struct {
 	token token
 	// refusedAt is since when kcp refuses the credentials, zero when it does not.
 	refusedAt time.Time
+	// ahead is by how much kcp's clock is ahead of ours, nil while that is not known.
+	ahead *time.Duration
 
 	// Only Run uses what follows. life is how long the token in use is valid in all, due when it
 	// is to be renewed, zero for never.
 	life time.Duration
 	due  time.Time
+	// waits is how old the token in use gets, and isGuess is set while due follows from its time of issue and our own clock.
+	waits   time.Duration
+	isGuess bool
 	// stored is the token that was last known to be stored.
 	stored string
 	// searched is when another stored token was last looked for, retry until when not to try
@@ -164,6 +169,7 @@ func (w *watched) RoundTrip(request *http.Request) (*http.Response, error) {
 	response, err := w.RoundTripper.RoundTrip(request)
 	if err == nil {
 		w.keeper.answered(request.Header.Get("Authorization"), asked, response.StatusCode)
+		w.keeper.dated(response.Header.Get("Date"), time.Now())
 	}
 	return response, err
 }
@@ -189,6 +195,22 @@ func (k *Keeper) answered(authorization string, asked time.Time, status int) {
 		// A server on the way may answer this before anybody checks the credentials.
 	case !asked.Before(k.refusedAt):
 		k.refusedAt = time.Time{}
+	}
+}
+
+// dated takes note of the time that kcp says it is (the header Date of its answers, RFC 9110, section 6.6.1), and of ours: the age of
+// a token counts from when kcp issued it, and kcp's clock may differ from ours.
+func (k *Keeper) dated(date string, now time.Time) {
+	theirs, err := http.ParseTime(date)
+	if err != nil {
+		return
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	isNews := k.ahead == nil
+	k.ahead = new(theirs.Sub(now))
+	if isNews {
+		k.wake()
 	}
 }
 

@@ -63,9 +63,39 @@ func (k *Keeper) turn(ctx context.Context) {
 	if !k.Refused() {
 		k.refused.End(ctx)
 	}
+	if k.isDue() && k.isGuess {
+		k.ask(ctx) // by kcp's clock the token may be young
+	}
+	k.settle()
 	if k.isDue() {
 		k.try(ctx)
 	}
+}
+
+// ask sends kcp a request, of whose answer watched takes note.
+func (k *Keeper) ask(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	_ = k.clients.ask(ctx)
+}
+
+// settle says anew when the token in use is to be renewed, once kcp's clock is known.
+func (k *Keeper) settle() {
+	k.mu.Lock()
+	issued, ahead := k.token.issued, k.ahead
+	k.mu.Unlock()
+	if k.isGuess && ahead != nil {
+		k.isGuess = false
+		k.due = notAfter(issued.Add(-*ahead), time.Now()).Add(k.waits)
+	}
+}
+
+// notAfter returns the earlier of two times.
+func notAfter(a, b time.Time) time.Time {
+	if a.After(b) {
+		return b
+	}
+	return a
 }
 
 // next returns when to take the next turn, unless Run is woken before.
@@ -129,9 +159,7 @@ func (k *Keeper) search(ctx context.Context) {
 			}
 		}
 	}
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
-	defer cancel()
-	_ = k.clients.ask(ctx) // watched takes note of the answer
+	k.ask(ctx)
 }
 
 // try renews or stores the token, and notes when to try again.
@@ -199,27 +227,27 @@ func (k *Keeper) renewAfter() time.Duration {
 	return min(k.config.RenewAfter, half)
 }
 
-// use has all requests take the token from now on. Its age counts from when it was received
-// or, when that is zero, from when it says that it was issued: the clock of the issuer may
-// differ from ours.
+// use has all requests take the token from now on. Its age counts from when it was received or, when that is zero, from when it
+// says that it was issued. That is by kcp's clock: until that is known, it is taken for ours.
 func (k *Keeper) use(t token, received time.Time) {
 	now := time.Now()
-	begin := received
-	if begin.IsZero() {
-		begin = t.issued
-	}
-	if begin.IsZero() || begin.After(now) {
-		begin = now
-	}
-	k.life, k.due = t.life(now), time.Time{}
+	k.life, k.due, k.isGuess = t.life(now), time.Time{}, false
 	if !t.expires.IsZero() {
 		// Until MaxTokenLifetime is left of a longer one, no new token would outlast it.
-		beforehand := max(k.life-v1alpha1.MaxTokenLifetime, 0)
-		k.due = begin.Add(beforehand + wait.Jitter(k.renewAfter(), renewalJitter))
+		k.waits = max(k.life-v1alpha1.MaxTokenLifetime, 0) + wait.Jitter(k.renewAfter(), renewalJitter)
+		begin := received
+		if begin.IsZero() && !t.issued.IsZero() {
+			begin, k.isGuess = t.issued, true
+		}
+		if begin.IsZero() {
+			begin = now
+		}
+		k.due = notAfter(begin, now).Add(k.waits)
 	}
 	k.mu.Lock()
-	defer k.mu.Unlock()
 	k.token = t
+	k.mu.Unlock()
+	k.settle()
 }
 
 // adopt uses a token that somebody else has stored.

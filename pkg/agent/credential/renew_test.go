@@ -229,6 +229,41 @@ func TestRenewResetsItsDelays(t *testing.T) {
 	})
 }
 
+// TestRenewShortTokensByKCPsClock restarts a syncer, whose clock is not kcp's, when its token of the least life is nine minutes old,
+// and when it is new.
+func TestRenewShortTokensByKCPsClock(t *testing.T) {
+	for name, ahead := range map[string]time.Duration{"right": 0, "ten minutes ahead": 10 * time.Minute, "ten minutes behind": -10 * time.Minute} {
+		t.Run(name, func(t *testing.T) {
+			issue := func() string { return jwt(subject, time.Now().Add(ahead), time.Now().Add(ahead+shortestLife)) }
+			inAWorld(t, issue, func(w *world) {
+				w.kcp.ahead = ahead
+				w.passes(shortestLife / 20)
+				for range 3 {
+					ctx, cancel := context.WithCancel(w.ctx)
+					k := w.keeper()
+					go k.Run(ctx)
+					w.inUse(k, w.stored())
+					w.passes(time.Minute)
+					cancel()
+					synctest.Wait()
+				}
+				w.wants("tokens asked for by restarts with a young token", len(w.counts().lives), 0)
+				w.passes(shortestLife/2 + shortestLife/10)
+				first := w.stored()
+				k := w.running()
+				w.inUse(k, w.stored())
+				w.passes(time.Second)
+				if w.stored() == first {
+					t.Error("an old token was not renewed")
+				}
+				w.passes(time.Hour)
+				w.inUse(k, w.stored())
+				w.wants("refusals told of", w.said("kcp refuses"), 0)
+			})
+		})
+	}
+}
+
 func TestRenewNoTokenThatDoesNotEnd(t *testing.T) {
 	cases := map[string]string{
 		"a static token":         "abcdef",

@@ -39,6 +39,9 @@ type memory struct {
 	missed time.Time
 	// reported is when the last report was written.
 	reported time.Time
+	// silentCopy is the UID of a copy that there was nothing to report of, and silentSince when that was first found.
+	silentCopy  types.UID
+	silentSince time.Time
 }
 
 // memories holds the memory of every key, for both loops.

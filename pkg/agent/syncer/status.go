@@ -42,7 +42,7 @@ func (s *Syncer) syncStatus(ctx context.Context, key kcp.ObjectKey) (time.Durati
 	}
 	wait := reportInterval - now.Sub(remembered.reported)
 	if !isReported {
-		wait = untilNews(e, report, now)
+		wait = s.untilNews(key, e, report, now)
 	}
 	if wait > 0 {
 		return wait, nil
@@ -82,14 +82,21 @@ func saysSame(cluster, annotation string, report protocol.Report) (bool, error) 
 }
 
 // untilNews returns how long to keep a first report back that says nothing yet: until there is a copy, and for as long as the
-// copy is so new that its own controller is about to give it a status.
-func untilNews(e *evaluate.Evaluation, report protocol.Report, now time.Time) time.Duration {
+// copy is so new that its own controller is about to give it a status. It is as old as we have known it, by our clock: the time of
+// its creation is by another machine's.
+func (s *Syncer) untilNews(key kcp.ObjectKey, e *evaluate.Evaluation, report protocol.Report, now time.Time) time.Duration {
 	switch {
 	case len(report.Problems) > 0 || len(report.Counters) > 0 || len(report.Conditions) > 0:
 		return 0
 	case e.Downstream == nil:
 		return reportInterval // its event will come, or a problem
-	default:
-		return reportInterval - now.Sub(e.Downstream.GetCreationTimestamp().Time)
 	}
+	since, uid := now, e.Downstream.GetUID()
+	s.memories.update(key, func(m *memory) {
+		if m.silentCopy != uid {
+			m.silentCopy, m.silentSince = uid, now
+		}
+		since = m.silentSince
+	})
+	return reportInterval - now.Sub(since)
 }

@@ -38,9 +38,6 @@ func TestSyncStatus(t *testing.T) {
 		"a copy without news": {prepare: func(h *harness) (*unstructured.Unstructured, *unstructured.Unstructured) {
 			return here, copyOf("ws", here, created(now(h)))
 		}, again: reportInterval},
-		"an old copy without news": {prepare: func(h *harness) (*unstructured.Unstructured, *unstructured.Unstructured) {
-			return here, copyOf("ws", here, created(now(h)-2))
-		}, reports: `"gen":1`, patches: 1},
 		"no copy yet":           {prepare: func(*harness) (*unstructured.Unstructured, *unstructured.Unstructured) { return here, nil }, again: reportInterval},
 		"a problem and no copy": {prepare: func(*harness) (*unstructured.Unstructured, *unstructured.Unstructured) { return here, nil }, problems: problem, reports: "in the way", patches: 1},
 		"an object that leaves": {prepare: func(*harness) (*unstructured.Unstructured, *unstructured.Unstructured) {
@@ -74,6 +71,34 @@ func TestSyncStatus(t *testing.T) {
 			if again, err = h.syncStatus(t.Context(), key); again != c.again || err != nil || len(h.kcp.patches) != c.patches {
 				t.Errorf("without news: again after %s, error %v, patches %v", again, err, h.kcp.patches)
 			}
+		})
+	}
+}
+
+// TestFirstReportHeedsNoOtherClock has the clock of the syncer differ from that of its cluster: a copy of which there is nothing to
+// say is reported a second after the syncer has seen it, and that of another UID again.
+func TestFirstReportHeedsNoOtherClock(t *testing.T) {
+	for name, ahead := range map[string]time.Duration{"right": 0, "ten minutes ahead": 10 * time.Minute, "ten minutes behind": -10 * time.Minute, "a year behind": -8766 * time.Hour} {
+		t.Run(name, func(t *testing.T) {
+			here := web(placed, held)
+			h := newHarness(t, newFakeCluster(), v1alpha1.NamespaceModeExclusive)
+			theirs := h.time.Add(-ahead).Unix()
+			h.cache(t, madeNamespace("ws"), copyOf("ws", here, created(theirs)))
+			key := h.place(here)
+			h.memories.update(key, func(m *memory) { m.seen = true })
+			turn := func(want time.Duration, patches int) {
+				t.Helper()
+				if again, err := h.syncStatus(t.Context(), key); again != want || err != nil || len(h.kcp.patches) != patches {
+					t.Fatalf("again after %s, error %v, patches %v; want %s and %d", again, err, h.kcp.patches, want, patches)
+				}
+			}
+			turn(reportInterval, 0)
+			h.time = h.time.Add(600 * time.Millisecond)
+			turn(400*time.Millisecond, 0)
+			h.cache(t, copyOf("ws", here, created(theirs), func(obj *unstructured.Unstructured) { obj.SetUID("another") }))
+			turn(reportInterval, 0)
+			h.time = h.time.Add(reportInterval)
+			turn(0, 1)
 		})
 	}
 }

@@ -32,7 +32,8 @@ import (
 // reasonBadStrategy is the reason of the events on strategies that do not exist.
 const reasonBadStrategy = "InvalidStatusStrategy"
 
-// placementGrace is how long the placement of a new workload may take before its status says that it is placed nowhere.
+// placementGrace is how long the placement of a new workload may take before its status says that it is placed nowhere. It counts
+// from when the hub first saw it.
 const placementGrace = 2 * time.Second
 
 // readRetry is how long an object waits of whose workspace not all has been read: what is not seen yet is not missing.
@@ -149,17 +150,18 @@ func (a *Aggregator) sync(ctx context.Context, key kcp.ObjectKey) (time.Duration
 	if !resource.HasStatus || !v1alpha1.IsSynced(resource.GroupResource(), resource.Namespaced) {
 		return 0, nil
 	}
-	if wait, isNobodys := a.untilPlaced(upstreamObj); wait > 0 || isNobodys {
+	if wait, isNobodys := a.untilPlaced(key, upstreamObj); wait > 0 || isNobodys {
 		return wait, nil
 	}
+	now := a.now()
 	merged, problem := aggregate.Status(aggregate.Input{
 		Object:    upstreamObj,
 		Kinds:     a.config.Kinds,
 		Silent:    a.config.Registry.Silent,
-		FirstSeen: func(report protocol.Report) time.Time { return a.seen.first(key, report, a.now()) },
+		FirstSeen: func(report protocol.Report) time.Time { return a.seen.first(key, report, now) },
 		Strategy:  a.strategy(key, upstreamObj),
 		Problems:  append(a.unseen(key, upstreamObj), a.missing(key, upstreamObj)...),
-		Now:       metav1.NewTime(a.now()),
+		Now:       metav1.NewTime(now),
 	})
 	a.config.Notices.Warn(key, upstreamObj, reasonBadStrategy, problem)
 	present, _, _ := unstructured.NestedMap(upstreamObj.Object, "status")
@@ -172,15 +174,17 @@ func (a *Aggregator) sync(ctx context.Context, key kcp.ObjectKey) (time.Duration
 // untilPlaced returns how long to leave an object alone that has no status and is placed nowhere: a workload that has just
 // come is about to be placed, and a status that says otherwise would be a write for nothing. Of an object that is no
 // workload, and has always been placed nowhere, there is nothing to say.
-func (a *Aggregator) untilPlaced(upstreamObj *unstructured.Unstructured) (wait time.Duration, isNobodys bool) {
+func (a *Aggregator) untilPlaced(key kcp.ObjectKey, upstreamObj *unstructured.Unstructured) (wait time.Duration, isNobodys bool) {
 	_, hasStatus := upstreamObj.Object["status"]
 	if hasStatus || len(protocol.Read(upstreamObj).Labelled()) > 0 {
+		a.seen.placed(key)
 		return 0, false
 	}
 	if !a.config.Kinds.IsWorkload(upstreamObj.GroupVersionKind().GroupKind()) {
 		return 0, true
 	}
-	return placementGrace - a.now().Sub(upstreamObj.GetCreationTimestamp().Time), false
+	now := a.now()
+	return placementGrace - now.Sub(a.seen.unplaced(key, now)), false
 }
 
 // strategy returns how the reports become a status as the object's placement has it, empty where it has no placement.

@@ -24,10 +24,6 @@ func withStatus(status map[string]any) change {
 	return func(obj *unstructured.Unstructured) { obj.Object["status"] = status }
 }
 
-func older(obj *unstructured.Unstructured) {
-	obj.SetCreationTimestamp(metav1.NewTime(began.Add(-time.Hour)))
-}
-
 // available is the report of a cluster with so many replicas, written at a time.
 func available(cluster string, count int64, written time.Time) protocol.Report {
 	return protocol.Report{
@@ -45,7 +41,6 @@ func TestAggregatorSync(t *testing.T) {
 		writes  int
 	}{
 		"a workload that has just come waits to be placed": {kind: "Deployment", again: placementGrace},
-		"after that, its status says that it is nowhere":   {kind: "Deployment", changes: []change{older}, writes: 1},
 		"a placed one is merged at once":                   {kind: "Deployment", changes: []change{on("east")}, writes: 1},
 		"an object that is no workload and placed nowhere": {kind: "Service"},
 		"one that was placed and is nowhere now":           {kind: "Service", changes: []change{withStatus(map[string]any{"loadBalancer": map[string]any{}})}, writes: 1},
@@ -66,6 +61,24 @@ func TestAggregatorSync(t *testing.T) {
 			again, err := f.aggregator().sync(t.Context(), key)
 			if err != nil || again != tc.again || len(f.written) != tc.writes {
 				t.Errorf("again after %s, %v; written: %q", again, err, f.written)
+			}
+		})
+	}
+	for name, off := range map[string]time.Duration{"right": 0, "ahead of kcp's": -10 * time.Minute, "behind kcp's": 10 * time.Minute} {
+		t.Run("a new workload waits for its placement, the clock being "+name, func(t *testing.T) {
+			f := newFakeHub()
+			key := f.add("ws", deployments, "Deployment", "web", func(obj *unstructured.Unstructured) { obj.SetCreationTimestamp(metav1.NewTime(began.Add(off))) })
+			a := f.aggregator()
+			if again, err := a.sync(t.Context(), key); again != placementGrace || err != nil || len(f.written) > 0 {
+				t.Errorf("again after %s, %v; written: %q", again, err, f.written)
+			}
+			a.now = func() time.Time { return began.Add(placementGrace) }
+			if again, err := a.sync(t.Context(), key); again != 0 || err != nil || len(f.written) != 1 {
+				t.Errorf("again after %s, %v; written: %q", again, err, f.written)
+			}
+			on("east")(f.objects[key])
+			if _, err := a.sync(t.Context(), key); err != nil || len(a.seen.nobody) > 0 {
+				t.Errorf("%v; what is placed is remembered: %v", err, a.seen.nobody)
 			}
 		})
 	}

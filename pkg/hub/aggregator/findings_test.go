@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/util/sets"
 
@@ -44,8 +43,8 @@ func TestAggregatorUnseen(t *testing.T) {
 				"few": {Name: "few", Export: v1alpha1.APIExportName, Resources: sets.New("configmaps/v1")},
 			}
 			key := f.add("ws", deployments, "Deployment", "web", annotated(v1alpha1.PlacementAnnotation, tc.noted), func(obj *unstructured.Unstructured) { obj.SetLabels(tc.labels) })
-			f.objects[key].SetCreationTimestamp(metav1.NewTime(began.Add(-time.Hour)))
 			a := f.aggregator()
+			a.seen.unplaced(key, began.Add(-time.Hour))
 			if diff := cmp.Diff(tc.want, a.unseen(key, f.objects[key])); diff != "" {
 				t.Errorf("%s (-want +got):\n%s", tc.reason, diff)
 			}

@@ -29,7 +29,8 @@ type cluster struct {
 	// readiness is the latest; silentSince is from when it was not True.
 	readiness   readiness
 	silentSince time.Time
-	// taintedSince is, for each taint without a time, when it was first seen.
+	// taintedSince is, for each taint, when it was first seen. It counts for one without a time, and for one whose time is later:
+	// whoever wrote that has another clock.
 	taintedSince map[string]time.Time
 }
 
@@ -96,7 +97,8 @@ func (c *cluster) register(registration *v1alpha1.ClusterRegistration, now time.
 	if stored := apimeta.FindStatusCondition(registration.Status.Conditions, v1alpha1.ConditionReady); stored != nil {
 		c.readiness = readiness{stored.Status, stored.Reason, stored.Message}
 		if stored.Status != metav1.ConditionTrue {
-			c.silentSince = stored.LastTransitionTime.Time
+			// The clock of the hub that wrote it may be ahead of ours.
+			c.silentSince = slices.MinFunc([]time.Time{stored.LastTransitionTime.Time, now}, time.Time.Compare)
 		}
 	}
 }
@@ -129,8 +131,8 @@ func (c *cluster) view() placement.Cluster {
 func (c *cluster) taints() []v1alpha1.Taint {
 	taints := slices.Clone(c.registration.Spec.Taints)
 	for i, taint := range taints {
-		if taint.TimeAdded == nil {
-			taints[i].TimeAdded = &metav1.Time{Time: c.taintedSince[taintKey(taint)]}
+		if seen := c.taintedSince[taintKey(taint)]; taint.TimeAdded == nil || taint.TimeAdded.After(seen) {
+			taints[i].TimeAdded = &metav1.Time{Time: seen}
 		}
 	}
 	if c.registration.Spec.Unschedulable {

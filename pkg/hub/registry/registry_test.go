@@ -235,6 +235,31 @@ func TestRegistryTakesOverFromAnotherHub(t *testing.T) {
 	}
 }
 
+// TestRegistryTimesOfOtherClocks has a taint, and the silence of a cluster, be noted by somebody whose clock is off: they count from
+// when the hub first saw them at the latest.
+func TestRegistryTimesOfOtherClocks(t *testing.T) {
+	for name, tc := range map[string]struct {
+		noted time.Time
+		want  time.Time
+	}{
+		"earlier":           {began.Add(-time.Hour), began.Add(-time.Hour)},
+		"ten minutes ahead": {began.Add(10 * time.Minute), began},
+	} {
+		t.Run(name, func(t *testing.T) {
+			noted := metav1.NewTime(tc.noted)
+			f := newFixture(t, &v1alpha1.ClusterRegistration{
+				Spec:   v1alpha1.ClusterRegistrationSpec{Taints: []v1alpha1.Taint{{Key: "a", Effect: v1alpha1.TaintNoExecute, TimeAdded: &noted}}},
+				Status: v1alpha1.ClusterRegistrationStatus{Conditions: []metav1.Condition{{Type: v1alpha1.ConditionReady, Status: metav1.ConditionUnknown, Reason: "Silent", LastTransitionTime: noted}}},
+			})
+			for _, taint := range f.Clusters()[0].Taints {
+				if !taint.TimeAdded.Time.Equal(tc.want) {
+					t.Errorf("taint %s counts from %s, want %s", taint.Key, taint.TimeAdded, tc.want)
+				}
+			}
+		})
+	}
+}
+
 func TestRegistryWritesNothingTwice(t *testing.T) {
 	f := newFixture(t, &v1alpha1.ClusterRegistration{})
 	f.heartbeat(began, false)

@@ -27,8 +27,8 @@ const (
 	// two thirds of its life are over. The last third of an authority's is longer than the life of what it has signed.
 	authorityLife = 365 * 24 * time.Hour
 	servingLife   = 30 * 24 * time.Hour
-	// skew is how much clocks may differ.
-	skew = 5 * time.Minute
+	// skew is how much the clock of kcp may be behind the hub's: a certificate is valid from so long before it is made.
+	skew = time.Hour
 )
 
 // The keys of the Secret. Those of the serving certificate are as in Secrets of type kubernetes.io/tls.
