@@ -230,6 +230,13 @@ var transformSpecs = map[string]refusal{
 	"labels of namespaces":            {patch: "namespaceLabels: [team, example.com/tier, pod-security.kubernetes.io/*, '*']"},
 	"half a key of a namespace":       {"namespaceLabels: [istio-*]", "namespaceLabels[0]", "expected a key"},
 	"no key of a namespace":           {"namespaceAnnotations: ['a b']", "namespaceAnnotations[0]", "expected a key"},
+	"keys to drop":                    {patch: "dropLabels: [team, example.com/Tier, example.com/, notkcp.io/a]"},
+	"half a key to drop":              {"dropLabels: [istio-*]", "dropLabels[0]", "expected a key"},
+	"a path to drop":                  {"dropAnnotations: [a/b/c]", "dropAnnotations[0]", "expected a key"},
+	"nothing to drop":                 {"dropLabels: ['']", "dropLabels[0]", "should be at least 1"},
+	"a key of tmc to drop":            {"dropLabels: [tmc.kcp.io/managed-by]", "dropLabels[0]", "expected keys that tmc, kcp or the cluster do not write themselves"},
+	"all keys of kcp to drop":         {"dropAnnotations: [kcp.io/]", "dropAnnotations[0]", "expected keys that tmc, kcp or the cluster do not write themselves"},
+	"a key of a cluster to drop":      {"dropAnnotations: [deployment.kubernetes.io/revision]", "dropAnnotations[0]", "expected keys that tmc, kcp or the cluster do not write themselves"},
 	"a cap that is no quantity":       {"resourceLimits: {memory: lots}", "resourceLimits.memory", "should match"},
 	"half a device":                   {"resourceLimits: {example.com/gpu: 500m}", "resourceLimits", "expected whole numbers but for cpu, memory and ephemeral-storage"},
 	"a cap on what is unknown":        {"resourceLimits: {mem: 1Gi}", "resourceLimits", "expected cpu, memory, ephemeral-storage, hugepages-SIZE or names with a domain"},
@@ -297,8 +304,13 @@ func TestServedRegistrationIsWithinBudget(t *testing.T) {
 		namespaces = append(namespaces, fmt.Sprintf("%s%02d", strings.Repeat("*", 61), i))
 	}
 	listed := "['" + strings.Join(namespaces, "','") + "']"
+	var keys []string
+	for i := range 64 {
+		keys = append(keys, fmt.Sprintf("%s/%s%02d", strings.Repeat(strings.Repeat("x", 60)+".", 4)+"example", strings.Repeat("y", 61), i))
+	}
+	dropped := "[" + strings.Join(keys, ",") + "]"
 	object := patched(t, manifest, "spec: {deniedNamespaces: "+listed+", allowedNamespaces: "+listed+", taints: ["+strings.Join(taints, ",")+"], allowedWorkspaces: ["+strings.Join(workspaces, ",")+
-		"], transform: {resourceLimits: {"+strings.Join(limits, ",")+"}, labels: {"+strings.Join(labels, ",")+"}, annotations: {"+strings.Join(labels, ",")+"}}}")
+		"], transform: {resourceLimits: {"+strings.Join(limits, ",")+"}, labels: {"+strings.Join(labels, ",")+"}, annotations: {"+strings.Join(labels, ",")+"}, dropLabels: "+dropped+", dropAnnotations: "+dropped+"}}")
 	if unknown, errs := server.create(object); len(errs) > 0 || len(unknown) > 0 {
 		t.Fatalf("refused: %v, unknown: %v", errs, unknown)
 	}

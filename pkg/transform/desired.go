@@ -36,9 +36,11 @@ type Input struct {
 //  3. the cluster's rule is applied;
 //  4. the number of replicas becomes the cluster's share where replicas are divided, or is left out if OmitReplicas is set;
 //  5. the user's override for the cluster is applied;
-//  6. marks of tmc are removed from the templates within, whoever wrote them;
-//  7. selectors that cross namespaces are confined to those of the workspace;
-//  8. the copy is stamped with its origin.
+//  6. labels and annotations by which the user's deployment tool knows its own, and those that the rule drops, are removed
+//     from its metadata: after the override, which may remove them as well;
+//  7. marks of tmc are removed from the templates within, whoever wrote them;
+//  8. selectors that cross namespaces are confined to those of the workspace;
+//  9. the copy is stamped with its origin.
 //
 // All other fields stay as they are, unknown ones included. The copy shares no memory with the input.
 //
@@ -62,6 +64,7 @@ func Desired(in Input) (*unstructured.Unstructured, error) {
 	if err := applyOverride(desired, in); err != nil {
 		return nil, err
 	}
+	dropKeys(desired, in)
 	dropNulls(desired.Object)
 	for field, value := range desired.Object {
 		if field != metadataField {

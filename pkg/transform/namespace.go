@@ -82,7 +82,8 @@ func DesiredNamespace(upstreamNamespace *unstructured.Unstructured, origin Origi
 		if err != nil {
 			return nil, err
 		}
-		add(desired, namespacesOwn(labels, rule.NamespaceLabels), namespacesOwn(annotations, rule.NamespaceAnnotations))
+		add(desired, namespacesOwn(labels, rule.NamespaceLabels, rule.DropLabels),
+			namespacesOwn(annotations, rule.NamespaceAnnotations, rule.DropAnnotations))
 	}
 	add(desired, rule.Labels, rule.Annotations)
 	ours := map[string]string{v1alpha1.ManagedByLabel: v1alpha1.ManagedByValue}
@@ -134,12 +135,12 @@ func ownersOf(origin Origin) map[string]string {
 }
 
 // namespacesOwn returns the labels or annotations of a namespace that go downstream: of the user's own, those whose keys
-// one of the patterns names. A pattern is a key, a domain and "/*", or "*".
-func namespacesOwn(all map[string]string, patterns []string) map[string]string {
+// one of the patterns names. A pattern is a key, a domain and "/*", or "*". What is dropped does not go down whatever names it.
+func namespacesOwn(all map[string]string, patterns, drops []string) map[string]string {
 	own := protocol.UsersOwn(all)
 	for key := range own {
 		isNamed := slices.ContainsFunc(patterns, func(pattern string) bool { return matchesKey(pattern, key) })
-		if !isNamed || key == corev1.LabelMetadataName || strings.HasPrefix(key, allocatedOnOpenShift) {
+		if !isNamed || namespaceDrops(key, patterns, drops) || key == corev1.LabelMetadataName || strings.HasPrefix(key, allocatedOnOpenShift) {
 			delete(own, key)
 		}
 	}

@@ -87,6 +87,8 @@ func ValidateRule(rule v1alpha1.TransformRule) error {
 		}
 	}
 	problems = append(problems, validateCaps(rule.ResourceLimits, field.NewPath("resourceLimits"))...)
+	problems = append(problems, validateDrops(rule.DropLabels, field.NewPath("dropLabels"))...)
+	problems = append(problems, validateDrops(rule.DropAnnotations, field.NewPath("dropAnnotations"))...)
 	labels, annotations := field.NewPath(labelsField), field.NewPath(annotationsField)
 	problems = append(problems, metavalidation.ValidateLabels(rule.Labels, labels)...)
 	problems = append(problems, validateKeys(rule.Labels, labels)...)
@@ -124,6 +126,24 @@ func validatePatterns(patterns []string, path *field.Path) field.ErrorList {
 		if !keyPattern.MatchString(pattern) {
 			problems = append(problems, field.Invalid(path.Index(i), shortened(pattern),
 				"must be a key, for instance example.com/team, a domain with all its keys, for instance example.com/*, or *"))
+		}
+	}
+	return problems
+}
+
+// dropPattern is what isDropped takes; the schema has it as well.
+var dropPattern = regexp.MustCompile(`^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$`)
+
+// validateDrops checks the keys, or beginnings of keys, that stay upstream.
+func validateDrops(drops []string, path *field.Path) field.ErrorList {
+	var problems field.ErrorList
+	for i, drop := range drops {
+		switch {
+		case drop == "" || !dropPattern.MatchString(drop):
+			problems = append(problems, field.Invalid(path.Index(i), shortened(drop),
+				"must be a key, for instance example.com/team, or a domain with a slash for all its keys, for instance example.com/"))
+		case isWritten(drop):
+			problems = append(problems, field.Forbidden(path.Index(i), cut64(drop)+" is written by tmc, kcp or the cluster itself"))
 		}
 	}
 	return problems
@@ -180,9 +200,14 @@ func checkResource(name corev1.ResourceName) string {
 func validateKeys(entries map[string]string, path *field.Path) field.ErrorList {
 	var problems field.ErrorList
 	for key := range entries {
-		if len(protocol.UsersOwn(map[string]string{key: ""})) == 0 || key == corev1.LabelMetadataName {
+		if isWritten(key) {
 			problems = append(problems, field.Forbidden(path.Key(key), "is written by tmc, kcp or the cluster itself"))
 		}
 	}
 	return problems
+}
+
+// isWritten reports whether a key, or all that begin so, are written by tmc, kcp or the cluster.
+func isWritten(key string) bool {
+	return len(protocol.UsersOwn(map[string]string{key: ""})) == 0 || key == corev1.LabelMetadataName
 }

@@ -78,6 +78,11 @@ func TestParseRuleErrors(t *testing.T) {
 		"the namespace label":              {"labels: {kubernetes.io/metadata.name: x}", []string{"labels[kubernetes.io/metadata.name]: Forbidden"}},
 		"an annotation key":                {"annotations: {a/b/c: x}", []string{"annotations"}},
 		"an annotation of kcp":             {"annotations: {kcp.io/cluster: x}", []string{"annotations[kcp.io/cluster]: Forbidden"}},
+		"half a key to drop":               {"dropLabels: [team, istio-*]", []string{"dropLabels[1]: Invalid value", "example.com/"}},
+		"a path to drop":                   {"dropAnnotations: [a/b/c]", []string{"dropAnnotations[0]: Invalid value"}},
+		"nothing to drop":                  {"dropLabels: ['']", []string{"dropLabels[0]: Invalid value"}},
+		"a label of ours to drop":          {"dropLabels: [tmc.kcp.io/managed-by]", []string{"dropLabels[0]: Forbidden", "tmc.kcp.io/managed-by is written by tmc"}},
+		"all of kcp to drop":               {"dropAnnotations: [a, cluster.tmc.kcp.io/, kcp.io/]", []string{"dropAnnotations[1]: Forbidden", "dropAnnotations[2]: Forbidden"}},
 		"several at once":                  {"namespaceMode: x\nimageRegistry: hub\nresourceLimits: {cpu: z, memory: 0}", []string{"namespaceMode", "imageRegistry", "resourceLimits[cpu]", "resourceLimits[memory]"}},
 	}
 	for name, tc := range cases {

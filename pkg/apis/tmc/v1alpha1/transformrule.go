@@ -60,6 +60,26 @@ type TransformRule struct {
 	// +kubebuilder:validation:items:MaxLength=317
 	// +kubebuilder:validation:items:XValidation:rule="self.matches('^([*]|[a-z0-9]([-a-z0-9.]*[a-z0-9])?/[*]|([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)$')",message="expected a key, for instance example.com/team, a domain with all its keys, for instance example.com/*, or *"
 	NamespaceAnnotations []string `json:"namespaceAnnotations,omitempty"`
+	// DropLabels and DropAnnotations are the keys of labels and annotations that do not go down
+	// with copies and namespaces: a whole key, or a domain and "/" for all keys of that domain.
+	// They are removed from the metadata of the object itself, never from pod templates or
+	// selectors. Those in Labels and Annotations are added all the same. What the well-known
+	// deployment tools write to find their own objects again does not go down in any case.
+	//
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=317
+	// +kubebuilder:validation:items:XValidation:rule="self.matches('^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$')",message="expected a key, for instance example.com/team, or a domain with a slash for all its keys, for instance example.com/"
+	// +kubebuilder:validation:items:XValidation:rule="!(self.startsWith('kcp.io/') || self.contains('.kcp.io/') || self.startsWith('deployment.kubernetes.io/') || self in ['kubectl.kubernetes.io/last-applied-configuration', 'kubernetes.io/metadata.name'])",message="expected keys that tmc, kcp or the cluster do not write themselves"
+	DropLabels []string `json:"dropLabels,omitempty"`
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=317
+	// +kubebuilder:validation:items:XValidation:rule="self.matches('^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$')",message="expected a key, for instance example.com/team, or a domain with a slash for all its keys, for instance example.com/"
+	// +kubebuilder:validation:items:XValidation:rule="!(self.startsWith('kcp.io/') || self.contains('.kcp.io/') || self.startsWith('deployment.kubernetes.io/') || self in ['kubectl.kubernetes.io/last-applied-configuration', 'kubernetes.io/metadata.name'])",message="expected keys that tmc, kcp or the cluster do not write themselves"
+	DropAnnotations []string `json:"dropAnnotations,omitempty"`
 	// NamespacePrefix goes before the name of every namespace.
 	//
 	// +kubebuilder:validation:MaxLength=32

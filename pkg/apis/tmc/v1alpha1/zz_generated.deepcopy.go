@@ -292,6 +292,16 @@ func (in *TransformRule) DeepCopyInto(out *TransformRule) {
 		*out = make([]string, len(*in))
 		copy(*out, *in)
 	}
+	if in.DropLabels != nil {
+		in, out := &in.DropLabels, &out.DropLabels
+		*out = make([]string, len(*in))
+		copy(*out, *in)
+	}
+	if in.DropAnnotations != nil {
+		in, out := &in.DropAnnotations, &out.DropAnnotations
+		*out = make([]string, len(*in))
+		copy(*out, *in)
+	}
 	if in.ResourceLimits != nil {
 		in, out := &in.ResourceLimits, &out.ResourceLimits
 		*out = make(v1.ResourceList, len(*in))
