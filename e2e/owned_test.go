@@ -83,7 +83,7 @@ spec:
 `
 
 // TestReplicasOwnedByAutoscaler has an autoscaler on the cluster decide the number of replicas for as long as it is
-// there.
+// there, but for zero, by which kcp switches it off.
 func TestReplicasOwnedByAutoscaler(t *testing.T) {
 	t.Parallel()
 	u := newTenant(t, env.shared, "autoscaled")
@@ -94,6 +94,16 @@ func TestReplicasOwnedByAutoscaler(t *testing.T) {
 	kcp.eventually(t, "deployment/web", "{.status.availableReplicas}", "6")
 	u.kubectl(t, "set", "image", "deployment/web", "web="+newImage)
 	u.rollOut(t, "web", east, west)
+	atEast.eventually(t, "deployment/web", replicasPath, "3")
+
+	kcp.kubectl(t, "scale", "deployment/web", "--replicas=0")
+	for _, on := range []side{atEast, u.onCluster(west)} {
+		on.eventually(t, "deployment/web", replicasPath, "0")
+		on.eventually(t, "hpa/web", `{.status.conditions[?(@.type=="ScalingActive")].reason}`, "ScalingDisabled")
+	}
+	kcp.eventually(t, "deployment/web", "{.spec.replicas}/{.status.replicas}", "0/")
+	kcp.kubectl(t, "scale", "deployment/web", "--replicas=1")
+	kcp.eventually(t, "deployment/web", "{.status.availableReplicas}", "6")
 	atEast.eventually(t, "deployment/web", replicasPath, "3")
 
 	kcp.kubectl(t, "delete", "hpa/web", "--timeout=120s")

@@ -13,7 +13,9 @@ import (
 
 // Who decides how many replicas a copy has: what kcp says, unless an autoscaler or `kubectl scale` on the cluster has taken the
 // field over. That is read from managedFields, where a write through the scale subresource has an entry of its own, and from
-// the autoscalers that there are: an entry stays when its writer is gone.
+// the autoscalers that there are: an entry stays when its writer is gone. A zero of kcp's is the switch that stops a workload,
+// and nobody's to overrule: an autoscaler that finds zero replicas rests (its condition ScalingActive says ScalingDisabled, see
+// reconcileAutoscaler in kubernetes' pkg/controller/podautoscaler), and takes over again when kcp says another number.
 const (
 	// ScaleSubresource is what managedFields call the writes of `kubectl scale` and of autoscalers.
 	ScaleSubresource = "scale"
@@ -36,14 +38,15 @@ func (in Input) kind() *kinds.Kind {
 // isScaledElsewhere reports whether somebody on the cluster decides how many replicas the copy has: whoever has set the number
 // through the scale subresource, and taken the field from us by that. An autoscaler does for as long as it is there. A person
 // does for as long as the number is not that of kcp: who sets it to what kcp says gives it back, and from then on the field is
-// ours as well.
+// ours as well. Nobody does while kcp, or the cluster's share, says zero. A zero that a scaler of the cluster has set stands: it
+// owns the field then, and we do not.
 func isScaledElsewhere(in Input) bool {
 	field := in.kind().Replicas
 	wanted, found := field.Int64In(in.Upstream.Object)
 	if share, divided, err := protocol.Read(in.Upstream).Share(in.Origin.Cluster); divided {
 		wanted, found = share, err == nil
 	}
-	if in.Downstream == nil || !found || len(field) == 0 {
+	if in.Downstream == nil || !found || wanted == 0 || len(field) == 0 {
 		return false
 	}
 	managedFields := in.Downstream.GetManagedFields()

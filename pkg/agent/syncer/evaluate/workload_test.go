@@ -19,7 +19,10 @@ func TestIsScaledElsewhere(t *testing.T) {
 	otherwise := metav1.ManagedFieldsEntry{Manager: "x", Subresource: "scale", FieldsV1: metav1.NewFieldsV1(`{"f:spec":{"f:paused":{}}}`)}
 	unreadable := metav1.ManagedFieldsEntry{Manager: "x", Subresource: "scale", FieldsV1: metav1.NewFieldsV1(`{"x":{}}`)}
 	without := metav1.ManagedFieldsEntry{Manager: "x", Subresource: "scale"}
-	share := annotated(v1alpha1.ReplicasAnnotation("east"), "2")
+	share, noShare := annotated(v1alpha1.ReplicasAnnotation("east"), "2"), annotated(v1alpha1.ReplicasAnnotation("east"), "0")
+	zero := func(obj *unstructured.Unstructured) {
+		_ = unstructured.SetNestedField(obj.Object, int64(0), "spec", "replicas")
+	}
 	cases := map[string]struct {
 		entries       []metav1.ManagedFieldsEntry
 		hasAutoscaler bool
@@ -38,6 +41,11 @@ func TestIsScaledElsewhere(t *testing.T) {
 		"the field is ours until the autoscaler writes":   {[]metav1.ManagedFieldsEntry{ours}, true, placed, false},
 		"another field of the scale subresource":          {[]metav1.ManagedFieldsEntry{otherwise, unreadable, without}, false, placed, false},
 		"where kcp says no number, nobody is in its way":  {[]metav1.ManagedFieldsEntry{person}, false, func(obj *unstructured.Unstructured) { delete(obj.Object, "spec") }, false},
+		"zero in kcp is zero beside an autoscaler":        {[]metav1.ManagedFieldsEntry{autoscaler}, true, zero, false},
+		"a share of zero is zero beside an autoscaler":    {[]metav1.ManagedFieldsEntry{autoscaler}, true, noShare, false},
+		"zero in kcp is zero after kubectl scale":         {[]metav1.ManagedFieldsEntry{person}, false, zero, false},
+		"zero in kcp, a share of two":                     {[]metav1.ManagedFieldsEntry{autoscaler}, true, func(obj *unstructured.Unstructured) { zero(obj); share(obj) }, true},
+		"a zero of ours is lifted beside an autoscaler":   {[]metav1.ManagedFieldsEntry{autoscaler, ours}, true, placed, false},
 		"a share that is no number":                       {[]metav1.ManagedFieldsEntry{person}, false, annotated(v1alpha1.ReplicasAnnotation("east"), "x"), false},
 	}
 	for name, c := range cases {
