@@ -306,7 +306,7 @@ func (s *server) applyBinding(ctx context.Context, name string, bound view, clai
 // waitForClaims waits until kcp has noted the export's claims in the binding.
 func (s *server) waitForClaims(ctx context.Context, name string) ([]apisv1alpha2.PermissionClaim, error) {
 	var binding apisv1alpha2.APIBinding
-	what := fmt.Sprintf("the permission claims of APIBinding %s in workspace %s", name, s.workspace)
+	what := fmt.Sprintf("kcp to note, in APIBinding %s of workspace %s, what tmc asks to do there", name, s.workspace)
 	err := s.waitFor(ctx, what, func(ctx context.Context) (progress, error) {
 		binding = apisv1alpha2.APIBinding{}
 		err := s.get(ctx, s.workspace, kcp.APIBindingsResource, name, &binding)
@@ -342,7 +342,7 @@ func (s *server) waitForBindings(ctx context.Context, wanted []view, names []str
 				return progress{}, s.conflictError(ctx, &ready[i], conflict)
 			}
 			if now := bindingProgress(&ready[i]); !now.done {
-				missing = append(missing, fmt.Sprintf("APIBinding %s: %s", name, now.state))
+				missing = append(missing, fmt.Sprintf("APIBinding %s (for %s): %s", name, wanted[i].purpose(), now.state))
 				if !told[name] {
 					told[name] = true
 					s.tell(s.options.OnWaiting, fmt.Sprintf("waiting for %s, in workspace %s", wanted[i].purpose(), s.workspace))
@@ -384,7 +384,10 @@ func (s *server) waitForResources(ctx context.Context, workspace string, resourc
 		return err
 	}
 	missing := slices.Clone(resources)
-	what := fmt.Sprintf("%s in workspace %s", listKinds(resources, ", "), workspace)
+	what := fmt.Sprintf("workspace %s to serve %d kinds", workspace, len(resources))
+	if len(resources) == 1 {
+		what = fmt.Sprintf("workspace %s to serve %s", workspace, resources[0])
+	}
 	return s.waitFor(ctx, what, func(ctx context.Context) (progress, error) {
 		served, err := s.resources(workspace)
 		if err != nil {
@@ -482,18 +485,19 @@ func referenceOf(binding apisv1alpha2.APIBinding) string {
 	}
 }
 
-// bindingProgress returns how far kcp has come with a binding. It is done when the export is bound in its newest form
-// and all accepted claims are in force.
+// bindingProgress returns how far kcp has come with a binding, with all that is missing. It is done when the export is bound
+// in its newest form and all accepted claims are in force.
 func bindingProgress(binding *apisv1alpha2.APIBinding) progress {
+	var missing []string
 	for _, needed := range []conditionsv1alpha1.ConditionType{
 		apisv1alpha2.APIExportValid, apisv1alpha2.InitialBindingCompleted, apisv1alpha2.BindingUpToDate, apisv1alpha2.PermissionClaimsApplied,
 	} {
 		condition, known := findCondition(binding.Status.Conditions, needed)
 		switch {
 		case !known:
-			return progress{state: fmt.Sprintf("kcp has not said %s yet", needed)}
+			missing = append(missing, fmt.Sprintf("kcp has not said %s yet", needed))
 		case condition.Status != corev1.ConditionTrue:
-			return progress{state: strings.TrimSpace(condition.Reason + " " + condition.Message)}
+			missing = append(missing, strings.TrimSpace(fmt.Sprintf("%s=%s %s %s", needed, condition.Status, condition.Reason, condition.Message)))
 		}
 	}
 	for _, accepted := range binding.Spec.PermissionClaims {
@@ -501,13 +505,13 @@ func bindingProgress(binding *apisv1alpha2.APIBinding) progress {
 			return applied.EqualGRI(accepted.PermissionClaim)
 		})
 		if accepted.State == apisv1alpha2.ClaimAccepted && !isApplied {
-			return progress{state: fmt.Sprintf("the claim on %s is not in force yet", accepted.PermissionClaim)}
+			missing = append(missing, fmt.Sprintf("the claim on %s is not in force yet", accepted.PermissionClaim))
 		}
 	}
-	return progress{
-		done:  binding.Status.Phase == apisv1alpha2.APIBindingPhaseBound,
-		state: fmt.Sprintf("its phase is %q", binding.Status.Phase),
+	if binding.Status.Phase != apisv1alpha2.APIBindingPhaseBound {
+		missing = append(missing, fmt.Sprintf("its phase is %q", binding.Status.Phase))
 	}
+	return progress{done: len(missing) == 0, state: strings.Join(missing, "; ")}
 }
 
 // conflictIn returns kcp's message about an API that the binding cannot bring because the workspace has it from

@@ -573,6 +573,34 @@ func TestBindFails(t *testing.T) {
 }
 
 func TestServerWaitFor(t *testing.T) {
+	t.Run("what is waited for is said once, in plain words", func(t *testing.T) {
+		fake, config := initialized(t, "root:team-a")
+		looks := 0
+		fake.react = func(_ string, object *unstructured.Unstructured) {
+			looks++
+			set(fake.t, object, []any{map[string]any{"type": "APIExportValid", "status": "False", "reason": fmt.Sprintf("Inner%d", looks)}}, "status", "conditions")
+		}
+		r := &recorder{}
+		options := r.options(config)
+		options.Timeout = 600 * time.Millisecond
+		err := Bind(t.Context(), BindOptions{Options: options})
+		wantError(t, err, timedOut, "APIExportValid=False Inner", "InitialBindingCompleted", "run the command again", "--timeout")
+		want := []string{"waiting for the kinds that applications are made of, in workspace root:team-a"}
+		if diff := cmp.Diff(want, r.waiting); diff != "" {
+			t.Errorf("(-want +got):\n%s", diff)
+		}
+	})
+	t.Run("states that change are not told", func(t *testing.T) {
+		r, looks := &recorder{}, 0
+		s := &server{options: r.options(nil)}
+		err := s.waitFor(t.Context(), "rain", func(context.Context) (progress, error) {
+			looks++
+			return progress{done: looks == 3, state: fmt.Sprintf("look %d", looks)}, nil
+		})
+		if diff := cmp.Diff([]string{"waiting for rain"}, r.waiting); diff != "" || err != nil {
+			t.Errorf("%v (-want +got):\n%s", err, diff)
+		}
+	})
 	t.Run("waiting ends with the context", func(t *testing.T) {
 		fake, config := initialized(t, "root:team-a")
 		ctx, cancel := context.WithCancelCause(context.Background())

@@ -209,16 +209,12 @@ type progress struct {
 // waitFor tells the caller that it waits for what, a noun phrase, and returns when check reports it done. It fails as
 // poll does.
 func (s *server) waitFor(ctx context.Context, what string, check func(context.Context) (progress, error)) error {
-	var last string
-	return s.poll(ctx, what, check, func(state string) {
-		message := "waiting for " + what
-		if state != "" {
-			message += ": " + state
+	told := false
+	return s.poll(ctx, what, check, func(string) {
+		if !told {
+			s.tell(s.options.OnWaiting, "waiting for "+what)
 		}
-		if message != last {
-			s.tell(s.options.OnWaiting, message)
-		}
-		last = message
+		told = true
 	})
 }
 
@@ -245,7 +241,8 @@ func (s *server) poll(ctx context.Context, what string, check func(context.Conte
 		return fmt.Errorf("waiting for %s was cut short: %w", what, context.Cause(ctx))
 	}
 	if errors.Is(err, context.DeadlineExceeded) {
-		return fmt.Errorf("gave up waiting for %s after %s: %s: %w", what, s.options.Timeout, now.state, err)
+		return fmt.Errorf("gave up waiting for %s after %s: %s: %w. What was done stays: run the command again to go on, with a longer --timeout if kcp is slow",
+			what, s.options.Timeout, now.state, err)
 	}
 	return err
 }
