@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -23,6 +24,7 @@ import (
 
 	"github.com/kcp-tmc/tmc/cmd/internal/daemon"
 	"github.com/kcp-tmc/tmc/pkg/cli/view"
+	"github.com/kcp-tmc/tmc/pkg/kinds"
 )
 
 const describeExample = `  # Where a Deployment is, why, and what is wrong with it
@@ -80,9 +82,27 @@ func runDescribe(ctx context.Context, options *clientOptions, args []string) err
 		if err != nil {
 			fmt.Fprintf(options.progress, "the events of %s cannot be read: %v\n", info.ObjectName(), err)
 		}
+		known := withStatuslessness(config, known, info.Mapping)
 		fmt.Fprint(options.out, view.Describe(view.Of(obj, known, silent), events, options.tenantType(), time.Now()))
 	}
 	return nil
+}
+
+// withStatuslessness adds to what is known that objects of a kind that no entry describes have no status, when the workspace
+// serves none. When it cannot be asked, they are taken to have one.
+func withStatuslessness(config *rest.Config, known kinds.Kinds, mapping *meta.RESTMapping) kinds.Kinds {
+	if known.Of(mapping.GroupVersionKind.GroupKind()).IsKnown() {
+		return known
+	}
+	client, err := discovery.NewDiscoveryClientForConfig(config)
+	if err != nil {
+		return known
+	}
+	served, err := client.ServerResourcesForGroupVersion(mapping.Resource.GroupVersion().String())
+	if err != nil || slices.ContainsFunc(served.APIResources, func(r metav1.APIResource) bool { return r.Name == mapping.Resource.Resource+"/status" }) {
+		return known
+	}
+	return known.WithoutStatus(mapping.GroupVersionKind.GroupKind())
 }
 
 // eventsOf returns the events of an object.

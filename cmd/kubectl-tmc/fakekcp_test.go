@@ -137,7 +137,7 @@ var resources = map[string][]metav1.APIResource{
 	"networking.k8s.io/v1":    {{Name: "ingresses", Kind: "Ingress", Namespaced: true}},
 	"autoscaling/v2":          {{Name: "horizontalpodautoscalers", Kind: "HorizontalPodAutoscaler", Namespaced: true}},
 	"policy/v1":               {{Name: "poddisruptionbudgets", Kind: "PodDisruptionBudget", Namespaced: true}},
-	"custom.example.com/v1a1": {{Name: "widgets", Kind: "Widget", Namespaced: true}},
+	"custom.example.com/v1a1": {{Name: "widgets", Kind: "Widget", Namespaced: true}, {Name: "gears", Kind: "Gear", Namespaced: true}, {Name: "gears/status", Kind: "Gear", Namespaced: true}},
 }
 
 // ServeHTTP implements http.Handler.

@@ -101,6 +101,18 @@ func TestDescribe(t *testing.T) {
 	}
 }
 
+// Of a custom resource that the workspace serves no status of, clusters report only problems.
+func TestDescribeOfCustomResourceWithoutStatus(t *testing.T) {
+	const object = "metadata: {name: one, namespace: shop, labels: {cluster.tmc.kcp.io/east: sync}, finalizers: [syncer.tmc.kcp.io/east]}"
+	for kind, want := range map[string]string{"widget": "What is wrong:   nothing\n", "gear": "What is wrong:\n  east: has not reported\n"} {
+		workspaceWithWeb(t).add(consumerPath+"/apis/custom.example.com/v1a1/"+kind+"s", object)
+		out, _, err := run(t, "describe", kind, "one", "-n", "shop")
+		if err != nil || !strings.HasSuffix(out, want) {
+			t.Errorf("got %v, want %q at the end of\n%s", err, want, out)
+		}
+	}
+}
+
 func TestWorkloadErrors(t *testing.T) {
 	cases := map[string]struct {
 		prepare func(*fakeKCP)

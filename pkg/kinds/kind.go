@@ -50,6 +50,8 @@ type Kind struct {
 
 	// Observes says whether the kind's controllers write status.observedGeneration.
 	Observes Observation `json:"observes,omitempty"`
+	// Statusless is set where objects have no status upstream: clusters report only the problems that they have with them.
+	Statusless bool `json:"statusless,omitempty"`
 	// Conditions are the conditions that mean something else than conventional has it, or are merged by a rule of their
 	// own, in the order of the merged status.
 	Conditions []Condition `json:"conditions,omitempty"`
@@ -263,19 +265,36 @@ func (k Kinds) Of(gk schema.GroupKind) *Kind {
 	return unknown(gk)
 }
 
+// WithoutStatus returns the kinds with an entry in which objects of that kind have no status, whatever it said before.
+func (k Kinds) WithoutStatus(gk schema.GroupKind) Kinds {
+	statusless := *k.Of(gk)
+	statusless.Statusless = true
+	others := slices.DeleteFunc(slices.Clone(k.own), func(kind *Kind) bool { return kind.GroupKind() == gk })
+	return Kinds{own: append(others, &statusless)}
+}
+
 // IsWorkload reports whether objects of the kind go to clusters by themselves.
 func (k Kinds) IsWorkload(gk schema.GroupKind) bool { return k.Of(gk).Workload }
+
+// All returns the kinds that have an entry: the built-in ones first, in the order of the table.
+func (k Kinds) All() []*Kind {
+	all := make([]*Kind, 0, len(table)+len(k.own))
+	for _, kind := range table {
+		all = append(all, k.Of(kind.GroupKind()))
+	}
+	for _, kind := range k.own {
+		if byGroupKind[kind.GroupKind()] == nil {
+			all = append(all, kind)
+		}
+	}
+	return all
+}
 
 // Workloads returns the kinds of workloads in the order in which they are shown: the built-in ones first.
 func (k Kinds) Workloads() []*Kind {
 	var workloads []*Kind
-	for _, kind := range table {
-		if own := k.Of(kind.GroupKind()); own.Workload {
-			workloads = append(workloads, own)
-		}
-	}
-	for _, kind := range k.own {
-		if kind.Workload && byGroupKind[kind.GroupKind()] == nil {
+	for _, kind := range k.All() {
+		if kind.Workload {
 			workloads = append(workloads, kind)
 		}
 	}
@@ -349,7 +368,7 @@ func (k *Kind) Facts(obj *unstructured.Unstructured) protocol.Facts {
 	if !counted {
 		number = 1
 	}
-	return protocol.Facts{Replicas: number, Observes: k.Observes, Ends: k.Ends}
+	return protocol.Facts{Replicas: number, Observes: k.Observes, Statusless: k.Statusless, Ends: k.Ends}
 }
 
 // numberAt returns an integer of an object, 1 when it is not given, as Kubernetes has it.

@@ -51,6 +51,15 @@ func TestTable(t *testing.T) {
 
 func TestKindsOf(t *testing.T) {
 	var builtIn Kinds
+	t.Run("a kind without a status", func(t *testing.T) {
+		known := builtIn.WithoutStatus(widget).WithoutStatus(widget)
+		if !known.Of(widget).Statusless || known.Of(widget).IsKnown() || known.Of(configMap) != builtIn.Of(configMap) {
+			t.Errorf("%+v", known.Of(widget))
+		}
+		if all := known.All(); len(all) != len(table)+1 || builtIn.Of(widget).Statusless {
+			t.Errorf("%d kinds have an entry", len(all))
+		}
+	})
 	t.Run("workloads are shown in the order of the table", func(t *testing.T) {
 		var names []string
 		for _, kind := range builtIn.Workloads() {

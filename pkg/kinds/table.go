@@ -140,14 +140,14 @@ var table = []*Kind{
 		}},
 	},
 	// What pods mount: these have no status, and are known for their number.
-	{Kind: "ConfigMap", Observes: NeverObserves},
-	{Kind: "Secret", Observes: NeverObserves},
+	{Kind: "ConfigMap", Observes: NeverObserves, Statusless: true},
+	{Kind: "Secret", Observes: NeverObserves, Statusless: true},
 	// imagePullSecrets become those of the account's pods, and are optional there (see PodReferences). `secrets` are what
 	// its pods may mount, not what they do. Token controllers write the Secrets that they make into that list (OpenShift's
 	// still does, Kubernetes' did until 1.24); it means something only with the annotation (ServiceAccount.Secrets in
 	// k8s.io/api/core/v1).
 	{
-		Kind: "ServiceAccount",
+		Kind: "ServiceAccount", Observes: NeverObserves, Statusless: true,
 		References: []Reference{
 			{Path: path("imagePullSecrets[].name"), Resource: "secrets", Optional: true},
 			{Path: path("secrets[].name"), Resource: "secrets", Optional: true},

@@ -75,6 +75,9 @@ type Facts struct {
 	Replicas int64
 	// Observes says whether the kind's controllers write status.observedGeneration.
 	Observes Observation
+	// Statusless is set for a kind without a status: a cluster that holds an object of it reports its problems alone, and
+	// nothing while there are none.
+	Statusless bool
 	// Ends are types of conditions. When one of them is true, the object will do nothing more.
 	Ends []string
 	// Inputs returns what a cluster's report has to name as its inputs. It is nil for Object.Inputs.
@@ -131,8 +134,13 @@ func (o Object) Entries(clusters []string, facts Facts) []Entry {
 		}
 		report, err := o.Report(cluster)
 		e.Report = report
-		e.Belief, e.Doubt = facts.belief(cluster, report, err)
-		e.Lag, e.Observed = o.lag(report, isDivision, facts)
+		if facts.Statusless && e.Held && errors.Is(err, ErrNotReported) {
+			e.Belief, e.Doubt = facts.belief(cluster, report, nil)
+			e.Observed = true
+		} else {
+			e.Belief, e.Doubt = facts.belief(cluster, report, err)
+			e.Lag, e.Observed = o.lag(report, isDivision, facts)
+		}
 		entries = append(entries, e)
 	}
 	return entries
@@ -164,15 +172,20 @@ func (f Facts) belief(cluster string, report Report, err error) (belief Belief, 
 	return Believed, ""
 }
 
+// lag judges a report. It names the inputs of a copy that is as it should be, and the generation if upstream objects of the
+// kind have one (ConfigMaps have none). Copies of some kinds (Services, claims, autoscalers) have no generation of their own:
+// that they are as they should be is enough where the kind's controllers do not tell what they have observed.
 func (o Object) lag(report Report, isDivision bool, facts Facts) (lag Lag, observed bool) {
 	tells := facts.Observes == AlwaysObserves || facts.Observes == ObservesWhenReported && report.LocalObservedGeneration > 0
-	observed = report.LocalGeneration > 0 && (!tells || report.LocalObservedGeneration >= report.LocalGeneration)
+	isRight := report.Generation > 0 || o.object.GetGeneration() == 0 && report.Inputs != ""
+	isThere := report.LocalGeneration > 0 || isRight && !tells
+	observed = isThere && (!tells || report.LocalObservedGeneration >= report.LocalGeneration)
 	switch {
-	case report.Generation == 0:
+	case !isRight:
 		return NoCopy, observed
 	case report.Generation != o.object.GetGeneration():
 		return OldGeneration, observed
-	case report.LocalGeneration == 0:
+	case !isThere:
 		return NoCopy, observed
 	case report.Inputs != facts.Inputs(report.Cluster):
 		return OldInputs, observed

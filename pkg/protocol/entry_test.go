@@ -37,6 +37,9 @@ func explained(placement string) change {
 	return annotated(v1alpha1.PlacementAnnotation, placement)
 }
 
+// without is an object of a kind without generations.
+func without(obj *unstructured.Unstructured) { obj.SetGeneration(0) }
+
 func TestEntriesState(t *testing.T) {
 	cases := map[string]struct {
 		obj  *unstructured.Unstructured
@@ -132,6 +135,12 @@ func TestEntriesLag(t *testing.T) {
 	observed := func(generation int64) func(*Report) {
 		return func(r *Report) { r.LocalObservedGeneration = generation }
 	}
+	ungenerated := func(r *Report) {
+		r.LocalGeneration, r.LocalObservedGeneration = 0, 0
+	}
+	nowhere := func(r *Report) {
+		r.Generation, r.LocalGeneration, r.LocalObservedGeneration = 0, 0, 0
+	}
 	cases := map[string]struct {
 		obj        *unstructured.Unstructured
 		facts      Facts
@@ -155,12 +164,49 @@ func TestEntriesLag(t *testing.T) {
 		"never observed, of a kind that does": {object(reported(observed(0))), Facts{Observes: AlwaysObserves}, NotObserved, true},
 		"never observed, of a kind that may":  {object(reported(observed(0))), Facts{}, UpToDate, false},
 		"a kind that never observes":          {object(reported(observed(4))), Facts{Observes: NeverObserves}, UpToDate, false},
+		"no generation on the cluster":        {object(reported(ungenerated)), Facts{Observes: NeverObserves}, UpToDate, false},
+		"no generation there, may observe":    {object(reported(ungenerated)), Facts{}, UpToDate, false},
+		"no generation there, must observe":   {object(reported(ungenerated)), Facts{Observes: AlwaysObserves}, NoCopy, true},
+		"no generation there, other inputs":   {object(reported(ungenerated), labelled("app", "web")), Facts{Observes: NeverObserves}, OldInputs, false},
+		"no report, never observed":           {object(placedOn("east")), Facts{Observes: NeverObserves}, NoCopy, true},
+		"no generation at all":                {object(without, reported(nowhere)), Facts{Observes: NeverObserves}, UpToDate, false},
+		"no generation at all, other inputs":  {object(without, reported(nowhere), labelled("app", "web")), Facts{Observes: NeverObserves}, OldInputs, false},
+		"no generation at all, and no copy":   {object(without, reported(func(r *Report) { *r = Report{Version: 1, Cluster: "east"} })), Facts{Observes: NeverObserves}, NoCopy, true},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
 			e := Read(tc.obj).Entries([]string{"east"}, tc.facts)[0]
 			if e.Lag != tc.want || e.Observed == tc.unobserved || e.IsUpToDate() != (tc.want == UpToDate) {
 				t.Errorf("got %q, observed: %t, up to date: %t; want %q", e.Lag, e.Observed, e.IsUpToDate(), tc.want)
+			}
+		})
+	}
+}
+
+// Of a kind without a status a cluster reports problems alone: that it holds the object is all there is to go by.
+func TestEntriesOfStatuslessKinds(t *testing.T) {
+	facts := Facts{Statusless: true, Observes: NeverObserves}
+	silent := facts
+	silent.Silent = func(string) string { return "silent" }
+	cases := map[string]struct {
+		obj   *unstructured.Unstructured
+		facts Facts
+		want  Belief
+		lag   Lag
+	}{
+		"not taken up":             {object(without, placedOn("east")), facts, NotReported, NoCopy},
+		"held":                     {object(without, placedOn("east"), heldBy("east")), facts, Believed, UpToDate},
+		"held by another":          {object(without, placedOn("east"), heldBy("west")), facts, NotReported, NoCopy},
+		"held by a silent cluster": {object(without, placedOn("east"), heldBy("east")), silent, Silent, UpToDate},
+		"a problem":                {object(without, heldBy("east"), reported(func(r *Report) { *r = Report{Version: 1, Cluster: "east", Problems: []Problem{{Reason: "Forbidden"}}} })), facts, Believed, NoCopy},
+		"an unreadable report":     {object(without, heldBy("east"), annotated(v1alpha1.StatusAnnotation("east"), "{")), facts, InvalidReport, NoCopy},
+		"of a kind with a status":  {object(placedOn("east"), heldBy("east")), Facts{}, NotReported, NoCopy},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			e := Read(tc.obj).Entries([]string{"east"}, tc.facts)[0]
+			if e.Belief != tc.want || e.Lag != tc.lag || e.Observed != (tc.lag == UpToDate) {
+				t.Errorf("got %q, %q, observed: %t; want %q, %q", e.Belief, e.Lag, e.Observed, tc.want, tc.lag)
 			}
 		})
 	}

@@ -126,18 +126,7 @@ func (p *page) report(o OnCluster, generation int64) {
 		p.field(2, "Report", o.Unreported)
 		return
 	}
-	applied := fmt.Sprintf("generation %d of %d", o.Generation, generation)
-	switch {
-	case o.Generation == 0:
-		applied = "nothing as it should be"
-	case !o.isLagging():
-		applied += ", up to date, observed there"
-	case o.UpToDate:
-		applied += ", up to date, not observed there yet"
-	default:
-		applied += ", not up to date"
-	}
-	p.field(2, "Applied", applied)
+	p.field(2, "Applied", o.applied(generation))
 	var counters []string
 	for _, name := range slices.Sorted(maps.Keys(o.Counters)) {
 		counters = append(counters, fmt.Sprintf("%s=%d", name, o.Counters[name]))
@@ -149,6 +138,34 @@ func (p *page) report(o OnCluster, generation int64) {
 	}
 	for _, problem := range o.Problems {
 		p.linef(3, "%s", problem)
+	}
+}
+
+// applied says how the copy stands to the object's present generation, 0 for kinds without generations.
+func (o OnCluster) applied(generation int64) string {
+	switch {
+	case o.onlyProblems && o.Silent:
+		return "not known"
+	case o.onlyProblems && o.State == protocol.Leaving:
+		return "" // it may be there yet or not: the headline says that it leaves
+	case o.onlyProblems:
+		return "taken up, and no problem reported, which is all that is reported of kinds without a status"
+	case o.lag == protocol.NoCopy:
+		return "nothing as it should be"
+	}
+	applied := ""
+	if generation > 0 {
+		applied = fmt.Sprintf("generation %d of %d, ", o.Generation, generation)
+	}
+	switch {
+	case !o.UpToDate:
+		return applied + "not up to date"
+	case o.isLagging():
+		return applied + "up to date, not observed there yet"
+	case o.tells:
+		return applied + "up to date, observed there"
+	default:
+		return applied + "up to date"
 	}
 }
 

@@ -142,6 +142,9 @@ func (o OnCluster) shortcomings(generation int64) []Problem {
 func (o OnCluster) lagMessage(generation int64) string {
 	switch o.lag {
 	case protocol.NoCopy:
+		if generation == 0 {
+			return "has no copy yet"
+		}
 		return fmt.Sprintf("has no copy of generation %d yet", generation)
 	case protocol.OldGeneration:
 		return fmt.Sprintf("has applied generation %d, not yet %d", o.Generation, generation)

@@ -66,8 +66,10 @@ type OnCluster struct {
 	Silent bool `json:"silent,omitempty"`
 	// Unreported says why there is no report that can be read, empty when there is one.
 	Unreported string `json:"unreported,omitempty"`
-	// Generation is the one that the copy was made from, 0 when there is no copy as it should be. UpToDate is whether the
-	// copy is made from the object as it is now, Observed whether the cluster's own controller has seen the copy as it is.
+	// Generation is the one that the copy was made from, 0 when there is no copy as it should be, and for kinds without
+	// generations (ConfigMaps). UpToDate is whether the copy is made from the object as it is now, as far as the cluster
+	// says: of kinds without a status it reports only problems. Observed is whether the cluster's own controller has seen the
+	// copy as it is, where the kind's controllers tell.
 	Generation int64 `json:"generation,omitempty"`
 	UpToDate   bool  `json:"upToDate"`
 	Observed   bool  `json:"observed"`
@@ -81,9 +83,11 @@ type OnCluster struct {
 	// Problems are what the cluster reports: why the copy is not what it should be.
 	Problems []Problem `json:"problems,omitempty"`
 
-	// lag is what keeps the copy from being up to date, ends is set for kinds that are done some day.
-	lag  protocol.Lag
-	ends bool
+	// lag is what keeps the copy from being up to date, ends is set for kinds that are done some day, tells where the
+	// cluster's own controller says what it has observed, and onlyProblems of a cluster that holds an object of a kind without a
+	// status and has no problem with it.
+	lag                       protocol.Lag
+	ends, tells, onlyProblems bool
 }
 
 // Condition is a condition without its times.
@@ -149,10 +153,15 @@ func onCluster(obj *unstructured.Unstructured, kind *kinds.Kind, entry protocol.
 		Observed:   entry.Observed,
 		Available:  kind.AvailableIn(report), Wanted: kind.WantedOf(obj, entry.Share, report),
 		Counters: report.Counters,
-		lag:      entry.Lag, ends: len(kind.Completions) > 0,
+		lag:      entry.Lag, ends: len(kind.Completions) > 0, tells: report.LocalObservedGeneration > 0,
 	}
-	if entry.Belief == protocol.NotReported || entry.Belief == protocol.InvalidReport {
+	switch {
+	case entry.Belief == protocol.NotReported && kind.Statusless:
+		o.Unreported = "has not taken it up yet"
+	case entry.Belief == protocol.NotReported, entry.Belief == protocol.InvalidReport:
 		o.Unreported = entry.Doubt
+	default:
+		o.onlyProblems = kind.Statusless && report.Version == 0
 	}
 	if o.Available == nil {
 		o.Wanted = nil // nobody counts
