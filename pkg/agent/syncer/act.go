@@ -191,7 +191,7 @@ func (s *Syncer) apply(ctx context.Context, t turn, body *unstructured.Unstructu
 func (s *Syncer) failed(t turn, err error) (result, error) {
 	switch {
 	case apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause):
-		return result{again: namespaceRetry}, nil
+		return s.foundTerminating(t, nil), nil
 	case !isRefusal(err):
 		return result{}, err
 	}

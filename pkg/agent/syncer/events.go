@@ -72,11 +72,7 @@ func (s *Syncer) onGone(key kcp.ObjectKey, oldObj *unstructured.Unstructured) {
 	if !kind.Workload {
 		return
 	}
-	// What it used may have been waiting for that.
-	s.caches.eachIn(oldObj.GetNamespace(), func(resource schema.GroupVersionResource, downstreamObj *unstructured.Unstructured) bool {
-		s.enqueueSpec(resource, downstreamObj)
-		return true
-	})
+	s.wakeAllIn(oldObj.GetNamespace()) // what it used may have been waiting for that
 }
 
 // onNamespace queues what a change of a namespace concerns that bears a mark of ours.
@@ -84,6 +80,9 @@ func (s *Syncer) onNamespace(name string) {
 	resourceVersion := ""
 	if namespace := s.caches.namespace(name); namespace != nil {
 		resourceVersion = namespace.GetResourceVersion()
+		if namespace.GetDeletionTimestamp() != nil {
+			s.wakeAllIn(name)
+		}
 	}
 	s.news.observe(name, resourceVersion)
 	s.wakeWaiters(namespaceKey(name))

@@ -34,7 +34,7 @@ func (s *Syncer) gather(key kcp.ObjectKey) evaluate.Input {
 	namespace := s.caches.namespace(in.Namespace)
 	in.Target = evaluate.Target{
 		Marked: namespace != nil, Made: namespace != nil && evaluate.IsMade(namespace), Owner: evaluate.Owner(namespace),
-		Foreign: s.news.isForeign(in.Namespace, s.now()),
+		Foreign: s.news.isForeign(in.Namespace, s.now()), Terminating: s.waitsFor(in.Namespace, namespace),
 	}
 	_, in.Target.Written = s.news.owner(in.Namespace)
 	return in
@@ -42,7 +42,7 @@ func (s *Syncer) gather(key kcp.ObjectKey) evaluate.Input {
 
 // gatherAround reads what is decided with beside the evaluation. What the object needs is read only where that counts.
 func (s *Syncer) gatherAround(key kcp.ObjectKey, e *evaluate.Evaluation) evaluate.Surroundings {
-	around := evaluate.Surroundings{}
+	around := evaluate.Surroundings{EndingFor: s.endingFor(key, e.Downstream)}
 	for _, downstreamObj := range s.caches.of(key.Resource, e.Origin) {
 		if downstreamObj.GetNamespace() != e.Namespace || downstreamObj.GetName() != e.Name {
 			around.Strays = append(around.Strays, evaluate.Stray{Copy: downstreamObj, HasWorkloads: s.caches.hasWorkloads(downstreamObj.GetNamespace())})

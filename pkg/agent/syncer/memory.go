@@ -42,6 +42,9 @@ type memory struct {
 	// silentCopy is the UID of a copy that there was nothing to report of, and silentSince when that was first found.
 	silentCopy  types.UID
 	silentSince time.Time
+	// endingCopy is the UID of a copy that was seen to be being deleted, and endingSince when it was first seen so.
+	endingCopy  types.UID
+	endingSince time.Time
 }
 
 // memories holds the memory of every key, for both loops.
@@ -163,10 +166,33 @@ type namespaceNews struct {
 	closed map[string]string
 	// foreign are those that the cluster was asked for, and that tmc did not make, with the time until which that is believed.
 	foreign map[string]time.Time
+	// terminating are those that the cluster says are being deleted, and what they wait for.
+	terminating map[string]string
 }
 
 func newNamespaceNews() *namespaceNews {
-	return &namespaceNews{owners: map[string]string{}, closed: map[string]string{}, foreign: map[string]time.Time{}}
+	return &namespaceNews{owners: map[string]string{}, closed: map[string]string{}, foreign: map[string]time.Time{}, terminating: map[string]string{}}
+}
+
+// setTerminating notes that the namespace is being deleted, and what it waits for, empty when it is not. It reports whether that is
+// news.
+func (n *namespaceNews) setTerminating(namespace, waitsFor string) (isNews bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.terminating[namespace] == waitsFor {
+		return false
+	}
+	if n.terminating[namespace] = waitsFor; waitsFor == "" {
+		delete(n.terminating, namespace)
+	}
+	return true
+}
+
+// waitsFor returns what the namespace waits for that is being deleted, empty when it is not known to be.
+func (n *namespaceNews) waitsFor(namespace string) string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.terminating[namespace]
 }
 
 // setOwner notes that the namespace was written for the workspace.
@@ -229,6 +255,7 @@ func (n *namespaceNews) observe(namespace, resourceVersion string) {
 	defer n.mu.Unlock()
 	delete(n.owners, namespace)
 	delete(n.foreign, namespace)
+	delete(n.terminating, namespace)
 	if n.closed[namespace] != resourceVersion {
 		delete(n.closed, namespace)
 	}

@@ -44,6 +44,11 @@ func namespaceKey(name string) kcp.ObjectKey {
 
 // syncNamespace is a turn of the namespace loop.
 func (s *Syncer) syncNamespace(ctx context.Context, name string) (time.Duration, error) {
+	if s.news.waitsFor(name) != "" {
+		if again, err := s.checkTerminating(ctx, name); again > 0 || err != nil {
+			return again, err
+		}
+	}
 	in := s.gatherNamespace(name)
 	e, err := evaluate.Namespace(in)
 	if err != nil {
@@ -244,7 +249,7 @@ func (s *Syncer) barred(t turn, live *unstructured.Unstructured) result {
 	case live == nil:
 		return result{}
 	case live.GetDeletionTimestamp() != nil:
-		return result{again: namespaceRetry}
+		return s.foundTerminating(t, live)
 	case !evaluate.IsMade(live) && !t.Settings.Allows(t.Namespace):
 		s.news.setForeign(t.Namespace, s.now())
 		return result{[]protocol.Problem{evaluate.NotAllowed(t.Namespace, s.cluster, "")}, evaluate.Recheck}

@@ -58,7 +58,7 @@ func TestAdmit(t *testing.T) {
 		t.Fatal(err)
 	}
 	ownedBy(free, v1alpha1.FieldManager)
-	const notAllowed, taken = evaluate.ReasonNotAllowed, evaluate.ReasonTaken
+	const notAllowed, taken, ending = evaluate.ReasonNotAllowed, evaluate.ReasonTaken, evaluate.ReasonTerminating
 	others := copyOf("other", web(func(obj *unstructured.Unstructured) { obj.SetName("theirs") }))
 	mine := copyOf("ws", web(func(obj *unstructured.Unstructured) { obj.SetName("mine") }))
 	cases := map[string]struct {
@@ -76,8 +76,8 @@ func TestAdmit(t *testing.T) {
 		"one without an owner":                         {free, free, nil, "", admission{true, "", 1, "ws"}, admission{true, "", 0, ""}},
 		"one without an owner that has copies":         {free, free, others, "", admission{false, "", 0, ""}, admission{true, "", 0, ""}},
 		"one without an owner that has its own copies": {free, free, mine, "", admission{true, "", 1, "ws"}, admission{true, "", 0, ""}},
-		"one on its way out":                           {madeNamespace("ws", deleting), nil, nil, "", admission{false, "", 0, "ws"}, admission{false, "", 0, "ws"}},
-		"one on its way out as the cache says":         {nil, madeNamespace("ws", deleting), nil, "", admission{false, "", 0, ""}, admission{false, "", 0, ""}},
+		"one on its way out":                           {madeNamespace("ws", deleting), nil, nil, "", admission{false, ending, 0, "ws"}, admission{false, ending, 0, "ws"}},
+		"one on its way out as the cache says":         {nil, madeNamespace("ws", deleting), nil, "", admission{false, ending, 0, ""}, admission{false, ending, 0, ""}},
 		"an operator's":                                {operatorsNamespace(""), nil, nil, "", admission{false, notAllowed, 0, ""}, admission{false, notAllowed, 0, ""}},
 		"an operator's that is allowed":                {operatorsNamespace(""), nil, nil, "a*", admission{true, "", 1, "ws"}, admission{true, "", 0, ""}},
 		"an operator's where another one is allowed":   {operatorsNamespace(""), nil, nil, "apps", admission{false, notAllowed, 0, ""}, admission{false, notAllowed, 0, ""}},

@@ -3,6 +3,7 @@ package evaluate
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -14,6 +15,9 @@ import (
 
 // Recheck is how long a problem is left alone that no event tells the end of.
 const Recheck = 30 * time.Second
+
+// StuckAfter is how long a copy may take to go before the report says what keeps it.
+const StuckAfter = 5 * time.Second
 
 // Action is what one turn of the spec loop does.
 type Action string
@@ -51,6 +55,8 @@ type Surroundings struct {
 	Strays []Stray
 	// Needs are the objects that the upstream object names and that are placed here as well.
 	Needs []Need
+	// EndingFor is since how long the copy is known to be being deleted, 0 when it is not.
+	EndingFor time.Duration
 }
 
 // Stray is one copy that lies elsewhere. HasWorkloads is set while workloads of ours are in its namespace.
@@ -177,6 +183,10 @@ func (e *Evaluation) Decide(around Surroundings) Decision {
 		d.Awaited, d.Problems, d.Again = awaited, problemsOf(awaited), Recheck
 	case Linger:
 		d.Problems = e.moving(around.Strays)
+	case Nothing:
+		if d.Again = e.untilStuck(around); d.Again < 0 {
+			d.Problems, d.Again = []protocol.Problem{e.stuck()}, Recheck
+		}
 	default: // the action itself says it
 	}
 	return d
@@ -267,6 +277,28 @@ func (e *Evaluation) moving(strays []Stray) []protocol.Problem {
 		e.Namespace, strays[0].Copy.GetNamespace())}}
 }
 
+// untilStuck returns how long until a copy that is to be there, and is being deleted, counts as stuck: less than 0 when it does.
+func (e *Evaluation) untilStuck(around Surroundings) time.Duration {
+	isCopy := e.Placed && e.Downstream != nil && isEnding(e.Downstream) && e.IsOurs(e.Downstream)
+	if !isCopy || e.HasRun || e.Problem != nil || !protocol.Read(e.Upstream).IsHeld(e.Origin.Cluster) {
+		return 0
+	}
+	if around.EndingFor >= StuckAfter {
+		return -1
+	}
+	return StuckAfter - around.EndingFor
+}
+
+// stuck tells of a copy that somebody on the cluster has deleted and that does not go.
+func (e *Evaluation) stuck() protocol.Problem {
+	keeps := "its cluster does not say what keeps it"
+	if finalizers := e.Downstream.GetFinalizers(); len(finalizers) > 0 {
+		keeps = "its finalizers keep it: " + strings.Join(finalizers, ", ")
+	}
+	return protocol.Problem{Reason: ReasonCopyTerminating, Message: shorten(fmt.Sprintf("%s %s/%s was deleted on the cluster, and is made anew when it is gone; %s",
+		e.Resource.GroupResource(), e.Namespace, e.Name, keeps))}
+}
+
 // Reasons of problems.
 const (
 	ReasonBadOverride = "InvalidOverride"
@@ -280,6 +312,10 @@ const (
 	ReasonNeverSynced = "NeverSynced"
 	ReasonDependency  = "DependencyNotReady"
 	ReasonMoving      = "Moving"
+	// ReasonTerminating is that of a namespace that is being deleted on the cluster.
+	ReasonTerminating = "NamespaceTerminating"
+	// ReasonCopyTerminating is that of a copy that somebody on the cluster has deleted and that does not go.
+	ReasonCopyTerminating = "CopyTerminating"
 )
 
 // NotAllowed tells of a namespace that tmc did not make and that the operator does not allow.

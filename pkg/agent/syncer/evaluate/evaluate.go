@@ -82,6 +82,8 @@ type Target struct {
 	Written bool
 	// Foreign is set when the cluster has answered a moment ago that it has the namespace, and that tmc did not make it.
 	Foreign bool
+	// Terminating says what the namespace waits for that is being deleted: see WaitsFor. It is empty when the namespace is not.
+	Terminating string
 }
 
 // Difference is how what lies where the copy goes differs from the copy as it should be.
@@ -259,6 +261,9 @@ func (e *Evaluation) checkTarget() {
 		e.Problem = &protocol.Problem{Reason: ReasonNotServed, Message: e.NotServed}
 	case denied != "":
 		e.Problem = &protocol.Problem{Reason: ReasonDenied, Message: denied}
+	case e.Target.Terminating != "" && !e.HasRun:
+		e.AwaitsNamespace = true
+		e.Problem = new(Terminating(e.Namespace, e.Target.Terminating))
 	default:
 		e.checkNamespace()
 	}
