@@ -157,14 +157,14 @@ func removeMarks(metadata map[string]any) {
 // this was applied. The server's record of field ownership (metadata.managedFields, KEP-555) says that nobody has
 // changed or removed any of it since: whoever changes a field that we applied takes its ownership. So no value has to
 // be compared. A quantity that the server rewrote and a default that it filled in are no drift, and fields that others
-// add are theirs.
+// add are theirs. What ownership does not tell is the order of a list's items: see Order.
 func IsInSync(desired, downstreamObj *unstructured.Unstructured) bool {
 	wanted := desired.GetAnnotations()[v1alpha1.AppliedHashAnnotation]
 	if downstreamObj.GetAnnotations()[v1alpha1.AppliedHashAnnotation] != wanted {
 		return false
 	}
 	owned, ok := ownedFields(downstreamObj)
-	return ok && ownsApplied(desired, owned)
+	return ok && ownsApplied(desired, owned) && Order(downstreamObj) == orderOf(desired.Object, owned, 0)
 }
 
 // Fingerprint stands for the spec of a downstream object and for all that IsInSync reads: it stays the same while only
@@ -176,7 +176,7 @@ func Fingerprint(downstreamObj *unstructured.Unstructured) string {
 			fields = entry.FieldsV1.GetRawString()
 		}
 	}
-	return fmt.Sprintf("%s/%d/%s", downstreamObj.GetUID(), downstreamObj.GetGeneration(), hash([]byte(fields)))
+	return fmt.Sprintf("%s/%d/%s/%x", downstreamObj.GetUID(), downstreamObj.GetGeneration(), hash([]byte(fields)), Order(downstreamObj))
 }
 
 // OwnManagedFields returns the entry of our own server-side applies. IsInSync needs no other of an object's

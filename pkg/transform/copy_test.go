@@ -253,8 +253,9 @@ func TestUpToDate(t *testing.T) {
 			want:   true,
 		},
 		"only our ownership is cached": {
-			reason: "caches keep no other entry",
+			reason: "caches keep no other entry, and of lists their order",
 			change: func(_, d *unstructured.Unstructured) {
+				NoteOrder(d, Order(d))
 				d.SetManagedFields(OwnManagedFields(d.GetManagedFields()))
 				unstructured.RemoveNestedField(d.Object, "spec", "template")
 			},

@@ -307,22 +307,11 @@ func indexBy(value func(*unstructured.Unstructured) string) cache.IndexFunc {
 	}
 }
 
-// stripCopy leaves of a copy what the loops read: who it is, whether our fields are as we applied them, the numbers of its spec
-// and its status. Of what bears our marks and was not applied by us, which is no copy, it takes the marks. oldObj is what the
-// cache has of it, nil for nothing: where managedFields and marks are the same there, they need not be decoded again.
+// stripCopy leaves of a copy what the loops read: who it is, whether our fields are as we applied them and in which order, the
+// numbers of its spec and its status. Of what bears our marks and was not applied by us, which is no copy, it takes the marks.
+// oldObj is what the cache has of it, nil for nothing: what is the same there need not be decoded again.
 func (c *caches) stripCopy(oldObj, downstreamObj *unstructured.Unstructured) {
-	metadata, _ := downstreamObj.Object["metadata"].(map[string]any)
-	managedFields := slices.DeleteFunc(slices.Clone(managedFieldsIn(metadata)), isNotRead)
-	metadata["managedFields"] = managedFields
-	before := map[string]any{}
-	if oldObj != nil {
-		before, _ = oldObj.Object["metadata"].(map[string]any)
-	}
-	if oldObj != nil && reflect.DeepEqual(managedFieldsIn(before), managedFields) && hasMarksOf(before, metadata, "labels") && hasMarksOf(before, metadata, "annotations") {
-		metadata["managedFields"] = before["managedFields"] // one memory for both: comparing them costs nothing
-	} else {
-		transform.KeepOwnMarks(downstreamObj)
-	}
+	order := orderAndMarks(oldObj, downstreamObj)
 	replicas := c.kinds.Of(downstreamObj.GroupVersionKind().GroupKind()).Replicas
 	number, hasReplicas := replicas.Int64In(downstreamObj.Object)
 	for name, field := range downstreamObj.Object {
@@ -342,6 +331,28 @@ func (c *caches) stripCopy(oldObj, downstreamObj *unstructured.Unstructured) {
 	if hasReplicas { // which may lie deeper in the spec
 		_ = unstructured.SetNestedField(downstreamObj.Object, number, replicas...) // what is on the way was a map
 	}
+	transform.NoteOrder(downstreamObj, order)
+}
+
+// orderAndMarks leaves of managedFields what is read, takes the marks that are not ours, and returns the order of our items.
+func orderAndMarks(oldObj, downstreamObj *unstructured.Unstructured) uint64 {
+	metadata, _ := downstreamObj.Object["metadata"].(map[string]any)
+	managedFields := slices.DeleteFunc(slices.Clone(managedFieldsIn(metadata)), isNotRead)
+	metadata["managedFields"] = managedFields
+	before := map[string]any{}
+	if oldObj != nil {
+		before, _ = oldObj.Object["metadata"].(map[string]any)
+	}
+	isSame := oldObj != nil && reflect.DeepEqual(managedFieldsIn(before), managedFields)
+	if isSame && hasMarksOf(before, metadata, "labels") && hasMarksOf(before, metadata, "annotations") {
+		metadata["managedFields"] = before["managedFields"] // one memory for both: comparing them costs nothing
+	} else {
+		transform.KeepOwnMarks(downstreamObj)
+	}
+	if generation := downstreamObj.GetGeneration(); isSame && generation != 0 && generation == oldObj.GetGeneration() {
+		return transform.Order(oldObj) // which has it noted
+	}
+	return transform.Order(downstreamObj)
 }
 
 func managedFieldsIn(metadata map[string]any) []any {

@@ -20,6 +20,7 @@ import (
 	clientgotesting "k8s.io/client-go/testing"
 	"k8s.io/client-go/tools/cache"
 
+	"github.com/kcp-tmc/tmc/pkg/agent/syncer/evaluate"
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
 	"github.com/kcp-tmc/tmc/pkg/kcp"
 	"github.com/kcp-tmc/tmc/pkg/kinds"
@@ -206,6 +207,7 @@ func TestStripCopy(t *testing.T) {
 	first := obj.DeepCopy()
 	(&caches{}).stripCopy(nil, first)
 	want := map[string]any{"apiVersion": "apps/v1", "kind": "Deployment", "metadata": first.Object["metadata"], "spec": map[string]any{"replicas": int64(3)}, "status": obj.Object["status"]}
+	transform.NoteOrder(&unstructured.Unstructured{Object: want}, transform.Order(first))
 	if diff := cmp.Diff(want, first.Object); diff != "" {
 		t.Errorf("left (-want +got):\n%s", diff)
 	}
@@ -243,6 +245,45 @@ func TestStripCopy(t *testing.T) {
 				t.Errorf("is our copy: %t, want %t; %v", got, c.marked, next.GetAnnotations())
 			}
 		})
+	}
+}
+
+func TestStripCopyNotesTheOrderOfLists(t *testing.T) {
+	owned := `{"f:spec":{"f:template":{"f:spec":{"f:containers":{"k:{\"name\":\"a\"}":{},"k:{\"name\":\"b\"}":{}}}}}}`
+	stripped := func(before *unstructured.Unstructured, generation int64, names ...string) *unstructured.Unstructured {
+		containers := []any{}
+		for _, name := range names {
+			containers = append(containers, map[string]any{"name": name})
+		}
+		obj := web(func(obj *unstructured.Unstructured) {
+			obj.SetGeneration(generation)
+			obj.SetManagedFields([]metav1.ManagedFieldsEntry{{
+				Manager: v1alpha1.FieldManager, Operation: metav1.ManagedFieldsOperationApply, FieldsType: "FieldsV1", FieldsV1: metav1.NewFieldsV1(owned),
+			}})
+			obj.Object["spec"] = map[string]any{"template": map[string]any{"spec": map[string]any{"containers": containers}}}
+		})
+		(&caches{}).stripCopy(before, obj)
+		return obj
+	}
+	first := stripped(nil, 1, "a", "b")
+	cases := map[string]struct {
+		obj  *unstructured.Unstructured
+		same bool
+	}{
+		"a status":                         {stripped(first, 1, "a", "b"), true},
+		"another spec of the same order":   {stripped(first, 2, "a", "x", "b"), true},
+		"another order":                    {stripped(first, 2, "b", "a"), false},
+		"another order without generation": {stripped(stripped(nil, 0, "a", "b"), 0, "b", "a"), false},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			if same := transform.Order(c.obj) == transform.Order(first); same != c.same || c.obj.Object["spec"].(map[string]any)["template"] != nil {
+				t.Errorf("the same order: %t, want %t; %v", same, c.same, c.obj.Object)
+			}
+		})
+	}
+	if evaluate.SameButStatus(stripped(nil, 0, "a", "b"), stripped(nil, 0, "b", "a")) {
+		t.Error("an order without a generation is no change")
 	}
 }
 

@@ -393,6 +393,9 @@ func SameButStatus(oldObj, newObj *unstructured.Unstructured) bool {
 	if oldObj.GetUID() != newObj.GetUID() || oldObj.GetGeneration() != newObj.GetGeneration() || isEnding(oldObj) != isEnding(newObj) {
 		return false
 	}
+	if newObj.GetGeneration() == 0 && transform.Order(oldObj) != transform.Order(newObj) {
+		return false // nothing else of such a kind tells it
+	}
 	before, _ := oldObj.Object["metadata"].(map[string]any)
 	after, _ := newObj.Object["metadata"].(map[string]any)
 	for _, field := range []string{"labels", "annotations", "managedFields"} {
