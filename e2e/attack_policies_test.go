@@ -13,7 +13,7 @@ import (
 )
 
 // policyNames are tmc's policies, and their bindings, in a consumer's workspace.
-var policyNames = []string{"tmc-consumers", "tmc-syncers"}
+var policyNames = []string{"tmc-consumers", "tmc-deletions", "tmc-syncers"}
 
 // policies returns the specs of tmc's policies and bindings, by "resource/name"; those that there are not, and those that
 // are being deleted, are left out.

@@ -470,13 +470,16 @@ func TestConsumerPolicies(t *testing.T) {
 		policy.Spec.MatchConstraints.ExcludeResourceRules = nil // what a syncer may do in the provider workspace
 		compiled := policytest.Compile(t, policy, oldestCEL)
 		for name, tc := range cases {
+			if object.GetName() == "tmc-deletions" && tc.request.Before == nil {
+				tc.want = false // it is about changes
+			}
 			tc.request.User = &user.DefaultInfo{Name: "alice", Groups: []string{"system:authenticated"}}
 			if got := compiled.Judge(t, tc.request).Asked; got != tc.want {
 				t.Errorf("policy %s, %s: asked: %t, want %t", object.GetName(), name, got, tc.want)
 			}
 		}
 	}
-	if seen != 2 {
-		t.Errorf("%d policies, want tmc-consumers and tmc-syncers", seen)
+	if seen != 3 {
+		t.Errorf("%d policies, want tmc-consumers, tmc-deletions and tmc-syncers", seen)
 	}
 }

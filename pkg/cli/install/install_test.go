@@ -429,7 +429,7 @@ func TestServerForeign(t *testing.T) {
 // consumerWrites are the writes that make what guards a consumer's workspace: what lets the hub see its path, and the policies.
 func consumerWrites(workspace string) []string {
 	writes := []string{"create " + workspace + " clusterroles/tmc-paths", "create " + workspace + " clusterrolebindings/tmc-paths"}
-	for _, name := range []string{"tmc-consumers", "tmc-syncers"} {
+	for _, name := range []string{"tmc-consumers", "tmc-deletions", "tmc-syncers"} {
 		writes = append(writes,
 			"create "+workspace+" validatingadmissionpolicies/"+name,
 			"create "+workspace+" validatingadmissionpolicybindings/"+name)
@@ -444,7 +444,7 @@ func TestInitPolicies(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, workspace := range []string{"root:tmc", "root:team-a"} {
-			for _, name := range []string{"tmc-consumers", "tmc-syncers"} {
+			for _, name := range []string{"tmc-consumers", "tmc-deletions", "tmc-syncers"} {
 				fake.change(workspace, "validatingadmissionpolicies", name, func(fields map[string]any) {
 					conditions, _, _ := unstructured.NestedSlice(fields, "spec", "matchConditions")
 					if !strings.Contains(fmt.Sprint(conditions), "'"+logicalName("root:tmc")+"' in request.userInfo.extra") {

@@ -21,6 +21,7 @@ import (
 
 var everything = []string{
 	"create ValidatingAdmissionPolicy tmc-consumers", "create ValidatingAdmissionPolicyBinding tmc-consumers",
+	"create ValidatingAdmissionPolicy tmc-deletions", "create ValidatingAdmissionPolicyBinding tmc-deletions",
 	"create ValidatingAdmissionPolicy tmc-syncers", "create ValidatingAdmissionPolicyBinding tmc-syncers",
 }
 
