@@ -62,20 +62,17 @@ type Kind struct {
 	// Rollout says how a roll-out is judged.
 	Rollout Rollout `json:"rollout,omitempty"`
 
-	// Extends is set in an operator's entry for a kind that has a built-in one, which it adds to: what it does not say is as it is
-	// there, and its References are there beside those.
-	Extends bool `json:"extends,omitempty"`
 	// References are the objects that this one needs on its cluster, beside those that its pod template names.
 	References []Reference `json:"references,omitempty"`
 	// Follows says which objects it goes along with.
 	Follows *Follows `json:"follows,omitempty"`
 	// FollowedBy are objects that it names and that go where it goes. Their kind needs an entry with Follows (MayFollow).
 	FollowedBy []Reference `json:"followedBy,omitempty"`
+	// Adoption says what a new copy takes over from one of its name that has left it behind.
+	Adoption Adoption `json:"adoption,omitzero"`
 	// Owned are the fields that only a cluster fills in: a copy is applied without them.
 	Owned []Owned `json:"owned,omitempty"`
 
-	// needs is the shape of the References, nil where there are none.
-	needs *shape
 	// assumed is set for a kind that no entry describes: its replicas and counters count only where they are there.
 	assumed bool
 }
@@ -201,11 +198,8 @@ type Phase struct {
 
 // Reference is where an object names others in its namespace.
 type Reference struct {
-	// Path leads to the name, for instance spec.tls[].secretName. Where it is the text of an annotation, that may name the
-	// namespace as well, and several objects: see namesIn.
+	// Path leads to the name, for instance spec.tls[].secretName.
 	Path Path `json:"path"`
-	// Within leads to the name in the text at Path, which is JSON; empty where the text is the name.
-	Within Path `json:"within,omitempty"`
 	// Resource is the resource of the named object with its group, for instance secrets or rollouts.argoproj.io.
 	Resource string `json:"resource"`
 	// Optional is set where the object can do without. A field "optional: true" beside the name says so as well.
@@ -214,6 +208,15 @@ type Reference struct {
 
 // GroupResource returns the resource of the named object.
 func (r Reference) GroupResource() schema.GroupResource { return schema.ParseGroupResource(r.Resource) }
+
+// Adoption says what becomes of what belongs to an object of a cluster (its pods, and their claims) when the object is made anew.
+type Adoption struct {
+	// Selector is where the object says what belongs to it. An object of the same name and with the same selector takes over
+	// what the one before has left behind. It is empty for kinds of which no object does.
+	Selector Path `json:"selector,omitempty"`
+	// WhenDeleted is where the object says with "Delete" that claims of volumes go with it.
+	WhenDeleted Path `json:"whenDeleted,omitempty"`
+}
 
 // Follows says which objects of its namespace an object goes along with: any that one of the fields finds.
 type Follows struct {

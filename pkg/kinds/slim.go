@@ -53,10 +53,8 @@ type shape struct {
 	// fields are those of an object in which names may be, items is the shape of a list's items.
 	fields map[string]*shape
 	items  *shape
-	// need is set where the value is the name of an object: it is that object, without its name. within is where the name is in
-	// the value, which is JSON; empty where the value is the name.
-	need   *Need
-	within Path
+	// need is set where the value is the name of an object: it is that object, without its name.
+	need *Need
 	// whole is set where the value is kept as it is.
 	whole bool
 }
@@ -65,17 +63,9 @@ type shape struct {
 func shapeOf(references ...Reference) *shape {
 	s := &shape{}
 	for _, reference := range references {
-		at := s.at(reference.Path)
-		at.need, at.within = &Need{Resource: reference.GroupResource(), Optional: reference.Optional}, reference.Within
+		s.at(reference.Path).need = &Need{Resource: reference.GroupResource(), Optional: reference.Optional}
 	}
 	return s
-}
-
-// readReferences makes the shape of the kind's References: once, for objects are asked at every event.
-func (k *Kind) readReferences() {
-	if k.needs = nil; len(k.References) > 0 {
-		k.needs = shapeOf(k.References...)
-	}
 }
 
 // at returns the shape at the path, which it makes where there is none.
@@ -118,12 +108,11 @@ func (s *shape) prune(value any, found func(Need)) any {
 			}
 			continue
 		}
-		text, _ := object[field].(string)
-		name := nameWithin(text, inner.within)
+		name, _ := object[field].(string)
 		if name == "" {
 			continue
 		}
-		kept[field] = text
+		kept[field] = name
 		optional, _ := object["optional"].(bool)
 		if optional {
 			kept["optional"] = true

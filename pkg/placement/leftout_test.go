@@ -234,13 +234,41 @@ func TestForgetGroups(t *testing.T) {
 	}
 }
 
-func TestRegroup(t *testing.T) {
+func TestRetireNotesWishes(t *testing.T) {
+	finalized := func(finalizer string) objectChange {
+		return func(obj *unstructuredObject) { obj.SetFinalizers(append(obj.GetFinalizers(), finalizer)) }
+	}
+	cases := map[string]struct {
+		obj  *unstructuredObject
+		want string
+	}{
+		"it is deleted for good":               {deployment(on("west"), heldBy("west"), deleted), ""},
+		"its pods are to stay":                 {deployment(on("west"), heldBy("west"), finalized("orphan"), deleted), "Orphan"},
+		"its pods are to go first":             {deployment(on("west"), heldBy("west"), finalized("foregroundDeletion"), deleted), "Foreground"},
+		"no cluster has to know":               {deployment(finalized("orphan"), deleted), ""},
+		"somebody else keeps it for a while":   {deployment(on("west"), heldBy("west"), finalized("orphan"), finalized("example.com/drain"), deleted), "Orphan"},
+		"it is known already that pods remain": {deployment(on("west"), heldBy("west"), deleted, annotated(map[string]string{v1alpha1.PropagationAnnotation: "Orphan"})), "Orphan"},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			apply(tc.obj, Retire(tc.obj, groupsOf))
+			if got := tc.obj.GetAnnotations()[v1alpha1.PropagationAnnotation]; got != tc.want {
+				t.Errorf("noted %q, want %q", got, tc.want)
+			}
+			if again := Retire(tc.obj, groupsOf); !again.IsEmpty() {
+				t.Errorf("once more %+v", again)
+			}
+		})
+	}
+}
+
+func TestRetireRegroups(t *testing.T) {
 	obj := deployment(on("g-eu-1"), heldBy("g-eu-1", "west"), deleted)
-	apply(obj, Regroup(obj, groupsOf))
+	apply(obj, Retire(obj, groupsOf))
 	if got := obj.GetLabels()[v1alpha1.GroupLabel("eu")]; got != v1alpha1.PlacementLabelValue {
 		t.Errorf("its group's label is %q", got)
 	}
-	if again := Regroup(obj, groupsOf); !again.IsEmpty() {
+	if again := Retire(obj, groupsOf); !again.IsEmpty() {
 		t.Errorf("once more %+v", again)
 	}
 }

@@ -116,12 +116,15 @@ func namedFirst(named map[string]v1alpha1.LeftOut, cluster string) int {
 	return 1
 }
 
-// Regroup returns what to write on an object that is being deleted, and so moves no more, for the view of each group of its
-// clusters to show it.
-func Regroup(upstreamObj metav1.Object, groupsOf GroupsOf) *protocol.Change {
+// Retire returns what to write on an object that is being deleted, and so moves no more: the view of each group of its clusters
+// has to show it, and its syncers have to see what is to become of what belongs to it.
+func Retire(upstreamObj metav1.Object, groupsOf GroupsOf) *protocol.Change {
 	object := protocol.Read(upstreamObj)
 	change := object.NewChange()
 	change.SetGroups(groupsOf.all(sets.New(object.Present()...)))
+	if len(object.Held()) > 0 {
+		change.NotePropagation()
+	}
 	return change
 }
 

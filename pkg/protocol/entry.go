@@ -19,7 +19,7 @@ const (
 	Placed State = "placed"
 	// Kept is on the cluster until it is available where it goes instead.
 	Kept State = "kept"
-	// Leaving is on its way out of the cluster. An object that is being deleted leaves all its clusters.
+	// Leaving is on its way out of the cluster. An object that is being deleted leaves all its clusters when nobody but tmc holds it.
 	Leaving State = "leaving"
 )
 
@@ -148,7 +148,7 @@ func (o Object) Entries(clusters []string, facts Facts) []Entry {
 
 func (o Object) state(cluster string, placement Placement) State {
 	switch {
-	case o.IsDeleting(), !o.IsPlaced(cluster):
+	case o.IsEnding(), !o.IsPlaced(cluster):
 		return Leaving
 	case placement.IsKept(cluster):
 		return Kept

@@ -81,9 +81,6 @@ func addSuffix(names sets.Set[string], key, prefix string) {
 	}
 }
 
-// IsDeleting reports whether the object is being deleted.
-func (o Object) IsDeleting() bool { return o.object.GetDeletionTimestamp() != nil }
-
 // IsLabelled reports whether the object has the cluster's placement label: then the cluster's syncer sees it.
 func (o Object) IsLabelled(cluster string) bool {
 	value, _ := o.labels.get(v1alpha1.PlacementLabel(cluster))
@@ -102,7 +99,7 @@ func (o Object) IsHeld(cluster string) bool {
 }
 
 // IsPlaced reports whether the object is placed on the cluster and not leaving it. It does not ask whether the object
-// itself is being deleted: see IsDeleting.
+// itself is being deleted: see IsDeleting and IsEnding.
 func (o Object) IsPlaced(cluster string) bool {
 	_, leaving := o.LeavingSince(cluster)
 	return !leaving && o.IsLabelled(cluster)

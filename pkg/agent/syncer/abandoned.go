@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/sets"
@@ -12,6 +13,7 @@ import (
 	"k8s.io/klog/v2"
 
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
+	"github.com/kcp-tmc/tmc/pkg/protocol"
 	"github.com/kcp-tmc/tmc/pkg/transform"
 	"github.com/kcp-tmc/tmc/pkg/upstream"
 )
@@ -108,7 +110,11 @@ func (s *Syncer) clearIfReleased(ctx context.Context, one othersObject) error {
 		return nil
 	}
 	klog.FromContext(ctx).Info("Removing a copy that was made under the name of a cluster that is not registered any more", "key", key, "cluster", one.origin.Cluster)
-	return s.downstream.remove(ctx, one.resource, one.downstreamObj)
+	propagation := metav1.DeletePropagationBackground
+	if live != nil {
+		propagation = protocol.Read(live).Propagation()
+	}
+	return s.downstream.remove(ctx, one.resource, one.downstreamObj, propagation)
 }
 
 // inheritedNamespace is a namespace of the cluster, as long as it bears these marks.

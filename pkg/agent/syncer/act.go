@@ -62,9 +62,9 @@ func (s *Syncer) act(ctx context.Context, t turn) (result, error) {
 	case evaluate.Update:
 		return s.update(ctx, t)
 	case evaluate.Delete:
-		return result{}, s.removeAll(ctx, t.key, t.copies())
+		return s.leave(ctx, t)
 	case evaluate.Clear:
-		return result{}, s.removeAll(ctx, t.key, t.strays())
+		return result{}, s.removeAll(ctx, t, t.strays())
 	case evaluate.Release:
 		return result{}, s.release(ctx, t)
 	case evaluate.Inquire:
@@ -152,9 +152,7 @@ func (s *Syncer) update(ctx context.Context, t turn) (result, error) {
 	applied, err := s.apply(ctx, t, body)
 	switch {
 	case err != nil && isImmutable(err) && protocol.Read(t.Upstream).Replaces() && t.Tolerated == nil:
-		klog.FromContext(ctx).Info("Replacing a copy that cannot be changed, as its user asks for")
-		s.memories.update(t.key, func(m *memory) { m.final = nil })
-		return result{}, s.downstream.remove(ctx, t.key.Resource, t.Downstream) // it is made anew when it is gone
+		return s.replace(ctx, t, err)
 	case err != nil:
 		return s.failed(t, err)
 	case applied.GetResourceVersion() == t.Downstream.GetResourceVersion():
@@ -163,6 +161,56 @@ func (s *Syncer) update(ctx context.Context, t turn) (result, error) {
 		})
 	}
 	return result{}, nil
+}
+
+// leave removes our copies of an object that is not placed here any more, or is another object by now.
+func (s *Syncer) leave(ctx context.Context, t turn) (result, error) {
+	t, err := s.asLive(ctx, t)
+	if err != nil {
+		return result{}, err
+	}
+	return result{}, s.removeAll(ctx, t, t.copies())
+}
+
+// asLive returns the turn with the copy as the cluster has it, if that counts for what becomes of what belongs to the copy: the caches
+// do not have what the copy selects.
+func (s *Syncer) asLive(ctx context.Context, t turn) (turn, error) {
+	if !t.MayTakeOver() {
+		return t, nil
+	}
+	live, err := s.downstream.live(ctx, t.key.Resource, t.Namespace, t.Name)
+	if err != nil {
+		return t, err
+	}
+	if live == nil || live.GetUID() != t.Downstream.GetUID() {
+		return t, errStale
+	}
+	inspected := *t.Evaluation
+	inspected.Downstream, t.Evaluation = live, &inspected
+	return t, nil
+}
+
+// losesClaims says why a copy is not replaced although its user asks for it.
+const losesClaims = "; it is not made anew, for with another selector the new copy would not take over the claims of volumes, which would be " +
+	"deleted with the old one: delete it upstream with --cascade=orphan, or leave the selector as it is"
+
+// replace removes a copy that its cluster refuses to change, as its user asks for. It is made anew when it is gone, and takes over
+// what the one before has left behind. Claims of volumes are not deleted for that: refused is the error that the user is told then.
+func (s *Syncer) replace(ctx context.Context, t turn, refused error) (result, error) {
+	t, err := s.asLive(ctx, t)
+	if err != nil {
+		return result{}, err
+	}
+	if t.LosesClaims() {
+		done, err := s.failed(t, refused)
+		for i := range done.problems {
+			done.problems[i].Message = text.Shorten(refused.Error(), evaluate.MaxProblemBytes/2) + losesClaims
+		}
+		return done, err
+	}
+	klog.FromContext(ctx).Info("Replacing a copy that cannot be changed, as its user asks for")
+	s.memories.update(t.key, func(m *memory) { m.final = nil })
+	return result{}, s.removeAll(ctx, t, []*unstructured.Unstructured{t.Downstream})
 }
 
 // apply makes the server-side apply of the copy, and its namespace when that is missing. It returns errStale when the namespace,
@@ -221,7 +269,7 @@ func (s *Syncer) release(ctx context.Context, t turn) error {
 	}
 	if live != nil && t.IsOurs(live) {
 		// The cache lags, or somebody took the label off by which we watch.
-		return errors.Join(s.removeAll(ctx, t.key, []*unstructured.Unstructured{live}), errStale)
+		return errors.Join(s.removeAll(ctx, t, []*unstructured.Unstructured{live}), errStale)
 	}
 	change := protocol.Read(t.Upstream).NewChange()
 	change.Release(s.cluster)
@@ -251,7 +299,10 @@ func (s *Syncer) inquire(ctx context.Context, t turn) (result, error) {
 	if wait := s.untilBelieved(t.key, live); wait > 0 {
 		return result{again: wait}, nil
 	}
-	return result{}, s.removeAll(ctx, t.key, t.copies())
+	if live != nil {
+		s.noteWish(t.key, live)
+	}
+	return result{}, s.removeAll(ctx, t, t.copies())
 }
 
 // isReleased reports whether the hub has taken the cluster off an object of kcp's for good: the object is neither placed there
@@ -281,12 +332,14 @@ func (s *Syncer) untilBelieved(key kcp.ObjectKey, live *unstructured.Unstructure
 	return missed.Add(viewFills).Sub(s.now())
 }
 
-// removeAll deletes those copies that are not being deleted.
-func (s *Syncer) removeAll(ctx context.Context, key kcp.ObjectKey, copies []*unstructured.Unstructured) error {
+// removeAll removes those of the copies that are not being deleted, each with what belongs to it or without: see
+// evaluate.Propagation.
+func (s *Syncer) removeAll(ctx context.Context, t turn, copies []*unstructured.Unstructured) error {
 	var errs []error
 	for _, downstreamObj := range copies {
 		if downstreamObj.GetDeletionTimestamp() == nil {
-			errs = append(errs, s.downstream.remove(ctx, key.Resource, downstreamObj))
+			wish := s.memories.get(t.key).wish.about(transform.SourceUID(downstreamObj))
+			errs = append(errs, s.downstream.remove(ctx, t.key.Resource, downstreamObj, t.Propagation(downstreamObj, wish)))
 		}
 	}
 	return errors.Join(errs...)

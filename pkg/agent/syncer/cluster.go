@@ -33,7 +33,7 @@ type clusterServer interface {
 	live(ctx context.Context, resource schema.GroupVersionResource, namespace, name string) (*unstructured.Unstructured, error)
 	liveNamespace(ctx context.Context, name string) (*unstructured.Unstructured, error)
 	apply(ctx context.Context, resource schema.GroupVersionResource, desired *unstructured.Unstructured) (*unstructured.Unstructured, error)
-	remove(ctx context.Context, resource schema.GroupVersionResource, downstreamObj *unstructured.Unstructured) error
+	remove(ctx context.Context, resource schema.GroupVersionResource, downstreamObj *unstructured.Unstructured, propagation metav1.DeletionPropagation) error
 	anythingIn(ctx context.Context, namespace string) (string, error)
 	leftBehind(ctx context.Context, namespace string) (string, error)
 }
@@ -117,12 +117,14 @@ func nameOf(downstreamObj *unstructured.Unstructured) string {
 	return downstreamObj.GetName()
 }
 
-// remove deletes the very object that was read, its dependents in the background, as kubectl does. It is no error when the object
+// remove deletes the very object that was read; propagation says what becomes of what belongs to it. It is no error when the object
 // is gone.
-func (c *cluster) remove(ctx context.Context, resource schema.GroupVersionResource, downstreamObj *unstructured.Unstructured) error {
+func (c *cluster) remove(
+	ctx context.Context, resource schema.GroupVersionResource, downstreamObj *unstructured.Unstructured, propagation metav1.DeletionPropagation,
+) error {
 	err := c.client.Resource(resource).Namespace(downstreamObj.GetNamespace()).Delete(ctx, downstreamObj.GetName(), metav1.DeleteOptions{
 		Preconditions:     metav1.NewUIDPreconditions(string(downstreamObj.GetUID())),
-		PropagationPolicy: new(metav1.DeletePropagationBackground),
+		PropagationPolicy: &propagation,
 	})
 	if err != nil && !apierrors.IsNotFound(err) {
 		return fmt.Errorf("deleting %s: %w", nameOf(downstreamObj), err)

@@ -133,15 +133,15 @@ func TestClusterRemove(t *testing.T) {
 		return true, nil, result
 	})
 	body := copyOf("ws", web())
-	if err := c.remove(t.Context(), deployments, body); err != nil || *deleted.DeleteOptions.Preconditions.UID != body.GetUID() || *deleted.DeleteOptions.PropagationPolicy != metav1.DeletePropagationBackground {
+	if err := c.remove(t.Context(), deployments, body, metav1.DeletePropagationOrphan); err != nil || *deleted.DeleteOptions.Preconditions.UID != body.GetUID() || *deleted.DeleteOptions.PropagationPolicy != metav1.DeletePropagationOrphan {
 		t.Errorf("deleted %+v, %v", deleted, err)
 	}
 	result = apierrors.NewNotFound(deployments.GroupResource(), "web")
-	if err := c.remove(t.Context(), deployments, body); err != nil {
+	if err := c.remove(t.Context(), deployments, body, metav1.DeletePropagationBackground); err != nil {
 		t.Errorf("it is gone: %v", err)
 	}
 	result = errAway
-	if err := c.remove(t.Context(), deployments, body); !errors.Is(err, errAway) || !strings.Contains(err.Error(), "app/web") {
+	if err := c.remove(t.Context(), deployments, body, metav1.DeletePropagationBackground); !errors.Is(err, errAway) || !strings.Contains(err.Error(), "app/web") {
 		t.Errorf("got %v", err)
 	}
 }

@@ -32,6 +32,9 @@ func (s *Syncer) onUpstream(key kcp.ObjectKey, oldObj, newObj *unstructured.Unst
 		s.namespaces.Enqueue(transform.Namespace(rule, key.Workspace.String(), key.Name))
 		return
 	}
+	if newObj != nil {
+		s.noteWish(key, newObj)
+	}
 	isHeld := func(obj *unstructured.Unstructured) bool { return obj != nil && protocol.Read(obj).IsHeld(s.cluster) }
 	if isHeld(oldObj) && !isHeld(newObj) {
 		// It may have been the last of its workspace in the namespace.

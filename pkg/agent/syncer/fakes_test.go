@@ -151,7 +151,10 @@ func newFakeCluster(objects ...*unstructured.Unstructured) *fakeCluster {
 
 // resourceOf returns the resource of an object of a test.
 func resourceOf(obj *unstructured.Unstructured) schema.GroupVersionResource {
-	return map[string]schema.GroupVersionResource{"Deployment": deployments, "ConfigMap": configMaps, "Namespace": v1alpha1.NamespacesResource}[obj.GetKind()]
+	return map[string]schema.GroupVersionResource{
+		"Deployment": deployments, "ConfigMap": configMaps, "Namespace": v1alpha1.NamespacesResource,
+		"StatefulSet": deployments, // what is known of the kind goes by its name
+	}[obj.GetKind()]
 }
 
 // store stores an object, as applied by us unless its managedFields say otherwise.
@@ -228,11 +231,16 @@ func (c *fakeCluster) apply(_ context.Context, resource schema.GroupVersionResou
 	return c.store(desired), nil
 }
 
-func (c *fakeCluster) remove(_ context.Context, resource schema.GroupVersionResource, downstreamObj *unstructured.Unstructured) error {
+func (c *fakeCluster) remove(
+	_ context.Context, resource schema.GroupVersionResource, downstreamObj *unstructured.Unstructured, propagation metav1.DeletionPropagation,
+) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	name := nameIn(resource, downstreamObj.GetNamespace(), downstreamObj.GetName())
-	if err := c.call("remove", name); err != nil {
+	name, how := nameIn(resource, downstreamObj.GetNamespace(), downstreamObj.GetName()), ""
+	if propagation != metav1.DeletePropagationBackground {
+		how = " " + string(propagation)
+	}
+	if err := c.call("remove", name+how); err != nil {
 		return err
 	}
 	if present := c.objects[name]; present != nil && present.GetUID() == downstreamObj.GetUID() {
@@ -415,8 +423,18 @@ func held(obj *unstructured.Unstructured) {
 	obj.SetFinalizers([]string{"someone.else/finalizer", v1alpha1.Finalizer("east")})
 }
 
+// deleting has an object be deleted that nobody but tmc holds; see deletingBy.
 func deleting(obj *unstructured.Unstructured) {
 	obj.SetDeletionTimestamp(new(metav1.NewTime(time.Unix(1000, 0))))
+	obj.SetFinalizers(slices.DeleteFunc(obj.GetFinalizers(), func(finalizer string) bool { return finalizer == "someone.else/finalizer" }))
+}
+
+// deletingBy has an object be deleted that has these finalizers as well.
+func deletingBy(finalizers ...string) option {
+	return func(obj *unstructured.Unstructured) {
+		deleting(obj)
+		obj.SetFinalizers(append(finalizers, obj.GetFinalizers()...))
+	}
 }
 
 func created(second int64) option {

@@ -5,6 +5,7 @@ import (
 	"sync"
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/sets"
@@ -35,6 +36,8 @@ type memory struct {
 	obstacle types.UID
 	// final is a Job's copy as it was last seen before it was removed, having run.
 	final *unstructured.Unstructured
+	// wish is what whoever deleted the upstream object has asked for.
+	wish wish
 	// missed is since when kcp has answered that there is no such object, while its copy is there; zero when it has not.
 	missed time.Time
 	// reported is when the last report was written.
@@ -45,6 +48,34 @@ type memory struct {
 	// endingCopy is the UID of a copy that was seen to be being deleted, and endingSince when it was first seen so.
 	endingCopy  types.UID
 	endingSince time.Time
+}
+
+// wish is what was seen that whoever deleted an upstream object, of that UID, has asked for: what is to become of what belongs to it.
+type wish struct {
+	uid         types.UID
+	propagation metav1.DeletionPropagation
+}
+
+// about returns the wish about the upstream object of a UID, empty when none was seen.
+func (w wish) about(uid types.UID) metav1.DeletionPropagation {
+	if uid == "" || uid != w.uid {
+		return ""
+	}
+	return w.propagation
+}
+
+// noteWish remembers what whoever deleted an upstream object has asked for. kcp shows that for a moment only, unless the hub notes it
+// on the object: what was seen once stays.
+func (s *Syncer) noteWish(key kcp.ObjectKey, upstreamObj *unstructured.Unstructured) {
+	said := protocol.Read(upstreamObj)
+	if !said.IsDeleting() {
+		return
+	}
+	s.memories.update(key, func(m *memory) {
+		if now := said.Propagation(); m.wish.uid != upstreamObj.GetUID() || now != metav1.DeletePropagationBackground {
+			m.wish = wish{upstreamObj.GetUID(), now}
+		}
+	})
 }
 
 // memories holds the memory of every key, for both loops.

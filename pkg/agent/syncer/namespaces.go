@@ -7,6 +7,7 @@ import (
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/klog/v2"
@@ -135,7 +136,7 @@ func (s *Syncer) removeNamespace(ctx context.Context, namespace *unstructured.Un
 		return 0, fmt.Errorf("looking whether namespace %s is empty: %w", name, err)
 	case left == "":
 		klog.FromContext(ctx).Info("Removing an empty namespace that tmc made", "namespace", name)
-		return 0, s.downstream.remove(ctx, v1alpha1.NamespacesResource, namespace)
+		return 0, s.downstream.remove(ctx, v1alpha1.NamespacesResource, namespace, metav1.DeletePropagationBackground)
 	}
 	// What goes together with the copies takes a moment: the owner would be taken off a namespace that is then removed.
 	isKept := s.lingering.NumRequeues(name) >= checksBeforeKept

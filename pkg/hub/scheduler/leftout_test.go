@@ -1,6 +1,7 @@
 package scheduler
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -201,13 +202,13 @@ func TestSyncGroupLabels(t *testing.T) {
 	expect("forged", 1, "eu")
 }
 
-func TestSyncGroupLabelsOfDeletedObjects(t *testing.T) {
+func TestSyncDeletedObjects(t *testing.T) {
 	f := newFakeKCP(t, namespace, settings, web)
 	clusters := states{"east": {Name: "east", Ready: true, Export: exportOfEast}}
 	s := f.scheduler(clusters)
 	f.settleWith(t, s)
 	obj := f.object("web").DeepCopy()
-	obj.SetFinalizers([]string{v1alpha1.Finalizer("east")})
+	obj.SetFinalizers([]string{v1alpha1.Finalizer("east"), metav1.FinalizerOrphanDependents, "example.com/drain"})
 	obj.SetDeletionTimestamp(new(metav1.Unix(0, 0)))
 	key := kcp.KeyOf(resources["Deployment"], obj)
 	f.objects[key] = obj
@@ -215,5 +216,11 @@ func TestSyncGroupLabelsOfDeletedObjects(t *testing.T) {
 	f.settleWith(t, s)
 	if got := f.objects[key].GetLabels()[v1alpha1.GroupLabel("eu")]; got != v1alpha1.PlacementLabelValue {
 		t.Errorf("the group's label is %q", got)
+	}
+	if got := f.objects[key].GetAnnotations()[v1alpha1.PropagationAnnotation]; got != string(metav1.DeletePropagationOrphan) {
+		t.Errorf("the note for its syncers is %q", got)
+	}
+	if got := protocol.Read(f.objects[key]).Labelled(); !slices.Equal(got, []string{"east"}) {
+		t.Errorf("it is on %v", got)
 	}
 }

@@ -38,8 +38,9 @@ func (s *Scheduler) sync(ctx context.Context, key kcp.ObjectKey) (time.Duration,
 	case !isPlaceable(key):
 		return 0, nil
 	case upstreamObj.GetDeletionTimestamp() != nil:
-		// Its syncers see by themselves that they have to let go of it. The views of their groups have to show it.
-		return 0, s.write(ctx, key, placement.Regroup(upstreamObj, s.groupsOf))
+		// Its syncers see by themselves when they have to let go of it, and the views of their groups have to show it. It enters no
+		// cluster any more, and leaves none before that: nobody can hold an object that is being deleted.
+		return 0, s.write(ctx, key, placement.Retire(upstreamObj, s.groupsOf))
 	case key.Resource == v1alpha1.NamespacesResource:
 		return 0, s.syncNamespace(ctx, key, upstreamObj)
 	}

@@ -180,10 +180,12 @@ func (e *Evaluation) Place(settings *Settings) (namespace, name string, same boo
 	return e.Namespace, e.Name, true
 }
 
-// IsPlaced reports whether the upstream object is to be on the cluster.
+// IsPlaced reports whether the upstream object is to be on the cluster. One that is being deleted is for as long as a finalizer of
+// somebody else keeps it, if the syncer holds it: it can get no finalizer any more.
 func IsPlaced(upstreamObj *unstructured.Unstructured, cluster string) bool {
 	said := protocol.Read(upstreamObj)
-	return said.IsPlaced(cluster) && !said.IsDeleting() && transform.IsNeverSynced(upstreamObj) == ""
+	isKept := !said.IsDeleting() || said.IsHeld(cluster) && !said.IsEnding()
+	return isKept && said.IsPlaced(cluster) && transform.IsNeverSynced(upstreamObj) == ""
 }
 
 // IsOurs reports whether a downstream object is a copy of just this upstream object: made by tmc, from that workspace,
@@ -365,7 +367,7 @@ func SameUpstream(oldObj, newObj *unstructured.Unstructured, cluster string) boo
 	before, after := protocol.Read(oldObj), protocol.Read(newObj)
 	return oldObj.GetUID() == newObj.GetUID() &&
 		oldObj.GetGeneration() == newObj.GetGeneration() &&
-		before.IsDeleting() == after.IsDeleting() &&
+		before.IsDeleting() == after.IsDeleting() && before.IsEnding() == after.IsEnding() && before.Propagation() == after.Propagation() &&
 		before.IsHeld(cluster) == after.IsHeld(cluster) &&
 		before.SaysSameTo(cluster, after) &&
 		sameContent(oldObj, newObj)

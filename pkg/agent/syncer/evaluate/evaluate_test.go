@@ -297,16 +297,17 @@ func TestSameUpstream(t *testing.T) {
 		change option
 		same   bool
 	}{
-		"our own report":            {annotated(v1alpha1.StatusAnnotation("east"), "{}"), true},
-		"another's report":          {annotated(v1alpha1.StatusAnnotation("west"), "{}"), true},
-		"another's deletion":        {annotated(v1alpha1.DeletionAnnotation("west"), "2026-01-01T00:00:00Z"), true},
-		"our own deletion":          {annotated(v1alpha1.DeletionAnnotation("east"), "2026-01-01T00:00:00Z"), false},
-		"a user's annotation":       {annotated("note", "bye"), false},
-		"a user's label":            {labelled("app"), false},
-		"a generation":              {generation(2), false},
-		"another object":            {func(o *unstructured.Unstructured) { o.SetUID("other") }, false},
-		"a deletion":                {deleting, false},
-		"our own finalizer is lost": {func(o *unstructured.Unstructured) { o.SetFinalizers(nil) }, false},
+		"our own report":                    {annotated(v1alpha1.StatusAnnotation("east"), "{}"), true},
+		"another's report":                  {annotated(v1alpha1.StatusAnnotation("west"), "{}"), true},
+		"another's deletion":                {annotated(v1alpha1.DeletionAnnotation("west"), "2026-01-01T00:00:00Z"), true},
+		"our own deletion":                  {annotated(v1alpha1.DeletionAnnotation("east"), "2026-01-01T00:00:00Z"), false},
+		"a user's annotation":               {annotated("note", "bye"), false},
+		"a user's label":                    {labelled("app"), false},
+		"a generation":                      {generation(2), false},
+		"another object":                    {func(o *unstructured.Unstructured) { o.SetUID("other") }, false},
+		"a deletion":                        {deleting, false},
+		"a deletion that somebody holds up": {deletingBy("example.com/drain"), false},
+		"our own finalizer is lost":         {func(o *unstructured.Unstructured) { o.SetFinalizers(nil) }, false},
 		"another's finalizer": {func(o *unstructured.Unstructured) {
 			o.SetFinalizers(append(slices.Clone(o.GetFinalizers()), v1alpha1.Finalizer("west")))
 		}, true},
@@ -325,6 +326,13 @@ func TestSameUpstream(t *testing.T) {
 			}
 		})
 	}
+	t.Run("somebody lets go of what is being deleted", func(t *testing.T) {
+		kept := upstreamDeployment(placed, held, deletingBy("example.com/drain", "example.com/other"))
+		left := upstreamDeployment(placed, held, deletingBy("example.com/other"))
+		if !SameUpstream(kept, left, "east") || SameUpstream(left, upstreamDeployment(placed, held, deleting), "east") {
+			t.Error("the last of them counts, and no other")
+		}
+	})
 }
 
 // scaledBy has the replicas set through the scale subresource.

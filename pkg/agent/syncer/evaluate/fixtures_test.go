@@ -1,6 +1,7 @@
 package evaluate
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -43,8 +44,18 @@ func held(obj *unstructured.Unstructured) {
 	obj.SetFinalizers([]string{"someone.else/finalizer", v1alpha1.Finalizer("east")})
 }
 
+// deleting has an object be deleted that nobody but tmc holds; see deletingBy.
 func deleting(obj *unstructured.Unstructured) {
 	obj.SetDeletionTimestamp(new(metav1.NewTime(time.Unix(1000, 0))))
+	obj.SetFinalizers(slices.DeleteFunc(obj.GetFinalizers(), func(finalizer string) bool { return finalizer == "someone.else/finalizer" }))
+}
+
+// deletingBy has an object be deleted that has these finalizers as well.
+func deletingBy(finalizers ...string) option {
+	return func(obj *unstructured.Unstructured) {
+		deleting(obj)
+		obj.SetFinalizers(append(finalizers, obj.GetFinalizers()...))
+	}
 }
 
 // stripped takes the annotations off by which a copy says what it is of.

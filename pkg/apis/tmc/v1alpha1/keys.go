@@ -19,10 +19,11 @@ const (
 	// change of it as immutable.
 	// Writer: the user. Readers: the syncers.
 	ReplaceAnnotation = GroupName + "/replace"
-	// ProvidedByClusterAnnotation names objects, as KIND/NAME with commas between them, that the object needs and that something
-	// on its clusters makes. In names, "*" stands for any characters.
-	// Writer: the user. Readers: the scheduler, the aggregator.
-	ProvidedByClusterAnnotation = GroupName + "/provided-by-cluster"
+	// PropagationAnnotation says, on an object that is being deleted, what is to become of what belongs to it on the clusters:
+	// "Orphan" or "Foreground", as the finalizer of the API server said that kcp's garbage collector takes off. A policy keeps
+	// that finalizer until this is there.
+	// Writer: the scheduler. Readers: the syncers.
+	PropagationAnnotation = GroupName + "/propagation"
 	// PlacementAnnotation says why an object is where it is: a protocol.Placement as JSON.
 	// Writer: the scheduler, with the labels. Readers: the scheduler, the aggregator, the plugin, and people.
 	PlacementAnnotation = GroupName + "/placement"

@@ -1,0 +1,144 @@
+package syncer
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
+	"github.com/kcp-tmc/tmc/pkg/kcp"
+)
+
+const orphanWeb = removeWeb + " Orphan"
+
+// TestDeletionWhileSomebodyHolds has the copy stay and follow for as long as somebody's finalizer is on the deleted object.
+func TestDeletionWhileSomebodyHolds(t *testing.T) {
+	h := newHarness(t, newFakeCluster(), v1alpha1.NamespaceModeExclusive)
+	key := h.place(web(placed))
+	change := func(option option) func() {
+		return func() {
+			h.cacheAll(t)
+			before := h.kcp.objects[key]
+			h.kcp.objects[key] = shaped(before.DeepCopy(), option)
+			h.onUpstream(key, before, h.kcp.objects[key])
+		}
+	}
+	const drain = "example.com/drain"
+	steps := []struct {
+		name    string
+		prepare func()
+		writes  []string
+	}{
+		{"it is held", func() {}, nil},
+		{"it goes down", func() {}, []string{applyApp, applyWeb}},
+		{"it is deleted, and stays", change(deletingBy(drain, metav1.FinalizerOrphanDependents)), nil},
+		{"it follows", change(func(obj *unstructured.Unstructured) { obj.SetGeneration(2) }), []string{applyWeb}},
+		{"the collector takes its finalizer off", change(func(obj *unstructured.Unstructured) { obj.SetFinalizers([]string{drain, v1alpha1.Finalizer("east")}) }), nil},
+		{"it goes when that finalizer goes", change(func(obj *unstructured.Unstructured) { obj.SetFinalizers([]string{v1alpha1.Finalizer("east")}) }), []string{orphanWeb}},
+	}
+	for _, step := range steps {
+		step.prepare()
+		h.cluster.calls = nil
+		h.specs.take()
+		if again, err := h.spec(t, key); again != 0 || err != nil {
+			t.Fatalf("%s: again after %s, error %v", step.name, again, err)
+		}
+		if diff := cmp.Diff(step.writes, h.cluster.writes(), cmpopts.EquateEmpty()); diff != "" {
+			t.Errorf("%s: writes (-want +got):\n%s", step.name, diff)
+		}
+	}
+}
+
+// TestDeletionKeepsWishes has an event say what is to become of what belongs to a copy, and a turn that comes later.
+func TestDeletionKeepsWishes(t *testing.T) {
+	here := web(placed, held)
+	gone := web(deletingBy(metav1.FinalizerOrphanDependents))
+	cases := map[string]struct {
+		seen []*unstructured.Unstructured
+		now  *unstructured.Unstructured
+		live *unstructured.Unstructured
+		want []string
+	}{
+		"it is deleted for good":                   {nil, web(placed, held, deleting), nil, []string{removeWeb}},
+		"the finalizer has gone since":             {[]*unstructured.Unstructured{web(placed, held, deletingBy("orphan")), web(placed, held, deleting)}, web(placed, held, deleting), nil, []string{orphanWeb}},
+		"the hub has noted it":                     {nil, web(placed, held, deleting, annotated(v1alpha1.PropagationAnnotation, "Orphan")), nil, []string{orphanWeb}},
+		"it was let go of by force meanwhile":      {[]*unstructured.Unstructured{web(placed, held, deletingBy("orphan"))}, nil, nil, []string{orphanWeb}},
+		"kcp says so":                              {nil, nil, gone, []string{orphanWeb}},
+		"that was another object of the same name": {[]*unstructured.Unstructured{shaped(web(placed, held, deletingBy("orphan")), func(obj *unstructured.Unstructured) { obj.SetUID("other") })}, web(placed, held, deleting), nil, []string{removeWeb}},
+		"one that is not being deleted says none":  {[]*unstructured.Unstructured{here}, nil, nil, []string{removeWeb}},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			h := newHarness(t, newFakeCluster(), v1alpha1.NamespaceModeExclusive).cache(t, copyOf("ws", here))
+			key := kcp.ObjectKey{Workspace: "ws", Resource: deployments, Namespace: app, Name: "web"}
+			for _, seen := range c.seen {
+				h.onUpstream(key, here, seen)
+			}
+			switch {
+			case c.now != nil:
+				h.place(c.now)
+			case c.live != nil:
+				h.place(c.live)
+				h.kcp.unseen = map[kcp.ObjectKey]bool{key: true}
+			}
+			if _, err := h.spec(t, key); err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(c.want, h.cluster.writes(), cmpopts.EquateEmpty()); diff != "" {
+				t.Errorf("writes (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// TestReplaceKeepsClaims has a cluster refuse the change of a kind whose claims go with it.
+func TestReplaceKeepsClaims(t *testing.T) {
+	const setsClaims = "it is not made anew"
+	refused := apierrors.NewInvalid(schema.GroupKind{Group: "apps", Kind: "StatefulSet"}, "web", field.ErrorList{field.Forbidden(field.NewPath("spec"), "updates to statefulset spec for fields other than x are forbidden")})
+	spec := func(selector string) option {
+		return func(obj *unstructured.Unstructured) {
+			obj.SetKind("StatefulSet")
+			obj.Object["spec"] = map[string]any{
+				"selector":                             map[string]any{"matchLabels": map[string]any{"app": selector}},
+				"persistentVolumeClaimRetentionPolicy": map[string]any{"whenDeleted": "Delete"},
+			}
+		}
+	}
+	cases := map[string]struct {
+		selector string
+		writes   []string
+		says     string
+	}{
+		"the next one takes them over":     {"web", []string{applyWeb, orphanWeb}, ""},
+		"the next one would not take them": {"other", []string{applyWeb}, setsClaims},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			here := web(placed, held, annotated(v1alpha1.ReplaceAnnotation, "true"), spec("web"))
+			there := copyOf("ws", here)
+			h := newHarness(t, newFakeCluster(there), v1alpha1.NamespaceModeExclusive).cache(t, madeNamespace("ws"), there)
+			h.cluster.errs[applyWeb] = refused
+			key := h.place(shaped(here.DeepCopy(), spec(c.selector), func(obj *unstructured.Unstructured) { obj.SetGeneration(2) }))
+			if _, err := h.spec(t, key); err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(c.writes, h.cluster.writes(), cmpopts.EquateEmpty()); diff != "" {
+				t.Errorf("writes (-want +got):\n%s", diff)
+			}
+			said := ""
+			for _, problem := range h.memories.get(key).problems {
+				said += problem.Reason + ": " + problem.Message
+			}
+			if !strings.Contains(said, c.says) || (said == "") != (c.says == "") {
+				t.Errorf("problems are %q, want %q", said, c.says)
+			}
+		})
+	}
+}
