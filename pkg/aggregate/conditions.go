@@ -25,7 +25,7 @@ const (
 	reasonComplete         = "NewReplicaSetAvailable"
 	reasonDeadlineExceeded = "ProgressDeadlineExceeded"
 
-	reasonNoClusters = "NoClusters"
+	reasonNoClusters = protocol.ReasonNoClusters
 	reasonSynced     = "Synced"
 	reasonMerged     = "Merged"
 )
@@ -196,36 +196,6 @@ func (m *merge) byMeaning(c kinds.Condition) condition {
 		status = bad
 	}
 	return condition{c.Type, status, cmp.Or(reason, reasonMerged), list(quotes, "; ")}
-}
-
-// synced is true when every placed cluster has reported, none has a problem and the hub has found none, whatever the
-// strategy.
-//
-// What the hub has found comes first, and gives the reason: it is wrong for every cluster, it is what the user can mend,
-// and often it is why clusters are silent or complain. Of it and of what clusters say the message names a few each, so that
-// neither hides the other.
-func (m *merge) synced() condition {
-	var reason string
-	var own, theirs []string
-	for _, problem := range m.in.Problems {
-		own = append(own, cmp.Or(problem.Message, problem.Reason))
-		reason = cmp.Or(reason, problem.Reason)
-	}
-	for _, e := range m.placed {
-		if !isBelieved(e) {
-			theirs = append(theirs, e.Cluster+": "+e.Doubt)
-			reason = cmp.Or(reason, string(e.Belief))
-		}
-		for _, problem := range e.Report.Problems {
-			theirs = append(theirs, e.Cluster+": "+problem.Message)
-			reason = cmp.Or(reason, problem.Reason)
-		}
-	}
-	if len(own)+len(theirs) == 0 {
-		return condition{v1alpha1.ConditionSynced, metav1.ConditionTrue, reasonSynced, fmt.Sprintf("In place in %s.", clusters(len(m.placed)))}
-	}
-	parts := slices.DeleteFunc([]string{list(own, "; "), list(theirs, "; ")}, func(part string) bool { return part == "" })
-	return condition{v1alpha1.ConditionSynced, metav1.ConditionFalse, reason, strings.Join(parts, "; ")}
 }
 
 // silent returns a condition for each placed cluster that is silent: who reads the object need not read messages.

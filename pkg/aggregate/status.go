@@ -36,6 +36,9 @@ type Input struct {
 	// condition Synced is false with the first reason, and its message begins with the first few of them, in their order,
 	// as they are, wherever the object is placed and if it is placed nowhere.
 	Problems []protocol.Problem
+	// Waits is asked when Synced is true at present, and would be false for nothing but that clusters have not taken up a change
+	// yet: it reports whether to wait a little before saying so. Nil never does.
+	Waits func() bool
 	// Now is the time for conditions that change.
 	Now metav1.Time
 }

@@ -2,6 +2,7 @@ package protocol
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -115,6 +116,31 @@ type Entry struct {
 // IsUpToDate reports whether the cluster's report counts and its copy is up to date.
 func (e Entry) IsUpToDate() bool { return e.Belief == Believed && e.Lag == UpToDate }
 
+// IsInPlace reports whether the cluster's report counts, and says that the copy is made from the object as it is now, whether or not
+// the copy's own controller has observed that.
+func (e Entry) IsInPlace() bool {
+	return e.Belief == Believed && (e.Lag == UpToDate || e.Lag == NotObserved)
+}
+
+// SayLag says, for people, what a cluster has not done yet whose copy was made from the generation applied, while the object's
+// present one is generation.
+func SayLag(lag Lag, applied, generation int64) string {
+	switch {
+	case lag == NoCopy && generation == 0:
+		return "has no copy yet"
+	case lag == NoCopy:
+		return fmt.Sprintf("has no copy of generation %d yet", generation)
+	case lag == OldGeneration:
+		return fmt.Sprintf("has applied generation %d, not yet %d", applied, generation)
+	case lag == OldInputs:
+		return "has not applied the present labels, annotations, override or share of replicas yet"
+	case lag == NotDivided:
+		return "may run a former share: spec.replicas has changed and has not been divided again yet"
+	default:
+		return "has applied the present generation; its own controller has not observed that yet"
+	}
+}
+
 // Entries returns an entry for each of the clusters, in their order: those of Placed, Present, or others.
 func (o Object) Entries(clusters []string, facts Facts) []Entry {
 	placement := o.Placement()
@@ -220,14 +246,23 @@ func IsHubsCondition(conditionType string) bool {
 	return conditionType == v1alpha1.ConditionSynced || strings.HasPrefix(conditionType, v1alpha1.SilentConditionPrefix)
 }
 
-// ReasonMissing is the reason of the condition Synced of an object that needs what does not exist, or is not where it is.
-const ReasonMissing = "MissingDependency"
+// Reasons of the condition Synced that are of what the hub itself knows of an object, beside those of Belief.
+const (
+	// ReasonMissing is that of an object that needs what does not exist, or is not where it is.
+	ReasonMissing = "MissingDependency"
+	// ReasonNotTakenUp is that of an object of which a cluster has no copy as it is now, without a problem to tell.
+	ReasonNotTakenUp = "NotTakenUp"
+	// ReasonNoClusters is that of an object that is to be somewhere, and for which there is no cluster.
+	ReasonNoClusters = "NoClusters"
+	// ReasonNotPlaced is that of an object of which nobody says that it is to be anywhere.
+	ReasonNotPlaced = "NotPlaced"
+)
 
 // IsHubsReason reports whether a reason of the condition Synced is of a problem that the hub itself has found; all others
 // are of what clusters report, or do not.
 func IsHubsReason(reason string) bool {
 	switch v1alpha1.LeftOut(reason) {
-	case ReasonMissing, v1alpha1.LeftOutNotBound, v1alpha1.LeftOutBindingsHidden, v1alpha1.LeftOutKindNotAccepted,
+	case ReasonMissing, ReasonNoClusters, ReasonNotPlaced, v1alpha1.LeftOutNotBound, v1alpha1.LeftOutBindingsHidden, v1alpha1.LeftOutKindNotAccepted,
 		v1alpha1.LeftOutKindNotServed, v1alpha1.LeftOutPoliciesNotAccepted, v1alpha1.LeftOutPoliciesMissing:
 		return true
 	default:

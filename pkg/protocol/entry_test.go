@@ -271,3 +271,32 @@ func TestIsHubsReason(t *testing.T) {
 		}
 	}
 }
+
+func TestEntryIsInPlace(t *testing.T) {
+	for _, belief := range []Belief{Believed, NotReported, InvalidReport, Silent} {
+		for _, lag := range []Lag{UpToDate, NotObserved, NoCopy, OldGeneration, OldInputs, NotDivided} {
+			want := belief == Believed && (lag == UpToDate || lag == NotObserved)
+			if got := (Entry{Belief: belief, Lag: lag}).IsInPlace(); got != want {
+				t.Errorf("%q, %q: got %t", belief, lag, got)
+			}
+		}
+	}
+}
+
+func TestSayLag(t *testing.T) {
+	for want, tc := range map[string]struct {
+		lag                 Lag
+		applied, generation int64
+	}{
+		"has no copy yet":                     {NoCopy, 0, 0},
+		"has no copy of generation 2 yet":     {NoCopy, 0, 2},
+		"has applied generation 1, not yet 2": {OldGeneration, 1, 2},
+		"has not applied the present labels":  {OldInputs, 2, 2},
+		"may run a former share":              {NotDivided, 2, 2},
+		"its own controller has not observed": {NotObserved, 2, 2},
+	} {
+		if got := SayLag(tc.lag, tc.applied, tc.generation); !strings.Contains(got, want) {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+}

@@ -1,7 +1,6 @@
 package view
 
 import (
-	"fmt"
 	"slices"
 	"strings"
 
@@ -79,14 +78,11 @@ func (w *Workload) problems() []Problem {
 	if w.PlacementMessage != "" {
 		problems = append(problems, Problem{Reason: Unsatisfied, Message: "placement: " + w.PlacementMessage})
 	}
-	if w.isLost() {
+	hubs := w.hubsProblems()
+	if w.isLost() && len(hubs) == 0 {
 		problems = append(problems, Problem{Reason: Nowhere, Message: "it is placed on no cluster"})
 	}
-	for _, c := range w.Conditions {
-		if c.Type == v1alpha1.ConditionSynced && c.isProblem() && protocol.IsHubsReason(c.Reason) {
-			problems = append(problems, Problem{Reason: c.Reason, Message: said(c.Reason, c.Message)})
-		}
-	}
+	problems = append(problems, hubs...)
 	for _, o := range w.Clusters {
 		for _, problem := range o.problems(w.Generation) {
 			problem.Cluster = o.Name
@@ -96,10 +92,26 @@ func (w *Workload) problems() []Problem {
 	return problems
 }
 
+// hubsProblems returns what the hub says in the condition Synced that it has found itself, but what is said already, and that the
+// object is nowhere when its user asks for that.
+func (w *Workload) hubsProblems() []Problem {
+	var problems []Problem
+	for _, c := range w.Conditions {
+		isSaid := c.Reason == protocol.ReasonNoClusters && w.PlacementMessage != "" || c.Reason == protocol.ReasonNotPlaced && w.asksForNowhere()
+		if c.Type == v1alpha1.ConditionSynced && c.isProblem() && protocol.IsHubsReason(c.Reason) && !isSaid {
+			problems = append(problems, Problem{Reason: c.Reason, Message: said(c.Reason, c.Message)})
+		}
+	}
+	return problems
+}
+
+func (w *Workload) asksForNowhere() bool {
+	return w.TargetClusters != nil && strings.TrimSpace(*w.TargetClusters) == ""
+}
+
 // isLost reports whether it is a workload on no cluster, and nobody asked for that.
 func (w *Workload) isLost() bool {
-	asksForNowhere := w.TargetClusters != nil && strings.TrimSpace(*w.TargetClusters) == ""
-	return w.kind.Workload && len(w.Clusters) == 0 && !asksForNowhere && !w.Deleting
+	return w.kind.Workload && len(w.Clusters) == 0 && !w.asksForNowhere() && !w.Deleting
 }
 
 // problems returns what is wrong on one cluster.
@@ -140,19 +152,5 @@ func (o OnCluster) shortcomings(generation int64) []Problem {
 
 // lagMessage says what a cluster has not done yet.
 func (o OnCluster) lagMessage(generation int64) string {
-	switch o.lag {
-	case protocol.NoCopy:
-		if generation == 0 {
-			return "has no copy yet"
-		}
-		return fmt.Sprintf("has no copy of generation %d yet", generation)
-	case protocol.OldGeneration:
-		return fmt.Sprintf("has applied generation %d, not yet %d", o.Generation, generation)
-	case protocol.OldInputs:
-		return "has not applied the present labels, annotations, override or share of replicas yet"
-	case protocol.NotDivided:
-		return "may run a former share: spec.replicas has changed and has not been divided again yet"
-	default:
-		return "has applied the present generation; its own controller has not observed that yet"
-	}
+	return protocol.SayLag(o.lag, o.Generation, generation)
 }

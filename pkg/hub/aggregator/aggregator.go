@@ -36,6 +36,15 @@ const reasonBadStrategy = "InvalidStatusStrategy"
 // from when the hub first saw it.
 const placementGrace = 2 * time.Second
 
+// changeGrace is how long clusters may take to take up a change of an object before a condition Synced that is true becomes false:
+// most do within a second, and each change would be two more writes of the status. It counts from when the hub first finds that one
+// lags behind.
+const changeGrace = 2 * time.Second
+
+// nobodysGrace is how long an object that is no workload may be placed nowhere before its status says so: what names it may be
+// applied after it. It counts as placementGrace does.
+const nobodysGrace = 15 * time.Second
+
 // readRetry is how long an object waits of whose workspace not all has been read: what is not seen yet is not missing.
 const readRetry = time.Second
 
@@ -150,10 +159,11 @@ func (a *Aggregator) sync(ctx context.Context, key kcp.ObjectKey) (time.Duration
 	if !resource.HasStatus || !v1alpha1.IsSynced(resource.GroupResource(), resource.Namespaced) {
 		return 0, nil
 	}
-	if wait, isNobodys := a.untilPlaced(key, upstreamObj); wait > 0 || isNobodys {
+	if wait := a.untilPlaced(key, upstreamObj); wait > 0 {
 		return wait, nil
 	}
 	now := a.now()
+	lag := &lagging{of: a.seen, key: key, now: now}
 	merged, problem := aggregate.Status(aggregate.Input{
 		Object:    upstreamObj,
 		Kinds:     a.config.Kinds,
@@ -161,30 +171,32 @@ func (a *Aggregator) sync(ctx context.Context, key kcp.ObjectKey) (time.Duration
 		FirstSeen: func(report protocol.Report) time.Time { return a.seen.first(key, report, now) },
 		Strategy:  a.strategy(key, upstreamObj),
 		Problems:  append(a.unseen(key, upstreamObj), a.missing(key, upstreamObj)...),
+		Waits:     lag.waits,
 		Now:       metav1.NewTime(now),
 	})
+	again := lag.end()
 	a.config.Notices.Warn(key, upstreamObj, reasonBadStrategy, problem)
 	present, _, _ := unstructured.NestedMap(upstreamObj.Object, "status")
 	if len(present) == 0 && len(merged) == 0 || apiequality.Semantic.DeepEqual(present, merged) {
-		return 0, nil
+		return again, nil
 	}
-	return 0, a.write(ctx, key, upstreamObj.GetUID(), present, merged)
+	return again, a.write(ctx, key, upstreamObj.GetUID(), present, merged)
 }
 
-// untilPlaced returns how long to leave an object alone that has no status and is placed nowhere: a workload that has just
-// come is about to be placed, and a status that says otherwise would be a write for nothing. Of an object that is no
-// workload, and has always been placed nowhere, there is nothing to say.
-func (a *Aggregator) untilPlaced(key kcp.ObjectKey, upstreamObj *unstructured.Unstructured) (wait time.Duration, isNobodys bool) {
+// untilPlaced returns how long to leave an object alone that has no status and is placed nowhere: one that has just come is about to
+// be placed, and a status that says otherwise would be a write for nothing.
+func (a *Aggregator) untilPlaced(key kcp.ObjectKey, upstreamObj *unstructured.Unstructured) time.Duration {
 	_, hasStatus := upstreamObj.Object["status"]
 	if hasStatus || len(protocol.Read(upstreamObj).Labelled()) > 0 {
 		a.seen.placed(key)
-		return 0, false
+		return 0
 	}
-	if !a.config.Kinds.IsWorkload(upstreamObj.GroupVersionKind().GroupKind()) {
-		return 0, true
+	grace := nobodysGrace
+	if a.config.Kinds.IsWorkload(upstreamObj.GroupVersionKind().GroupKind()) {
+		grace = placementGrace
 	}
 	now := a.now()
-	return placementGrace - now.Sub(a.seen.unplaced(key, now)), false
+	return grace - now.Sub(a.seen.unplaced(key, now))
 }
 
 // strategy returns how the reports become a status as the object's placement has it, empty where it has no placement.

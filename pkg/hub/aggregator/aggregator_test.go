@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -42,7 +43,7 @@ func TestAggregatorSync(t *testing.T) {
 	}{
 		"a workload that has just come waits to be placed": {kind: "Deployment", again: placementGrace},
 		"a placed one is merged at once":                   {kind: "Deployment", changes: []change{on("east")}, writes: 1},
-		"an object that is no workload and placed nowhere": {kind: "Service"},
+		"what nothing names may come to be named":          {kind: "Service", again: nobodysGrace},
 		"one that was placed and is nowhere now":           {kind: "Service", changes: []change{withStatus(map[string]any{"loadBalancer": map[string]any{}})}, writes: 1},
 		"a workspace that has not been read is read first": {kind: "Deployment", prepare: func(f *fakeHub) { f.isUnread = true }, again: readRetry},
 		"a resource without a status has none":             {kind: "ConfigMap", changes: []change{on("east")}},
@@ -90,6 +91,84 @@ func TestAggregatorSync(t *testing.T) {
 			t.Errorf("forgotten: %v, %v, seen: %v", f.forgotten, err, a.seen.byKey)
 		}
 	})
+}
+
+// TestAggregatorTellsOfWhatIsNowhere has a Service that nothing names say so once, and not again.
+func TestAggregatorTellsOfWhatIsNowhere(t *testing.T) {
+	f := newFakeHub()
+	key := f.add("ws", deployments, "Service", "db")
+	f.objects[key].SetAPIVersion("v1")
+	a := f.aggregator()
+	for i, after := range []time.Duration{0, nobodysGrace, time.Hour} {
+		a.now = func() time.Time { return began.Add(after) }
+		if _, err := a.sync(t.Context(), key); err != nil {
+			t.Fatal(err)
+		}
+		if want := min(i, 1); len(f.written) != want {
+			t.Fatalf("after %s: written %q", after, f.written)
+		}
+		if i == 1 {
+			withStatus(statusOf(t, f.written[0]))(f.objects[key])
+		}
+	}
+	if !strings.Contains(f.written[0], `"reason":"NotPlaced"`) {
+		t.Errorf("written: %q", f.written)
+	}
+}
+
+// TestAggregatorWaitsForAChange counts what a change of an object costs: nothing more while its clusters take it up in a moment.
+func TestAggregatorWaitsForAChange(t *testing.T) {
+	cases := map[string]struct {
+		answers time.Duration
+		writes  int
+	}{
+		"taken up within a second":        {time.Second, 0},
+		"taken up at once":                {0, 0},
+		"taken up just before it is late": {changeGrace - time.Millisecond, 0},
+		"taken up too late":               {changeGrace + 3*time.Second, 2},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			f := newFakeHub()
+			key := f.add("ws", deployments, "Service", "web", on("east"))
+			f.objects[key].SetAPIVersion("v1")
+			inputs := protocol.Read(f.objects[key]).Inputs("east")
+			reported(t, protocol.Report{Cluster: "east", Generation: 1, Inputs: inputs})(f.objects[key])
+			a := f.aggregator()
+			turn := func(after time.Duration) time.Duration {
+				t.Helper()
+				a.now = func() time.Time { return began.Add(after) }
+				written := len(f.written)
+				again, err := a.sync(t.Context(), key)
+				if err != nil {
+					t.Fatal(err)
+				}
+				for _, patch := range f.written[written:] {
+					status, _, _ := unstructured.NestedMap(f.objects[key].Object, "status")
+					if status == nil {
+						status = map[string]any{}
+					}
+					maps.Copy(status, statusOf(t, patch))
+					withStatus(status)(f.objects[key])
+				}
+				return again
+			}
+			turn(0)
+			f.written = nil
+			f.objects[key].SetGeneration(2)
+			if again := turn(time.Minute); again != changeGrace {
+				t.Errorf("looks again after %s", again)
+			}
+			if tc.answers > changeGrace {
+				turn(time.Minute + changeGrace)
+				turn(time.Minute + changeGrace + time.Second)
+			}
+			reported(t, protocol.Report{Cluster: "east", Generation: 2, Inputs: inputs})(f.objects[key])
+			if again := turn(time.Minute + tc.answers); again != 0 || len(f.written) != tc.writes || len(a.seen.lagged) > 0 {
+				t.Errorf("looks again after %s, remembers %v; written: %q", again, a.seen.lagged, f.written)
+			}
+		})
+	}
 }
 
 // statusOf returns the status that a patch writes.

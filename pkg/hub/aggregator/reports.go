@@ -3,8 +3,6 @@ package aggregator
 import (
 	"fmt"
 	"strings"
-	"sync"
-	"time"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/util/sets"
@@ -72,63 +70,4 @@ func (a *Aggregator) tellConcerned(key kcp.ObjectKey, clusters []string) {
 	}
 	a.config.Notices.Warn(key, obj, protocol.ReasonConflict, fmt.Sprintf(
 		"cluster %s: an object of another workspace wants the place that the copy of this object has there; it is refused", strings.Join(clusters, ", ")))
-}
-
-// seen remembers when something was first seen, by the hub's clock: the reports of objects that show the latest, one for each
-// cluster, and objects that are placed nowhere. It forgets them with the object. After a restart all is seen for the first time
-// again.
-type seen struct {
-	mu     sync.Mutex
-	byKey  map[kcp.ObjectKey]map[string]sighting
-	nobody map[kcp.ObjectKey]time.Time
-}
-
-// sighting is a report, by the time that it claims, and when it was seen.
-type sighting struct {
-	written string
-	at      time.Time
-}
-
-func newSeen() *seen {
-	return &seen{byKey: map[kcp.ObjectKey]map[string]sighting{}, nobody: map[kcp.ObjectKey]time.Time{}}
-}
-
-// unplaced returns since when the object is known to be placed nowhere, which is now if it was not known.
-func (s *seen) unplaced(key kcp.ObjectKey, now time.Time) time.Time {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if since, known := s.nobody[key]; known {
-		return since
-	}
-	s.nobody[key] = now
-	return now
-}
-
-// placed notes that the object is placed somewhere, or has a status that says that it is not.
-func (s *seen) placed(key kcp.ObjectKey) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	delete(s.nobody, key)
-}
-
-// first returns when the report of the object was first seen, which is now if it never was.
-func (s *seen) first(key kcp.ObjectKey, report protocol.Report, now time.Time) time.Time {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if last, known := s.byKey[key][report.Cluster]; known && last.written == report.Written {
-		return last.at
-	}
-	if s.byKey[key] == nil {
-		s.byKey[key] = map[string]sighting{}
-	}
-	s.byKey[key][report.Cluster] = sighting{report.Written, now}
-	return now
-}
-
-// forget drops what is remembered of an object that is gone.
-func (s *seen) forget(key kcp.ObjectKey) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	delete(s.byKey, key)
-	delete(s.nobody, key)
 }
