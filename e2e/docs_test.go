@@ -37,7 +37,7 @@ type docs struct {
 func TestDocs(t *testing.T) {
 	t.Parallel()
 	d := newDocs(t)
-	for _, document := range []string{"README.md", "docs/placement.md", "docs/adapting.md", "docs/status.md"} {
+	for _, document := range []string{"README.md", "docs/placement.md", "docs/adapting.md", "docs/status.md", "docs/differences.md"} {
 		for _, block := range markedBlocks(t, document) {
 			d.run(t, document, block)
 		}

@@ -78,7 +78,10 @@ waits until workloads can be created.
 The exports of isolated clusters and of isolation groups are bound as well; each sees what is
 placed on its clusters. Run it again when a cluster has joined: nothing is placed on a cluster
 whose export is not bound. Workspaces of the type tmc-tenant are bound by kcp and by
-'kubectl tmc join'.`,
+'kubectl tmc join'.
+
+On a cluster whose rule says namespaceMode: Shared, workspaces with a namespace of one name are
+one tenant, whose Services take each other's pods: that is for workspaces that trust each other.`,
 		Example: bindExample,
 		Args:    cobra.NoArgs,
 	}

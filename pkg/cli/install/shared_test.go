@@ -18,7 +18,7 @@ func TestInitSharedNamespaces(t *testing.T) {
 				fields["spec"].(map[string]any)["transform"] = map[string]any{"namespaceMode": mode}
 			})
 			warns := func(got recorder) bool {
-				return slices.ContainsFunc(got.warnings, func(text string) bool { return strings.Contains(text, "one tenant of all workspaces that use east") })
+				return slices.ContainsFunc(got.warnings, func(text string) bool { return strings.Contains(text, "one tenant of all that use east") })
 			}
 			var joining, initializing recorder
 			options.Options = joining.options(config)

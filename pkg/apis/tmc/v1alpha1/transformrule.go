@@ -119,6 +119,6 @@ func (r *TransformRule) SeparatesWorkspaces() bool { return r.NamespaceMode != N
 
 // SharedWarning says what it means that the rules of clusters have the namespaceMode Shared.
 func SharedWarning(clusters ...string) string {
-	return "namespaceMode Shared makes one tenant of all workspaces that use " + strings.Join(clusters, ", ") +
-		": there, their pods can use each other's Secrets, and their Services take each other's pods; Exclusive and Isolated keep them apart"
+	return "namespaceMode Shared is for workspaces that trust each other: it makes one tenant of all that use " + strings.Join(clusters, ", ") +
+		". There, their pods can use each other's Secrets, and their Services take each other's pods; Exclusive and Isolated keep them apart"
 }
