@@ -69,6 +69,8 @@ func (s *Syncer) act(ctx context.Context, t turn) (result, error) {
 		return result{}, s.release(ctx, t)
 	case evaluate.Inquire:
 		return s.inquire(ctx, t)
+	case evaluate.BackOff:
+		return s.backOff(ctx, t)
 	case evaluate.Refuse:
 		s.logObstacle(ctx, t)
 	default: // nothing is written
@@ -95,7 +97,8 @@ func (s *Syncer) create(ctx context.Context, t turn) (result, error) {
 	_, err := s.apply(ctx, t, body)
 	switch {
 	case err == nil:
-		return result{}, nil
+		s.noteWrite(t, nil)
+		return result{t.Problems, t.Again}, nil
 	case apierrors.IsConflict(err):
 		return s.inspect(ctx, t)
 	default:
@@ -147,6 +150,9 @@ func (s *Syncer) inspect(ctx context.Context, t turn) (result, error) {
 
 // update applies the copy anew, never onto another object that has come under its name.
 func (s *Syncer) update(ctx context.Context, t turn) (result, error) {
+	if err := s.findRivals(ctx, t); err != nil {
+		return result{}, err
+	}
 	body := t.Desired.DeepCopy()
 	body.SetUID(t.Downstream.GetUID())
 	applied, err := s.apply(ctx, t, body)
@@ -160,7 +166,8 @@ func (s *Syncer) update(ctx context.Context, t turn) (result, error) {
 			m.ineffective = evaluate.Apply{Hash: hashOf(t.Desired), Onto: transform.Fingerprint(t.Downstream)}
 		})
 	}
-	return result{}, nil
+	s.noteWrite(t, t.Downstream)
+	return result{t.Problems, t.Again}, nil
 }
 
 // leave removes our copies of an object that is not placed here any more, or is another object by now.

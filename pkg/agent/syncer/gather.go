@@ -42,7 +42,7 @@ func (s *Syncer) gather(key kcp.ObjectKey) evaluate.Input {
 
 // gatherAround reads what is decided with beside the evaluation. What the object needs is read only where that counts.
 func (s *Syncer) gatherAround(key kcp.ObjectKey, e *evaluate.Evaluation) evaluate.Surroundings {
-	around := evaluate.Surroundings{EndingFor: s.endingFor(key, e.Downstream)}
+	around := evaluate.Surroundings{EndingFor: s.endingFor(key, e.Downstream), Contest: s.standing(key, e)}
 	for _, downstreamObj := range s.caches.of(key.Resource, e.Origin) {
 		if downstreamObj.GetNamespace() != e.Namespace || downstreamObj.GetName() != e.Name {
 			around.Strays = append(around.Strays, evaluate.Stray{Copy: downstreamObj, HasWorkloads: s.caches.hasWorkloads(downstreamObj.GetNamespace())})

@@ -27,6 +27,9 @@ type memory struct {
 	problems []protocol.Problem
 	// ineffective is the last apply that changed nothing.
 	ineffective evaluate.Apply
+	// applied is the hash of the last apply that the cluster took, and contest is about those that had to be repeated.
+	applied string
+	contest *evaluate.Contest
 	// refusedHash names the copy that the cluster refused last, and refusedFor is how long it is left alone after that.
 	refusedHash string
 	refusedFor  time.Duration

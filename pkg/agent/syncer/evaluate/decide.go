@@ -32,6 +32,8 @@ const (
 	Complain Action = "complain"
 	// Wait lets what the object needs go first.
 	Wait Action = "wait"
+	// BackOff leaves a copy for a while that somebody on the cluster keeps changing.
+	BackOff Action = "back off"
 	// Create and Update apply the copy.
 	Create Action = "create"
 	Update Action = "update"
@@ -57,6 +59,8 @@ type Surroundings struct {
 	Needs []Need
 	// EndingFor is since how long the copy is known to be being deleted, 0 when it is not.
 	EndingFor time.Duration
+	// Contest is how it stands with somebody who changes the copy whenever it is put back.
+	Contest Standing
 }
 
 // Stray is one copy that lies elsewhere. HasWorkloads is set while workloads of ours are in its namespace.
@@ -101,6 +105,8 @@ type Situation struct {
 	StraysEnding bool
 	// Lacks is set when something that the object needs is not in place.
 	Lacks bool
+	// Contested is set while the copy is not to be put back yet, for somebody keeps changing it.
+	Contested bool
 }
 
 // Presence says whether an object is to be on the cluster.
@@ -161,8 +167,18 @@ func (s Situation) placed() Action {
 		return Nothing // the copy is made anew once it is gone
 	case s.Copy == Namesake:
 		return Delete
+	default:
+		return s.differing()
+	}
+}
+
+// differing is the part of the truth table about a copy that is missing, or is to be put as it should be.
+func (s Situation) differing() Action {
+	switch {
 	case s.Lacks:
 		return Wait
+	case s.Contested:
+		return BackOff
 	case s.Copy == Missing:
 		return Create
 	default:
@@ -173,7 +189,9 @@ func (s Situation) placed() Action {
 // Decide returns what to do about the object.
 func (e *Evaluation) Decide(around Surroundings) Decision {
 	awaited := e.awaited(around.Needs)
-	d := Decision{Action: e.situation(around.Strays, len(awaited) > 0).Action()}
+	situation := e.situation(around.Strays, len(awaited) > 0)
+	situation.Contested = around.Contest.Wait > 0
+	d := Decision{Action: situation.Action()}
 	switch d.Action {
 	case Complain:
 		d.Problems, d.Again = []protocol.Problem{*e.Problem}, Recheck
@@ -189,7 +207,20 @@ func (e *Evaluation) Decide(around Surroundings) Decision {
 		}
 	default: // the action itself says it
 	}
+	if e.Placed {
+		d.heed(around.Contest)
+	}
 	return d
+}
+
+// heed adds what there is to tell of a contest, and has the next turn come in time for it.
+func (d *Decision) heed(contest Standing) {
+	if contest.Problem != nil {
+		d.Problems = append(d.Problems, *contest.Problem)
+	}
+	if again := max(contest.Wait, contest.Again); again > 0 && (d.Again <= 0 || again < d.Again) {
+		d.Again = again
+	}
 }
 
 func (e *Evaluation) situation(strays []Stray, lacks bool) Situation {

@@ -14,11 +14,11 @@ import (
 
 // row is a line of the truth table: what the columns have to be, nil for whatever, and the action.
 type row struct {
-	upstream                                       []Presence
-	copies                                         []Difference
-	strays                                         []Strays
-	held, blocked, hasRun, ending, strayEnd, lacks *bool
-	want                                           Action
+	upstream                                                  []Presence
+	copies                                                    []Difference
+	strays                                                    []Strays
+	held, blocked, hasRun, ending, strayEnd, lacks, contested *bool
+	want                                                      Action
 }
 
 func (r row) matches(s Situation) bool {
@@ -26,7 +26,7 @@ func (r row) matches(s Situation) bool {
 	for _, column := range []struct {
 		want *bool
 		got  bool
-	}{{r.held, s.Held}, {r.blocked, s.Blocked}, {r.hasRun, s.HasRun}, {r.ending, s.Ending}, {r.strayEnd, s.StraysEnding}, {r.lacks, s.Lacks}} {
+	}{{r.held, s.Held}, {r.blocked, s.Blocked}, {r.hasRun, s.HasRun}, {r.ending, s.Ending}, {r.strayEnd, s.StraysEnding}, {r.lacks, s.Lacks}, {r.contested, s.Contested}} {
 		isOther = isOther || column.want != nil && *column.want != column.got
 	}
 	return !isOther && among(r.upstream, s.Upstream) && among(r.copies, s.Copy) && among(r.strays, s.Strays)
@@ -66,7 +66,8 @@ func TestSituationAction(t *testing.T) {
 		{upstream: here, held: yes, blocked: no, copies: missing, hasRun: yes, strays: needed, want: Linger},
 		{upstream: here, held: yes, blocked: no, copies: missing, hasRun: yes, strays: dispensable, want: Clear},
 		{upstream: here, held: yes, blocked: no, copies: missing, hasRun: no, lacks: yes, want: Wait},
-		{upstream: here, held: yes, blocked: no, copies: missing, hasRun: no, lacks: no, want: Create},
+		{upstream: here, held: yes, blocked: no, copies: missing, hasRun: no, lacks: no, contested: yes, want: BackOff},
+		{upstream: here, held: yes, blocked: no, copies: missing, hasRun: no, lacks: no, contested: no, want: Create},
 		{upstream: here, held: yes, blocked: no, copies: none2, ending: no, strays: none, want: Nothing},
 		{upstream: here, held: yes, blocked: no, copies: none2, ending: no, strays: needed, want: Linger},
 		{upstream: here, held: yes, blocked: no, copies: none2, ending: no, strays: dispensable, want: Clear},
@@ -75,7 +76,8 @@ func TestSituationAction(t *testing.T) {
 		{upstream: here, held: yes, blocked: no, copies: namesake, ending: no, want: Delete},
 		{upstream: here, held: yes, blocked: no, copies: different, ending: yes, want: Nothing},
 		{upstream: here, held: yes, blocked: no, copies: different, ending: no, lacks: yes, want: Wait},
-		{upstream: here, held: yes, blocked: no, copies: different, ending: no, lacks: no, want: Update},
+		{upstream: here, held: yes, blocked: no, copies: different, ending: no, lacks: no, contested: yes, want: BackOff},
+		{upstream: here, held: yes, blocked: no, copies: different, ending: no, lacks: no, contested: no, want: Update},
 	}
 	count := 0
 	for _, s := range situations() {
@@ -132,6 +134,7 @@ func situations() []Situation {
 	flag(func(s *Situation, value bool) { s.Ending = value })
 	flag(func(s *Situation, value bool) { s.StraysEnding = value })
 	flag(func(s *Situation, value bool) { s.Lacks = value })
+	flag(func(s *Situation, value bool) { s.Contested = value })
 	return slices.DeleteFunc(all, isImpossible)
 }
 

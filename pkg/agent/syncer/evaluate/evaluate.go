@@ -338,6 +338,26 @@ func (e *Evaluation) differenceOf(downstreamObj *unstructured.Unstructured) Diff
 	}
 }
 
+// Fields returns what of the copy is not as it should be, for a Contest and for people; downstreamObj is what lies there, nil for
+// nothing.
+func (e *Evaluation) Fields(downstreamObj *unstructured.Unstructured) []string {
+	if downstreamObj == nil {
+		return []string{wholeCopy}
+	}
+	var names []string
+	for _, path := range transform.Taken(e.Desired, downstreamObj) {
+		names = append(names, transform.FieldName(path))
+	}
+	switch {
+	case len(names) > 0:
+		return names
+	case hashIn(downstreamObj) != hashIn(e.Desired):
+		return []string{"metadata.annotations." + v1alpha1.AppliedHashAnnotation}
+	default:
+		return []string{orderOfLists}
+	}
+}
+
 // isIneffective reports whether an apply of the copy onto just this object has changed nothing.
 func (e *Evaluation) isIneffective(downstreamObj *unstructured.Unstructured) bool {
 	return hashIn(e.Desired) == e.Ineffective.Hash && transform.Fingerprint(downstreamObj) == e.Ineffective.Onto
