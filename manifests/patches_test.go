@@ -255,6 +255,7 @@ func TestPatchesPolicyAllows(t *testing.T) {
 		"what somebody removed comes back": {manager: applier, live: pod("containers: [" + containerA + "]"), meant: "{}", after: pod("containers: [" + containerA + ", " + containerB + "]")},
 		"all finalizers":                   {manager: patcher, after: "metadata: {finalizers: null}"},
 		"another finalizer":                same("metadata: {finalizers: [example.com/other]}"),
+		"a finalizer of what goes":         {manager: patcher, live: "metadata: {deletionTimestamp: '2026-01-02T03:04:05Z', finalizers: [example.com/mine, example.com/theirs]}", after: "metadata: {finalizers: [example.com/theirs]}"},
 		"a finalizer more":                 {manager: patcher, after: "metadata: {finalizers: [example.com/mine, example.com/other]}"},
 		"a Service's port more":            {manager: applier, of: shopService, meant: "spec: {ports: [{name: http, port: 80, protocol: TCP, targetPort: 8080}, {name: metrics, port: 9090, protocol: TCP}, {name: x, port: 1, protocol: TCP}]}", after: "spec: {ports: [{name: http, port: 80, protocol: TCP, targetPort: 8080}, {name: metrics, port: 9090, protocol: TCP}, {name: x, port: 1, protocol: TCP}]}"},
 		"a Service's port less":            {manager: applier, of: shopService, meant: "spec: {ports: [{name: http, port: 80, protocol: TCP, targetPort: 8080}]}", after: "spec: {ports: [{name: http, port: 80, protocol: TCP, targetPort: 8080}]}"},
