@@ -7,6 +7,7 @@ import (
 
 	appsv1 "k8s.io/api/apps/v1"
 	batchv1 "k8s.io/api/batch/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -193,9 +194,9 @@ var byThemselves = map[schema.GroupResource][]string{
 }
 
 // comesByItself reports whether an object says nothing about a namespace being in use: what controllers put into every namespace,
-// and what is not stored and therefore has no UID.
+// what is not stored and therefore has no UID, and what nobody removes when its owner was orphaned (isDebris).
 func comesByItself(resource schema.GroupResource, obj *metav1.PartialObjectMetadata) bool {
-	return obj.UID == "" || slices.Contains(byThemselves[resource], obj.Name)
+	return obj.UID == "" || slices.Contains(byThemselves[resource], obj.Name) || isDebris(resource, obj)
 }
 
 var claimsResource = schema.GroupVersionResource{Version: "v1", Resource: "persistentvolumeclaims"}
@@ -219,9 +220,41 @@ var runnerKinds = sets.New(
 	schema.GroupKind{Group: batchv1.GroupName, Kind: "CronJob"}, schema.GroupKind{Group: batchv1.GroupName, Kind: "Job"},
 )
 
+// controllersLabels are labels that Kubernetes' own controllers put on what they make, by resource. What bears one and has no
+// controller was orphaned.
+var controllersLabels = map[schema.GroupResource][]string{
+	{Group: appsv1.GroupName, Resource: "replicasets"}: {appsv1.DefaultDeploymentUniqueLabelKey},
+	{Resource: "pods"}: {appsv1.DefaultDeploymentUniqueLabelKey, appsv1.ControllerRevisionHashLabelKey, batchv1.JobNameLabel},
+	// "controller.kubernetes.io/hash" is ControllerRevisionHashLabel of kubernetes' pkg/controller/history.
+	{Group: appsv1.GroupName, Resource: "controllerrevisions"}: {appsv1.ControllerRevisionHashLabelKey, "controller.kubernetes.io/hash"},
+}
+
+// isOrphan reports whether an object was made by one of Kubernetes' own controllers, and has none any more.
+func isOrphan(resource schema.GroupResource, item *metav1.PartialObjectMetadata) bool {
+	if metav1.GetControllerOf(item) != nil {
+		return false
+	}
+	_, isOfCronJob := item.Annotations[batchv1.CronJobScheduledTimestampAnnotation]
+	return isOfCronJob && resource == (schema.GroupResource{Group: batchv1.GroupName, Resource: "jobs"}) ||
+		slices.ContainsFunc(controllersLabels[resource], func(label string) bool { return item.Labels[label] != "" })
+}
+
+// isDebris reports whether an object is an orphan that runs nothing and holds nothing: revisions of what is gone, and addresses of
+// a Service that is gone. Nobody would ever remove it.
+func isDebris(resource schema.GroupResource, item *metav1.PartialObjectMetadata) bool {
+	switch resource {
+	case schema.GroupResource{Group: appsv1.GroupName, Resource: "controllerrevisions"}:
+		return isOrphan(resource, item)
+	case schema.GroupResource{Group: discoveryv1.GroupName, Resource: "endpointslices"}:
+		return metav1.GetControllerOf(item) == nil && item.Labels[discoveryv1.LabelManagedBy] == "endpointslice-controller.k8s.io"
+	default:
+		return false
+	}
+}
+
 // leftBehind returns what the workspace that owned a namespace has left there beside its copies, the first thing found, "" for
-// nothing: pods and what runs them, being deleted or about to be because their maker is gone; and any claim of a volume, for a
-// StatefulSet leaves its own behind, and the data in it with them. A claim of somebody else, which cannot be told from that, counts
+// nothing: pods and what runs them, being deleted, or about to be because their maker is gone, or orphaned, for the next workspace
+// would take them over; and any claim of a volume, for a StatefulSet leaves its own behind, and the data in it with them. A claim of somebody else, which cannot be told from that, counts
 // as well. Nothing else does: pods of somebody else run on.
 func (c *cluster) leftBehind(ctx context.Context, namespace string) (string, error) {
 	alive := sets.New[types.UID]()
@@ -249,13 +282,13 @@ func notListed(resource schema.GroupVersionResource) string {
 }
 
 // isLeft reports whether an object is a claim that is no copy, or is being deleted, or was made by a runner that is not among
-// those alive.
+// those alive or that has left it behind.
 func isLeft(resource schema.GroupVersionResource, item *metav1.PartialObjectMetadata, alive sets.Set[types.UID]) bool {
 	if resource == claimsResource {
 		transform.KeepOwnMarks(item)
 		return !transform.IsCopy(item)
 	}
-	if item.DeletionTimestamp != nil {
+	if item.DeletionTimestamp != nil || isOrphan(resource.GroupResource(), item) {
 		return true
 	}
 	maker := metav1.GetControllerOf(item)

@@ -206,6 +206,52 @@ func TestComesByItself(t *testing.T) {
 	}
 }
 
+func TestIsOrphan(t *testing.T) {
+	labelled := func(label string, value ...string) *metav1.PartialObjectMetadata {
+		return &metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{UID: "u", Labels: map[string]string{label: append(value, "x")[0]}}}
+	}
+	owned := func(item *metav1.PartialObjectMetadata) *metav1.PartialObjectMetadata {
+		item.OwnerReferences = []metav1.OwnerReference{{APIVersion: "apps/v1", Kind: "StatefulSet", UID: "there", Controller: new(true)}}
+		return item
+	}
+	scheduled := &metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{UID: "u", Annotations: map[string]string{"batch.kubernetes.io/cronjob-scheduled-timestamp": "x"}}}
+	cases := map[string]struct {
+		resource           string
+		item               *metav1.PartialObjectMetadata
+		isOrphan, isDebris bool
+	}{
+		"a pod of a ReplicaSet":       {"pods", labelled("pod-template-hash"), true, false},
+		"a pod of a StatefulSet":      {"pods", labelled("controller-revision-hash"), true, false},
+		"a pod of a Job":              {"pods", labelled("batch.kubernetes.io/job-name"), true, false},
+		"a pod that has its owner":    {"pods", owned(labelled("controller-revision-hash")), false, false},
+		"somebody's pod":              {"pods", labelled("app"), false, false},
+		"a ReplicaSet":                {"replicasets.apps", labelled("pod-template-hash"), true, false},
+		"somebody's ReplicaSet":       {"replicasets.apps", labelled("app"), false, false},
+		"a Job of a CronJob":          {"jobs.batch", scheduled, true, false},
+		"somebody's Job":              {"jobs.batch", labelled("app"), false, false},
+		"what is scheduled otherwise": {"pods", scheduled, false, false},
+		"a revision":                  {"controllerrevisions.apps", labelled("controller.kubernetes.io/hash"), true, true},
+		"a revision of what is there": {"controllerrevisions.apps", owned(labelled("controller.kubernetes.io/hash")), false, false},
+		"somebody's revision":         {"controllerrevisions.apps", labelled("app"), false, false},
+		"addresses of what is gone":   {"endpointslices.discovery.k8s.io", labelled("endpointslice.kubernetes.io/managed-by", "endpointslice-controller.k8s.io"), false, true},
+		"somebody's addresses":        {"endpointslices.discovery.k8s.io", labelled("endpointslice.kubernetes.io/managed-by", "staff"), false, false},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			resource := schema.ParseGroupResource(tc.resource)
+			if got := isOrphan(resource, tc.item); got != tc.isOrphan {
+				t.Errorf("isOrphan is %t", got)
+			}
+			if got := isDebris(resource, tc.item); got != tc.isDebris || got != comesByItself(resource, tc.item) {
+				t.Errorf("isDebris is %t", got)
+			}
+			if got := isLeft(resource.WithVersion("v1"), tc.item, sets.New[types.UID]("there")); got != tc.isOrphan {
+				t.Errorf("isLeft is %t", got)
+			}
+		})
+	}
+}
+
 func TestLeftBehind(t *testing.T) {
 	claim := func(manager string) runtime.Object {
 		made := copyOf("ws", web(func(obj *unstructured.Unstructured) { obj.SetName("data") }), by(manager))
