@@ -35,6 +35,7 @@ func TestCrashChangesNothingInTheEnd(t *testing.T) {
 	t.Run("a syncer that dies among creations, scalings and deletions", u.syncerDies)
 	t.Run("a controller that dies while it places", u.controllerDies)
 	t.Run("what changes while a syncer is down", u.changesWhileSyncerIsDown)
+	t.Run("what is orphaned while nobody looks", u.orphansWhileNobodyLooks)
 	t.Run("a syncer that dies while everything is deleted", u.syncerDiesDeleting)
 }
 
@@ -97,6 +98,35 @@ func (u *tenant) changesWhileSyncerIsDown(t *testing.T) {
 	eventuallyGone(t, "the deleted one to leave kcp", u.upstream(deleted))
 	isGone(t, "the deleted one's copy", u.copyOn(crashEast, deleted))
 	u.eventuallyPlaced(t, moved, crashWest)
+}
+
+// orphansWhileNobodyLooks deletes an object whose pods are to stay. kcp's garbage collector, which always looks, would take the
+// finalizer off that says so.
+func (u *tenant) orphansWhileNobodyLooks(t *testing.T) {
+	syncer, controller, kcp := u.installation.syncers[crashEast], u.installation.controller, u.inKCP()
+	clusters := []side{u.onCluster(crashEast), u.onCluster(crashWest)}
+	kcp.apply(t, database("db", "1Gi"))
+	var before []string
+	for _, on := range clusters {
+		before = append(before, on.eventuallyOwned(t, "db", ""))
+	}
+	check(t, syncer.stop(t.Context()))
+	check(t, controller.stop(t.Context()))
+	kcp.kubectl(t, "delete", "statefulset/db", "--cascade=orphan", "--wait=false")
+	clusters[1].eventuallyGone(t, "statefulset/db")
+	check(t, controller.startReady(t.Context()))
+	kcp.eventually(t, "statefulset/db", "{.metadata.annotations.tmc\\.kcp\\.io/propagation}", "Orphan")
+	kcp.eventuallyIs(t, "statefulset/db", "{.metadata.finalizers}", "to be held by the syncer that is down alone", func(got string) bool {
+		return got == `["`+v1alpha1.Finalizer(crashEast)+`"]`
+	})
+	check(t, syncer.startReady(t.Context()))
+	kcp.eventuallyGone(t, "statefulset/db")
+	for i, on := range clusters {
+		if now, err := on.belongings(t.Context(), "db"); err != nil || now != before[i] {
+			t.Errorf("%s: had\n%s and has\n%s, %v", on.name, before[i], now, err)
+		}
+		on.kubectl(t, "delete", "pods,persistentvolumeclaims", "--selector=app=db", "--wait=false")
+	}
 }
 
 func (u *tenant) syncerDiesDeleting(t *testing.T) {

@@ -41,9 +41,14 @@ func (s side) kubectl(t *testing.T, args ...string) string {
 // apply applies what a manifest says, on the server's side.
 func (s side) apply(t *testing.T, manifest string) {
 	t.Helper()
-	_, _, err := framework.KubectlInput(t.Context(), strings.NewReader(manifest), s.kubeconfig,
+	check(t, s.tryApply(t.Context(), manifest))
+}
+
+// tryApply is apply for what may fail.
+func (s side) tryApply(ctx context.Context, manifest string) error {
+	_, _, err := framework.KubectlInput(ctx, strings.NewReader(manifest), s.kubeconfig,
 		"--namespace="+s.namespace, "apply", "--server-side", "--force-conflicts", "--field-manager=user", "--filename=-")
-	check(t, err)
+	return err
 }
 
 // get returns fields of an object by JSONPath, "" when there is no object. Flags may

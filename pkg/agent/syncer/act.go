@@ -278,10 +278,37 @@ func (s *Syncer) release(ctx context.Context, t turn) error {
 		// The cache lags, or somebody took the label off by which we watch.
 		return errors.Join(s.removeAll(ctx, t, []*unstructured.Unstructured{live}), errStale)
 	}
-	change := protocol.Read(t.Upstream).NewChange()
-	change.Release(s.cluster)
-	change.SetReport(s.cluster, nil)
-	return s.patchUpstream(ctx, t.key, change)
+	return s.letGo(ctx, t)
+}
+
+// releaseTries is how often a syncer tries at once to let go of an object that others are letting go of.
+const releaseTries = 5
+
+// letGo writes what release has decided. All clusters let go of a deleted object at the same moment, and a change of the finalizers
+// is refused when another one came before: that one is read at once, for the cache may not show it yet, and users wait.
+func (s *Syncer) letGo(ctx context.Context, t turn) error {
+	upstreamObj := t.Upstream
+	for range releaseTries {
+		change := protocol.Read(upstreamObj).NewChange()
+		change.Release(s.cluster)
+		change.SetReport(s.cluster, nil)
+		if change.IsEmpty() {
+			return nil
+		}
+		err := s.patchUpstream(ctx, t.key, change)
+		if !apierrors.IsConflict(err) {
+			return err
+		}
+		live, err := s.upstream.Live(ctx, t.key)
+		switch {
+		case err != nil || live == nil:
+			return err
+		case live.GetUID() != t.Upstream.GetUID() || evaluate.IsPlaced(live, s.cluster):
+			return errStale // it is another one by now, or comes back
+		}
+		upstreamObj = live
+	}
+	return errStale
 }
 
 func (s *Syncer) patchUpstream(ctx context.Context, key kcp.ObjectKey, change *protocol.Change) error {

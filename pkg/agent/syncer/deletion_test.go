@@ -1,6 +1,7 @@
 package syncer
 
 import (
+	"errors"
 	"strings"
 	"testing"
 
@@ -14,6 +15,7 @@ import (
 
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
 	"github.com/kcp-tmc/tmc/pkg/kcp"
+	"github.com/kcp-tmc/tmc/pkg/protocol"
 )
 
 const orphanWeb = removeWeb + " Orphan"
@@ -138,6 +140,50 @@ func TestReplaceKeepsClaims(t *testing.T) {
 			}
 			if !strings.Contains(said, c.says) || (said == "") != (c.says == "") {
 				t.Errorf("problems are %q, want %q", said, c.says)
+			}
+		})
+	}
+}
+
+// TestLetGoAtOnce has somebody change an object while the syncer lets go of it.
+func TestLetGoAtOnce(t *testing.T) {
+	west := func(obj *unstructured.Unstructured) {
+		obj.SetFinalizers(append(obj.GetFinalizers(), v1alpha1.Finalizer("west")))
+	}
+	cases := map[string]struct {
+		// now is the object after each change, nil for none.
+		now     *unstructured.Unstructured
+		times   int
+		want    error
+		patches int
+		held    bool
+	}{
+		"nobody does":             {nil, 0, nil, 1, false},
+		"another cluster lets go": {web(placed, held, deleting), 1, nil, 2, false},
+		"it does so thrice":       {web(placed, held, deleting), 3, nil, 4, false},
+		"it is gone":              {nil, 1, nil, 1, false},
+		"it is another one":       {shaped(web(placed, held, deleting), func(obj *unstructured.Unstructured) { obj.SetUID("other") }), 1, errStale, 1, true},
+		"it comes back":           {web(placed, held), 1, errStale, 1, true},
+		"we have let go before":   {web(placed, deleting), 1, nil, 1, false},
+		"it never ends":           {web(placed, held, deleting), 100, errStale, releaseTries, true},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			h := newHarness(t, newFakeCluster(), v1alpha1.NamespaceModeExclusive)
+			key := h.place(web(placed, held, west, deleting))
+			h.kcp.conflict = func() bool {
+				if c.times == 0 {
+					return false
+				}
+				c.times--
+				h.kcp.objects[key] = c.now
+				return true
+			}
+			if _, err := h.spec(t, key); !errors.Is(err, c.want) || len(h.kcp.patches) != c.patches {
+				t.Errorf("got %v after %d patches, want %v after %d", err, len(h.kcp.patches), c.want, c.patches)
+			}
+			if now := h.kcp.objects[key]; now != nil && protocol.Read(now).IsHeld("east") != c.held {
+				t.Errorf("finalizers are %v", now.GetFinalizers())
 			}
 		})
 	}

@@ -47,7 +47,9 @@ type fakeKCP struct {
 	unread bool
 	// liveErr and patchErr are what comes of requests.
 	liveErr, patchErr error
-	patches           []string
+	// conflict is what somebody does before a patch, which is refused for that. It reports whether it did anything.
+	conflict func() bool
+	patches  []string
 	// onChange is told of patches.
 	onChange upstream.Handler
 }
@@ -101,6 +103,9 @@ func (f *fakeKCP) Patch(_ context.Context, key kcp.ObjectKey, _ types.PatchType,
 	oldObj := f.objects[key]
 	if f.patchErr != nil {
 		return nil, f.patchErr
+	}
+	if f.conflict != nil && f.conflict() {
+		return nil, apierrors.NewConflict(key.Resource.GroupResource(), key.Name, errors.New("the object has been modified"))
 	}
 	data, err := json.Marshal(oldObj)
 	if err != nil {
