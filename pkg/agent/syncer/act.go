@@ -155,9 +155,9 @@ func (s *Syncer) update(ctx context.Context, t turn) (result, error) {
 	}
 	body := t.Desired.DeepCopy()
 	body.SetUID(t.Downstream.GetUID())
-	applied, err := s.apply(ctx, t, body)
+	applied, err := s.applyOver(ctx, t, body)
 	switch {
-	case err != nil && isImmutable(err) && protocol.Read(t.Upstream).Replaces() && t.Tolerated == nil:
+	case err != nil && isUnchangeable(err) && protocol.Read(t.Upstream).Replaces() && t.Tolerated == nil:
 		return s.replace(ctx, t, err)
 	case err != nil:
 		return s.failed(t, err)
@@ -419,15 +419,28 @@ func isImmutable(err error) bool {
 
 // applyProblem tells of an apply that the cluster has refused.
 func applyProblem(err error) protocol.Problem {
+	if clash, ok := errors.AsType[*clashError](err); ok {
+		return clash.problem()
+	}
 	if isImmutable(err) {
-		return protocol.Problem{Reason: "Immutable", Message: text.Shorten(err.Error(), evaluate.MaxProblemBytes) +
-			"; the annotation " + v1alpha1.ReplaceAnnotation + `: "true" has the copy deleted and made anew`}
+		return immutableProblem(err)
 	}
 	reason := string(apierrors.ReasonForError(err))
 	if reason == "" {
 		reason = "ApplyFailed"
 	}
 	return protocol.Problem{Reason: reason, Message: text.Shorten(err.Error(), evaluate.MaxProblemBytes)}
+}
+
+// isUnchangeable reports whether the copy would be taken if it were made anew, and nothing else that we can do helps.
+func isUnchangeable(err error) bool {
+	clash, ok := errors.AsType[*clashError](err)
+	return ok && clash.isUnchangeable() || isImmutable(err)
+}
+
+func immutableProblem(err error) protocol.Problem {
+	return protocol.Problem{Reason: "Immutable", Message: text.Shorten(err.Error(), evaluate.MaxProblemBytes) +
+		"; the annotation " + v1alpha1.ReplaceAnnotation + `: "true" has the copy deleted and made anew`}
 }
 
 // statusDetails returns what an API server said of its error.

@@ -2,6 +2,7 @@ package syncer
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"slices"
 
@@ -34,6 +35,8 @@ type clusterServer interface {
 	live(ctx context.Context, resource schema.GroupVersionResource, namespace, name string) (*unstructured.Unstructured, error)
 	liveNamespace(ctx context.Context, name string) (*unstructured.Unstructured, error)
 	apply(ctx context.Context, resource schema.GroupVersionResource, desired *unstructured.Unstructured) (*unstructured.Unstructured, error)
+	setManagedFields(ctx context.Context, resource schema.GroupVersionResource, live *unstructured.Unstructured, managedFields []metav1.ManagedFieldsEntry) (*unstructured.Unstructured, error)
+	tryCreate(ctx context.Context, resource schema.GroupVersionResource, desired *unstructured.Unstructured) error
 	remove(ctx context.Context, resource schema.GroupVersionResource, downstreamObj *unstructured.Unstructured, propagation metav1.DeletionPropagation) error
 	anythingIn(ctx context.Context, namespace string) (string, error)
 	leftBehind(ctx context.Context, namespace string) (string, error)
@@ -108,6 +111,36 @@ func (c *cluster) apply(ctx context.Context, resource schema.GroupVersionResourc
 		return nil, fmt.Errorf("applying %s: %w", nameOf(desired), err)
 	}
 	return applied, nil
+}
+
+// setManagedFields changes who owns what of the object that was read, and nothing else of it. It returns the object as it is then,
+// and a conflict when it has changed since.
+func (c *cluster) setManagedFields(ctx context.Context, resource schema.GroupVersionResource, live *unstructured.Unstructured, managedFields []metav1.ManagedFieldsEntry) (*unstructured.Unstructured, error) {
+	body, err := json.Marshal(map[string]any{"metadata": map[string]any{
+		"uid": live.GetUID(), "resourceVersion": live.GetResourceVersion(), "managedFields": managedFields,
+	}})
+	if err != nil {
+		return nil, fmt.Errorf("encoding who owns what of %s: %w", nameOf(live), err)
+	}
+	patched, err := c.client.Resource(resource).Namespace(live.GetNamespace()).
+		Patch(ctx, live.GetName(), types.MergePatchType, body, metav1.PatchOptions{FieldManager: v1alpha1.FieldManager})
+	if err != nil {
+		return nil, fmt.Errorf("writing who owns what of %s: %w", nameOf(live), err)
+	}
+	return patched, nil
+}
+
+// maxPrefix is how long a name may be from which the server makes another one: with its five characters it has to be a label's value.
+const maxPrefix = 58
+
+// tryCreate asks the cluster, without making it, what it would say to the copy if it were a new object: under another name.
+func (c *cluster) tryCreate(ctx context.Context, resource schema.GroupVersionResource, desired *unstructured.Unstructured) error {
+	body := desired.DeepCopy()
+	body.SetName("")
+	body.SetGenerateName(desired.GetName()[:min(len(desired.GetName()), maxPrefix)])
+	_, err := c.client.Resource(resource).Namespace(desired.GetNamespace()).
+		Create(ctx, body, metav1.CreateOptions{FieldManager: v1alpha1.FieldManager, DryRun: []string{metav1.DryRunAll}})
+	return err
 }
 
 // nameOf returns how to call an object of the cluster in messages.

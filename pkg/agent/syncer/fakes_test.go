@@ -136,6 +136,8 @@ type fakeCluster struct {
 	calls []string
 	// errs are what comes of requests, by call.
 	errs map[string]error
+	// refusals are what comes of the next applies, nil for nothing.
+	refusals []error
 	// beforeApply, if set, is called once, before an apply is judged.
 	beforeApply func()
 	// left and inside are what leftBehind and anythingIn find.
@@ -187,7 +189,7 @@ func (c *fakeCluster) writes() []string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return slices.DeleteFunc(slices.Clone(c.calls), func(call string) bool {
-		return !strings.HasPrefix(call, "apply") && !strings.HasPrefix(call, "remove")
+		return !strings.HasPrefix(call, "apply") && !strings.HasPrefix(call, "remove") && !strings.HasPrefix(call, "own")
 	})
 }
 
@@ -220,6 +222,12 @@ func (c *fakeCluster) apply(_ context.Context, resource schema.GroupVersionResou
 	if err := c.call("apply", name); err != nil {
 		return nil, err
 	}
+	if len(c.refusals) > 0 {
+		err := c.refusals[0]
+		if c.refusals = c.refusals[1:]; err != nil {
+			return nil, err
+		}
+	}
 	present := c.objects[name]
 	isOther := func(given, present string) bool { return given != "" && given != present }
 	if present != nil && (isOther(desired.GetResourceVersion(), present.GetResourceVersion()) || isOther(string(desired.GetUID()), string(present.GetUID()))) {
@@ -234,6 +242,27 @@ func (c *fakeCluster) apply(_ context.Context, resource schema.GroupVersionResou
 		desired.SetUID(present.GetUID())
 	}
 	return c.store(desired), nil
+}
+
+func (c *fakeCluster) setManagedFields(_ context.Context, resource schema.GroupVersionResource, live *unstructured.Unstructured, managedFields []metav1.ManagedFieldsEntry) (*unstructured.Unstructured, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	name := nameIn(resource, live.GetNamespace(), live.GetName())
+	if err := c.call("own", name); err != nil {
+		return nil, err
+	}
+	if present := c.objects[name]; present == nil || present.GetResourceVersion() != live.GetResourceVersion() {
+		return nil, apierrors.NewConflict(resource.GroupResource(), live.GetName(), errors.New("it has changed"))
+	}
+	owned := live.DeepCopy()
+	owned.SetManagedFields(managedFields)
+	return c.store(owned), nil
+}
+
+func (c *fakeCluster) tryCreate(_ context.Context, resource schema.GroupVersionResource, desired *unstructured.Unstructured) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.call("try", nameIn(resource, desired.GetNamespace(), desired.GetName()))
 }
 
 func (c *fakeCluster) remove(

@@ -33,6 +33,8 @@ type memory struct {
 	// refusedHash names the copy that the cluster refused last, and refusedFor is how long it is left alone after that.
 	refusedHash string
 	refusedFor  time.Duration
+	// attempted is the last attempt to take away what was in the way of an apply, when that did not help.
+	attempted attempt
 	// inTheWay is set while an object that is not ours has the name of the copy.
 	inTheWay bool
 	// obstacle is the UID of the last object that was in the way, which the log has told of.

@@ -347,6 +347,8 @@ const (
 	ReasonTerminating = "NamespaceTerminating"
 	// ReasonCopyTerminating is that of a copy that somebody on the cluster has deleted and that does not go.
 	ReasonCopyTerminating = "CopyTerminating"
+	// ReasonChangedThere is that of a copy that is refused because of what somebody on the cluster has changed.
+	ReasonChangedThere = "ChangedOnCluster"
 )
 
 // NotAllowed tells of a namespace that tmc did not make and that the operator does not allow.
