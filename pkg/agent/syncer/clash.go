@@ -23,8 +23,10 @@ import (
 // applyOver applies the copy onto the one that is there. Where something of that is in the way which is not in the copy (the
 // cluster has filled it in, or somebody has written it), the same apply takes it away: see transform.Clashes.
 func (s *Syncer) applyOver(ctx context.Context, t turn, body *unstructured.Unstructured) (*unstructured.Unstructured, error) {
+	var taken *unstructured.Unstructured
 	if t.Difference == evaluate.Drifted && transform.MayBeChanged(t.Desired, t.Downstream) {
-		if err := s.takeChanged(ctx, t); err != nil {
+		var err error
+		if taken, err = s.takeChanged(ctx, t); err != nil {
 			return nil, err
 		}
 	}
@@ -32,19 +34,34 @@ func (s *Syncer) applyOver(ctx context.Context, t turn, body *unstructured.Unstr
 	if causes := clashingCauses(err); len(causes) > 0 {
 		return s.applyWithout(ctx, t, body, refusal{err, causes})
 	}
+	if err == nil {
+		s.passOver(t, taken)
+	}
 	return applied, err
 }
 
-// takeChanged takes over what somebody has made of our entries of lists: the apply that follows puts ours in their place.
-func (s *Syncer) takeChanged(ctx context.Context, t turn) error {
+// takeChanged takes over what somebody has made of our entries of lists: the apply that follows puts ours in their place. It returns
+// the copy as it is then, nil where nothing was taken over.
+func (s *Syncer) takeChanged(ctx context.Context, t turn) (*unstructured.Unstructured, error) {
 	live, err := s.liveCopy(ctx, t)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if clashes := transform.Changed(t.Desired, live); len(clashes) > 0 {
-		_, err = s.takeOver(ctx, t, live, clashes)
+	clashes := transform.Changed(t.Desired, live)
+	if len(clashes) == 0 {
+		return nil, nil
 	}
-	return err
+	return s.takeOver(ctx, t, live, clashes)
+}
+
+// passOver has the state of the copy between what was taken over and the apply that was made since count as in place: the cache is
+// about to show it, and then what the apply has made of it.
+func (s *Syncer) passOver(t turn, taken *unstructured.Unstructured) {
+	if taken != nil {
+		s.memories.update(t.key, func(m *memory) {
+			m.ineffective = evaluate.Apply{Hash: hashOf(t.Desired), Onto: transform.Fingerprint(taken)}
+		})
+	}
 }
 
 // liveCopy asks the cluster for the copy with all who own fields of it. It returns errStale when it is not the one that was read.
@@ -153,6 +170,9 @@ func (s *Syncer) applyBySteps(ctx context.Context, t turn, body, live *unstructu
 			return nil, nil, err
 		}
 		if applied, refused = s.apply(ctx, t, body); !apierrors.IsInvalid(refused) {
+			if refused == nil {
+				s.passOver(t, now)
+			}
 			return applied, nil, refused
 		}
 	}

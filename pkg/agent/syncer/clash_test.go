@@ -101,6 +101,9 @@ func TestUpdateTakesAwayWhatIsInTheWay(t *testing.T) {
 				t.Errorf("requests (-want +got):\n%s", diff)
 			}
 			checkProblem(t, h, key, c.reason, c.message)
+			if cluster.calls[len(cluster.calls)-1] == applyWeb && c.err == nil && len(c.calls) == len(first) {
+				checkPassedOver(t, h, key)
+			}
 			if c.again == nil {
 				return
 			}
@@ -113,6 +116,16 @@ func TestUpdateTakesAwayWhatIsInTheWay(t *testing.T) {
 			}
 			checkProblem(t, h, key, c.reason, c.message)
 		})
+	}
+}
+
+// checkPassedOver has the cache show the copy as it was after who owns what was changed and before the apply: nothing is written.
+func checkPassedOver(t *testing.T, h *harness, key kcp.ObjectKey) {
+	t.Helper()
+	h.cache(t, h.cluster.between)
+	h.cluster.calls = nil
+	if _, err := h.spec(t, key); err != nil || len(h.cluster.calls) > 0 {
+		t.Errorf("requests while the cache lags: %v, error %v", h.cluster.calls, err)
 	}
 }
 

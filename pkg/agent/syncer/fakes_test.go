@@ -136,6 +136,8 @@ type fakeCluster struct {
 	calls []string
 	// errs are what comes of requests, by call.
 	errs map[string]error
+	// between is the last object of which it was changed who owns what.
+	between *unstructured.Unstructured
 	// refusals are what comes of the next applies, nil for nothing.
 	refusals []error
 	// beforeApply, if set, is called once, before an apply is judged.
@@ -256,7 +258,8 @@ func (c *fakeCluster) setManagedFields(_ context.Context, resource schema.GroupV
 	}
 	owned := live.DeepCopy()
 	owned.SetManagedFields(managedFields)
-	return c.store(owned), nil
+	c.between = c.store(owned)
+	return c.between, nil
 }
 
 func (c *fakeCluster) tryCreate(_ context.Context, resource schema.GroupVersionResource, desired *unstructured.Unstructured) error {

@@ -25,7 +25,7 @@ type memory struct {
 	seen bool
 	// problems are those of the last turn of the spec loop.
 	problems []protocol.Problem
-	// ineffective is the last apply that changed nothing.
+	// ineffective is the last apply that changed nothing, or would change nothing as one was made since.
 	ineffective evaluate.Apply
 	// applied is the hash of the last apply that the cluster took, and contest is about those that had to be repeated.
 	applied string
