@@ -79,8 +79,11 @@ func isStatefulSetDone(m *merge, e protocol.Entry) bool {
 		return e.Report.Texts[currentRevision] == e.Report.Texts[updateRevision]
 	}
 	partition, isSet := update["partition"].(int64)
-	if !isSet {
+	switch {
+	case !isSet:
 		partition = m.replicas
+	case e.Partition != nil:
+		partition = *e.Partition
 	}
 	return counters[updatedReplicas] >= wanted-partition
 }

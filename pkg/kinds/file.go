@@ -176,7 +176,8 @@ func (k *Kind) validateCounts() []error {
 	errs := slices.Concat(
 		unless(k.Available != "" || len(sources) == 0, "available: it is missing, expected the counter of those that are available, such as availableReplicas"),
 		unless(len(sources) <= 1, "replicas, completions, wanted: expected one of them at most"),
-		unless(!slices.Contains(slices.Concat(k.Replicas, k.Completions), Items), "replicas, completions: expected the path of one field, and not of items of a list"),
+		unless(!slices.Contains(slices.Concat(k.Replicas, k.Partition, k.Completions), Items), "replicas, partition, completions: expected the path of one field, and not of items of a list"),
+		unless(len(k.Partition) == 0 || len(k.Replicas) > 0, "partition: it is divided with the replicas, expected replicas as well"),
 	)
 	for i, c := range k.Conditions {
 		errs = append(errs, unless(c.Type != "", "conditions[%d].type: it is missing, expected a type such as Ready", i)...)

@@ -16,6 +16,7 @@ const rolloutEntry = `
   resource: rollouts
   workload: true
   replicas: spec.replicas
+  partition: spec.strategy.canary.partition
   available: availableReplicas
   sums: [replicas, readyReplicas, availableReplicas]
   updated: [updatedReplicas]
@@ -44,7 +45,7 @@ func TestParse(t *testing.T) {
 	t.Run("an entry is what the file says", func(t *testing.T) {
 		want := &Kind{
 			Group: "argoproj.io", Kind: "Rollout", Version: "v1alpha1", Resource: "rollouts", Workload: true,
-			Replicas: Path{"spec", "replicas"}, Available: "availableReplicas",
+			Replicas: Path{"spec", "replicas"}, Partition: Path{"spec", "strategy", "canary", "partition"}, Available: "availableReplicas",
 			Sums: []string{"replicas", "readyReplicas", "availableReplicas"}, Updated: []string{"updatedReplicas"},
 			Observes: NeverObserves, UpdateTimes: true,
 			Conditions: []Condition{
@@ -117,7 +118,8 @@ func TestParseErrors(t *testing.T) {
 		"a workload without a resource": {`[{kind: A, workload: true}]`, `version and resource: they are missing`},
 		"nothing available":             {`[{kind: A, replicas: spec.replicas}]`, `available: it is missing`},
 		"two sources":                   {`[{kind: A, available: a, replicas: spec.replicas, wanted: w}]`, `replicas, completions, wanted: expected one of them at most`},
-		"replicas in a list":            {`[{kind: A, available: a, replicas: "spec.pools[].replicas"}]`, `replicas, completions: expected the path of one field`},
+		"replicas in a list":            {`[{kind: A, available: a, replicas: "spec.pools[].replicas"}]`, `replicas, partition, completions: expected the path of one field`},
+		"a partition of nothing":        {`[{kind: A, partition: spec.partition}]`, `partition: it is divided with the replicas, expected replicas as well`},
 		"a condition without a type":    {`[{kind: A, conditions: [{meaning: Bad}]}]`, `conditions[0].type: it is missing`},
 		"a phase of nothing":            {`[{kind: A, phase: {field: phase}}]`, `phase: expected field, everywhere and otherwise`},
 		"a reference to nothing":        {`[{kind: A, follows: {names: [{path: spec.a}]}}]`, `follows.names[0]: expected path and resource`},

@@ -24,6 +24,9 @@ type Kind struct {
 
 	// Replicas is where the object says how many it wants, 1 where it does not say. These can be divided among clusters.
 	Replicas Path `json:"replicas,omitempty"`
+	// Partition is where the object says how many of its replicas a roll-out leaves as they are: none where it does not say.
+	// It is divided with the replicas.
+	Partition Path `json:"partition,omitempty"`
 	// Completions is likewise for what is done once, and is not divided.
 	Completions Path `json:"completions,omitempty"`
 	// Wanted is the counter of how many there are to be, for kinds of which the cluster decides that.
@@ -353,6 +356,16 @@ func (k *Kind) ReplicasOf(obj *unstructured.Unstructured) (number int64, counted
 	return max(number, 0), isInteger
 }
 
+// PartitionOf returns how many of the object's replicas a roll-out leaves as they are, nil where it does not say so by an
+// integer that is not negative.
+func (k *Kind) PartitionOf(obj *unstructured.Unstructured) *int64 {
+	number, isInteger := k.Partition.Int64In(obj.Object)
+	if !isInteger || number < 0 {
+		return nil
+	}
+	return &number
+}
+
 // WantedOf returns how many of the object a cluster is to have: what its copy asks for, or else its share, or else what the
 // object asks for; of kinds of which the cluster decides, what that says. It is nil when nobody knows, and for kinds that
 // count nothing.
@@ -379,7 +392,7 @@ func (k *Kind) Facts(obj *unstructured.Unstructured) protocol.Facts {
 	if !counted {
 		number = 1
 	}
-	return protocol.Facts{Replicas: number, Observes: k.Observes, Statusless: k.Statusless, Ends: k.Ends}
+	return protocol.Facts{Replicas: number, Partition: k.PartitionOf(obj), Observes: k.Observes, Statusless: k.Statusless, Ends: k.Ends}
 }
 
 // numberAt returns an integer of an object, 1 when it is not given, as Kubernetes has it.

@@ -36,7 +36,7 @@ var table = []*Kind{
 	// k8s.io/api/apps/v1.StatefulSetStatus.
 	{
 		Group: "apps", Kind: "StatefulSet", Version: "v1", Resource: "statefulsets", Workload: true,
-		Replicas: replicasPath, Available: availableReplicas,
+		Replicas: replicasPath, Partition: path("spec.updateStrategy.rollingUpdate.partition"), Available: availableReplicas,
 		Sums:    []string{replicas, readyReplicas, availableReplicas, "currentReplicas", "collisionCount"},
 		Updated: []string{updatedReplicas}, Required: []string{replicas, availableReplicas},
 		Revisions: []string{"currentRevision", "updateRevision"},

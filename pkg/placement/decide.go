@@ -161,6 +161,7 @@ func (s *snapshot) decideByPlacement(placement *v1alpha1.WorkloadPlacement) Deci
 	c := s.chooseAndDivide(t, divided, total)
 
 	decision := Decision{By: protocol.ByPlacement, Placement: t.name, Shares: c.shares, Reasons: map[string]string{}, Problems: problems}
+	decision.Parts = s.partition(c.shares)
 	decision.Unsatisfied = s.shortfall(t, c.candidates, len(c.clusters))
 	decision.LeftOut = s.missed(t, c)
 	serving := c.serving()

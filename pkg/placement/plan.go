@@ -46,6 +46,7 @@ func Plan(upstreamObj metav1.Object, decision Decision, enter []string, groupsOf
 			change.Place(cluster)
 			if !slices.Contains(decision.Kept, cluster) { // what it runs there, it runs until it leaves
 				change.SetShare(cluster, decision.share(cluster))
+				change.SetPart(cluster, decision.part(cluster))
 			}
 		case object.IsHeld(cluster):
 			change.AskToLeave(cluster, now)
@@ -65,6 +66,14 @@ func Plan(upstreamObj metav1.Object, decision Decision, enter []string, groupsOf
 func (d Decision) share(cluster string) *int64 {
 	if share, divided := d.Shares[cluster]; divided {
 		return &share
+	}
+	return nil
+}
+
+// part returns the cluster's part of the partition, nil where that is the whole.
+func (d Decision) part(cluster string) *protocol.Part {
+	if part, divided := d.Parts[cluster]; divided {
+		return &part
 	}
 	return nil
 }

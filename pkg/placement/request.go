@@ -107,6 +107,9 @@ type Decision struct {
 	// Shares are the replicas of each of Clusters but those in Kept, where they are divided: they add up to spec.replicas.
 	// They are nil where replicas are not divided.
 	Shares map[string]int64
+	// Parts are those of the partition, where it is divided with the replicas: together, the clusters roll out spec.replicas
+	// less the partition. A cluster whose part is the whole partition has no entry.
+	Parts map[string]protocol.Part
 	// Follows is set when the object is where the objects are that need it or that it belongs with: nothing places the
 	// object itself.
 	Follows bool

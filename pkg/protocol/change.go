@@ -60,10 +60,21 @@ func (c *Change) SetShare(cluster string, replicas *int64) {
 	set(c.Annotations, c.of.annotations, v1alpha1.ReplicasAnnotation(cluster), value)
 }
 
+// SetPart gives the cluster its part of the partition. Nil says that this is the whole.
+func (c *Change) SetPart(cluster string, part *Part) {
+	var value *string
+	if part != nil {
+		value = new(part.String())
+	}
+	set(c.Annotations, c.of.annotations, v1alpha1.PartitionAnnotation(cluster), value)
+}
+
 // Forget removes everything of the cluster but its syncer's finalizer.
 func (c *Change) Forget(cluster string) {
 	set(c.Labels, c.of.labels, v1alpha1.PlacementLabel(cluster), nil)
-	for _, key := range []string{v1alpha1.DeletionAnnotation(cluster), v1alpha1.StatusAnnotation(cluster), v1alpha1.ReplicasAnnotation(cluster)} {
+	for _, key := range []string{
+		v1alpha1.DeletionAnnotation(cluster), v1alpha1.StatusAnnotation(cluster), v1alpha1.ReplicasAnnotation(cluster), v1alpha1.PartitionAnnotation(cluster),
+	} {
 		set(c.Annotations, c.of.annotations, key, nil)
 	}
 }

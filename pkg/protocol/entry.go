@@ -50,8 +50,8 @@ const (
 	OldGeneration Lag = "OldGeneration"
 	// OldInputs is a copy that was made with other labels, annotations, override or share of the replicas.
 	OldInputs Lag = "OldInputs"
-	// NotDivided is an object whose spec.replicas has changed and has not been divided anew: the cluster may run its former
-	// share.
+	// NotDivided is an object whose spec.replicas, or partition, has changed and has not been divided anew: the cluster may run
+	// its former share.
 	NotDivided Lag = "NotDivided"
 	// NotObserved is a copy that its own controller has not observed as it is now.
 	NotObserved Lag = "NotObserved"
@@ -74,6 +74,9 @@ const (
 type Facts struct {
 	// Replicas is the object's spec.replicas, and 1 where it has none. It counts where replicas are divided.
 	Replicas int64
+	// Partition is how many replicas a roll-out leaves as they are, nil where the object does not say. It counts where
+	// replicas are divided.
+	Partition *int64
 	// Observes says whether the kind's controllers write status.observedGeneration.
 	Observes Observation
 	// Statusless is set for a kind without a status: a cluster that holds an object of it reports its problems alone, and
@@ -100,6 +103,9 @@ type Entry struct {
 	// Share is the cluster's share of the replicas, nil where they are not divided. ShareErr is what is wrong with it.
 	Share    *int64
 	ShareErr error
+	// Partition is how many replicas of its share a roll-out leaves as they are, nil where the object does not say that or the
+	// replicas are not divided.
+	Partition *int64
 	// Override is the user's JSON patch of the copy, empty without one.
 	Override string
 	// Report is what the cluster has reported last, zero when that cannot be read. Belief says whether it counts.
@@ -153,11 +159,7 @@ func (o Object) Entries(clusters []string, facts Facts) []Entry {
 		e := Entry{Cluster: cluster, State: o.state(cluster, placement), Held: o.IsHeld(cluster), Why: placement.Clusters[cluster]}
 		e.LeavingSince, _ = o.LeavingSince(cluster)
 		e.Override, _ = o.Override(cluster)
-		if share, divided, err := o.Share(cluster); err != nil {
-			e.ShareErr = err
-		} else if divided {
-			e.Share = &share
-		}
+		e.Share, e.Partition, e.ShareErr = o.division(cluster, facts.Partition)
 		report, err := o.Report(cluster)
 		e.Report = report
 		if facts.Statusless && e.Held && errors.Is(err, ErrNotReported) {
@@ -165,11 +167,30 @@ func (o Object) Entries(clusters []string, facts Facts) []Entry {
 			e.Observed = true
 		} else {
 			e.Belief, e.Doubt = facts.belief(cluster, report, err)
-			e.Lag, e.Observed = o.lag(report, isDivision, facts)
+			e.Lag, e.Observed = o.lag(report, isDivision && o.isPartOf(cluster, e.State, facts.Partition), facts)
 		}
 		entries = append(entries, e)
 	}
 	return entries
+}
+
+// division returns the cluster's share of the replicas, and of the partition, nil for what is not divided.
+func (o Object) division(cluster string, partition *int64) (share, own *int64, err error) {
+	replicas, divided, err := o.Share(cluster)
+	if err != nil || !divided {
+		return nil, nil, err
+	}
+	if partition != nil {
+		own = new(o.OwnPartition(cluster, *partition))
+	}
+	return &replicas, own, nil
+}
+
+// isPartOf reports whether the cluster has no part of another partition than the object's. What a cluster that the object only
+// waits to leave has been told stays as it is.
+func (o Object) isPartOf(cluster string, state State, partition *int64) bool {
+	part, has := o.Part(cluster)
+	return !has || partition == nil || state == Kept || part.Of == *partition
 }
 
 func (o Object) state(cluster string, placement Placement) State {

@@ -33,6 +33,8 @@ func share(cluster, replicas string) change {
 	return annotated(v1alpha1.ReplicasAnnotation(cluster), replicas)
 }
 
+func part(text string) change { return annotated(v1alpha1.PartitionAnnotation("east"), text) }
+
 func explained(placement string) change {
 	return annotated(v1alpha1.PlacementAnnotation, placement)
 }
@@ -65,7 +67,11 @@ func TestEntriesState(t *testing.T) {
 		"held without a label": {object(heldBy("east")), Entry{State: Leaving, Held: true}},
 		"being deleted":        {object(placedOn("east"), heldBy("east"), deleting), Entry{State: Leaving, Held: true}},
 		"with an override":     {object(placedOn("east"), annotated(v1alpha1.OverrideAnnotation("east"), "[]")), Entry{State: Placed, Override: "[]"}},
-		"with a share":         {object(placedOn("east"), share("east", "0")), Entry{State: Placed, Share: new(int64(0))}},
+		"with a share":         {object(placedOn("east"), share("east", "0")), Entry{State: Placed, Share: new(int64(0)), Partition: new(int64(3))}},
+		"with a part of the partition": {
+			object(placedOn("east"), share("east", "4"), part("1/3")), Entry{State: Placed, Share: new(int64(4)), Partition: new(int64(1))},
+		},
+		"with the whole of it": {object(placedOn("east"), share("east", "2")), Entry{State: Placed, Share: new(int64(2)), Partition: new(int64(3))}},
 		"with a share that is none": {
 			object(placedOn("east"), share("east", "x")),
 			Entry{State: Placed, ShareErr: errors.New(`annotation replicas.tmc.kcp.io/east: "x" is no number of replicas, expected 0 to 2147483647`)},
@@ -74,7 +80,7 @@ func TestEntriesState(t *testing.T) {
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
 			tc.want.Cluster, tc.want.Belief, tc.want.Doubt, tc.want.Lag = "east", NotReported, "has not reported", NoCopy
-			got := Read(tc.obj).Entries([]string{"east"}, Facts{})
+			got := Read(tc.obj).Entries([]string{"east"}, Facts{Partition: new(int64(3))})
 			sameText := cmp.Comparer(func(a, b error) bool { return fmt.Sprint(a) == fmt.Sprint(b) })
 			if diff := cmp.Diff([]Entry{tc.want}, got, sameText); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
@@ -159,6 +165,11 @@ func TestEntriesLag(t *testing.T) {
 		"divided as now":                      {object(divided(`,"replicas":3`), reported()), Facts{Replicas: 3}, UpToDate, false},
 		"divided as before":                   {object(divided(`,"replicas":3`), reported()), Facts{Replicas: 2}, NotDivided, false},
 		"divided, and nobody says how":        {object(divided(``), reported()), Facts{Replicas: 3}, NotDivided, false},
+		"another part":                        {object(divided(`,"replicas":3`), reported(), part("1/2")), Facts{Replicas: 3, Partition: new(int64(2))}, OldInputs, false},
+		"a part of the partition":             {object(divided(`,"replicas":3`), part("1/2"), reported()), Facts{Replicas: 3, Partition: new(int64(2))}, UpToDate, false},
+		"a part of another partition":         {object(divided(`,"replicas":3`), part("1/2"), reported()), Facts{Replicas: 3, Partition: new(int64(1))}, NotDivided, false},
+		"a part of no partition any more":     {object(divided(`,"replicas":3`), part("1/2"), reported()), Facts{Replicas: 3}, UpToDate, false},
+		"a part of another, and kept":         {object(divided(`,"replicas":3,"kept":["east"]`), part("1/2"), reported()), Facts{Replicas: 3, Partition: new(int64(1))}, UpToDate, false},
 		"a share that is left of before":      {object(placedOn("east"), share("west", "1"), reported()), Facts{Replicas: 3}, UpToDate, false},
 		"not observed":                        {object(reported(observed(4))), Facts{}, NotObserved, true},
 		"never observed, of a kind that does": {object(reported(observed(0))), Facts{Observes: AlwaysObserves}, NotObserved, true},

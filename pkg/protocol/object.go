@@ -147,7 +147,9 @@ func (o Object) Present() []string { return sets.List(o.held().Insert(o.Labelled
 func (o Object) Mentioned() []string {
 	clusters := o.held()
 	o.labels.withPrefix(clusters, v1alpha1.PlacementLabelPrefix)
-	for _, prefix := range []string{v1alpha1.DeletionAnnotationPrefix, v1alpha1.StatusAnnotationPrefix, v1alpha1.ReplicasAnnotationPrefix} {
+	for _, prefix := range []string{
+		v1alpha1.DeletionAnnotationPrefix, v1alpha1.StatusAnnotationPrefix, v1alpha1.ReplicasAnnotationPrefix, v1alpha1.PartitionAnnotationPrefix,
+	} {
 		o.annotations.withPrefix(clusters, prefix)
 	}
 	return sets.List(clusters)
@@ -220,8 +222,8 @@ func (o Object) Report(cluster string) (Report, error) {
 const deploymentDomain = "deployment.kubernetes.io/"
 
 // Inputs stands, in 16 hexadecimal digits, for what of the object shapes the cluster's copy without moving the generation:
-// the labels and annotations that go down, the cluster's override and its share of the replicas. A syncer names it in its
-// report.
+// the labels and annotations that go down, the cluster's override, its share of the replicas and its part of the partition. A
+// syncer names it in its report.
 func (o Object) Inputs(cluster string) string { return o.inputs()(cluster) }
 
 // inputs returns Inputs for many clusters: what is the same for all of them is encoded once.
@@ -230,7 +232,11 @@ func (o Object) inputs() func(cluster string) string {
 	return func(cluster string) string {
 		override, _ := o.Override(cluster)
 		share, _ := o.annotations.get(v1alpha1.ReplicasAnnotation(cluster))
-		sum := sha256.Sum256(encode([]any{labels, annotations, override, share}))
+		parts := []any{labels, annotations, override, share}
+		if part, has := o.annotations.get(v1alpha1.PartitionAnnotation(cluster)); has {
+			parts = append(parts, part) // few have one: of others the inputs are those of versions that knew of none
+		}
+		sum := sha256.Sum256(encode(parts))
 		return hex.EncodeToString(sum[:8])
 	}
 }

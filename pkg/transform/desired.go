@@ -34,7 +34,8 @@ type Input struct {
 //  1. what belongs to the upstream server, to kcp or to tmc is removed;
 //  2. what only a cluster can own is removed;
 //  3. the cluster's rule is applied;
-//  4. the number of replicas becomes the cluster's share where replicas are divided, or is left out if OmitReplicas is set;
+//  4. the number of replicas becomes the cluster's share where replicas are divided, or is left out if OmitReplicas is set; and
+//     their partition becomes the cluster's part of it;
 //  5. the user's override for the cluster is applied;
 //  6. labels and annotations by which the user's deployment tool knows its own, and those that the rule drops, are removed
 //     from its metadata: after the override, which may remove them as well;
@@ -58,7 +59,7 @@ func Desired(in Input) (*unstructured.Unstructured, error) {
 	kind := in.Kinds.Of(in.Object.GroupVersionKind().GroupKind())
 	removeOwned(desired, kind)
 	applyRule(desired, in.Rule, in.Origin.Workspace)
-	if err := applyShare(desired, in, kind.Replicas); err != nil {
+	if err := applyShare(desired, in, kind); err != nil {
 		return nil, err
 	}
 	if err := applyOverride(desired, in); err != nil {
@@ -114,20 +115,28 @@ func stringsOf(obj *unstructured.Unstructured, field string) (map[string]string,
 	return all, nil
 }
 
-// applyShare sets how many replicas the cluster is to run.
-func applyShare(desired *unstructured.Unstructured, in Input, replicas kinds.Path) error {
-	if len(replicas) == 0 {
+// applyShare sets how many replicas the cluster is to run, and how many of them a roll-out leaves as they are.
+func applyShare(desired *unstructured.Unstructured, in Input, kind *kinds.Kind) error {
+	if len(kind.Replicas) == 0 {
 		return nil // the kind has none
 	}
-	if in.OmitReplicas {
-		unstructured.RemoveNestedField(desired.Object, replicas...)
+	said := protocol.Read(in.Object)
+	share, divided, err := said.Share(in.Origin.Cluster)
+	switch {
+	case in.OmitReplicas:
+		unstructured.RemoveNestedField(desired.Object, kind.Replicas...)
+	case err != nil:
+		return err
+	case divided:
+		if err := unstructured.SetNestedField(desired.Object, share, kind.Replicas...); err != nil {
+			return err
+		}
+	}
+	partition := kind.PartitionOf(in.Object)
+	if !divided || partition == nil {
 		return nil
 	}
-	share, divided, err := protocol.Read(in.Object).Share(in.Origin.Cluster)
-	if err != nil || !divided {
-		return err
-	}
-	return unstructured.SetNestedField(desired.Object, share, replicas...)
+	return unstructured.SetNestedField(desired.Object, said.OwnPartition(in.Origin.Cluster, *partition), kind.Partition...)
 }
 
 // stamp adds the marks by which a syncer knows its copies, and what they are copies of.

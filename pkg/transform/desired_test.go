@@ -290,3 +290,44 @@ func TestShareOfReplicas(t *testing.T) {
 		})
 	}
 }
+
+func TestPartOfPartition(t *testing.T) {
+	const rolling = "updateStrategy: {rollingUpdate: {partition: 2}}"
+	set := func(annotations, spec string) string {
+		return "{apiVersion: apps/v1, kind: StatefulSet, metadata: {name: db, annotations: {" + annotations + "}}, spec: {replicas: 4, " + spec + "}}"
+	}
+	const share, part = "replicas.tmc.kcp.io/east: '2'", ", partition.tmc.kcp.io/east: 1/2"
+	cases := map[string]struct {
+		object string
+		omit   bool
+		// want is -1 where the copy says nothing.
+		want int64
+	}{
+		"its part":                                     {set(share+part, rolling), false, 1},
+		"without a part: the whole":                    {set(share, rolling), false, 2},
+		"scaled there: its part all the same":          {set(share+part, rolling), true, 1},
+		"another's part":                               {set(share+", partition.tmc.kcp.io/west: 1/2", rolling), false, 2},
+		"not divided":                                  {set("partition.tmc.kcp.io/east: 1/2", rolling), false, 2},
+		"no partition any more":                        {set(share+part, "updateStrategy: {rollingUpdate: {}}"), false, -1},
+		"another strategy":                             {set(share+part, "updateStrategy: {type: OnDelete}"), false, -1},
+		"a larger one: until it is divided, the whole": {set(share+part, "updateStrategy: {rollingUpdate: {partition: 3}}"), false, 3},
+		"overridden: the user has the last word":       {set(share+part+`, override.tmc.kcp.io/east: '[{"op":"replace","path":"/spec/updateStrategy/rollingUpdate/partition","value":7}]'`, rolling), false, 7},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			in := inputOf(object(t, tc.object), v1alpha1.TransformRule{})
+			in.Origin.Cluster, in.OmitReplicas = "east", tc.omit
+			desired, err := Desired(in)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, found, _ := unstructured.NestedInt64(desired.Object, "spec", "updateStrategy", "rollingUpdate", "partition")
+			if !found {
+				got = -1
+			}
+			if got != tc.want {
+				t.Errorf("its partition is %d, want %d", got, tc.want)
+			}
+		})
+	}
+}

@@ -2,10 +2,12 @@ package scheduler
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -47,6 +49,38 @@ func TestSyncWritesOnePatch(t *testing.T) {
 		if diff := cmp.Diff([]string{"web Placed: placement p: on east (1)"}, f.told); diff != "" {
 			t.Errorf("after turn %d, told (-want +got):\n%s", turn, diff)
 		}
+	}
+}
+
+func TestChangeOfPartitionIsOneWrite(t *testing.T) {
+	const db = `{apiVersion: apps/v1, kind: StatefulSet, metadata: {name: db, uid: db, generation: 3, labels: {cluster.tmc.kcp.io/east: sync, cluster.tmc.kcp.io/west: sync},
+		finalizers: [syncer.tmc.kcp.io/east, syncer.tmc.kcp.io/west], annotations: {replicas.tmc.kcp.io/east: "2", replicas.tmc.kcp.io/west: "2", partition.tmc.kcp.io/east: 1/2,
+		partition.tmc.kcp.io/west: 1/2, tmc.kcp.io/placement: '{"by":"placement","name":"p","replicas":4,"clusters":{"east":"placement p: every ready cluster that it selects","west":"placement p: every ready cluster that it selects"}}'}},
+		spec: {replicas: 4, updateStrategy: {rollingUpdate: {partition: %s}}}}`
+	cases := map[string]struct {
+		partition string
+		want      []string
+	}{
+		"as it was":             {"2", nil},
+		"smaller":               {"1", []string{`{"metadata":{"annotations":{"partition.tmc.kcp.io/east":"0/1","partition.tmc.kcp.io/west":null},"resourceVersion":"7","uid":"db"}}`}},
+		"none any more":         {"0", []string{`{"metadata":{"annotations":{"partition.tmc.kcp.io/east":null,"partition.tmc.kcp.io/west":null},"resourceVersion":"7","uid":"db"}}`}},
+		"as many as there are":  {"4", []string{`{"metadata":{"annotations":{"partition.tmc.kcp.io/east":null,"partition.tmc.kcp.io/west":null},"resourceVersion":"7","uid":"db"}}`}},
+		"larger: east has more": {"3", []string{`{"metadata":{"annotations":{"partition.tmc.kcp.io/east":"1/3","partition.tmc.kcp.io/west":"2/3"},"resourceVersion":"7","uid":"db"}}`}},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			f := newFakeKCP(t, fmt.Sprintf(db, tc.partition), placementOf("{replicas: Divided}"))
+			version(f.object("db"))
+			s := f.scheduler(states{"east": {Name: "east", Ready: true}, "west": {Name: "west", Ready: true}})
+			for range 2 {
+				if _, err := s.sync(t.Context(), f.keyOf("db")); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if diff := cmp.Diff(tc.want, f.patches, cmpopts.EquateEmpty()); diff != "" {
+				t.Errorf("written (-want +got):\n%s", diff)
+			}
+		})
 	}
 }
 

@@ -220,6 +220,7 @@ func TestEvaluateOnce(t *testing.T) {
 		"nothing has changed":                      {in(same), in(same), true, true},
 		"a status":                                 {in(here()), in(here(), withStatus(map[string]any{"replicas": int64(1)}), version), true, true},
 		"our report":                               {in(here()), in(here(version, reported("Available", 1))), true, true},
+		"its part of the partition":                {in(here()), in(here(annotated(v1alpha1.PartitionAnnotation("east"), "1/2"))), false, false},
 		"another cluster's share":                  {in(here()), in(here(annotated(v1alpha1.ReplicasAnnotation("west"), "3"))), true, true},
 		"an override that fails again":             {in(here(failing)), in(here(failing, reported("Available", 1))), true, true},
 		"the copy comes":                           {inputOf(here(), nil), in(here()), false, true},

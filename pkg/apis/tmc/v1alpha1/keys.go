@@ -63,6 +63,11 @@ const (
 	// they are divided.
 	// Writer: the scheduler, with the label. Readers: that cluster's syncer, the scheduler, the aggregator, the plugin.
 	ReplicasAnnotationPrefix = "replicas." + GroupName + "/"
+	// PartitionAnnotationPrefix starts the annotation that holds a cluster's part of the partition, as protocol.Part has it,
+	// where the replicas are divided: how many of its share a roll-out leaves as they are. There is none where that is the
+	// whole partition, as the object's spec has it.
+	// Writer: the scheduler, with the share. Readers: that cluster's syncer, the scheduler, the aggregator.
+	PartitionAnnotationPrefix = "partition." + GroupName + "/"
 	// OverrideAnnotationPrefix starts the annotation that holds a JSON patch (RFC 6902) of one cluster's copy.
 	// Writer: the user. Readers: that cluster's syncer; the aggregator, as part of the inputs.
 	OverrideAnnotationPrefix = "override." + GroupName + "/"
@@ -174,6 +179,9 @@ func Finalizer(cluster string) string { return FinalizerPrefix + cluster }
 
 // ReplicasAnnotation returns the annotation key of the cluster's share of the replicas.
 func ReplicasAnnotation(cluster string) string { return ReplicasAnnotationPrefix + cluster }
+
+// PartitionAnnotation returns the annotation key of the cluster's part of the partition.
+func PartitionAnnotation(cluster string) string { return PartitionAnnotationPrefix + cluster }
 
 // OverrideAnnotation returns the annotation key of the JSON patch of the cluster's copy.
 func OverrideAnnotation(cluster string) string { return OverrideAnnotationPrefix + cluster }

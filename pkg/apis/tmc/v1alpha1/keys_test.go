@@ -9,17 +9,18 @@ import (
 
 func TestKeysOfClusterAndGroup(t *testing.T) {
 	for want, got := range map[string]string{
-		"cluster.tmc.kcp.io/east":  PlacementLabel("east"),
-		"group.tmc.kcp.io/eu":      GroupLabel("eu"),
-		"deletion.tmc.kcp.io/east": DeletionAnnotation("east"),
-		"syncer.tmc.kcp.io/east":   Finalizer("east"),
-		"replicas.tmc.kcp.io/east": ReplicasAnnotation("east"),
-		"override.tmc.kcp.io/east": OverrideAnnotation("east"),
-		"status.tmc.kcp.io/east":   StatusAnnotation("east"),
-		"silent.tmc.kcp.io/east":   SilentCondition("east"),
-		"kinds.tmc.kcp.io/east":    KindsAnnotation("east"),
-		"cluster-east":             ClusterExport("east"),
-		"group-eu":                 GroupExport("eu"),
+		"cluster.tmc.kcp.io/east":   PlacementLabel("east"),
+		"group.tmc.kcp.io/eu":       GroupLabel("eu"),
+		"deletion.tmc.kcp.io/east":  DeletionAnnotation("east"),
+		"syncer.tmc.kcp.io/east":    Finalizer("east"),
+		"replicas.tmc.kcp.io/east":  ReplicasAnnotation("east"),
+		"partition.tmc.kcp.io/east": PartitionAnnotation("east"),
+		"override.tmc.kcp.io/east":  OverrideAnnotation("east"),
+		"status.tmc.kcp.io/east":    StatusAnnotation("east"),
+		"silent.tmc.kcp.io/east":    SilentCondition("east"),
+		"kinds.tmc.kcp.io/east":     KindsAnnotation("east"),
+		"cluster-east":              ClusterExport("east"),
+		"group-eu":                  GroupExport("eu"),
 	} {
 		if got != want {
 			t.Errorf("the key is %s, want %s: objects in kcp have it", got, want)
