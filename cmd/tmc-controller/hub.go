@@ -95,6 +95,7 @@ func newHub(config hubConfig) (*hub, error) {
 		Kinds:         config.kinds,
 		Default:       config.defaultPlacement,
 		FailoverAfter: config.failoverAfter,
+		Refused:       func(key kcp.ObjectKey) { h.aggregator.OnRefusal(key) },
 	})
 	h.aggregator = aggregator.New(aggregator.Config{
 		Upstream:   upstream,
@@ -102,6 +103,7 @@ func newHub(config hubConfig) (*hub, error) {
 		Registry:   h.registry,
 		Bindings:   h.guard,
 		Notices:    notices,
+		Refusals:   h.scheduler.Refusals(),
 		Kinds:      config.kinds,
 		TenantType: tenantType,
 	})

@@ -2,6 +2,7 @@ package protocol
 
 import (
 	"encoding/json"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -130,6 +131,15 @@ func (c *Change) Explain(placement Placement) {
 		return
 	}
 	set(c.Annotations, c.of.annotations, v1alpha1.PlacementAnnotation, new(string(encode(placement))))
+}
+
+// WithoutExplanation returns the change without what it has the object say about why it is where it is: that may be long, and nothing
+// waits for it.
+func (c *Change) WithoutExplanation() *Change {
+	short := *c
+	short.Annotations = maps.Clone(c.Annotations)
+	delete(short.Annotations, v1alpha1.PlacementAnnotation)
+	return &short
 }
 
 // Explanation returns what the change has the object say about why it is where it is, and whether it changes that.

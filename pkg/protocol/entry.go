@@ -277,13 +277,19 @@ const (
 	ReasonNoClusters = "NoClusters"
 	// ReasonNotPlaced is that of an object of which nobody says that it is to be anywhere.
 	ReasonNotPlaced = "NotPlaced"
+	// ReasonWriteRefused is that of an object on which kcp does not let the hub write what it has to.
+	ReasonWriteRefused = "WriteRefused"
+	// ReasonWaiting is that of an object that is placed after what it names, which is not placed.
+	ReasonWaiting = "WaitsForDependency"
+	// ReasonFull is that of an object whose annotations have no room for the reports of its clusters.
+	ReasonFull = "AnnotationsFull"
 )
 
 // IsHubsReason reports whether a reason of the condition Synced is of a problem that the hub itself has found; all others
 // are of what clusters report, or do not.
 func IsHubsReason(reason string) bool {
 	switch v1alpha1.LeftOut(reason) {
-	case ReasonMissing, ReasonNoClusters, ReasonNotPlaced, v1alpha1.LeftOutNotBound, v1alpha1.LeftOutBindingsHidden, v1alpha1.LeftOutKindNotAccepted,
+	case ReasonMissing, ReasonNoClusters, ReasonNotPlaced, ReasonWriteRefused, ReasonWaiting, ReasonFull, v1alpha1.LeftOutNotBound, v1alpha1.LeftOutBindingsHidden, v1alpha1.LeftOutKindNotAccepted,
 		v1alpha1.LeftOutKindNotServed, v1alpha1.LeftOutPoliciesNotAccepted, v1alpha1.LeftOutPoliciesMissing:
 		return true
 	default:

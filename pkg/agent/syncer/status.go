@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/klog/v2"
 
 	"github.com/kcp-tmc/tmc/pkg/agent/syncer/evaluate"
 	"github.com/kcp-tmc/tmc/pkg/kcp"
@@ -47,7 +48,13 @@ func (s *Syncer) syncStatus(ctx context.Context, key kcp.ObjectKey) (time.Durati
 	if wait > 0 {
 		return wait, nil
 	}
-	return 0, s.writeReport(ctx, key, e.Upstream, report, now)
+	err = s.writeReport(ctx, key, e.Upstream, report, now)
+	if err != nil && isRefusal(err) {
+		// There is no room for it: the hub says so on the object, a change of which is news.
+		klog.FromContext(ctx).Info("kcp refuses the report on an object", "reason", err.Error(), "again", longestRecheck)
+		return longestRecheck, nil
+	}
+	return 0, err
 }
 
 // writeReport stamps a report and writes it.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -23,6 +24,7 @@ import (
 	"github.com/kcp-tmc/tmc/pkg/controller"
 	"github.com/kcp-tmc/tmc/pkg/events"
 	"github.com/kcp-tmc/tmc/pkg/hub/inventory"
+	"github.com/kcp-tmc/tmc/pkg/hub/refusals"
 	"github.com/kcp-tmc/tmc/pkg/kcp"
 	"github.com/kcp-tmc/tmc/pkg/kinds"
 	"github.com/kcp-tmc/tmc/pkg/placement"
@@ -89,6 +91,8 @@ type Config struct {
 	Bindings bindings
 	// Notices tells users what is wrong with their objects.
 	Notices notices
+	// Refusals are the scheduler's: the objects that kcp does not let it write to. It may be nil.
+	Refusals *refusals.Refusals
 	// Kinds are the kinds that are known.
 	Kinds kinds.Kinds
 	// TenantType is the path of the WorkspaceType whose workspaces have all clusters bound.
@@ -101,6 +105,8 @@ type Aggregator struct {
 
 	loop *controller.Controller[kcp.ObjectKey]
 	seen *seen
+	// refusals are the statuses that kcp refuses.
+	refusals *refusals.Refusals
 	// now is the clock; tests replace it.
 	now func() time.Time
 }
@@ -108,6 +114,7 @@ type Aggregator struct {
 // New returns an Aggregator.
 func New(config Config) *Aggregator {
 	a := &Aggregator{config: config, seen: newSeen(), now: time.Now}
+	a.refusals = refusals.New("the status that tmc has to write", func() time.Time { return a.now() }, a.onStatusRefusal)
 	a.loop = controller.New("aggregator", a.sync)
 	return a
 }
@@ -120,6 +127,9 @@ func (a *Aggregator) OnUpstream(key kcp.ObjectKey, oldObj, newObj *unstructured.
 		return
 	}
 	if newObj != nil {
+		if oldObj != nil && !protocol.Read(oldObj).SameButReports(protocol.Read(newObj)) {
+			a.refusals.Changed(key)
+		}
 		a.loop.Enqueue(key)
 	}
 	if oldObj == nil || newObj == nil || !maps.Equal(oldObj.GetLabels(), newObj.GetLabels()) {
@@ -152,6 +162,7 @@ func (a *Aggregator) sync(ctx context.Context, key kcp.ObjectKey) (time.Duration
 	if upstreamObj == nil {
 		a.config.Notices.Forget(key)
 		a.seen.forget(key)
+		a.refusals.Written(key)
 		return 0, nil
 	}
 	a.tellProblems(key, upstreamObj)
@@ -170,7 +181,7 @@ func (a *Aggregator) sync(ctx context.Context, key kcp.ObjectKey) (time.Duration
 		Silent:    a.config.Registry.Silent,
 		FirstSeen: func(report protocol.Report) time.Time { return a.seen.first(key, report, now) },
 		Strategy:  a.strategy(key, upstreamObj),
-		Problems:  append(a.unseen(key, upstreamObj), a.missing(key, upstreamObj)...),
+		Problems:  slices.Concat(a.refused(key, upstreamObj), a.unseen(key, upstreamObj), a.missing(key, upstreamObj)),
 		Waits:     lag.waits,
 		Now:       metav1.NewTime(now),
 	})
@@ -180,7 +191,17 @@ func (a *Aggregator) sync(ctx context.Context, key kcp.ObjectKey) (time.Duration
 	if len(present) == 0 && len(merged) == 0 || apiequality.Semantic.DeepEqual(present, merged) {
 		return again, nil
 	}
-	return again, a.write(ctx, key, upstreamObj.GetUID(), present, merged)
+	if wait := a.refusals.Wait(key); wait > 0 {
+		return wait, nil
+	}
+	switch err := a.write(ctx, key, upstreamObj.GetUID(), present, merged); {
+	case refusals.IsRefusal(err):
+		return a.refusals.Refused(key, err), nil
+	case err != nil:
+		return 0, err
+	}
+	a.refusals.Written(key)
+	return again, nil
 }
 
 // untilPlaced returns how long to leave an object alone that has no status and is placed nowhere: one that has just come is about to

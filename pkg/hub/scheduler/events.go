@@ -47,6 +47,8 @@ func (s *Scheduler) OnUpstream(key kcp.ObjectKey, oldObj, newObj *unstructured.U
 		return // a report, or a status
 	case newObj == nil:
 		s.forget(key)
+	default:
+		s.refusals.Changed(key)
 	}
 	s.objects.Enqueue(key)
 	if key.Resource == v1alpha1.NamespacesResource {

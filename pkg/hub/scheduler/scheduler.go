@@ -14,6 +14,7 @@ import (
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
 	"github.com/kcp-tmc/tmc/pkg/controller"
 	"github.com/kcp-tmc/tmc/pkg/hub/inventory"
+	"github.com/kcp-tmc/tmc/pkg/hub/refusals"
 	"github.com/kcp-tmc/tmc/pkg/kcp"
 	"github.com/kcp-tmc/tmc/pkg/kinds"
 	"github.com/kcp-tmc/tmc/pkg/placement"
@@ -39,6 +40,8 @@ type Config struct {
 	TenantType string
 	// Default is where workloads go that nothing else places.
 	Default placement.Default
+	// Refused hears of objects whose problem among Scheduler.Refusals has changed; it may be nil.
+	Refused func(key kcp.ObjectKey)
 	// FailoverAfter is how long a cluster may be silent before what can go elsewhere does.
 	FailoverAfter time.Duration
 }
@@ -91,6 +94,8 @@ type Scheduler struct {
 	objects, statuses loop
 	// written says when the status of a placement was last written.
 	written sync.Map
+	// refusals are the writes that kcp refuses.
+	refusals *refusals.Refusals
 	// now is the clock; tests replace it.
 	now func() time.Time
 
@@ -103,6 +108,7 @@ type Scheduler struct {
 // New returns a Scheduler.
 func New(config Config) *Scheduler {
 	s := &Scheduler{config: config, load: load{map[kcp.ObjectKey][]string{}, map[string]int{}}, now: time.Now, decided: map[kcp.ObjectKey]decided{}}
+	s.refusals = refusals.New("what tmc has to write on the object for its placement", func() time.Time { return s.now() }, s.onRefusal)
 	s.objects = controller.New("scheduler", s.sync)
 	s.statuses = controller.New("placement", s.syncStatus)
 	return s

@@ -34,6 +34,7 @@ func (s *Scheduler) sync(ctx context.Context, key kcp.ObjectKey) (time.Duration,
 	case upstreamObj == nil:
 		s.config.Notices.Forget(key)
 		s.forget(key) // a turn may have decided about it while it went
+		s.refusals.Written(key)
 		return 0, nil
 	case !isPlaceable(key):
 		return 0, nil
@@ -42,19 +43,20 @@ func (s *Scheduler) sync(ctx context.Context, key kcp.ObjectKey) (time.Duration,
 		// cluster any more, and leaves none before that: nobody can hold an object that is being deleted.
 		return 0, s.write(ctx, key, placement.Retire(upstreamObj, s.groupsOf))
 	case key.Resource == v1alpha1.NamespacesResource:
-		return 0, s.syncNamespace(ctx, key, upstreamObj)
+		return s.syncNamespace(ctx, key, upstreamObj)
 	}
 	decision := s.place(key, upstreamObj)
 	change := placement.Plan(upstreamObj, decision, s.ready(key, upstreamObj, decision.Clusters), s.groupsOf, s.now())
 	if change.IsEmpty() {
+		s.refusals.Written(key)
 		return decision.Again, nil
 	}
 	// A syncer sets its finalizer itself where it is missing. In one write with the label, the syncers of an object need not
 	// race for its list. What never got to a cluster that is silent must not wait for its syncer.
 	change.Hold(slices.DeleteFunc(change.Entered(), func(cluster string) bool { return !s.config.Registry.Cluster(cluster).Ready })...)
 	klog.FromContext(ctx).V(2).Info("Placing", "clusters", decision.Clusters, "by", decision.By)
-	if err := s.write(ctx, key, change); err != nil {
-		return 0, err
+	if written, again, err := s.carryOut(ctx, key, change); !written || err != nil {
+		return again, err
 	}
 	s.tell(upstreamObj, decision, change)
 	s.tellLeftOut(upstreamObj, change)
@@ -63,7 +65,7 @@ func (s *Scheduler) sync(ctx context.Context, key kcp.ObjectKey) (time.Duration,
 
 // syncNamespace labels a namespace for the clusters that anything in it is on, or is to be: their syncers see by it what its
 // user chose for it.
-func (s *Scheduler) syncNamespace(ctx context.Context, key kcp.ObjectKey, upstreamNamespace *unstructured.Unstructured) error {
+func (s *Scheduler) syncNamespace(ctx context.Context, key kcp.ObjectKey, upstreamNamespace *unstructured.Unstructured) (time.Duration, error) {
 	occupied := sets.New[string]()
 	s.config.Upstream.EachIn(key.Workspace, key.Name, func(inside kcp.ObjectKey, upstreamObj *unstructured.Unstructured) {
 		if isPlaceable(inside) {
@@ -75,7 +77,8 @@ func (s *Scheduler) syncNamespace(ctx context.Context, key kcp.ObjectKey, upstre
 	if !change.IsEmpty() {
 		klog.FromContext(ctx).V(2).Info("Labelling the namespace", "clusters", clusters)
 	}
-	return s.write(ctx, key, change)
+	_, again, err := s.carryOut(ctx, key, change)
+	return again, err
 }
 
 // knowsWorkspace reports whether it is known which clusters a workspace may use. While its path is not known, clusters that
