@@ -46,7 +46,10 @@ func Describe(w Workload, events []Event, tenantType string, now time.Time) stri
 	p.field(0, "Namespace", w.Namespace)
 	p.field(0, "Kind", fmt.Sprintf("%s (%s)", w.Kind, w.APIVersion))
 	p.field(0, "Generation", w.generations())
-	if w.Deleting {
+	switch {
+	case len(w.Holders) > 0:
+		p.field(0, "Deleted", "yes, and runs on while these finalizers are on it: "+strings.Join(w.Holders, ", "))
+	case w.Deleting:
 		p.field(0, "Deleted", "yes, and waits for the clusters that it is on")
 	}
 	p.field(0, "Ready", strings.TrimPrefix(w.Ready(), none))

@@ -97,6 +97,8 @@ func WhyThere(obj metav1.Object, cluster string) string {
 	object := protocol.Read(obj)
 	entry := object.Entries([]string{cluster}, protocol.Facts{})[0]
 	switch {
+	case object.IsDeleting() && !object.IsEnding():
+		return "it has been deleted, and runs on while these finalizers are on it: " + strings.Join(object.Holders(), ", ")
 	case entry.State != protocol.Leaving:
 		return cmp.Or(said(entry.Why, object.Placement().Message), "it has not been asked to leave yet")
 	case len(entry.Report.Problems) > 0:

@@ -551,6 +551,7 @@ func TestWhyThere(t *testing.T) {
 		"asked":        {deployment(placed("east"), leaving("east")), "its syncer was asked to remove the copy at 2026-08-01T11:00:00Z, and has not yet"},
 		"cannot leave": {deployment(reported("east", 0, refused), leaving("east")), "Forbidden: quota exceeded"},
 		"deleted":      {deployment(held("east")), "its syncer has not removed the copy yet"},
+		"held":         {deployment(placed("east"), held("east"), drained), "it has been deleted, and runs on while these finalizers are on it: example.com/drain"},
 	}
 	for name, tc := range cases {
 		if got := WhyThere(tc.obj, "east"); got != tc.want {
@@ -589,5 +590,22 @@ func TestWorkloadTableAndDescribeOfLeftOutClusters(t *testing.T) {
 	}
 	if text := Describe(workloads[1], nil, tenantType, now); strings.Contains(text, "Left out:") || !strings.Contains(text, west) {
 		t.Errorf("it says it twice, or not at all:\n%s", text)
+	}
+}
+
+// drained has an object be deleted that somebody's finalizer keeps.
+func drained(obj *unstructured.Unstructured) {
+	obj.SetDeletionTimestamp(&metav1.Time{Time: now})
+	obj.SetFinalizers(append(obj.GetFinalizers(), "example.com/drain"))
+}
+
+func TestDescribeOfWhatSomebodyKeeps(t *testing.T) {
+	kept := Of(deployment(reported("east", 3), held("east"), drained), kinds.Kinds{}, nil)
+	if got := Describe(kept, nil, "", now); !strings.Contains(got, "runs on while these finalizers are on it: example.com/drain") || kept.Clusters[0].State != protocol.Placed {
+		t.Errorf("got\n%s", got)
+	}
+	going := Of(deployment(reported("east", 3), held("east"), drained, func(obj *unstructured.Unstructured) { obj.SetFinalizers(obj.GetFinalizers()[:1]) }), kinds.Kinds{}, nil)
+	if got := Describe(going, nil, "", now); !strings.Contains(got, "waits for the clusters that it is on") || going.Clusters[0].State != protocol.Leaving {
+		t.Errorf("got\n%s", got)
 	}
 }

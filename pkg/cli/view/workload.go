@@ -27,6 +27,8 @@ type Workload struct {
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 	// Deleting is whether it has been deleted, and is waited for.
 	Deleting bool `json:"deleting,omitempty"`
+	// Holders are the finalizers, neither tmc's nor the API server's, for which its copies run on although it has been deleted.
+	Holders []string `json:"holders,omitempty"`
 	// PlacedBy is who decided where it goes: "annotation", "default", or "placement" and the name of a WorkloadPlacement.
 	// Empty when nobody says.
 	PlacedBy string `json:"placedBy,omitempty"`
@@ -118,6 +120,9 @@ func Of(obj *unstructured.Unstructured, known kinds.Kinds, silent sets.Set[strin
 		kind:             kind,
 		by:               placement.By,
 		rank:             slices.IndexFunc(known.Workloads(), func(k *kinds.Kind) bool { return k.GroupKind() == kind.GroupKind() }),
+	}
+	if w.Deleting {
+		w.Holders = object.Holders()
 	}
 	w.ObservedGeneration, _, _ = unstructured.NestedInt64(obj.Object, "status", "observedGeneration")
 	if targets, named := object.Targets(); named {
