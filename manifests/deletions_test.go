@@ -55,6 +55,7 @@ func TestDeletionsPolicy(t *testing.T) {
 		"of whomever":                            {"", "{}", "", letsGo},
 		"also if it owns other fields then":      {"", "metadata: {managedFields: [{manager: helm, operation: Apply}]}", "argocd-controller", letsGo},
 		"helm changes labels for it to last":     {"", "metadata: {labels: {helm.sh/chart: h-2}}", "helm", letsGo},
+		"so does Flux":                           {"", "metadata: {labels: {a: b}}", "helm-controller", letsGo},
 		"so does a server-side apply":            {"", "metadata: {annotations: {team: red}}", "kubectl", letsGo},
 		"so does a client-side one":              {"", "metadata: {annotations: {team: red}}", "kubectl-client-side-apply", letsGo},
 		"an apply that takes finalizers off may": {"", "metadata: {finalizers: [syncer.tmc.kcp.io/west]}", "kubectl", ""},
