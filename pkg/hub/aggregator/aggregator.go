@@ -170,7 +170,7 @@ func (a *Aggregator) sync(ctx context.Context, key kcp.ObjectKey) (time.Duration
 	if !resource.HasStatus || !v1alpha1.IsSynced(resource.GroupResource(), resource.Namespaced) {
 		return 0, nil
 	}
-	if wait := a.untilPlaced(key, upstreamObj); wait > 0 {
+	if wait := max(a.untilPlaced(key, upstreamObj), a.untilGone(key, upstreamObj)); wait > 0 {
 		return wait, nil
 	}
 	now := a.now()
@@ -218,6 +218,19 @@ func (a *Aggregator) untilPlaced(key kcp.ObjectKey, upstreamObj *unstructured.Un
 	}
 	now := a.now()
 	return grace - now.Sub(a.seen.unplaced(key, now))
+}
+
+// endingGrace is how long the clusters of a deleted object may take to let go of it before its status says what is missing.
+const endingGrace = 2 * time.Second
+
+// untilGone returns how long to leave an object alone that its clusters are letting go of. Each takes its report with it, and a status
+// that says so would be a write for nothing, which makes the next cluster's write fail.
+func (a *Aggregator) untilGone(key kcp.ObjectKey, upstreamObj *unstructured.Unstructured) time.Duration {
+	if !protocol.Read(upstreamObj).IsEnding() {
+		return 0
+	}
+	now := a.now()
+	return endingGrace - now.Sub(a.seen.since(a.seen.ending, key, now))
 }
 
 // strategy returns how the reports become a status as the object's placement has it, empty where it has no placement.

@@ -83,6 +83,30 @@ func TestAggregatorSync(t *testing.T) {
 			}
 		})
 	}
+	t.Run("what clusters are letting go of is left alone for a moment", func(t *testing.T) {
+		f := newFakeHub()
+		key := f.add("ws", deployments, "Deployment", "web", on("east"), func(obj *unstructured.Unstructured) {
+			obj.SetDeletionTimestamp(new(metav1.NewTime(began.Add(-time.Hour)))) // by kcp's clock
+			obj.SetFinalizers([]string{"example.com/drain", v1alpha1.Finalizer("east")})
+		})
+		a := f.aggregator()
+		if again, err := a.sync(t.Context(), key); again != 0 || err != nil || len(f.written) != 1 {
+			t.Errorf("while somebody keeps it: again after %s, %v; written: %q", again, err, f.written)
+		}
+		f.objects[key].SetFinalizers([]string{v1alpha1.Finalizer("east")})
+		unstructured.RemoveNestedField(f.objects[key].Object, "status")
+		if again, err := a.sync(t.Context(), key); again != endingGrace || err != nil || len(f.written) != 1 {
+			t.Errorf("at once: again after %s, %v; written: %q", again, err, f.written)
+		}
+		a.now = func() time.Time { return began.Add(endingGrace) }
+		if again, err := a.sync(t.Context(), key); again != 0 || err != nil || len(f.written) != 2 {
+			t.Errorf("later: again after %s, %v; written: %q", again, err, f.written)
+		}
+		delete(f.objects, key)
+		if _, err := a.sync(t.Context(), key); err != nil || len(a.seen.ending) > 0 {
+			t.Errorf("%v; what is gone is remembered: %v", err, a.seen.ending)
+		}
+	})
 	t.Run("what is gone is forgotten", func(t *testing.T) {
 		f, key := newFakeHub(), kcp.ObjectKey{Name: "web"}
 		a := f.aggregator()

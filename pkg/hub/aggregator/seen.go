@@ -9,12 +9,13 @@ import (
 )
 
 // seen remembers when something was first seen, by the hub's clock: the reports of objects that show the latest, one for each
-// cluster, objects that are placed nowhere, and those that a cluster lags behind. It forgets them with the object. After a restart
+// cluster, objects that are placed nowhere, those that a cluster lags behind, and those that clusters are letting go of. It forgets them with the object. After a restart
 // all is seen for the first time again.
 type seen struct {
 	mu             sync.Mutex
 	byKey          map[kcp.ObjectKey]map[string]sighting
 	nobody, lagged map[kcp.ObjectKey]time.Time
+	ending         map[kcp.ObjectKey]time.Time
 }
 
 // sighting is a report, by the time that it claims, and when it was seen.
@@ -24,7 +25,10 @@ type sighting struct {
 }
 
 func newSeen() *seen {
-	return &seen{byKey: map[kcp.ObjectKey]map[string]sighting{}, nobody: map[kcp.ObjectKey]time.Time{}, lagged: map[kcp.ObjectKey]time.Time{}}
+	return &seen{
+		byKey:  map[kcp.ObjectKey]map[string]sighting{},
+		nobody: map[kcp.ObjectKey]time.Time{}, lagged: map[kcp.ObjectKey]time.Time{}, ending: map[kcp.ObjectKey]time.Time{},
+	}
 }
 
 // unplaced returns since when the object is known to be placed nowhere, which is now if it was not known.
@@ -72,6 +76,7 @@ func (s *seen) forget(key kcp.ObjectKey) {
 	delete(s.byKey, key)
 	delete(s.nobody, key)
 	delete(s.lagged, key)
+	delete(s.ending, key)
 }
 
 // lagging is one merge's question whether clusters that lag behind a change may do so a little longer.
