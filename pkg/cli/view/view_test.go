@@ -495,7 +495,7 @@ func TestClusterTable(t *testing.T) {
 		"north|-|True,Draining|Cluster|Shared|never|-|0|0|-|-|-|2d",
 		"south|-|Unknown,Leaving|Group/eu-prod|-|-|-|0|-|-|-|-|2d",
 	}
-	if warning := SharedNamespaces(clusters); !strings.Contains(warning, "use north: there") {
+	if warning := SharedNamespaces(clusters); !strings.Contains(warning, "use north. There") {
 		t.Errorf("got the warning %q, want one about north alone", warning)
 	}
 	if warning := SharedNamespaces(clusters[:2]); warning != "" {
