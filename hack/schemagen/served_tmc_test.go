@@ -126,6 +126,7 @@ spec:
 			"with all namespaces":        "spec: {deniedNamespaces: []}",
 			"with no namespace at all":   "spec: {deniedNamespaces: ['*']}",
 			"with null for the default":  "spec: {deniedNamespaces: null}",
+			"with what it makes itself":  "spec: {providedByCluster: [secrets/*-tls, shop-*/Secret/a.b, certificates.cert-manager.io/*]}",
 			"with namespaces of others":  "spec: {allowedNamespaces: [default, 'shop-*']}",
 			"with all of others":         "spec: {allowedNamespaces: ['*']}",
 			"with none of others":        "spec: {allowedNamespaces: []}",
@@ -157,6 +158,10 @@ spec:
 			"with an upper-case namespace":    {"spec: {deniedNamespaces: [Kube-*]}", "spec.deniedNamespaces[0]", "expected the name of a namespace, in which * stands for any characters"},
 			"with an empty namespace":         {"spec: {deniedNamespaces: ['']}", "spec.deniedNamespaces[0]", "at least 1 chars long"},
 			"with a namespace twice":          {"spec: {deniedNamespaces: [a, a]}", "spec.deniedNamespaces[1]", "Duplicate value"},
+			"with a name alone provided":      {"spec: {providedByCluster: [a-tls]}", "spec.providedByCluster[0]", "expected KIND/NAME or NAMESPACE/KIND/NAME, in which * stands for any characters of a name, for instance secrets/*-tls"},
+			"with another pattern provided":   {"spec: {providedByCluster: ['secrets/[ab]']}", "spec.providedByCluster[0]", "expected KIND/NAME"},
+			"with no kind provided":           {"spec: {providedByCluster: ['*/a']}", "spec.providedByCluster[0]", "expected KIND/NAME"},
+			"with too much provided":          {"spec: {providedByCluster: [a/b/c/d]}", "spec.providedByCluster[0]", "expected KIND/NAME"},
 			"with an allowed path":            {"spec: {allowedNamespaces: [root:shop]}", "spec.allowedNamespaces[0]", "expected the name of a namespace, in which * stands for any characters, for instance shop-*"},
 			"with an allowed empty name":      {"spec: {allowedNamespaces: ['']}", "spec.allowedNamespaces[0]", "at least 1 chars long"},
 			"with an allowed one twice":       {"spec: {allowedNamespaces: [a, a]}", "spec.allowedNamespaces[1]", "Duplicate value"},
@@ -308,8 +313,12 @@ func TestServedRegistrationIsWithinBudget(t *testing.T) {
 	for i := range 64 {
 		keys = append(keys, fmt.Sprintf("%s/%s%02d", strings.Repeat(strings.Repeat("x", 60)+".", 4)+"example", strings.Repeat("y", 61), i))
 	}
+	var provided []string
+	for i := range 64 {
+		provided = append(provided, fmt.Sprintf("%s/%s/%s%02d", strings.Repeat("a", 60), strings.Repeat("k", 200), strings.Repeat("*", 240), i))
+	}
 	dropped := "[" + strings.Join(keys, ",") + "]"
-	object := patched(t, manifest, "spec: {deniedNamespaces: "+listed+", allowedNamespaces: "+listed+", taints: ["+strings.Join(taints, ",")+"], allowedWorkspaces: ["+strings.Join(workspaces, ",")+
+	object := patched(t, manifest, "spec: {providedByCluster: ['"+strings.Join(provided, "','")+"'], deniedNamespaces: "+listed+", allowedNamespaces: "+listed+", taints: ["+strings.Join(taints, ",")+"], allowedWorkspaces: ["+strings.Join(workspaces, ",")+
 		"], transform: {resourceLimits: {"+strings.Join(limits, ",")+"}, labels: {"+strings.Join(labels, ",")+"}, annotations: {"+strings.Join(labels, ",")+"}, dropLabels: "+dropped+", dropAnnotations: "+dropped+"}}")
 	if unknown, errs := server.create(object); len(errs) > 0 || len(unknown) > 0 {
 		t.Fatalf("refused: %v, unknown: %v", errs, unknown)

@@ -52,7 +52,31 @@ func parseEntry(entry any) (*Kind, []error) {
 	if err := json.Unmarshal(encoded, kind); err != nil {
 		return nil, []error{err}
 	}
+	if kind.Extends {
+		return extend(kind, entry.(map[string]any)) // as check has found
+	}
+	kind.readReferences()
 	return kind, kind.validate()
+}
+
+// extend returns the built-in entry of the kind with what the operator's says instead, or beside it. The fields that the
+// operator's has are taken as a whole.
+func extend(own *Kind, fields map[string]any) (*Kind, []error) {
+	builtIn, known := byGroupKind[own.GroupKind()]
+	if !known {
+		return nil, []error{errors.New("extends: there is no built-in entry for the kind, expected one that there is")}
+	}
+	kind := *builtIn
+	from, to := reflect.ValueOf(own).Elem(), reflect.ValueOf(&kind).Elem()
+	for i := range to.NumField() {
+		name, _, _ := strings.Cut(to.Type().Field(i).Tag.Get("json"), ",")
+		if _, isSaid := fields[name]; isSaid && name != "" {
+			to.Field(i).Set(from.Field(i))
+		}
+	}
+	kind.References = slices.Concat(builtIn.References, own.References)
+	kind.readReferences()
+	return &kind, kind.validate()
 }
 
 // nameOf names an entry in an error.
@@ -197,6 +221,7 @@ func (k *Kind) validateRelations() []error {
 	for _, field := range slices.Sorted(maps.Keys(lists)) {
 		for i, r := range lists[field] {
 			errs = append(errs, unless(len(r.Path) > 0 && r.Resource != "", "%s[%d]: expected path and resource, such as spec.secretName and secrets", field, i)...)
+			errs = append(errs, unless(!slices.Contains(r.Within, Items), "%s[%d].within: expected the path of one field, and not of items of a list", field, i)...)
 		}
 	}
 	return errs

@@ -65,6 +65,9 @@ type Kind struct {
 	// Rollout says how a roll-out is judged.
 	Rollout Rollout `json:"rollout,omitempty"`
 
+	// Extends is set in an operator's entry for a kind that has a built-in one, which it adds to: what it does not say is as it is
+	// there, and its References are there beside those.
+	Extends bool `json:"extends,omitempty"`
 	// References are the objects that this one needs on its cluster, beside those that its pod template names.
 	References []Reference `json:"references,omitempty"`
 	// Follows says which objects it goes along with.
@@ -76,6 +79,8 @@ type Kind struct {
 	// Owned are the fields that only a cluster fills in: a copy is applied without them.
 	Owned []Owned `json:"owned,omitempty"`
 
+	// needs is the shape of the References, nil where there are none.
+	needs *shape
 	// assumed is set for a kind that no entry describes: its replicas and counters count only where they are there.
 	assumed bool
 }
@@ -201,8 +206,11 @@ type Phase struct {
 
 // Reference is where an object names others in its namespace.
 type Reference struct {
-	// Path leads to the name, for instance spec.tls[].secretName.
+	// Path leads to the name, for instance spec.tls[].secretName. Where it is the text of an annotation, that may name the
+	// namespace as well, and several objects: see namesIn.
 	Path Path `json:"path"`
+	// Within leads to the name in the text at Path, which is JSON; empty where the text is the name.
+	Within Path `json:"within,omitempty"`
 	// Resource is the resource of the named object with its group, for instance secrets or rollouts.argoproj.io.
 	Resource string `json:"resource"`
 	// Optional is set where the object can do without. A field "optional: true" beside the name says so as well.

@@ -28,26 +28,29 @@ type Need struct {
 // says. It leaves out what each namespace of each cluster has of its own: the ConfigMap kube-root-ca.crt
 // (RootCACertConfigMapName of kubernetes, pkg/controller/certificates/rootcacertpublisher) and the ServiceAccount default.
 //
+// What is in another namespace is left out as well: annotations can name such objects.
+//
 // It does not read where a claim's data comes from (dataSource), nor what dynamic resource allocation asks for
 // (resourceClaims).
 func (k Kinds) Needs(obj *unstructured.Unstructured) []Need {
 	optional := map[Need]bool{} // whether every mention so far was
 	found := func(need Need) {
-		if need.Resource == configMaps && need.Name == rootCAConfigMap {
-			return
+		for name := range namesIn(need.Name, obj.GetNamespace()) {
+			if need.Resource == configMaps && name == rootCAConfigMap {
+				continue
+			}
+			one := Need{Resource: need.Resource, Name: name}
+			before, mentioned := optional[one]
+			optional[one] = need.Optional && (before || !mentioned)
 		}
-		isOptional := need.Optional
-		need.Optional = false
-		before, mentioned := optional[need]
-		optional[need] = isOptional && (before || !mentioned)
 	}
 	for _, at := range templatePaths {
 		if template := podTemplate(obj.Object, at); template != nil {
 			pruneTemplate(template, found)
 		}
 	}
-	if references := k.Of(obj.GroupVersionKind().GroupKind()).References; len(references) > 0 {
-		shapeOf(references...).prune(obj.Object, found)
+	if needs := k.Of(obj.GroupVersionKind().GroupKind()).needs; needs != nil {
+		needs.prune(obj.Object, found)
 	}
 	needs := make([]Need, 0, len(optional))
 	for need, isOptional := range optional {
@@ -171,7 +174,11 @@ func (k Kinds) names(references []Reference, obj, other *unstructured.Unstructur
 	resource, found := k.resourceOf(other), false
 	for _, reference := range references {
 		if reference.GroupResource() == resource {
-			shapeOf(reference).prune(obj.Object, func(need Need) { found = found || need.Name == other.GetName() })
+			shapeOf(reference).prune(obj.Object, func(need Need) {
+				for name := range namesIn(need.Name, obj.GetNamespace()) {
+					found = found || name == other.GetName()
+				}
+			})
 		}
 	}
 	return found

@@ -53,8 +53,10 @@ type shape struct {
 	// fields are those of an object in which names may be, items is the shape of a list's items.
 	fields map[string]*shape
 	items  *shape
-	// need is set where the value is the name of an object: it is that object, without its name.
-	need *Need
+	// need is set where the value is the name of an object: it is that object, without its name. within is where the name is in
+	// the value, which is JSON; empty where the value is the name.
+	need   *Need
+	within Path
 	// whole is set where the value is kept as it is.
 	whole bool
 }
@@ -63,9 +65,17 @@ type shape struct {
 func shapeOf(references ...Reference) *shape {
 	s := &shape{}
 	for _, reference := range references {
-		s.at(reference.Path).need = &Need{Resource: reference.GroupResource(), Optional: reference.Optional}
+		at := s.at(reference.Path)
+		at.need, at.within = &Need{Resource: reference.GroupResource(), Optional: reference.Optional}, reference.Within
 	}
 	return s
+}
+
+// readReferences makes the shape of the kind's References: once, for objects are asked at every event.
+func (k *Kind) readReferences() {
+	if k.needs = nil; len(k.References) > 0 {
+		k.needs = shapeOf(k.References...)
+	}
 }
 
 // at returns the shape at the path, which it makes where there is none.
@@ -108,11 +118,12 @@ func (s *shape) prune(value any, found func(Need)) any {
 			}
 			continue
 		}
-		name, _ := object[field].(string)
+		text, _ := object[field].(string)
+		name := nameWithin(text, inner.within)
 		if name == "" {
 			continue
 		}
-		kept[field] = name
+		kept[field] = text
 		optional, _ := object["optional"].(bool)
 		if optional {
 			kept["optional"] = true

@@ -122,6 +122,7 @@ var table = []*Kind{
 	// be none is the user's word. A node port is the user's: nobody applies one that a cluster allocated.
 	{
 		Kind: "Service", Observes: NeverObserves, Addresses: true,
+		References: named(serviceAnnotations),
 		Follows: &Follows{Selector: Selector{
 			Path: path("spec.selector"), Labels: true, Unless: &Value{Path: path("spec.type"), Equals: "ExternalName"},
 		}},
@@ -132,10 +133,11 @@ var table = []*Kind{
 	},
 	// An Ingress goes along with the Services that its rules and its default backend name. The Secret of a tls entry is
 	// optional: it may be made only after the Ingress and because of it (https://cert-manager.io/docs/usage/ingress/), and
-	// until then ingress controllers serve a certificate of their own.
+	// until then ingress controllers serve a certificate of their own. What annotations name is not: without it, a controller
+	// serves errors, or what should be protected.
 	{
 		Group: "networking.k8s.io", Kind: "Ingress", Observes: NeverObserves, Addresses: true,
-		References: []Reference{{Path: path("spec.tls[].secretName"), Resource: "secrets", Optional: true}},
+		References: append([]Reference{{Path: path("spec.tls[].secretName"), Resource: "secrets", Optional: true}}, named(ingressAnnotations)...),
 		Follows: &Follows{Names: []Reference{
 			{Path: path("spec.defaultBackend.service.name"), Resource: "services"},
 			{Path: path("spec.rules[].http.paths[].backend.service.name"), Resource: "services"},
@@ -166,6 +168,7 @@ var byGroupKind = index(table)
 func index(kinds []*Kind) map[schema.GroupKind]*Kind {
 	byName := make(map[schema.GroupKind]*Kind, len(kinds))
 	for _, kind := range kinds {
+		kind.readReferences()
 		byName[kind.GroupKind()] = kind
 	}
 	return byName

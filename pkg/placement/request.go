@@ -27,6 +27,8 @@ type Cluster struct {
 	Draining bool
 	// AllowedWorkspaces are the paths of the workspaces that may use it; none means all.
 	AllowedWorkspaces []string
+	// Provides are the objects that something on it makes, as its registration has them: see protocol.ParseProvided.
+	Provides []string
 	// Export is the APIExport through which its syncer sees what is placed on it.
 	Export string
 	// Groups are the isolation groups whose views have to show what is placed on it: mostly one or none. What is placed on any

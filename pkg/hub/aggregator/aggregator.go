@@ -166,6 +166,7 @@ func (a *Aggregator) sync(ctx context.Context, key kcp.ObjectKey) (time.Duration
 		return 0, nil
 	}
 	a.tellProblems(key, upstreamObj)
+	a.config.Notices.Warn(key, upstreamObj, reasonBadProvided, a.badProvided(upstreamObj)...)
 	resource := a.config.Upstream.Resources()[key.Resource]
 	if !resource.HasStatus || !v1alpha1.IsSynced(resource.GroupResource(), resource.Namespaced) {
 		return 0, nil

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
@@ -33,8 +34,55 @@ func (a *Aggregator) missing(key kcp.ObjectKey, upstreamObj *unstructured.Unstru
 	return problems
 }
 
-// whyMissing says why what an object names is not on its clusters, empty when it is.
+// whyMissing says why what an object names is not on its clusters, empty when it is, or when those where it is not make it
+// themselves.
 func (a *Aggregator) whyMissing(need inventory.Need, clusters []string) string {
+	why := a.whyNotThere(need, clusters)
+	if why == "" {
+		return ""
+	}
+	lacking := slices.DeleteFunc(slices.Clone(clusters), func(cluster string) bool { return a.provides(cluster, need.Key) })
+	switch {
+	case len(lacking) == len(clusters):
+		return why
+	case len(lacking) == 0:
+		return ""
+	case need.Object == nil:
+		return why + ", and which is not made by cluster " + strings.Join(lacking, ", ")
+	default:
+		return a.whyNotThere(need, lacking)
+	}
+}
+
+// provides reports whether the registration of a cluster says that something there makes the object.
+func (a *Aggregator) provides(cluster string, key kcp.ObjectKey) bool {
+	return slices.ContainsFunc(a.config.Registry.Cluster(cluster).Provides, func(text string) bool {
+		provided, ok := protocol.ParseProvided(text)
+		return ok && provided.Has(key.Resource.GroupResource(), key.Namespace, key.Name)
+	})
+}
+
+// reasonBadProvided is the reason of the events on annotations provided-by-cluster that cannot be read.
+const reasonBadProvided = "InvalidProvidedByCluster"
+
+// badProvided says what in the user's annotation provided-by-cluster names nothing that kcp serves.
+func (a *Aggregator) badProvided(upstreamObj *unstructured.Unstructured) []string {
+	provided, wrong := protocol.Read(upstreamObj).ProvidedByCluster()
+	for _, p := range provided {
+		isServed := false
+		for resource := range a.config.Upstream.Resources() {
+			isServed = isServed || p.Names(resource.GroupResource())
+		}
+		if !isServed {
+			wrong = append(wrong, fmt.Sprintf("annotation %s: %q is no kind that kcp serves here, expected %s",
+				v1alpha1.ProvidedByClusterAnnotation, p.Kind, protocol.ExpectedProvided))
+		}
+	}
+	return wrong
+}
+
+// whyNotThere says why what an object names is not on one of the clusters, empty when it is.
+func (a *Aggregator) whyNotThere(need inventory.Need, clusters []string) string {
 	if need.Object == nil {
 		return "does not exist"
 	}

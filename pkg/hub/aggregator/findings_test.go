@@ -107,6 +107,49 @@ func TestAggregatorMissing(t *testing.T) {
 			}
 		})
 	}
+	t.Run("what clusters make", func(t *testing.T) {
+		for name, tc := range map[string]struct {
+			east, west []string
+			settings   []change // of the ConfigMap "made", nil where there is none
+			want       string
+		}{
+			"by nobody":                {want: `it names configmaps "made", which does not exist`},
+			"by both":                  {east: []string{"configmaps/made"}, west: []string{"app/configmap/m*"}},
+			"by one":                   {east: []string{"configmaps/made"}, want: `it names configmaps "made", which does not exist, and which is not made by cluster west`},
+			"of another name":          {east: []string{"configmaps/other"}, west: []string{"secrets/made", "nonsense"}, want: `it names configmaps "made", which does not exist`},
+			"where it may not go":      {east: []string{"configmaps/made"}, settings: []change{on("west"), annotated(v1alpha1.TargetClustersAnnotation, "west")}},
+			"where it may go, but not": {east: []string{"configmaps/made"}, settings: []change{on(), annotated(v1alpha1.TargetClustersAnnotation, "")}, want: `it names configmaps "made", which is not placed on cluster west: its annotation tmc.kcp.io/target-clusters is ""`},
+		} {
+			f := newFakeHub()
+			f.clusters = map[string]placement.Cluster{"east": {Name: "east", Provides: tc.east}, "west": {Name: "west", Provides: tc.west}}
+			key := f.add("ws", deployments, "Deployment", "web", mounting("made", false), on("east", "west"))
+			if tc.settings != nil {
+				f.add("ws", configMaps, "ConfigMap", "made", tc.settings...)
+			}
+			got := ""
+			for _, problem := range f.aggregator().missing(key, f.objects[key]) {
+				got += problem.Message
+			}
+			if got != tc.want {
+				t.Errorf("%s: got %q, want %q", name, got, tc.want)
+			}
+		}
+	})
+	t.Run("what its user says that clusters make", func(t *testing.T) {
+		f := newFakeHub()
+		key := f.add("ws", deployments, "Deployment", "web", mounting("made", false), on("east"), annotated(v1alpha1.ProvidedByClusterAnnotation, "cm/made,secert/a,b"))
+		if _, err := f.aggregator().sync(t.Context(), key); err != nil || len(f.told) != 2 {
+			t.Fatalf("%v: %q", err, f.told)
+		}
+		for i, want := range []string{`"b", expected KIND/NAME`, `"secert" is no kind that kcp serves here`} {
+			if !strings.HasPrefix(f.told[i], "ws: InvalidProvidedByCluster: annotation tmc.kcp.io/provided-by-cluster: ") || !strings.Contains(f.told[i], want) {
+				t.Errorf("told %q, want %q", f.told[i], want)
+			}
+		}
+		if problems := f.aggregator().missing(key, f.objects[key]); problems != nil {
+			t.Errorf("it misses %v", problems)
+		}
+	})
 	t.Run("a Secret that is never synced", func(t *testing.T) {
 		f := newFakeHub()
 		key := f.add("ws", deployments, "Deployment", "web", mounting("openshift-service-ca.crt", false), on("east"))

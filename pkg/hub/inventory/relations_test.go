@@ -121,6 +121,25 @@ func TestInventory(t *testing.T) {
 	}
 }
 
+func TestInventoryLeavesOutWhatClustersProvide(t *testing.T) {
+	o := objects{}
+	const volumes = `spec: {template: {spec: {containers: [{name: main}], volumes: [{configMap: {name: made}}, {configMap: {name: settings}}]}}}}`
+	web := o.add(t, "a", `{apiVersion: apps/v1, kind: Deployment, metadata: {name: web}, `+volumes)
+	made := o.add(t, "a", `{apiVersion: v1, kind: ConfigMap, metadata: {name: made}}`)
+	o[web].SetAnnotations(map[string]string{logicalcluster.AnnotationKey: "a", "tmc.kcp.io/provided-by-cluster": "configmap/made, nonsense"})
+	i := New(o, kinds.Kinds{})
+	if needs := i.Needs(web, o[web]); len(needs) != 1 || needs[0].Key.Name != "settings" {
+		t.Errorf("it needs %v", needs)
+	}
+	if got := visited(func(visit func(kcp.ObjectKey, *unstructured.Unstructured)) { i.EachLeader(made, o[made], visit) }); got != "" {
+		t.Errorf("what the cluster makes follows %q: the cluster's own would be in its way", got)
+	}
+	o.add(t, "a", `{apiVersion: apps/v1, kind: Deployment, metadata: {name: other}, `+volumes)
+	if got := visited(func(visit func(kcp.ObjectKey, *unstructured.Unstructured)) { i.EachLeader(made, o[made], visit) }); got != "a deployments/other" {
+		t.Errorf("it follows %q, and another one names it", got)
+	}
+}
+
 func TestInventoryPlacements(t *testing.T) {
 	o := objects{}
 	o.add(t, "a", `{apiVersion: tmc.kcp.io/v1alpha1, kind: WorkloadPlacement, metadata: {name: two}, spec: {numberOfClusters: 2}}`)

@@ -121,6 +121,7 @@ func (c *cluster) view() placement.Cluster {
 		Ready:             c.readiness.status == metav1.ConditionTrue,
 		Draining:          spec.Drain || c.registration.DeletionTimestamp != nil,
 		AllowedWorkspaces: spec.AllowedWorkspaces,
+		Provides:          spec.ProvidedByCluster,
 		Allocatable:       status.Allocatable,
 		Requested:         status.Requested,
 	}

@@ -130,6 +130,18 @@ type ClusterRegistrationSpec struct {
 	// +kubebuilder:validation:items:MaxLength=63
 	// +kubebuilder:validation:items:XValidation:rule="self.matches('^[-a-z0-9*]+$')",message="expected the name of a namespace, in which * stands for any characters, for instance shop-*"
 	AllowedNamespaces []string `json:"allowedNamespaces,omitempty"`
+	// ProvidedByCluster are objects that something on the cluster makes, cert-manager for
+	// instance: KIND/NAME, or NAMESPACE/KIND/NAME with the namespace of the workspace. In names
+	// and namespaces, "*" stands for any characters. What names such an object does not miss it
+	// where it does not exist in kcp. Where it does, it goes to the cluster as ever.
+	//
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:items:MinLength=3
+	// +kubebuilder:validation:items:MaxLength=512
+	// +kubebuilder:validation:items:XValidation:rule="self.matches('^([-a-z0-9*]+/)?[A-Za-z][-A-Za-z0-9.]*/[-a-z0-9.*]+$')",message="expected KIND/NAME or NAMESPACE/KIND/NAME, in which * stands for any characters of a name, for instance secrets/*-tls"
+	ProvidedByCluster []string `json:"providedByCluster,omitempty"`
 	// Transform is how copies are adapted to the cluster.
 	Transform *TransformRule `json:"transform,omitempty"`
 	// Isolation says what the cluster's syncer can see in kcp, and so which APIExport a

@@ -24,6 +24,10 @@ const (
 	// that finalizer until this is there.
 	// Writer: the scheduler. Readers: the syncers.
 	PropagationAnnotation = GroupName + "/propagation"
+	// ProvidedByClusterAnnotation names objects, as KIND/NAME with commas between them, that the object needs and that something
+	// on its clusters makes. In names, "*" stands for any characters.
+	// Writer: the user. Readers: the scheduler, the aggregator.
+	ProvidedByClusterAnnotation = GroupName + "/provided-by-cluster"
 	// PlacementAnnotation says why an object is where it is: a protocol.Placement as JSON.
 	// Writer: the scheduler, with the labels. Readers: the scheduler, the aggregator, the plugin, and people.
 	PlacementAnnotation = GroupName + "/placement"

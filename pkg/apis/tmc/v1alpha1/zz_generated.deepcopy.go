@@ -114,6 +114,11 @@ func (in *ClusterRegistrationSpec) DeepCopyInto(out *ClusterRegistrationSpec) {
 		*out = make([]string, len(*in))
 		copy(*out, *in)
 	}
+	if in.ProvidedByCluster != nil {
+		in, out := &in.ProvidedByCluster, &out.ProvidedByCluster
+		*out = make([]string, len(*in))
+		copy(*out, *in)
+	}
 	if in.Transform != nil {
 		in, out := &in.Transform, &out.Transform
 		*out = new(TransformRule)
