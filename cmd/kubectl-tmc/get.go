@@ -11,6 +11,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/sets"
 	"k8s.io/client-go/dynamic"
 
@@ -18,6 +19,7 @@ import (
 	"github.com/kcp-tmc/tmc/pkg/cli/view"
 	"github.com/kcp-tmc/tmc/pkg/kcp"
 	"github.com/kcp-tmc/tmc/pkg/kinds"
+	"github.com/kcp-tmc/tmc/pkg/transform"
 )
 
 // newGetCommand returns the command that shows clusters and workloads.
@@ -123,6 +125,9 @@ const getWorkloadsExample = `  # What of the namespace runs where
   # What of the whole workspace runs where, with a column for each of many clusters
   kubectl tmc get workloads -A --wide
 
+  # What of all kinds is where, and what goes nowhere
+  kubectl tmc get workloads --all-kinds
+
   # One of them, for a program
   kubectl tmc get workloads web -n shop -o json`
 
@@ -130,8 +135,8 @@ const getWorkloadsExample = `  # What of the namespace runs where
 type getWorkloadsOptions struct {
 	*clientOptions
 
-	output              output
-	allNamespaces, wide bool
+	output                        output
+	allNamespaces, allKinds, wide bool
 }
 
 // newGetWorkloadsCommand returns the command that shows workloads and their clusters.
@@ -155,12 +160,17 @@ many there should be, on all clusters together and on each:
   bound?     it would go there if it were known that the cluster is bound
   -        it is not placed there
 
-More than a dozen clusters are summed up, unless --wide is given.`,
+More than a dozen clusters are summed up, unless --wide is given.
+
+With --all-kinds, objects of all kinds that are synced are shown. The column WHERE names the
+clusters of each, or says that nothing places it: it goes nowhere until something does, such as
+the annotation tmc.kcp.io/target-clusters. What each cluster makes for itself is left out.`,
 		Example: getWorkloadsExample,
 	}
 	options := &getWorkloadsOptions{clientOptions: newClientOptions(command, true)}
 	options.output.addFlag(command)
 	command.Flags().BoolVarP(&options.allNamespaces, "all-namespaces", "A", false, "Show the workloads of all namespaces of the workspace")
+	command.Flags().BoolVar(&options.allKinds, "all-kinds", false, "Show the objects of all kinds that are synced, and where each of them is")
 	command.Flags().BoolVar(&options.wide, "wide", false, "Give each cluster a column, however many there are")
 	return options.runs(command, func(ctx context.Context, names []string) error {
 		if options.allNamespaces && len(names) > 0 {
@@ -186,7 +196,7 @@ func runGetWorkloads(ctx context.Context, options *getWorkloadsOptions, names []
 	if err != nil {
 		return err
 	}
-	objs, err := options.workloads(ctx, known, namespace, names)
+	objs, err := options.listed(ctx, known, namespace, names)
 	if err != nil {
 		return err
 	}
@@ -204,13 +214,15 @@ func runGetWorkloads(ctx context.Context, options *getWorkloadsOptions, names []
 		default:
 			fmt.Fprintf(options.progress, "no workloads found in namespace %s\n", namespace)
 		}
-		return printTable(options.out, view.WorkloadTable(workloads, view.TableOptions{Namespaces: options.allNamespaces, Wide: options.wide}))
+		return printTable(options.out, view.WorkloadTable(workloads, view.TableOptions{
+			Namespaces: options.allNamespaces, Where: options.allKinds, Wide: options.wide,
+		}))
 	})
 }
 
-// workloads lists the workloads of a namespace, those with the names if any are given. A name without a workload is an
-// error.
-func (o *clientOptions) workloads(ctx context.Context, known kinds.Kinds, namespace string, names []string) ([]*unstructured.Unstructured, error) {
+// listed lists the workloads of a namespace, or with allKinds the objects of all kinds that are synced, those with the names
+// if any are given. A name without an object is an error.
+func (o *getWorkloadsOptions) listed(ctx context.Context, known kinds.Kinds, namespace string, names []string) ([]*unstructured.Unstructured, error) {
 	config, err := o.consumerConfig()
 	if err != nil {
 		return nil, err
@@ -219,12 +231,21 @@ func (o *clientOptions) workloads(ctx context.Context, known kinds.Kinds, namesp
 	if err != nil {
 		return nil, fmt.Errorf("client for %s: %w", config.Host, err)
 	}
+	var resources []schema.GroupVersionResource
+	for _, kind := range known.Workloads() {
+		resources = append(resources, kind.GroupVersionResource())
+	}
+	if o.allKinds {
+		if resources, err = syncedResources(ctx, config, client, known); err != nil {
+			return nil, explainConsumer(config.Host, "workloads", err)
+		}
+	}
 	var objs []*unstructured.Unstructured
 	missing := sets.New(names...)
 	var unserved []error
-	for _, kind := range known.Workloads() {
-		err := eachItem(ctx, client.Resource(kind.GroupVersionResource()).Namespace(namespace), func(obj *unstructured.Unstructured) error {
-			if len(names) == 0 || slices.Contains(names, obj.GetName()) {
+	for _, resource := range resources {
+		err := eachItem(ctx, client.Resource(resource).Namespace(namespace), func(obj *unstructured.Unstructured) error {
+			if (len(names) == 0 || slices.Contains(names, obj.GetName())) && transform.IsNeverSynced(obj) == "" {
 				objs = append(objs, obj)
 				missing.Delete(obj.GetName())
 			}
@@ -233,11 +254,13 @@ func (o *clientOptions) workloads(ctx context.Context, known kinds.Kinds, namesp
 		switch {
 		case kcp.IsNotServed(err):
 			unserved = append(unserved, err)
+		case o.allKinds && apierrors.IsForbidden(err):
+			fmt.Fprintf(o.progress, "%s are not shown, for you may not list them\n", resource.Resource)
 		case err != nil:
-			return nil, explainConsumer(config.Host, kind.Resource, err)
+			return nil, explainConsumer(config.Host, resource.Resource, err)
 		}
 	}
-	if len(unserved) == len(known.Workloads()) {
+	if len(unserved) == len(resources) && len(unserved) > 0 {
 		return nil, explainConsumer(config.Host, "workloads", unserved[0])
 	}
 	if missing.Len() > 0 {

@@ -72,6 +72,29 @@ func TestGetWorkloads(t *testing.T) {
 			t.Errorf("got %v\n%s", err, out)
 		}
 	})
+	t.Run("all kinds, and where each of them is", func(t *testing.T) {
+		kcp := workspaceWithWeb(t)
+		kcp.forbidden = []string{registrations, consumerPath + "/api/v1/namespaces/shop/serviceaccounts"}
+		kcp.add(consumerPath+"/api/v1/configmaps", "metadata: {name: by-api, namespace: shop}", "metadata: {name: kube-root-ca.crt, namespace: shop}")
+		kcp.add(consumerPath+"/apis/networking.k8s.io/v1/ingresses", "metadata: {name: web, namespace: shop, labels: {cluster.tmc.kcp.io/west: sync}}")
+		kcp.add(consumerPath+"/apis/custom.example.com/v1a1/widgets", "metadata: {name: bound, namespace: shop}")
+		kcp.add(consumerPath+"/apis/custom.example.com/v1a1/gears", "metadata: {name: the-workspaces-own, namespace: shop}")
+		kcp.add(consumerPath+"/apis/apis.kcp.io/v1alpha2/apibindings", `{metadata: {name: tmc.kcp.io}, spec: {reference: {export: {path: root:tmc, name: tmc.kcp.io}}},
+			status: {boundResources: [{group: custom.example.com, resource: widgets}]}}`, `{metadata: {name: other}, spec: {reference: {export: {path: root:other, name: other}}},
+			status: {boundResources: [{group: custom.example.com, resource: gears}]}}`)
+		out, progress, err := run(t, "get", "workloads", "--all-kinds")
+		want := "KIND         NAME     READY   WHERE               EAST   WEST\n" +
+			"ConfigMap    by-api   -       nothing places it   -      -\n" +
+			"Ingress      web      -       west                -      …\n" +
+			"Widget       bound    -       nothing places it   -      -\n" +
+			"Deployment   web      2/4     east, west          2/2    0/2 …\n"
+		if err != nil || progress != "serviceaccounts are not shown, for you may not list them\n" {
+			t.Fatalf("%v, %q", err, progress)
+		}
+		if diff := cmp.Diff(want, out); diff != "" {
+			t.Errorf("(-want +got):\n%s", diff)
+		}
+	})
 	t.Run("an empty namespace is named", func(t *testing.T) {
 		workspaceWithWeb(t)
 		out, progress, err := run(t, "get", "workloads", "-n", "empty")
@@ -122,6 +145,7 @@ func TestWorkloadErrors(t *testing.T) {
 		"all namespaces and a name": {func(*fakeKCP) {}, []string{"get", "workloads", "-A", "web"}, "--all-namespaces"},
 		"no workspace":              {func(kcp *fakeKCP) { kcp.pointAt("") }, []string{"get", "workloads"}, "points to no workspace"},
 		"NotBound":                  {func(kcp *fakeKCP) { kcp.pointAt("/clusters/root:other") }, []string{"get", "workloads"}, "serves no workloads: point the kubeconfig at a workspace that `kubectl tmc bind` has bound"},
+		"all kinds, not bound":      {func(kcp *fakeKCP) { kcp.pointAt("/clusters/root:other") }, []string{"get", "workloads", "--all-kinds"}, "point the kubeconfig at"},
 		"NotAllowed":                {func(kcp *fakeKCP) { kcp.forbidden = []string{consumerPath} }, []string{"get", "workloads"}, "you may not do this there"},
 		"no such workload":          {func(*fakeKCP) {}, []string{"get", "workloads", "wbe"}, `there is no workload "wbe" in namespace shop`},
 		"nothing to describe":       {func(*fakeKCP) {}, []string{"describe"}, "KIND/NAME"},

@@ -204,6 +204,7 @@ func (o *options) heartbeatConfig(config syncer.Config, told *settings) heartbea
 		OnDenied:          told.setDenied,
 		OnAllowed:         told.setAllowed,
 		Export:            config.Export,
+		OnProvided:        told.setProvided,
 		OnExport:          told.setExport,
 		Reports:           reports,
 	}

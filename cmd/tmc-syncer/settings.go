@@ -25,6 +25,7 @@ type handler interface {
 	SetRule(rule v1alpha1.TransformRule)
 	SetDenied(patterns []string)
 	SetAllowed(patterns []string)
+	SetProvided(texts []string)
 	SetExport(export string)
 }
 
@@ -79,6 +80,12 @@ func (s *settings) setDenied(patterns []string) {
 func (s *settings) setAllowed(patterns []string) {
 	for _, h := range s.handlers {
 		h.SetAllowed(patterns)
+	}
+}
+
+func (s *settings) setProvided(texts []string) {
+	for _, h := range s.handlers {
+		h.SetProvided(texts)
 	}
 }
 

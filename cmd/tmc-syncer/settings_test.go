@@ -20,6 +20,7 @@ type told []string
 func (t *told) SetRule(rule v1alpha1.TransformRule) { *t = append(*t, "rule "+rule.NamespacePrefix) }
 func (t *told) SetDenied(patterns []string)         { *t = append(*t, "denied "+strings.Join(patterns, ",")) }
 func (t *told) SetAllowed(patterns []string)        { *t = append(*t, "allowed "+strings.Join(patterns, ",")) }
+func (t *told) SetProvided(texts []string)          { *t = append(*t, "provided "+strings.Join(texts, ",")) }
 func (t *told) SetExport(export string)             { *t = append(*t, "export "+export) }
 
 func prefix(prefix string) v1alpha1.TransformRule {
@@ -58,9 +59,10 @@ func TestSettingsOfRegistration(t *testing.T) {
 	s.handle(got)
 	config.OnDenied([]string{"kube-*"})
 	config.OnAllowed([]string{"shop", "default"})
+	config.OnProvided([]string{"secrets/*-tls"})
 	config.OnExport("cluster-east")
 	config.OnRule(new(prefix("p-")))
-	want := told{"denied kube-*", "allowed shop,default", "export cluster-east", "rule p-"}
+	want := told{"denied kube-*", "allowed shop,default", "provided secrets/*-tls", "export cluster-east", "rule p-"}
 	if diff := cmp.Diff(want, *got); diff != "" || config.Reports != nil {
 		t.Errorf("told (-want +got):\n%s", diff)
 	}

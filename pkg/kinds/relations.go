@@ -12,6 +12,8 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"github.com/kcp-tmc/tmc/pkg/protocol"
 )
 
 // Need is an object, in the namespace of the one that was asked about, that is needed there.
@@ -28,15 +30,17 @@ type Need struct {
 // says. It leaves out what each namespace of each cluster has of its own: the ConfigMap kube-root-ca.crt
 // (RootCACertConfigMapName of kubernetes, pkg/controller/certificates/rootcacertpublisher) and the ServiceAccount default.
 //
-// What is in another namespace is left out as well: annotations can name such objects.
+// What is in another namespace is left out as well, for annotations can name such objects, and so is what the object's user says
+// that its clusters make themselves (protocol.Object.ProvidedByCluster).
 //
 // It does not read where a claim's data comes from (dataSource), nor what dynamic resource allocation asks for
 // (resourceClaims).
 func (k Kinds) Needs(obj *unstructured.Unstructured) []Need {
+	provided, _ := protocol.Read(obj).ProvidedByCluster()
 	optional := map[Need]bool{} // whether every mention so far was
 	found := func(need Need) {
 		for name := range namesIn(need.Name, obj.GetNamespace()) {
-			if need.Resource == configMaps && name == rootCAConfigMap {
+			if need.Resource == configMaps && name == rootCAConfigMap || protocol.AnyHas(provided, need.Resource, obj.GetNamespace(), name) {
 				continue
 			}
 			one := Need{Resource: need.Resource, Name: name}

@@ -49,18 +49,24 @@ func (o Object) ProvidedByCluster() (provided []Provided, wrong []string) {
 	return provided, wrong
 }
 
-// ParseProvided reads what the registration of a cluster says that it provides: [NAMESPACE/]KIND/NAME. It reports whether the
-// text is that; the schema of ClusterRegistrations lets no other in.
-func ParseProvided(text string) (Provided, bool) {
-	parts := strings.Split(text, "/")
-	switch len(parts) {
-	case 2:
-		return Provided{Kind: parts[0], Name: parts[1]}, true
-	case 3:
-		return Provided{Namespace: parts[0], Kind: parts[1], Name: parts[2]}, true
-	default:
-		return Provided{}, false
+// ParseProvided reads what the registration of a cluster says that it provides: texts of the form [NAMESPACE/]KIND/NAME. It leaves
+// out those that are not; the schema of ClusterRegistrations lets no other in.
+func ParseProvided(texts []string) []Provided {
+	var provided []Provided
+	for _, text := range texts {
+		switch parts := strings.Split(text, "/"); len(parts) {
+		case 2:
+			provided = append(provided, Provided{Kind: parts[0], Name: parts[1]})
+		case 3:
+			provided = append(provided, Provided{Namespace: parts[0], Kind: parts[1], Name: parts[2]})
+		}
 	}
+	return provided
+}
+
+// AnyHas reports whether an object of the resource is one of any of them.
+func AnyHas(provided []Provided, resource schema.GroupResource, namespace, name string) bool {
+	return slices.ContainsFunc(provided, func(p Provided) bool { return p.Has(resource, namespace, name) })
 }
 
 // Has reports whether an object of the resource is one of them.

@@ -125,3 +125,29 @@ func namespaceDrops(key string, patterns, drops []string) bool {
 	isNamed := slices.ContainsFunc(patterns, func(pattern string) bool { return pattern != "*" && matchesKey(pattern, key) })
 	return isDropped(drops, key) || trackingKeys.Has(key) && !isNamed
 }
+
+// Keys by which tools know what they keep for themselves beside what they deploy.
+var recordKeys = sets.New(
+	"applyset.kubernetes.io/id",                // the parent of an applyset
+	"cli-utils.sigs.k8s.io/inventory-id",       // an inventory of kpt
+	"kapp.k14s.io/is-app",                      // what kapp knows of an application,
+	"kapp.k14s.io/is-app-change",               // and of its changes
+	"control-plane.alpha.kubernetes.io/leader", // who of several leads (client-go, tools/leaderelection/resourcelock)
+)
+
+// helmRelease begins the names of the Secrets and ConfigMaps in which Helm keeps its releases (helm, pkg/storage/storage.go).
+const helmRelease = "sh.helm.release.v1."
+
+// IsRecord reports whether an object is what a server, or a tool that deploys, keeps for itself where it deploys: it is for no
+// cluster, and that it goes to none is no news. So is what each namespace has of its own, and what is in the server's own
+// namespaces.
+func IsRecord(obj *unstructured.Unstructured) bool {
+	for _, field := range []string{labelsField, annotationsField} {
+		for key := range child(obj.Object, metadataField, field) {
+			if recordKeys.Has(key) {
+				return true
+			}
+		}
+	}
+	return IsNeverSynced(obj) != "" || strings.HasPrefix(obj.GetName(), helmRelease) || strings.HasPrefix(obj.GetNamespace(), kubernetesNamespaces)
+}

@@ -160,3 +160,22 @@ func TestMarksOfNamespacesStayUpstream(t *testing.T) {
 		})
 	}
 }
+
+func TestIsRecord(t *testing.T) {
+	cases := map[string]bool{
+		"{apiVersion: v1, kind: Secret, metadata: {name: a, namespace: shop}}":                                                                   false,
+		"{apiVersion: v1, kind: Secret, metadata: {name: sh.helm.release.v1.web.v3, namespace: shop}, type: helm.sh/release.v1}":                 true,
+		"{apiVersion: v1, kind: ConfigMap, metadata: {name: sh.helm.release.v1.web.v3, namespace: shop}}":                                        true,
+		"{apiVersion: v1, kind: Secret, metadata: {name: a, namespace: shop, labels: {applyset.kubernetes.io/id: x}}}":                           true,
+		"{apiVersion: v1, kind: Secret, metadata: {name: a, namespace: shop, labels: {applyset.kubernetes.io/part-of: x}}}":                      false,
+		"{apiVersion: v1, kind: ConfigMap, metadata: {name: a, namespace: shop, labels: {kapp.k14s.io/is-app: ''}}}":                             true,
+		"{apiVersion: v1, kind: ConfigMap, metadata: {name: a, namespace: shop, annotations: {control-plane.alpha.kubernetes.io/leader: '{}'}}}": true,
+		"{apiVersion: v1, kind: ConfigMap, metadata: {name: kube-root-ca.crt, namespace: shop}}":                                                 true,
+		"{apiVersion: v1, kind: ConfigMap, metadata: {name: a, namespace: kube-public}}":                                                         true,
+	}
+	for text, want := range cases {
+		if got := IsRecord(object(t, text)); got != want {
+			t.Errorf("%s: %t, want %t", text, got, want)
+		}
+	}
+}

@@ -61,6 +61,8 @@ type Config struct {
 	// OnAllowed is called, before OnRule, with the namespaces that copies come into although
 	// tmc did not make them.
 	OnAllowed func(patterns []string)
+	// OnProvided is called, before OnRule, with the objects that something on the cluster makes.
+	OnProvided func(texts []string)
 	// OnExport is called, before OnRule, with the APIExport of the registration's spec, through
 	// which the syncer is to see its objects.
 	OnExport func(export string)
@@ -167,6 +169,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.OnAllowed == nil {
 		c.OnAllowed = func([]string) {}
+	}
+	if c.OnProvided == nil {
+		c.OnProvided = func([]string) {}
 	}
 	if c.OnExport == nil {
 		c.OnExport = func(string) {}

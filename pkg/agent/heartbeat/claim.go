@@ -192,6 +192,7 @@ func (a *Agent) begin(registration *v1alpha1.ClusterRegistration) *obstacle {
 func (a *Agent) handOn(registration *v1alpha1.ClusterRegistration) error {
 	a.config.OnDenied(registration.Spec.DeniedNamespaces)
 	a.config.OnAllowed(registration.Spec.AllowedNamespaces)
+	a.config.OnProvided(registration.Spec.ProvidedByCluster)
 	a.config.OnExport(registration.Spec.ExportFor(a.config.Cluster))
 	rule := registration.Spec.Transform
 	if a.told && equality.Semantic.DeepEqual(rule, a.rule) {

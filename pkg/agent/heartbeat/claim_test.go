@@ -131,6 +131,15 @@ func TestClaimHandsOnNamespaces(t *testing.T) {
 	}
 }
 
+func TestClaimTellsWhatClusterMakes(t *testing.T) {
+	provider := newProvider(registration(func(r *v1alpha1.ClusterRegistration) { r.Spec.ProvidedByCluster = []string{"secrets/*-tls"} }))
+	var told []string
+	a := agentOf(t, provider, newBody(ours), func(config *Config) { config.OnProvided = func(texts []string) { told = texts } })
+	if err := a.Claim(t.Context()); err != nil || len(told) != 1 || told[0] != "secrets/*-tls" {
+		t.Errorf("%v; told %q", err, told)
+	}
+}
+
 func TestClaimRefusesAnothersName(t *testing.T) {
 	p := newProvider(registration(claimedBy(another)))
 	a := agentOf(t, p, newBody(ours))

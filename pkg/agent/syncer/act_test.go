@@ -234,6 +234,33 @@ func TestSyncSpecWaitsForNeed(t *testing.T) {
 	}
 }
 
+// TestSyncSpecDoesNotWaitForWhatClusterMakes has a ConfigMap that cannot come, since the cluster's own is in its way.
+func TestSyncSpecDoesNotWaitForWhatClusterMakes(t *testing.T) {
+	says := map[string]func(*harness) []option{
+		"its user says so": func(*harness) []option {
+			return []option{annotated(v1alpha1.ProvidedByClusterAnnotation, "configmap/settings")}
+		},
+		"its operator says so": func(h *harness) []option { h.SetProvided([]string{"app/configmaps/sett*"}); return nil },
+	}
+	for name, say := range says {
+		t.Run(name, func(t *testing.T) {
+			h := newHarness(t, newFakeCluster(madeNamespace("ws")), v1alpha1.NamespaceModeExclusive).cache(t, madeNamespace("ws"))
+			key := h.place(web(append(say(h), placed, held, func(obj *unstructured.Unstructured) {
+				obj.Object["spec"] = map[string]any{"template": map[string]any{"spec": map[string]any{
+					"volumes": []any{map[string]any{"name": "v", "configMap": map[string]any{"name": "settings"}}}, "containers": []any{map[string]any{"name": "web"}},
+				}}}
+			})...))
+			h.place(settingsMap(placed, held))
+			if again, err := h.spec(t, key); again != 0 || err != nil {
+				t.Errorf("again after %s, error %v", again, err)
+			}
+			if diff := cmp.Diff([]string{applyWeb}, h.cluster.writes()); diff != "" {
+				t.Errorf("writes (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
 func TestSyncSpecTellsWhatItTolerates(t *testing.T) {
 	here := web(placed, held)
 	h := newHarness(t, newFakeCluster(), v1alpha1.NamespaceModeExclusive).cache(t, madeNamespace("other"), copyOf("ws", here))

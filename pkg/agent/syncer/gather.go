@@ -62,11 +62,14 @@ func (s *Syncer) gatherAround(key kcp.ObjectKey, e *evaluate.Evaluation) evaluat
 	return around
 }
 
-// references returns the keys of what an upstream object names.
+// references returns the keys of what an upstream object names, and nothing on the cluster makes.
 func (s *Syncer) references(key kcp.ObjectKey, upstreamObj *unstructured.Unstructured) []kcp.ObjectKey {
-	served := s.upstream.Resources()
+	served, provided := s.upstream.Resources(), s.settings.Load().Provided
 	var keys []kcp.ObjectKey
 	for _, reference := range s.kinds.Needs(upstreamObj) {
+		if protocol.AnyHas(provided, reference.Resource, key.Namespace, reference.Name) {
+			continue
+		}
 		for resource := range served {
 			if resource.GroupResource() == reference.Resource {
 				keys = append(keys, kcp.ObjectKey{Workspace: key.Workspace, Resource: resource, Namespace: key.Namespace, Name: reference.Name})

@@ -25,6 +25,7 @@ import (
 	"github.com/kcp-tmc/tmc/pkg/controller"
 	"github.com/kcp-tmc/tmc/pkg/kcp"
 	"github.com/kcp-tmc/tmc/pkg/kinds"
+	"github.com/kcp-tmc/tmc/pkg/protocol"
 	"github.com/kcp-tmc/tmc/pkg/transform"
 	"github.com/kcp-tmc/tmc/pkg/upstream"
 )
@@ -185,6 +186,14 @@ func (s *Syncer) SetDenied(patterns []string) {
 func (s *Syncer) SetAllowed(patterns []string) {
 	if !slices.Equal(s.settings.Load().Allowed, patterns) {
 		s.set(func(settings *evaluate.Settings) { settings.Allowed = patterns })
+	}
+}
+
+// SetProvided says which objects something on the cluster makes, as protocol.ParseProvided reads them: from now on no copy waits
+// for one of these to be in place.
+func (s *Syncer) SetProvided(texts []string) {
+	if provided := protocol.ParseProvided(texts); !slices.Equal(s.settings.Load().Provided, provided) {
+		s.set(func(settings *evaluate.Settings) { settings.Provided = provided })
 	}
 }
 

@@ -51,6 +51,10 @@ func TestSettings(t *testing.T) {
 	h.expect(t, queued{})
 	h.SetAllowed(nil)
 	h.expect(t, queued{Specs: []string{"web"}})
+	h.SetProvided([]string{"secrets/*-tls"})
+	h.expect(t, queued{Specs: []string{"web"}})
+	h.SetProvided([]string{"secrets/*-tls"})
+	h.expect(t, queued{})
 	h.SetRule(v1alpha1.TransformRule{NamespacePrefix: "p-"})
 	h.expect(t, queued{Specs: []string{"web"}})
 	if got := h.settings.Load(); got.Rule.NamespacePrefix != "p-" || len(got.Denied) != 1 || got.Allowed != nil {

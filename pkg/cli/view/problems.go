@@ -2,7 +2,8 @@ package view
 
 import (
 	"slices"
-	"strings"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
 	"github.com/kcp-tmc/tmc/pkg/protocol"
@@ -23,7 +24,7 @@ type Problem struct {
 const (
 	// Unsatisfied is a placement that does not have what it asks for.
 	Unsatisfied = "Unsatisfied"
-	// Nowhere is a workload on no cluster, although nobody asked for that.
+	// Nowhere is an object on no cluster, although nobody asked for that.
 	Nowhere = "Nowhere"
 	// Unavailable is a cluster on which not all are available, and that does not say why.
 	Unavailable = "Unavailable"
@@ -73,14 +74,14 @@ func (o OnCluster) lacks() bool {
 }
 
 // problems returns what is wrong with the object.
-func (w *Workload) problems() []Problem {
+func (w *Workload) problems(obj *unstructured.Unstructured) []Problem {
 	var problems []Problem
 	if w.PlacementMessage != "" {
 		problems = append(problems, Problem{Reason: Unsatisfied, Message: "placement: " + w.PlacementMessage})
 	}
 	hubs := w.hubsProblems()
-	if w.isLost() && len(hubs) == 0 {
-		problems = append(problems, Problem{Reason: Nowhere, Message: "it is placed on no cluster"})
+	if len(hubs) == 0 {
+		hubs = w.lost(obj)
 	}
 	problems = append(problems, hubs...)
 	for _, o := range w.Clusters {
@@ -103,10 +104,6 @@ func (w *Workload) hubsProblems() []Problem {
 		}
 	}
 	return problems
-}
-
-func (w *Workload) asksForNowhere() bool {
-	return w.TargetClusters != nil && strings.TrimSpace(*w.TargetClusters) == ""
 }
 
 // isLost reports whether it is a workload on no cluster, and nobody asked for that.

@@ -58,6 +58,8 @@ var leftOutCells = map[v1alpha1.LeftOut]string{
 type TableOptions struct {
 	// Namespaces shows the namespace.
 	Namespaces bool
+	// Where shows where each object is, in words.
+	Where bool
 	// Wide gives each cluster a column, however many there are.
 	Wide bool
 }
@@ -78,6 +80,9 @@ func WorkloadTable(workloads []Workload, options TableOptions) *metav1.Table {
 	if options.Namespaces {
 		headers = append([]string{"Namespace"}, headers...)
 	}
+	if options.Where {
+		headers = append(headers, "Where")
+	}
 	if folded {
 		headers = append(headers, "Summary")
 	} else {
@@ -88,6 +93,9 @@ func WorkloadTable(workloads []Workload, options TableOptions) *metav1.Table {
 		cells := []any{w.Kind, w.Name, w.Ready()}
 		if options.Namespaces {
 			cells = append([]any{w.Namespace}, cells...)
+		}
+		if options.Where {
+			cells = append(cells, w.Where())
 		}
 		if folded {
 			cells = append(cells, w.Summary())

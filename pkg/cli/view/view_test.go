@@ -378,16 +378,15 @@ func TestWorkloadProblems(t *testing.T) {
 		silent sets.Set[string]
 		want   []string
 	}{
-		"placed nowhere":           {obj: deployment(), want: []string{"Nowhere|it is placed on no cluster"}},
-		"nowhere on purpose":       {obj: deployment(annotated(v1alpha1.TargetClustersAnnotation, ""))},
-		"a ConfigMap nobody needs": {obj: deployment(ofKind("v1", "ConfigMap"))},
-		"silent":                   {obj: deployment(reported("east", 3)), silent: sets.New("east"), want: []string{"ClusterSilent|east: is silent: what it runs is not known"}},
-		"an older generation":      {obj: deployment(reported("east", 3, older)), want: []string{"OldGeneration|east: has applied generation 1, not yet 2"}},
-		"other inputs":             {obj: deployment(reported("east", 3, otherInputs)), want: []string{"OldInputs|east: has not applied the present labels, annotations, override or share of replicas yet"}},
-		"not observed":             {obj: deployment(reported("east", 3, unobserved)), want: []string{"NotObserved|east: has applied the present generation; its own controller has not observed that yet"}},
-		"no copy":                  {obj: deployment(reported("east", 0, func(r *protocol.Report) { r.Generation, r.LocalGeneration = 0, 0 })), want: []string{"NoCopy|east: has no copy of generation 2 yet", "Unavailable|east: has 0/3 available"}},
-		"too few":                  {obj: deployment(reported("east", 2)), want: []string{"Unavailable|east: has 2/3 available"}},
-		"cannot leave":             {obj: deployment(reported("east", 2, refused), leaving("east")), want: []string{"Forbidden|east: Forbidden: quota exceeded"}},
+		"placed nowhere":      {obj: deployment(), want: []string{"Nowhere|it is placed on no cluster"}},
+		"nowhere on purpose":  {obj: deployment(annotated(v1alpha1.TargetClustersAnnotation, ""))},
+		"silent":              {obj: deployment(reported("east", 3)), silent: sets.New("east"), want: []string{"ClusterSilent|east: is silent: what it runs is not known"}},
+		"an older generation": {obj: deployment(reported("east", 3, older)), want: []string{"OldGeneration|east: has applied generation 1, not yet 2"}},
+		"other inputs":        {obj: deployment(reported("east", 3, otherInputs)), want: []string{"OldInputs|east: has not applied the present labels, annotations, override or share of replicas yet"}},
+		"not observed":        {obj: deployment(reported("east", 3, unobserved)), want: []string{"NotObserved|east: has applied the present generation; its own controller has not observed that yet"}},
+		"no copy":             {obj: deployment(reported("east", 0, func(r *protocol.Report) { r.Generation, r.LocalGeneration = 0, 0 })), want: []string{"NoCopy|east: has no copy of generation 2 yet", "Unavailable|east: has 0/3 available"}},
+		"too few":             {obj: deployment(reported("east", 2)), want: []string{"Unavailable|east: has 2/3 available"}},
+		"cannot leave":        {obj: deployment(reported("east", 2, refused), leaving("east")), want: []string{"Forbidden|east: Forbidden: quota exceeded"}},
 		"Synced quotes a cluster that says so itself": {
 			obj:  deployment(reported("east", 3, refused), isFalse("Synced", "Forbidden", "east: quota exceeded")),
 			want: []string{"Forbidden|east: Forbidden: quota exceeded"},

@@ -50,8 +50,9 @@ type Workload struct {
 	// Problems are what is wrong, empty when nothing is.
 	Problems []Problem `json:"problems,omitempty"`
 
-	kind *kinds.Kind
-	by   protocol.DecidedBy
+	kind    *kinds.Kind
+	by      protocol.DecidedBy
+	nowhere nowhere
 	// rank is the kind's place among those of workloads, -1 when it is none.
 	rank int
 }
@@ -144,7 +145,8 @@ func Of(obj *unstructured.Unstructured, known kinds.Kinds, silent sets.Set[strin
 		w.Clusters = append(w.Clusters, o)
 	}
 	w.addUp()
-	w.Problems = w.problems()
+	w.nowhere = w.whyNowhere(obj)
+	w.Problems = w.problems(obj)
 	return w
 }
 

@@ -56,10 +56,8 @@ func (a *Aggregator) whyMissing(need inventory.Need, clusters []string) string {
 
 // provides reports whether the registration of a cluster says that something there makes the object.
 func (a *Aggregator) provides(cluster string, key kcp.ObjectKey) bool {
-	return slices.ContainsFunc(a.config.Registry.Cluster(cluster).Provides, func(text string) bool {
-		provided, ok := protocol.ParseProvided(text)
-		return ok && provided.Has(key.Resource.GroupResource(), key.Namespace, key.Name)
-	})
+	provided := protocol.ParseProvided(a.config.Registry.Cluster(cluster).Provides)
+	return protocol.AnyHas(provided, key.Resource.GroupResource(), key.Namespace, key.Name)
 }
 
 // reasonBadProvided is the reason of the events on annotations provided-by-cluster that cannot be read.

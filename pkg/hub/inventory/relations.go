@@ -1,8 +1,6 @@
 package inventory
 
 import (
-	"slices"
-
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -43,7 +41,7 @@ func Indexers(known kinds.Kinds) cache.Indexers {
 	valuesOf := map[string]func(*unstructured.Unstructured) []string{
 		needsIndex: func(obj *unstructured.Unstructured) []string {
 			var values []string
-			for _, reference := range needsOf(known, obj) {
+			for _, reference := range known.Needs(obj) {
 				values = append(values, needsValue(logicalcluster.From(obj), reference.Resource, obj.GetNamespace(), reference.Name))
 			}
 			return values
@@ -111,20 +109,9 @@ type Need struct {
 	Optional bool
 }
 
-// needsOf returns what an object names that its clusters do not make themselves, as its user says.
-func needsOf(known kinds.Kinds, obj *unstructured.Unstructured) []kinds.Need {
-	needs := known.Needs(obj)
-	if provided, _ := protocol.Read(obj).ProvidedByCluster(); len(provided) > 0 {
-		return slices.DeleteFunc(needs, func(need kinds.Need) bool {
-			return slices.ContainsFunc(provided, func(p protocol.Provided) bool { return p.Has(need.Resource, obj.GetNamespace(), need.Name) })
-		})
-	}
-	return needs
-}
-
 // Needs returns what the object names and its clusters do not make themselves, of the kinds that kcp serves.
 func (i *Inventory) Needs(key kcp.ObjectKey, obj *unstructured.Unstructured) []Need {
-	references := needsOf(i.kinds, obj)
+	references := i.kinds.Needs(obj)
 	if len(references) == 0 {
 		return nil
 	}

@@ -92,6 +92,8 @@ type Scheduler struct {
 	config Config
 	// objects works on what is placed, statuses on the status of WorkloadPlacements.
 	objects, statuses loop
+	// nowhere are the objects that nothing sends to a cluster.
+	nowhere nowhere
 	// written says when the status of a placement was last written.
 	written sync.Map
 	// refusals are the writes that kcp refuses.
@@ -109,6 +111,7 @@ type Scheduler struct {
 func New(config Config) *Scheduler {
 	s := &Scheduler{config: config, load: load{map[kcp.ObjectKey][]string{}, map[string]int{}}, now: time.Now, decided: map[kcp.ObjectKey]decided{}}
 	s.refusals = refusals.New("what tmc has to write on the object for its placement", func() time.Time { return s.now() }, s.onRefusal)
+	s.nowhere.since = map[kcp.ObjectKey]time.Time{}
 	s.objects = controller.New("scheduler", s.sync)
 	s.statuses = controller.New("placement", s.syncStatus)
 	return s
@@ -116,6 +119,7 @@ func New(config Config) *Scheduler {
 
 // Run works until ctx ends and returns when all its work has.
 func (s *Scheduler) Run(ctx context.Context, workers int) {
+	s.nowhere.started = s.now()
 	var running sync.WaitGroup
 	running.Go(func() { s.objects.Run(ctx, workers) })
 	running.Go(func() { s.statuses.Run(ctx, 1) })

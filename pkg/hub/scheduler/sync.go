@@ -33,6 +33,7 @@ func (s *Scheduler) sync(ctx context.Context, key kcp.ObjectKey) (time.Duration,
 	switch {
 	case upstreamObj == nil:
 		s.config.Notices.Forget(key)
+		s.nowhere.forget(key)
 		s.forget(key) // a turn may have decided about it while it went
 		s.refusals.Written(key)
 		return 0, nil
@@ -107,10 +108,12 @@ func (s *Scheduler) place(key kcp.ObjectKey, upstreamObj *unstructured.Unstructu
 	never := transform.IsNeverSynced(upstreamObj)
 	switch {
 	case never == "" && decision.Follows:
+		follows := s.leaders(key, upstreamObj, 0)
 		// A cluster that is left out would hold it for ever: its syncer would never see it.
-		clusters := slices.DeleteFunc(sets.List(s.leaders(key, upstreamObj, 0)), func(cluster string) bool { return s.isLeftOut(key, upstreamObj, cluster) })
-		return placement.Decision{Follows: true, Clusters: clusters}
+		clusters := slices.DeleteFunc(sets.List(follows.clusters), func(cluster string) bool { return s.isLeftOut(key, upstreamObj, cluster) })
+		return placement.Decision{Follows: true, Clusters: clusters, Again: s.untilTold(key, upstreamObj, follows)}
 	case never == "":
+		s.isSomewhere(key, upstreamObj)
 		return decision
 	case len(decision.Clusters) > 0:
 		s.config.Notices.Warn(key, upstreamObj, reasonNeverSynced, never)
@@ -127,20 +130,22 @@ func (s *Scheduler) isLeftOut(key kcp.ObjectKey, upstreamObj *unstructured.Unstr
 // bound ends circles.
 const longestChain = 6
 
-// leaders returns the clusters of all objects that the object follows.
-func (s *Scheduler) leaders(key kcp.ObjectKey, upstreamObj *unstructured.Unstructured, depth int) sets.Set[string] {
-	clusters := sets.New[string]()
+// leaders returns what the object follows.
+func (s *Scheduler) leaders(key kcp.ObjectKey, upstreamObj *unstructured.Unstructured, depth int) led {
+	found := led{clusters: sets.New[string]()}
 	if depth > longestChain {
-		return clusters
+		return found
 	}
 	s.config.Inventory.EachLeader(key, upstreamObj, func(leaderKey kcp.ObjectKey, leader *unstructured.Unstructured) {
 		decision := s.lastDecision(leaderKey, leader)
-		clusters = clusters.Union(placement.Occupied(leader, decision))
+		found.clusters = found.clusters.Union(placement.Occupied(leader, decision))
+		found.isPlaced = found.isPlaced || !decision.Follows
 		if decision.Follows && leader.GetDeletionTimestamp() == nil {
-			clusters = clusters.Union(s.leaders(leaderKey, leader, depth+1))
+			further := s.leaders(leaderKey, leader, depth+1)
+			found.clusters, found.isPlaced = found.clusters.Union(further.clusters), found.isPlaced || further.isPlaced
 		}
 	})
-	return clusters
+	return found
 }
 
 // ready returns those of the clusters that the object is on, or may enter now: it enters one after its namespace and all

@@ -25,6 +25,8 @@ type Settings struct {
 	// Denied are patterns of namespaces that nothing comes into, Allowed those of namespaces that copies come into although
 	// tmc did not make them: see transform.Matched.
 	Denied, Allowed []string
+	// Provided are the objects that something on the cluster makes: no copy waits for them.
+	Provided []protocol.Provided
 }
 
 // Denies says why nothing may come into a namespace of the cluster, empty when copies may.
