@@ -41,7 +41,7 @@ func newCommand() *cobra.Command {
 	command.SetFlagErrorFunc(func(command *cobra.Command, err error) error {
 		return fmt.Errorf("%w\nSee '%s --help'", err, command.CommandPath())
 	})
-	command.AddCommand(newInitCommand(), newBindCommand(), newJoinCommand(), newUnjoinCommand(), newRenderCommand(), newGetCommand(), newDescribeCommand(),
+	command.AddCommand(newInitCommand(), newBindCommand(), newJoinCommand(), newUnjoinCommand(), newRenderCommand(), newGetCommand(), newDescribeCommand(), newRetryCommand(),
 		newCordonCommand(), newUncordonCommand(), newDrainCommand(), newRemoveCommand())
 	return command
 }

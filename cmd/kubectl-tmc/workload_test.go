@@ -136,6 +136,43 @@ func TestDescribeOfCustomResourceWithoutStatus(t *testing.T) {
 	}
 }
 
+func TestRetry(t *testing.T) {
+	cases := map[string]struct {
+		args    []string
+		prepare func(*fakeKCP)
+		out     string
+		fails   string
+		writes  int
+	}{
+		"a Deployment":                  {args: []string{"deploy/web"}, out: "deployments/web: asked east, west to try again\n", writes: 1},
+		"what is on no cluster":         {args: []string{"job", "once", "-n", "other"}, out: "jobs/once: is on no cluster; asked tmc-controller to try again\n", writes: 1},
+		"all of a kind":                 {args: []string{"deployments", "--all"}, out: "deployments/web: asked east, west to try again\n", writes: 1},
+		"all of none":                   {args: []string{"jobs", "--all", "-n", "shop"}},
+		"several, of which one is none": {args: []string{"deploy/web", "deploy/wbe"}, fails: "wbe"},
+		"nothing":                       {args: nil, fails: "KIND/NAME"},
+		"no such kind":                  {args: []string{"gadget/web"}, fails: "gadget"},
+		"what is never synced":          {args: []string{"events/e"}, fails: "are not synced"},
+		"no workspace":                  {args: []string{"deploy/web"}, prepare: func(kcp *fakeKCP) { kcp.pointAt("") }, fails: "points to no workspace"},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			kcp := workspaceWithWeb(t)
+			if tc.prepare != nil {
+				tc.prepare(kcp)
+			}
+			out, _, err := run(t, append([]string{"retry"}, tc.args...)...)
+			if out != tc.out || (err == nil) != (tc.fails == "") || err != nil && !strings.Contains(err.Error(), tc.fails) || len(kcp.writes) != tc.writes {
+				t.Errorf("got %q and %v; written: %q", out, err, kcp.writes)
+			}
+			for _, write := range kcp.writes {
+				if !strings.Contains(write, `"annotations":{"tmc.kcp.io/retry":"2`) {
+					t.Errorf("written: %s", write)
+				}
+			}
+		})
+	}
+}
+
 func TestWorkloadErrors(t *testing.T) {
 	cases := map[string]struct {
 		prepare func(*fakeKCP)

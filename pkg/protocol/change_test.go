@@ -104,3 +104,16 @@ func TestChangeTellsOfClusters(t *testing.T) {
 		})
 	}
 }
+
+func TestChangeWithoutExplanation(t *testing.T) {
+	change := Read(object()).NewChange()
+	change.Place("east")
+	change.Explain(Placement{By: ByDefault})
+	short := change.WithoutExplanation()
+	if _, explains := short.Explanation(); explains || short.IsEmpty() {
+		t.Errorf("got %s", short.Patch())
+	}
+	if _, explains := change.Explanation(); !explains {
+		t.Error("the change itself has lost it")
+	}
+}

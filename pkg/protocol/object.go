@@ -183,6 +183,12 @@ func (o Object) Replaces() bool {
 	return value == "true"
 }
 
+// Retry returns the annotation by which the user has asked for another try, empty without one.
+func (o Object) Retry() string {
+	value, _ := o.annotations.get(v1alpha1.RetryAnnotation)
+	return value
+}
+
 // Share returns the cluster's share of the replicas, and whether they are divided at all. It returns an error that names
 // the annotation when that holds no number of replicas (0 to 2147483647).
 func (o Object) Share(cluster string) (replicas int64, divided bool, err error) {

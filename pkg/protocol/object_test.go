@@ -277,3 +277,16 @@ func TestObjectReport(t *testing.T) {
 		t.Errorf("the annotation is %q", value)
 	}
 }
+
+func TestRetry(t *testing.T) {
+	asking := object(annotated(v1alpha1.RetryAnnotation, "2026-01-01T00:00:00Z"))
+	if got := Read(asking).Retry(); got != "2026-01-01T00:00:00Z" || Read(object()).Retry() != "" {
+		t.Errorf("got %q", got)
+	}
+	if Read(asking).Inputs("east") != Read(object()).Inputs("east") {
+		t.Error("copies change by it")
+	}
+	if Read(asking).SaysSameTo("east", Read(object())) {
+		t.Error("it is no news to a cluster")
+	}
+}

@@ -23,9 +23,11 @@ import (
 	"github.com/kcp-tmc/tmc/pkg/transform"
 )
 
-// longestRecheck is the longest time that a problem is left alone which no event tells the end of. A copy that the cluster has
-// refused (it is invalid, a policy denies it) is applied again in ever longer intervals, from evaluate.Recheck up to this, until
-// it or the answer changes.
+// longestRefusal is the longest time that a copy is left alone that the cluster has refused (it is invalid, a policy denies it). It is
+// applied again in ever longer intervals, from evaluate.Recheck up to this, until it or the answer changes, and sooner on hints.
+const longestRefusal = 2 * time.Minute
+
+// longestRecheck is the longest time between two checks of a namespace that holds something yet: each lists all that is in it.
 const longestRecheck = 16 * time.Minute
 
 // viewFills is how long the view that a cluster, or its group, has of its own may take to fill.
@@ -49,6 +51,7 @@ type result struct {
 
 // act carries the decision out.
 func (s *Syncer) act(ctx context.Context, t turn) (result, error) {
+	s.refused.forget(t.key)
 	if t.Action != evaluate.Nothing {
 		klog.FromContext(ctx).V(2).Info("Acting", "action", t.Action)
 	}
@@ -250,15 +253,16 @@ func (s *Syncer) failed(t turn, err error) (result, error) {
 	case !isRefusal(err):
 		return result{}, err
 	}
-	done, hash := result{problems: []protocol.Problem{applyProblem(err)}}, hashOf(t.Desired)
+	done, hash, spacing := result{problems: []protocol.Problem{applyProblem(err)}}, hashOf(t.Desired), time.Duration(0)
 	s.memories.update(t.key, func(m *memory) {
 		if m.refusedHash != hash {
 			m.refusedHash, m.refusedFor = hash, evaluate.Recheck
 		} else {
-			m.refusedFor = min(2*m.refusedFor, longestRecheck)
+			m.refusedFor = min(2*m.refusedFor, longestRefusal)
 		}
-		done.again = m.refusedFor
+		done.again, spacing = m.refusedFor, m.refusedFor/hintsPerRefusal
 	})
+	s.refused.note(t.key, refusedCopy{t.Namespace, t.Upstream.GetKind() == "Service", s.now().Add(spacing), false})
 	return done, nil
 }
 

@@ -284,7 +284,7 @@ func TestApplyIsRefused(t *testing.T) {
 		reasons string
 		want    error
 	}{
-		"an invalid copy is applied ever less often": {invalid, []time.Duration{30 * time.Second, time.Minute, 2 * time.Minute, 4 * time.Minute, 8 * time.Minute, 16 * time.Minute, 16 * time.Minute}, "[Invalid]", nil},
+		"an invalid copy is applied ever less often": {invalid, []time.Duration{30 * time.Second, time.Minute, 2 * time.Minute, 2 * time.Minute}, "[Invalid]", nil},
 		"one that is too large likewise":             {apierrors.NewRequestEntityTooLargeError("x"), []time.Duration{30 * time.Second, time.Minute}, "[RequestEntityTooLarge]", nil},
 		"a namespace that ends is waited for":        {terminating, []time.Duration{terminatingRetry, terminatingRetry}, "[NamespaceTerminating]", nil},
 		"a cluster that is away is tried again":      {errAway, []time.Duration{0, 0}, "[]", errAway},

@@ -40,6 +40,7 @@ type clusterServer interface {
 	remove(ctx context.Context, resource schema.GroupVersionResource, downstreamObj *unstructured.Unstructured, propagation metav1.DeletionPropagation) error
 	anythingIn(ctx context.Context, namespace string) (string, error)
 	leftBehind(ctx context.Context, namespace string) (string, error)
+	versions(ctx context.Context, resource schema.GroupVersionResource, namespace string) (string, error)
 }
 
 // cluster is the cluster, to write to and to ask.

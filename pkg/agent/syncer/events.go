@@ -89,6 +89,7 @@ func (s *Syncer) onNamespace(name string) {
 	}
 	s.news.observe(name, resourceVersion)
 	s.wakeWaiters(namespaceKey(name))
+	s.refused.hint(func(c refusedCopy) bool { return c.namespace == name })
 	s.namespaces.Enqueue(name)
 }
 

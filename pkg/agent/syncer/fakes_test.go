@@ -144,6 +144,8 @@ type fakeCluster struct {
 	beforeApply func()
 	// left and inside are what leftBehind and anythingIn find.
 	left, inside string
+	// versioned are what versions returns, by resource and namespace.
+	versioned map[string]string
 }
 
 func nameIn(resource schema.GroupVersionResource, namespace, name string) string {
@@ -292,6 +294,13 @@ func (c *fakeCluster) anythingIn(_ context.Context, namespace string) (string, e
 
 func (c *fakeCluster) leftBehind(_ context.Context, namespace string) (string, error) {
 	return c.left, c.call("leftBehind", namespace)
+}
+
+func (c *fakeCluster) versions(_ context.Context, resource schema.GroupVersionResource, namespace string) (string, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	call := resource.Resource + " " + namespace
+	return c.versioned[call], c.call("versions", call)
 }
 
 // owner returns the workspace that owns the namespace app, empty when none does.

@@ -33,6 +33,8 @@ type memory struct {
 	// refusedHash names the copy that the cluster refused last, and refusedFor is how long it is left alone after that.
 	refusedHash string
 	refusedFor  time.Duration
+	// retry is the user's last wish for another try (v1alpha1.RetryAnnotation).
+	retry string
 	// attempted is the last attempt to take away what was in the way of an apply, when that did not help.
 	attempted attempt
 	// inTheWay is set while an object that is not ours has the name of the copy.
@@ -252,6 +254,13 @@ func (n *namespaceNews) setForeign(namespace string, now time.Time) {
 	defer n.mu.Unlock()
 	maps.DeleteFunc(n.foreign, func(_ string, until time.Time) bool { return !now.Before(until) })
 	n.foreign[namespace] = now.Add(evaluate.Recheck)
+}
+
+// doubt forgets what the cluster has answered about a namespace: it is asked again.
+func (n *namespaceNews) doubt(namespace string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	delete(n.foreign, namespace)
 }
 
 // isForeign reports whether setForeign was called for the namespace a moment ago.

@@ -87,8 +87,8 @@ func (s *Syncer) assign(ctx context.Context, name string, owner transform.Origin
 	}
 	err = s.writeOwner(ctx, owner, name, live)
 	if err != nil && isRefusal(err) {
-		klog.FromContext(ctx).Info("The cluster refuses the note whose a namespace is", "namespace", name, "reason", err.Error(), "again", longestRecheck)
-		return longestRecheck, nil
+		klog.FromContext(ctx).Info("The cluster refuses the note whose a namespace is", "namespace", name, "reason", err.Error(), "again", longestRefusal)
+		return longestRefusal, nil
 	}
 	return 0, err
 }

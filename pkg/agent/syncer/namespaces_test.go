@@ -266,7 +266,7 @@ func TestSyncNamespace(t *testing.T) {
 		"one without a mark gets an owner":                       {cached: []*unstructured.Unstructured{others}, live: operatorsNamespace(""), writes: []string{applyApp}, owner: "other"},
 		"one that was marked meanwhile comes into the cache":     {cached: []*unstructured.Unstructured{others}, live: madeNamespace("ws"), owner: "ws"},
 		"one that is gone meanwhile":                             {cached: []*unstructured.Unstructured{others}},
-		"the cluster refuses the note":                           {cached: []*unstructured.Unstructured{others}, live: operatorsNamespace(""), prepare: fails(applyApp, forbidden), again: longestRecheck, writes: []string{applyApp}},
+		"the cluster refuses the note":                           {cached: []*unstructured.Unstructured{others}, live: operatorsNamespace(""), prepare: fails(applyApp, forbidden), again: longestRefusal, writes: []string{applyApp}},
 		"the cluster is away when it is noted":                   {cached: []*unstructured.Unstructured{others}, live: operatorsNamespace(""), prepare: fails(applyApp, errAway), err: errAway, writes: []string{applyApp}},
 		"the cluster is away when it is read":                    {cached: []*unstructured.Unstructured{others}, prepare: fails("live namespaces /app", errAway), err: errAway},
 		"the cluster does not say what is in it":                 {cached: []*unstructured.Unstructured{madeNamespace("ws")}, prepare: fails("anythingIn app", errAway), err: errAway, owner: "ws"},

@@ -51,8 +51,8 @@ func (s *Syncer) syncStatus(ctx context.Context, key kcp.ObjectKey) (time.Durati
 	err = s.writeReport(ctx, key, e.Upstream, report, now)
 	if err != nil && isRefusal(err) {
 		// There is no room for it: the hub says so on the object, a change of which is news.
-		klog.FromContext(ctx).Info("kcp refuses the report on an object", "reason", err.Error(), "again", longestRecheck)
-		return longestRecheck, nil
+		klog.FromContext(ctx).Info("kcp refuses the report on an object", "reason", err.Error(), "again", longestRefusal)
+		return longestRefusal, nil
 	}
 	return 0, err
 }

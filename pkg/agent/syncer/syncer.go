@@ -103,6 +103,8 @@ type Syncer struct {
 	memories   *memories
 	waiters    *waiters
 	news       *namespaceNews
+	// refused are the copies that the cluster has refused.
+	refused *refusedCopies
 	// admitting has one request at a time ask for a namespace for a workspace.
 	admitting singleflight.Group
 	// inherited are the namespaces, as inheritedNamespace, that are looked after for clusters that are not registered any more.
@@ -157,7 +159,7 @@ func newSyncer(config Config, kcpSide kcpClient, downstream clusterServer, cache
 		cluster: config.Cluster, kinds: config.Kinds, workers: config.Workers, isRegistered: config.IsRegistered,
 		export: config.Export, hasOwnView: config.Export != v1alpha1.APIExportName,
 		upstream: kcpSide, downstream: downstream, caches: caches,
-		memories: newMemories(), waiters: newWaiters(), news: newNamespaceNews(),
+		memories: newMemories(), waiters: newWaiters(), news: newNamespaceNews(), refused: newRefusedCopies(),
 		lingering: workqueue.NewTypedItemExponentialFailureRateLimiter[string](namespaceRetry, longestRecheck),
 		now:       time.Now,
 	}
@@ -228,6 +230,7 @@ func (s *Syncer) Run(ctx context.Context) error {
 		running.Go(func() { s.specs.Run(ctx, s.workers) })
 		running.Go(func() { s.statuses.Run(ctx, s.workers) })
 		running.Go(func() { s.namespaces.Run(ctx, 1) })
+		running.Go(func() { s.lookForHints(ctx) })
 		if s.isRegistered != nil {
 			running.Go(func() { s.clearAbandoned(ctx) })
 		}
@@ -272,6 +275,7 @@ func (s *Syncer) syncSpec(ctx context.Context, key kcp.ObjectKey) (time.Duration
 		return readRetry, nil
 	}
 	defer s.wakeWaiters(key)
+	s.heedRetry(key)
 	t, err := s.evaluate(key)
 	if err != nil {
 		return 0, err
@@ -280,6 +284,7 @@ func (s *Syncer) syncSpec(ctx context.Context, key kcp.ObjectKey) (time.Duration
 	if t.Upstream == nil && len(copies) == 0 {
 		s.memories.forget(key)
 		s.waiters.forget(key)
+		s.refused.forget(key)
 		return 0, nil
 	}
 	done, err := s.act(ctx, t)

@@ -28,6 +28,10 @@ const (
 	// on its clusters makes. In names, "*" stands for any characters.
 	// Writer: the user. Readers: the scheduler, the aggregator.
 	ProvidedByClusterAnnotation = GroupName + "/provided-by-cluster"
+	// RetryAnnotation has the clusters of an object try again at once what they have failed to do, whenever its value changes. The
+	// value is a time (RFC 3339), for people. No copy changes by it.
+	// Writer: the user (`kubectl tmc retry`). Readers: the syncers; the scheduler, as it reads any change.
+	RetryAnnotation = GroupName + "/retry"
 	// PlacementAnnotation says why an object is where it is: a protocol.Placement as JSON.
 	// Writer: the scheduler, with the labels. Readers: the scheduler, the aggregator, the plugin, and people.
 	PlacementAnnotation = GroupName + "/placement"
