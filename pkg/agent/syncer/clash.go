@@ -178,7 +178,7 @@ func (s *Syncer) applyBySteps(ctx context.Context, t turn, body, live *unstructu
 	}
 	given, err = s.downstream.setManagedFields(ctx, t.key.Resource, now, live.GetManagedFields())
 	if err != nil {
-		return nil, nil, staleOnConflict(err)
+		return nil, nil, staleIfOvertaken(err)
 	}
 	return nil, given, refused
 }
@@ -191,12 +191,12 @@ func (s *Syncer) takeOver(ctx context.Context, t turn, live *unstructured.Unstru
 	}
 	klog.FromContext(ctx).Info("Taking away what is in the way of a copy", "object", nameOf(live), "fields", describe(clashes))
 	taken, err := s.downstream.setManagedFields(ctx, t.key.Resource, live, managedFields)
-	return taken, staleOnConflict(err)
+	return taken, staleIfOvertaken(err)
 }
 
-// staleOnConflict returns errStale when the object was changed since it was read.
-func staleOnConflict(err error) error {
-	if apierrors.IsConflict(err) || apierrors.IsNotFound(err) {
+// staleIfOvertaken returns errStale when the object was changed since it was read.
+func staleIfOvertaken(err error) error {
+	if isOvertaken(err) {
 		return errStale
 	}
 	return err

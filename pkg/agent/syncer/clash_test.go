@@ -217,7 +217,11 @@ func TestClusterClash(t *testing.T) {
 		return true, live, failure
 	})
 	c := &cluster{client: client}
-	managed := []metav1.ManagedFieldsEntry{{Manager: "x", Operation: metav1.ManagedFieldsOperationApply}}
+	entry := func(manager, fields string) metav1.ManagedFieldsEntry {
+		return metav1.ManagedFieldsEntry{Manager: manager, Operation: metav1.ManagedFieldsOperationUpdate, FieldsV1: metav1.NewFieldsV1(fields)}
+	}
+	live.SetManagedFields([]metav1.ManagedFieldsEntry{entry("same", "{}"), entry("goes", "{}"), entry("changes", "{}")})
+	managed := []metav1.ManagedFieldsEntry{entry("same", "{}"), entry("changes", `{"f:a":{}}`), entry("new", "{}")}
 	for _, failure = range []error{nil, errAway} {
 		if _, err := c.setManagedFields(t.Context(), deployments, live, managed); !errors.Is(err, failure) {
 			t.Errorf("error %v, want %v", err, failure)
@@ -228,9 +232,17 @@ func TestClusterClash(t *testing.T) {
 		}
 	}
 	patch := asked[0].(k8stesting.PatchActionImpl)
-	want := `{"metadata":{"managedFields":[{"manager":"x","operation":"Apply"}],"resourceVersion":"7","uid":"upstream-uid"}}`
-	if patch.PatchType != types.MergePatchType || string(patch.Patch) != want {
-		t.Errorf("patch of type %s: %s", patch.PatchType, patch.Patch)
+	test := func(i int, manager string) string {
+		return fmt.Sprintf(`{"op":"test","path":"/metadata/managedFields/%d","value":{"manager":%q,"operation":"Update","fieldsV1":{}}}`, i, manager)
+	}
+	want := "[" + strings.Join([]string{
+		`{"op":"test","path":"/metadata/uid","value":"upstream-uid"}`,
+		test(2, "changes"), `{"op":"replace","path":"/metadata/managedFields/2/fieldsV1","value":{"f:a":{}}}`,
+		test(1, "goes"), `{"op":"remove","path":"/metadata/managedFields/1"}`,
+		`{"op":"add","path":"/metadata/managedFields/-","value":{"manager":"new","operation":"Update","fieldsV1":{}}}`,
+	}, ",") + "]"
+	if patch.PatchType != types.JSONPatchType || string(patch.Patch) != want {
+		t.Errorf("patch of type %s: %s, want %s", patch.PatchType, patch.Patch, want)
 	}
 	create := asked[1].(k8stesting.CreateActionImpl)
 	body := create.Object.(*unstructured.Unstructured)

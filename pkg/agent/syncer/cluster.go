@@ -4,7 +4,10 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"reflect"
 	"slices"
+	"strconv"
+	"strings"
 
 	appsv1 "k8s.io/api/apps/v1"
 	batchv1 "k8s.io/api/batch/v1"
@@ -114,21 +117,64 @@ func (c *cluster) apply(ctx context.Context, resource schema.GroupVersionResourc
 	return applied, nil
 }
 
+// operation is one of a JSON patch.
+type operation struct {
+	Op    string `json:"op"`
+	Path  string `json:"path"`
+	Value any    `json:"value,omitempty"`
+}
+
 // setManagedFields changes who owns what of the object that was read, and nothing else of it. It returns the object as it is then,
-// and a conflict when it has changed since.
+// and an error for which isOvertaken is true when somebody else has changed what it changes: a new status is no such change, for
+// who owns the status is another entry.
 func (c *cluster) setManagedFields(ctx context.Context, resource schema.GroupVersionResource, live *unstructured.Unstructured, managedFields []metav1.ManagedFieldsEntry) (*unstructured.Unstructured, error) {
-	body, err := json.Marshal(map[string]any{"metadata": map[string]any{
-		"uid": live.GetUID(), "resourceVersion": live.GetResourceVersion(), "managedFields": managedFields,
-	}})
+	body, err := json.Marshal(managedFieldsPatch(live, managedFields))
 	if err != nil {
 		return nil, fmt.Errorf("encoding who owns what of %s: %w", nameOf(live), err)
 	}
 	patched, err := c.client.Resource(resource).Namespace(live.GetNamespace()).
-		Patch(ctx, live.GetName(), types.MergePatchType, body, metav1.PatchOptions{FieldManager: v1alpha1.FieldManager})
+		Patch(ctx, live.GetName(), types.JSONPatchType, body, metav1.PatchOptions{FieldManager: v1alpha1.FieldManager})
 	if err != nil {
 		return nil, fmt.Errorf("writing who owns what of %s: %w", nameOf(live), err)
 	}
 	return patched, nil
+}
+
+// isOvertaken reports whether a patch was refused because what it tests is not so any more: API servers answer that a patch cannot
+// be processed. (jsonPatcher in k8s.io/apiserver/pkg/endpoints/handlers/patch.go.)
+func isOvertaken(err error) bool {
+	return apierrors.IsConflict(err) || apierrors.IsNotFound(err) || apierrors.IsInvalid(err)
+}
+
+// managedFieldsPatch returns the operations that lead to the managedFields from those that were read, and test that what they
+// change is as it was read. What is to go comes from the end, so that the numbers before it stay.
+func managedFieldsPatch(live *unstructured.Unstructured, managedFields []metav1.ManagedFieldsEntry) []operation {
+	const path = "/metadata/managedFields/"
+	patch, present := []operation{{"test", "/metadata/uid", live.GetUID()}}, live.GetManagedFields()
+	whose := func(e metav1.ManagedFieldsEntry) string {
+		return strings.Join([]string{e.Manager, string(e.Operation), e.APIVersion, e.Subresource}, "\x00")
+	}
+	wanted := map[string]metav1.ManagedFieldsEntry{}
+	for _, entry := range managedFields {
+		wanted[whose(entry)] = entry
+	}
+	for i := len(present) - 1; i >= 0; i-- {
+		at := path + strconv.Itoa(i)
+		entry, stays := wanted[whose(present[i])]
+		delete(wanted, whose(present[i]))
+		switch {
+		case !stays:
+			patch = append(patch, operation{"test", at, present[i]}, operation{Op: "remove", Path: at})
+		case !reflect.DeepEqual(entry.FieldsV1, present[i].FieldsV1):
+			patch = append(patch, operation{"test", at, present[i]}, operation{"replace", at + "/fieldsV1", entry.FieldsV1})
+		}
+	}
+	for _, entry := range managedFields {
+		if _, isNew := wanted[whose(entry)]; isNew {
+			patch = append(patch, operation{"add", path + "-", entry})
+		}
+	}
+	return patch
 }
 
 // maxPrefix is how long a name may be from which the server makes another one: with its five characters it has to be a label's value.
