@@ -43,7 +43,7 @@ func Clashes(desired, live *unstructured.Unstructured, causes []metav1.StatusCau
 	}
 	likely, all, above := fieldpath.NewSet(), fieldpath.NewSet(), fieldpath.NewSet()
 	for _, cause := range causes {
-		if !canClash(cause.Type) || cause.Field == "" {
+		if cause.Field == "" {
 			continue
 		}
 		found := search{cause: cause, owners: owners, likely: likely, all: all, above: above}
@@ -59,8 +59,8 @@ func Clashes(desired, live *unstructured.Unstructured, causes []metav1.StatusCau
 	return steps, owners.clashes(above)
 }
 
-// canClash reports whether a cause of this type may come of what is beside the value: a value that is not among those
-// supported is wrong wherever it is.
+// canClash reports whether a cause of this type may come of what is beside the value: one that is not among those supported is
+// wrong wherever it is, and in the way only where it is not ours.
 func canClash(cause metav1.CauseType) bool {
 	switch cause {
 	case metav1.CauseTypeFieldValueInvalid, metav1.CauseTypeFieldValueRequired, metav1.CauseTypeFieldValueDuplicate,
@@ -214,8 +214,14 @@ func (p spot) field(name string) spot {
 // around looks at what is beside a field that the server refuses, and at what is in it.
 func (s *search) around(parent, field spot) {
 	beside, within := parent.extras(), field.extras()
-	if len(parent.path) == 0 {
+	switch {
+	case len(parent.path) == 0:
 		beside = nil // beside the spec is nothing of ours
+	case !canClash(s.cause.Type):
+		if field.desired == nil {
+			s.likely.Insert(field.path)
+		}
+		return
 	}
 	base := parent
 	if len(within) > 0 {
@@ -249,6 +255,9 @@ func (s *search) inList(at spot, rest []segment) {
 	}
 	isInnermost := !slices.ContainsFunc(rest, func(below segment) bool { return below.isIndex })
 	desired, _ := at.desired.([]any)
+	if !canClash(s.cause.Type) {
+		extras = nil
+	}
 	for _, extra := range extras {
 		switch hasSame := slices.ContainsFunc(desired, func(ours any) bool { return sharesValue(ours, extra.live, rest) }); {
 		case isInnermost && hasSame:

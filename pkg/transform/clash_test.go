@@ -290,6 +290,15 @@ func TestClashes(t *testing.T) {
 			applied: "{strategy: {type: RollingUpdate}, template: {}}", filled: `[{"op":"add","path":"/spec/strategy/rollingUpdate","value":{"maxSurge":"25%"}}]`,
 			desired: "{strategy: {type: Moon}, template: {}}", causes: because(metav1.CauseTypeFieldValueNotSupported, "spec.strategy.type", "Unsupported value"),
 		},
+		"a value of others that our own forbids": {
+			kind: "Service", applied: "{ports: [{name: a, port: 1, protocol: TCP}]}",
+			edited:  `[{"op":"add","path":"/spec/sessionAffinity","value":"Moon"},{"op":"add","path":"/spec/ports/-","value":{"name":"b","port":2,"protocol":"TCP"}}]`,
+			desired: "{ports: [{name: a, port: 1, protocol: TCP}], type: ExternalName}",
+			causes: append(because(metav1.CauseTypeFieldValueNotSupported, "spec.sessionAffinity", "Unsupported value"),
+				because(metav1.CauseTypeFieldValueNotSupported, "spec.ports[0].protocol", "Unsupported value")...),
+			first: []string{".spec.sessionAffinity kubectl-edit"},
+			want:  `{"ports":[{"name":"a","port":1,"protocol":"TCP"},{"name":"b","port":2,"protocol":"TCP"}],"type":"ExternalName"}`,
+		},
 		"a cause about nothing that is known": {
 			applied: "{containers: [{name: main}]}", desired: "{containers: [{name: main}]}", causes: append(
 				because(invalid, "spec.moon.shine[0].x", "Invalid value"), metav1.StatusCause{Type: invalid, Field: "spec.template.spec.containers.name"},

@@ -84,7 +84,13 @@ type attempt struct {
 	// apply is what was applied, and onto what.
 	apply   evaluate.Apply
 	verdict verdict
+	// at is when it was made.
+	at time.Time
 }
+
+// attemptAgain is how long nothing is taken away again from the same state of a copy, when that has not helped: what refuses it may
+// have gone (a webhook), and no event tells.
+const attemptAgain = 100 * time.Second
 
 // verdict is what has come of an attempt.
 type verdict string
@@ -99,7 +105,7 @@ const (
 )
 
 // applyWithout finds out what is in the way of an apply that was refused, and applies again without it. Where that does not help,
-// it is not tried again before the copy has changed there or here.
+// it is not tried again for a while, unless the copy has changed there or here.
 func (s *Syncer) applyWithout(ctx context.Context, t turn, body *unstructured.Unstructured, refused refusal) (*unstructured.Unstructured, error) {
 	live, err := s.liveCopy(ctx, t)
 	if err != nil {
@@ -110,8 +116,8 @@ func (s *Syncer) applyWithout(ctx context.Context, t turn, body *unstructured.Un
 		return nil, refused.err
 	}
 	tried := s.memories.get(t.key).attempted
-	if onto := applyOnto(t, live); tried.apply != onto {
-		tried = attempt{onto, s.judge(ctx, t, refused)}
+	if onto := applyOnto(t, live); tried.apply != onto || s.now().Sub(tried.at) >= attemptAgain {
+		tried = attempt{onto, s.judge(ctx, t, refused), s.now()}
 		if tried.verdict != ownFault && len(steps) > 0 {
 			applied, given, err := s.applyBySteps(ctx, t, body, live, steps)
 			if given == nil {

@@ -115,6 +115,15 @@ func TestUpdateTakesAwayWhatIsInTheWay(t *testing.T) {
 				t.Errorf("requests of the next turn (-want +got):\n%s", diff)
 			}
 			checkProblem(t, h, key, c.reason, c.message)
+			// What refused it may have gone.
+			cluster.calls, cluster.refusals, cluster.errs[tryWeb] = nil, c.refusals[:1], nil
+			h.time = h.time.Add(attemptAgain)
+			if _, err := h.spec(t, key); err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(first, cluster.calls); diff != "" {
+				t.Errorf("requests of a later turn (-want +got):\n%s", diff)
+			}
 		})
 	}
 }
