@@ -97,7 +97,7 @@ func TestClashesWithClustersAreCleared(t *testing.T) {
 
 	steps := []struct {
 		name string
-		clash
+		is   clash
 	}{
 		{"a strategy", clash{"deployment/app", `[{"op":"replace","path":"/spec/strategy","value":{"type":"Recreate"}}]`, "", "{.spec.strategy}", `{"type":"Recreate"}`}},
 		{"and back", clash{"deployment/app", `[{"op":"replace","path":"/spec/strategy","value":{"type":"RollingUpdate"}}]`, "", "{.spec.strategy.type}", "RollingUpdate"}},
@@ -123,7 +123,7 @@ func TestClashesWithClustersAreCleared(t *testing.T) {
 		{"a budget that was turned around", clash{"poddisruptionbudget/app", "", `[{"op":"remove","path":"/spec/maxUnavailable"},{"op":"add","path":"/spec/minAvailable","value":1}]`, "{.spec.minAvailable}/{.spec.maxUnavailable}", "/1"}},
 	}
 	for i, step := range steps {
-		t.Run(fmt.Sprintf("%02d %s", i, step.name), func(t *testing.T) { u.clears(t, step.clash) })
+		t.Run(fmt.Sprintf("%02d %s", i, step.name), func(t *testing.T) { u.clears(t, step.is) })
 	}
 	u.eventuallyAt(t, env.clusters[east].kubeconfig, "deployment/app", "{.spec.template.spec.containers[0]['name','image']}{.spec.template.spec.containers[0].ports[0].containerPort}",
 		"proxy registry.k8s.io/pause:3.915090", soon)
@@ -183,10 +183,7 @@ func (u *tenant) eventuallyAt(t *testing.T, kubeconfig, object, path, want strin
 	t.Helper()
 	eventually(t, object+" to have "+want, timeout, func(ctx context.Context) (bool, string, error) {
 		got, err := u.read(ctx, kubeconfig, object, path)
-		if err != nil {
-			return false, err.Error(), nil // it may not be there yet
-		}
-		return got == want, got, nil
+		return err == nil && got == want, got, err // it may not be there yet
 	})
 }
 

@@ -17,8 +17,9 @@ import (
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
 )
 
-// The fields that marks are in.
+// The fields that address an object, and those that marks are in.
 const (
+	apiVersionField  = "apiVersion"
 	metadataField    = "metadata"
 	labelsField      = "labels"
 	annotationsField = "annotations"
@@ -215,7 +216,7 @@ func ownedFields(downstreamObj metav1.Object) (*fieldpath.Set, bool) {
 func ownsApplied(desired *unstructured.Unstructured, owned *fieldpath.Set) bool {
 	for name, field := range desired.Object {
 		switch name {
-		case "apiVersion", "kind":
+		case apiVersionField, "kind":
 		case metadataField:
 			metadata := owned.Children.Descend(fieldpath.FieldNameElement(metadataField))
 			for _, part := range []string{labelsField, annotationsField} {

@@ -116,14 +116,10 @@ func (s *Syncer) applyWithout(ctx context.Context, t turn, body *unstructured.Un
 		return nil, refused.err
 	}
 	tried := s.memories.get(t.key).attempted
-	if onto := applyOnto(t, live); tried.apply != onto || s.now().Sub(tried.at) >= attemptAgain {
-		tried = attempt{onto, s.judge(ctx, t, refused), s.now()}
-		if tried.verdict != ownFault && len(steps) > 0 {
-			applied, given, err := s.applyBySteps(ctx, t, body, live, steps)
-			if given == nil {
-				return applied, err
-			}
-			tried.apply, refused.err = applyOnto(t, given), err
+	if tried.apply != applyOnto(t, live) || s.now().Sub(tried.at) >= attemptAgain {
+		var applied *unstructured.Unstructured
+		if applied, tried, err = s.attempt(ctx, t, body, live, steps, &refused); tried == (attempt{}) {
+			return applied, err
 		}
 		s.memories.update(t.key, func(m *memory) { m.attempted = tried })
 	}
@@ -135,6 +131,21 @@ func (s *Syncer) applyWithout(ctx context.Context, t turn, body *unstructured.Un
 		clashes = steps[0]
 	}
 	return nil, &clashError{refused.err, clashes, tried.verdict == renewable}
+}
+
+// attempt takes away what is in the way and applies again, unless the copy itself is at fault. It returns what has come of the attempt
+// when that did not help, with the last refusal in refused.
+func (s *Syncer) attempt(ctx context.Context, t turn, body, live *unstructured.Unstructured, steps [][]transform.Clash, refused *refusal) (*unstructured.Unstructured, attempt, error) {
+	tried := attempt{applyOnto(t, live), s.judge(ctx, t, *refused), s.now()}
+	if tried.verdict == ownFault || len(steps) == 0 {
+		return nil, tried, nil
+	}
+	applied, given, err := s.applyBySteps(ctx, t, body, live, steps)
+	if given == nil {
+		return applied, attempt{}, err
+	}
+	tried.apply, refused.err = applyOnto(t, given), err
+	return nil, tried, nil
 }
 
 // applyOnto stands for applying the copy onto just this state of it. One that has no generation changes with every write.

@@ -37,9 +37,9 @@ func refusedFor(causes ...*field.Error) error {
 }
 
 var (
-	extraRefused = refusedFor(field.Forbidden(field.NewPath("spec", "extra"), "may not be specified"))
-	imageRefused = refusedFor(field.Forbidden(field.NewPath("spec", "image"), "may not be specified"))
-	fixedRefused = refusedFor(field.Invalid(field.NewPath("spec", "selector"), "x", "field is immutable"))
+	errExtra = refusedFor(field.Forbidden(field.NewPath("spec", "extra"), "may not be specified"))
+	errImage = refusedFor(field.Forbidden(field.NewPath("spec", "image"), "may not be specified"))
+	errFixed = refusedFor(field.Invalid(field.NewPath("spec", "selector"), "x", "field is immutable"))
 )
 
 // withExtra adds a field to the spec, which a manager owns, or nobody.
@@ -71,18 +71,18 @@ func TestUpdateTakesAwayWhatIsInTheWay(t *testing.T) {
 		// again are the calls of the next turn, when the cluster refuses as it did before.
 		again []string
 	}{
-		"what the cluster has filled in goes with the apply":    {refusals: []error{extraRefused}, calls: first},
-		"what somebody has changed goes with the apply":         {manager: "kubectl-edit", refusals: []error{extraRefused}, calls: first},
-		"the copy itself is refused, and nobody is to blame":    {manager: "kubectl-edit", refusals: []error{extraRefused}, tryErr: extraRefused, calls: []string{applyWeb, liveWeb, tryWeb}, reason: "Invalid", again: last},
-		"a cluster that cannot tell is not asked again":         {manager: "kubectl-edit", refusals: []error{extraRefused, extraRefused}, tryErr: errAway, calls: append(first[:5:5], ownWeb), reason: evaluate.ReasonChangedThere, message: edited, again: last},
-		"what does not help is given back, and who did it said": {manager: "kubectl-edit", refusals: []error{extraRefused, extraRefused}, calls: append(first[:5:5], ownWeb), reason: evaluate.ReasonChangedThere, message: edited, again: last},
-		"the cluster's own is as one that cannot be changed":    {refusals: []error{extraRefused, extraRefused}, calls: append(first[:5:5], ownWeb), reason: "Immutable", again: last},
-		"the user has it made anew":                             {upstream: []option{replaced}, refusals: []error{extraRefused, extraRefused}, calls: append(first[:5:5], ownWeb, removeWeb)},
-		"nothing is made anew that would be refused":            {upstream: []option{replaced}, refusals: []error{extraRefused, extraRefused}, tryErr: errAway, calls: append(first[:5:5], ownWeb), reason: evaluate.ReasonChangedThere, message: "filled in by the cluster"},
-		"what is left is a field that cannot be changed":        {manager: "kubectl-edit", refusals: []error{extraRefused, fixedRefused}, calls: append(first[:5:5], ownWeb), reason: "Immutable"},
-		"another error is tried again":                          {manager: "kubectl-edit", refusals: []error{extraRefused, errAway}, calls: first, err: errAway},
-		"nothing is in the way":                                 {refusals: []error{imageRefused}, calls: last, reason: "Invalid"},
-		"a field that cannot be changed is asked about no more": {manager: "kubectl-edit", refusals: []error{fixedRefused}, calls: []string{applyWeb}, reason: "Immutable"},
+		"what the cluster has filled in goes with the apply":    {refusals: []error{errExtra}, calls: first},
+		"what somebody has changed goes with the apply":         {manager: "kubectl-edit", refusals: []error{errExtra}, calls: first},
+		"the copy itself is refused, and nobody is to blame":    {manager: "kubectl-edit", refusals: []error{errExtra}, tryErr: errExtra, calls: []string{applyWeb, liveWeb, tryWeb}, reason: "Invalid", again: last},
+		"a cluster that cannot tell is not asked again":         {manager: "kubectl-edit", refusals: []error{errExtra, errExtra}, tryErr: errAway, calls: append(first[:5:5], ownWeb), reason: evaluate.ReasonChangedThere, message: edited, again: last},
+		"what does not help is given back, and who did it said": {manager: "kubectl-edit", refusals: []error{errExtra, errExtra}, calls: append(first[:5:5], ownWeb), reason: evaluate.ReasonChangedThere, message: edited, again: last},
+		"the cluster's own is as one that cannot be changed":    {refusals: []error{errExtra, errExtra}, calls: append(first[:5:5], ownWeb), reason: "Immutable", again: last},
+		"the user has it made anew":                             {upstream: []option{replaced}, refusals: []error{errExtra, errExtra}, calls: append(first[:5:5], ownWeb, removeWeb)},
+		"nothing is made anew that would be refused":            {upstream: []option{replaced}, refusals: []error{errExtra, errExtra}, tryErr: errAway, calls: append(first[:5:5], ownWeb), reason: evaluate.ReasonChangedThere, message: "filled in by the cluster"},
+		"what is left is a field that cannot be changed":        {manager: "kubectl-edit", refusals: []error{errExtra, errFixed}, calls: append(first[:5:5], ownWeb), reason: "Immutable"},
+		"another error is tried again":                          {manager: "kubectl-edit", refusals: []error{errExtra, errAway}, calls: first, err: errAway},
+		"nothing is in the way":                                 {refusals: []error{errImage}, calls: last, reason: "Invalid"},
+		"a field that cannot be changed is asked about no more": {manager: "kubectl-edit", refusals: []error{errFixed}, calls: []string{applyWeb}, reason: "Immutable"},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {

@@ -124,6 +124,8 @@ type operation struct {
 	Value any    `json:"value,omitempty"`
 }
 
+func testOf(path string, value any) operation { return operation{"test", path, value} }
+
 // setManagedFields changes who owns what of the object that was read, and nothing else of it. It returns the object as it is then,
 // and an error for which isOvertaken is true when somebody else has changed what it changes: a new status is no such change, for
 // who owns the status is another entry.
@@ -150,7 +152,7 @@ func isOvertaken(err error) bool {
 // change is as it was read. What is to go comes from the end, so that the numbers before it stay.
 func managedFieldsPatch(live *unstructured.Unstructured, managedFields []metav1.ManagedFieldsEntry) []operation {
 	const path = "/metadata/managedFields/"
-	patch, present := []operation{{"test", "/metadata/uid", live.GetUID()}}, live.GetManagedFields()
+	patch, present := []operation{testOf("/metadata/uid", live.GetUID())}, live.GetManagedFields()
 	whose := func(e metav1.ManagedFieldsEntry) string {
 		return strings.Join([]string{e.Manager, string(e.Operation), e.APIVersion, e.Subresource}, "\x00")
 	}
@@ -158,15 +160,15 @@ func managedFieldsPatch(live *unstructured.Unstructured, managedFields []metav1.
 	for _, entry := range managedFields {
 		wanted[whose(entry)] = entry
 	}
-	for i := len(present) - 1; i >= 0; i-- {
+	for i, entry := range slices.Backward(present) {
 		at := path + strconv.Itoa(i)
-		entry, stays := wanted[whose(present[i])]
-		delete(wanted, whose(present[i]))
+		next, stays := wanted[whose(entry)]
+		delete(wanted, whose(entry))
 		switch {
 		case !stays:
-			patch = append(patch, operation{"test", at, present[i]}, operation{Op: "remove", Path: at})
-		case !reflect.DeepEqual(entry.FieldsV1, present[i].FieldsV1):
-			patch = append(patch, operation{"test", at, present[i]}, operation{"replace", at + "/fieldsV1", entry.FieldsV1})
+			patch = append(patch, testOf(at, entry), operation{Op: "remove", Path: at})
+		case !reflect.DeepEqual(next.FieldsV1, entry.FieldsV1):
+			patch = append(patch, testOf(at, entry), operation{"replace", at + "/fieldsV1", next.FieldsV1})
 		}
 	}
 	for _, entry := range managedFields {
