@@ -163,7 +163,7 @@ func TestRBACIsNarrow(t *testing.T) {
 		"ClusterRole tmc-syncer-register": {"clusterregistrations": {"create"}},
 		"ClusterRole tmc-controller": {
 			"apiexportendpointslices":     {"get", "list", "watch"},
-			"apiexports/content":          {"get", "list", "watch", "create", "update", "patch"},
+			"apiexports/content":          {"get", "list", "watch", "create", "update", "patch", "delete"},
 			"clusterregistrations":        {"get", "list", "watch", "update", "patch"},
 			"clusterregistrations/status": {"get", "list", "watch", "update", "patch"},
 			// Its own alone, as the next test has it.

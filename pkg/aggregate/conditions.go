@@ -28,6 +28,7 @@ const (
 	reasonNoClusters = protocol.ReasonNoClusters
 	reasonSynced     = "Synced"
 	reasonMerged     = "Merged"
+	reasonEnded      = "Ended"
 )
 
 // progressing is the type of a Deployment's condition whose reason says that it is done, or that its deadline has passed.
@@ -44,7 +45,7 @@ type condition struct {
 // addConditions merges the conditions: those that have a rule of their own in the kind's entry, in its order, all others by
 // type, and our own.
 func (m *merge) addConditions() {
-	merged := slices.Concat(m.ruled(), m.others(), []condition{m.synced()}, m.silent())
+	merged := slices.Concat(m.ruled(), m.others(), []condition{m.synced()}, m.ended(), m.silent())
 	previous, _, _ := unstructured.NestedSlice(m.in.Object.Object, "status", conditionsField)
 	conditions := make([]any, 0, len(merged))
 	for _, c := range merged {

@@ -203,6 +203,7 @@ func (k *Kind) validateCounts() []error {
 		unless(!slices.Contains(slices.Concat(k.Replicas, k.Partition, k.Completions), Items), "replicas, partition, completions: expected the path of one field, and not of items of a list"),
 		unless(len(k.Partition) == 0 || len(k.Replicas) > 0, "partition: it is divided with the replicas, expected replicas as well"),
 	)
+	errs = append(errs, unless(len(k.TTL) == 0 || len(k.Ends) > 0 && !slices.Contains(k.TTL, Items), "ttl: expected the path of one field, and conditions in ends")...)
 	for i, c := range k.Conditions {
 		errs = append(errs, unless(c.Type != "", "conditions[%d].type: it is missing, expected a type such as Ready", i)...)
 	}

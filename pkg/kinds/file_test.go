@@ -120,6 +120,7 @@ func TestParseErrors(t *testing.T) {
 		"two sources":                   {`[{kind: A, available: a, replicas: spec.replicas, wanted: w}]`, `replicas, completions, wanted: expected one of them at most`},
 		"replicas in a list":            {`[{kind: A, available: a, replicas: "spec.pools[].replicas"}]`, `replicas, partition, completions: expected the path of one field`},
 		"a partition of nothing":        {`[{kind: A, partition: spec.partition}]`, `partition: it is divided with the replicas, expected replicas as well`},
+		"an end that never comes":       {`[{kind: A, ttl: spec.ttl}]`, `ttl: expected the path of one field, and conditions in ends`},
 		"a condition without a type":    {`[{kind: A, conditions: [{meaning: Bad}]}]`, `conditions[0].type: it is missing`},
 		"a phase of nothing":            {`[{kind: A, phase: {field: phase}}]`, `phase: expected field, everywhere and otherwise`},
 		"a reference to nothing":        {`[{kind: A, follows: {names: [{path: spec.a}]}}]`, `follows.names[0]: expected path and resource`},

@@ -3,6 +3,7 @@ package kinds
 import (
 	"math"
 	"slices"
+	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -62,6 +63,8 @@ type Kind struct {
 	UpdateTimes bool `json:"updateTimes,omitempty"`
 	// Ends are the types of conditions one of which is true of an object that will do nothing more.
 	Ends []string `json:"ends,omitempty"`
+	// TTL is where the object says for how many seconds it is there after its end; after that, it is deleted.
+	TTL Path `json:"ttl,omitempty"`
 	// Rollout says how a roll-out is judged.
 	Rollout Rollout `json:"rollout,omitempty"`
 
@@ -487,4 +490,13 @@ func (k *Kind) HasEnded(obj *unstructured.Unstructured) bool {
 // ReportsEnd reports whether a cluster says that the object will do nothing more there.
 func (k *Kind) ReportsEnd(report protocol.Report) bool {
 	return report.IsTrueOfAny(k.Ends)
+}
+
+// TTLOf returns for how long an object is there after its end, and whether it says so, by an integer that is not negative.
+func (k *Kind) TTLOf(obj *unstructured.Unstructured) (ttl time.Duration, expires bool) {
+	seconds, isInteger := k.TTL.Int64In(obj.Object)
+	if !isInteger || seconds < 0 {
+		return 0, false
+	}
+	return time.Duration(min(seconds, math.MaxInt32)) * time.Second, true
 }

@@ -69,7 +69,7 @@ var table = []*Kind{
 			{Type: "Failed", Meaning: Bad, Failure: true, Merge: MergeWhenTrue},
 			{Type: "Suspended", Meaning: Reached, Merge: MergeWhenTrue},
 		},
-		Ends: []string{"Complete", "Failed"},
+		Ends: []string{"Complete", "Failed"}, TTL: path("spec.ttlSecondsAfterFinished"),
 		// Unless the user chooses the selector, the server makes it from the object's UID, and labels to go with it
 		// (generateSelector in k8s.io/kubernetes/pkg/registry/batch/job).
 		Owned: generatedSelector(),

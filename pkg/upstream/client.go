@@ -404,6 +404,14 @@ func (c *Client) Update(ctx context.Context, key kcp.ObjectKey, obj *unstructure
 	})
 }
 
+// Delete deletes an object of a workspace if it is as the preconditions have it; what it owns is deleted after it.
+func (c *Client) Delete(ctx context.Context, key kcp.ObjectKey, preconditions metav1.Preconditions) error {
+	_, err := c.write(key, "deleting", func(objects dynamic.ResourceInterface) (*unstructured.Unstructured, error) {
+		return nil, objects.Delete(ctx, key.Name, metav1.DeleteOptions{Preconditions: &preconditions, PropagationPolicy: new(metav1.DeletePropagationBackground)})
+	})
+	return err
+}
+
 // Live asks kcp for one object. It returns nil, without an error, when kcp has answered
 // that there is none, and ErrUnknownWorkspace when no shard answers for the workspace: a
 // virtual workspace denies what lies in workspaces that are not bound, or are not its

@@ -58,6 +58,7 @@ type upstream interface {
 	EachIn(workspace logicalcluster.Name, namespace string, visit func(kcp.ObjectKey, *unstructured.Unstructured))
 	EachInWorkspace(workspace logicalcluster.Name, visit func(kcp.ObjectKey, *unstructured.Unstructured))
 	Patch(ctx context.Context, key kcp.ObjectKey, patchType types.PatchType, patch []byte, subresources ...string) (*unstructured.Unstructured, error)
+	Delete(ctx context.Context, key kcp.ObjectKey, preconditions metav1.Preconditions) error
 }
 
 // notices writes events on upstream objects, each once.
@@ -99,7 +100,7 @@ type Config struct {
 	TenantType string
 }
 
-// Aggregator merges reports into the status of upstream objects.
+// Aggregator merges reports into the status of upstream objects, and deletes those that have ended when their time is over.
 type Aggregator struct {
 	config Config
 
@@ -107,13 +108,15 @@ type Aggregator struct {
 	seen *seen
 	// refusals are the statuses that kcp refuses.
 	refusals *refusals.Refusals
+	// endings say since when objects with a time to live have ended.
+	endings *endings
 	// now is the clock; tests replace it.
 	now func() time.Time
 }
 
 // New returns an Aggregator.
 func New(config Config) *Aggregator {
-	a := &Aggregator{config: config, seen: newSeen(), now: time.Now}
+	a := &Aggregator{config: config, seen: newSeen(), endings: newEndings(), now: time.Now}
 	a.refusals = refusals.New("the status that tmc has to write", func() time.Time { return a.now() }, a.onStatusRefusal)
 	a.loop = controller.New("aggregator", a.sync)
 	return a
@@ -163,6 +166,7 @@ func (a *Aggregator) sync(ctx context.Context, key kcp.ObjectKey) (time.Duration
 		a.config.Notices.Forget(key)
 		a.seen.forget(key)
 		a.refusals.Written(key)
+		a.endings.forget(key)
 		return 0, nil
 	}
 	a.tellProblems(key, upstreamObj)
@@ -190,7 +194,8 @@ func (a *Aggregator) sync(ctx context.Context, key kcp.ObjectKey) (time.Duration
 	a.config.Notices.Warn(key, upstreamObj, reasonBadStrategy, problem)
 	present, _, _ := unstructured.NestedMap(upstreamObj.Object, "status")
 	if len(present) == 0 && len(merged) == 0 || apiequality.Semantic.DeepEqual(present, merged) {
-		return again, nil
+		expiry, err := a.expire(ctx, key, upstreamObj)
+		return sooner(again, expiry), err
 	}
 	if wait := a.refusals.Wait(key); wait > 0 {
 		return wait, nil

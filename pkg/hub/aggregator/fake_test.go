@@ -24,6 +24,7 @@ import (
 
 var (
 	deployments = schema.GroupVersionResource{Group: "apps", Version: "v1", Resource: "deployments"}
+	jobs        = schema.GroupVersionResource{Group: "batch", Version: "v1", Resource: "jobs"}
 	configMaps  = schema.GroupVersionResource{Version: "v1", Resource: "configmaps"}
 
 	began = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
@@ -40,6 +41,8 @@ type fakeHub struct {
 
 	// written are the patches, told the events, forgotten the objects whose events are.
 	written   []string
+	deleted   []metav1.Preconditions
+	deleteErr error
 	told      []string
 	forgotten []kcp.ObjectKey
 }
@@ -82,6 +85,7 @@ func (f *fakeHub) LeftOut(_ logicalcluster.Name, export string, _ schema.GroupRe
 func (f *fakeHub) Resources() map[schema.GroupVersionResource]kcp.Resource {
 	return map[schema.GroupVersionResource]kcp.Resource{
 		deployments: {GroupVersionResource: deployments, Kind: "Deployment", Namespaced: true, HasStatus: true},
+		jobs:        {GroupVersionResource: jobs, Kind: "Job", Namespaced: true, HasStatus: true},
 		configMaps:  {GroupVersionResource: configMaps, Kind: "ConfigMap", Namespaced: true},
 	}
 }
@@ -116,6 +120,11 @@ func (f *fakeHub) EachBy(index, value string, visit func(kcp.ObjectKey, *unstruc
 func (f *fakeHub) Patch(_ context.Context, _ kcp.ObjectKey, _ types.PatchType, patch []byte, subresources ...string) (*unstructured.Unstructured, error) {
 	f.written = append(f.written, fmt.Sprint(subresources)+string(patch))
 	return nil, f.patchErr
+}
+
+func (f *fakeHub) Delete(_ context.Context, _ kcp.ObjectKey, preconditions metav1.Preconditions) error {
+	f.deleted = append(f.deleted, preconditions)
+	return f.deleteErr
 }
 
 // change changes an object of the fake.

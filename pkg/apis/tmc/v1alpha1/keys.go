@@ -90,6 +90,10 @@ const (
 	// ConditionSynced is true when every placed cluster has reported and has no problem to tell of.
 	// Writer: the aggregator. Readers: people, the plugin.
 	ConditionSynced = "Synced"
+	// ConditionEnded is true of an object with a time to live (a Job's ttlSecondsAfterFinished) since it has ended on every
+	// cluster that it is placed on, and absent otherwise. Its lastTransitionTime, by the hub's clock, is when that time began.
+	// Writer and reader: the aggregator, which deletes the object when the time is over.
+	ConditionEnded = GroupName + "/Ended"
 	// SilentConditionPrefix starts the type of a condition that is true while the cluster that follows is silent, and absent
 	// otherwise. There is one for each silent cluster that the object is placed on.
 	// Writer: the aggregator, in the same write as ConditionSynced. Reader: the plugin, where it may not read registrations.
