@@ -29,6 +29,7 @@ const (
 	reasonSynced     = "Synced"
 	reasonMerged     = "Merged"
 	reasonEnded      = "Ended"
+	reasonAlike      = "Alike"
 )
 
 // progressing is the type of a Deployment's condition whose reason says that it is done, or that its deadline has passed.
@@ -45,7 +46,7 @@ type condition struct {
 // addConditions merges the conditions: those that have a rule of their own in the kind's entry, in its order, all others by
 // type, and our own.
 func (m *merge) addConditions() {
-	merged := slices.Concat(m.ruled(), m.others(), []condition{m.synced()}, m.ended(), m.silent())
+	merged := slices.Concat(m.ruled(), m.others(), []condition{m.synced()}, m.ended(), m.boundTo(), m.silent())
 	previous, _, _ := unstructured.NestedSlice(m.in.Object.Object, "status", conditionsField)
 	conditions := make([]any, 0, len(merged))
 	for _, c := range merged {

@@ -59,7 +59,7 @@ func TestEndedIsSaidOfAllClusters(t *testing.T) {
 			}
 			obj.Object["status"] = status
 			since, ttl, expires := Expiry(kinds.Kinds{}.Of(schema.GroupKind{Group: "batch", Kind: "Job"}), obj)
-			if expires != (tc.want != "") || expires && (!since.Equal(now.Time.Truncate(time.Second)) || ttl != 5*time.Second) {
+			if expires != (tc.want != "") || expires && (!since.Equal(now.Truncate(time.Second)) || ttl != 5*time.Second) {
 				t.Errorf("expires: %t, %s after %s", expires, ttl, since)
 			}
 		})

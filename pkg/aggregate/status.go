@@ -71,6 +71,7 @@ func Status(in Input) (status map[string]any, problem string) {
 	m.addTimes()
 	m.addRevisions()
 	m.addPhase()
+	m.addAlike()
 	m.addAddresses()
 	if r, has := rollouts[kind.Rollout]; has && !all(placed, func(e protocol.Entry) bool { return e.IsUpToDate() && r.isDone(&m, e) }) {
 		r.understate(&m)

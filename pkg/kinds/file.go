@@ -96,6 +96,7 @@ var allowed = map[reflect.Type][]string{
 	reflect.TypeFor[Rollout]():     {"", string(DeploymentRollout), string(StatefulSetRollout), string(DaemonSetRollout)},
 	reflect.TypeFor[Meaning]():     {"", string(Bad), string(Reached), string(Ongoing)},
 	reflect.TypeFor[Merge]():       {"", string(MergeWhenTrue), string(MergeAvailable), string(MergeProgressing)},
+	reflect.TypeFor[AlikeType]():   {"", string(AlikeTexts), string(AlikeAmounts)},
 	reflect.TypeFor[TimeRule]():    {"", string(Earliest), string(LatestOfAll)},
 }
 
@@ -171,7 +172,7 @@ func checkFields(value any, t reflect.Type, path string) []error {
 
 // validate returns what is missing in an entry, or contradicts itself.
 func (k *Kind) validate() []error {
-	return slices.Concat(k.validateName(), k.validateCounts(), k.validateRelations(), k.validateOwned())
+	return slices.Concat(k.validateName(), k.validateCounts(), k.validateStatus(), k.validateRelations(), k.validateOwned())
 }
 
 // unless returns an error when a rule is broken.
@@ -197,15 +198,24 @@ func (k *Kind) validateCounts() []error {
 			sources = append(sources, source)
 		}
 	}
-	errs := slices.Concat(
+	return slices.Concat(
 		unless(k.Available != "" || len(sources) == 0, "available: it is missing, expected the counter of those that are available, such as availableReplicas"),
 		unless(len(sources) <= 1, "replicas, completions, wanted: expected one of them at most"),
 		unless(!slices.Contains(slices.Concat(k.Replicas, k.Partition, k.Completions), Items), "replicas, partition, completions: expected the path of one field, and not of items of a list"),
 		unless(len(k.Partition) == 0 || len(k.Replicas) > 0, "partition: it is divided with the replicas, expected replicas as well"),
 	)
-	errs = append(errs, unless(len(k.TTL) == 0 || len(k.Ends) > 0 && !slices.Contains(k.TTL, Items), "ttl: expected the path of one field, and conditions in ends")...)
+}
+
+func (k *Kind) validateStatus() []error {
+	errs := slices.Concat(
+		unless(len(k.TTL) == 0 || len(k.Ends) > 0 && !slices.Contains(k.TTL, Items), "ttl: expected the path of one field, and conditions in ends"),
+		unless(len(k.BoundTo) == 0 || len(k.BoundTo) == 2 && strings.HasPrefix(k.BoundTo.String(), "spec."), "boundTo: expected a field of the spec such as spec.volumeName"),
+	)
 	for i, c := range k.Conditions {
 		errs = append(errs, unless(c.Type != "", "conditions[%d].type: it is missing, expected a type such as Ready", i)...)
+	}
+	for i, alike := range k.Alike {
+		errs = append(errs, unless(alike.Field != "", "alike[%d].field: it is missing, expected a field of the status such as capacity", i)...)
 	}
 	if p := k.Phase; p != nil {
 		errs = append(errs, unless(p.Field != "" && p.Everywhere != "" && p.Otherwise != "", "phase: expected field, everywhere and otherwise")...)

@@ -27,6 +27,10 @@ const rolloutEntry = `
   - {type: InvalidSpec, meaning: Bad, failure: true, merge: WhenTrue}
   updateTimes: true
   times: [{field: restartedAt}]
+  ttl: spec.ttl
+  ends: [Done]
+  alike: [{field: version}, {field: sizes, of: Amounts}, {field: modes, of: Texts}]
+  boundTo: spec.volume
   phase: {field: phase, anywhere: Degraded, everywhere: Healthy, otherwise: Progressing}
   references: [{path: "spec.secrets[].name", resource: secrets, optional: true}]
   followedBy: [{path: spec.strategy.canary.stableService, resource: services}]
@@ -53,6 +57,9 @@ func TestParse(t *testing.T) {
 				{Type: "Paused", Meaning: Ongoing},
 				{Type: "InvalidSpec", Meaning: Bad, Failure: true, Merge: MergeWhenTrue},
 			},
+			Ends: []string{"Done"}, TTL: Path{"spec", "ttl"},
+			Alike:      []Alike{{Field: "version"}, {Field: "sizes", Of: AlikeAmounts}, {Field: "modes", Of: AlikeTexts}},
+			BoundTo:    Path{"spec", "volume"},
 			Times:      []Time{{Field: "restartedAt"}},
 			Phase:      &Phase{Field: "phase", Anywhere: "Degraded", Everywhere: "Healthy", Otherwise: "Progressing"},
 			References: []Reference{{Path: Path{"spec", "secrets", Items, "name"}, Resource: "secrets", Optional: true}},
@@ -105,7 +112,7 @@ func TestParseErrors(t *testing.T) {
 		"no YAML":                       {`- [`, `f.yaml: expected a YAML list of kinds: `},
 		"a field twice":                 {"- kind: A\n  kind: B", `key "kind" already set`},
 		"an item that is no object":     {`[7]`, `f.yaml: entry 1 (of no kind): : 7, expected an object with fields`},
-		"an unknown field":              {`[{kind: A}, {group: example.com, kind: B, sumz: [a]}]`, `f.yaml: entry 2 (B.example.com): sumz: there is no such field, expected one of addresses, adoption, available, `},
+		"an unknown field":              {`[{kind: A}, {group: example.com, kind: B, sumz: [a]}]`, `f.yaml: entry 2 (B.example.com): sumz: there is no such field, expected one of addresses, adoption, alike, available, `},
 		"an unknown field within":       {`[{kind: A, conditions: [{type: Ready}, {tpye: Ready}]}]`, `conditions[1].tpye: there is no such field, expected one of failure, meaning, merge, type`},
 		"a text in place of a list":     {`[{kind: A, sums: replicas}]`, `f.yaml: entry 1 (A): sums: replicas, expected a list`},
 		"a text in place of true":       {`[{kind: A, workload: "yes"}]`, `workload: yes, expected true or false`},
@@ -120,6 +127,8 @@ func TestParseErrors(t *testing.T) {
 		"two sources":                   {`[{kind: A, available: a, replicas: spec.replicas, wanted: w}]`, `replicas, completions, wanted: expected one of them at most`},
 		"replicas in a list":            {`[{kind: A, available: a, replicas: "spec.pools[].replicas"}]`, `replicas, partition, completions: expected the path of one field`},
 		"a partition of nothing":        {`[{kind: A, partition: spec.partition}]`, `partition: it is divided with the replicas, expected replicas as well`},
+		"alike in nothing":              {`[{kind: A, alike: [{of: Texts}]}]`, `alike[0].field: it is missing`},
+		"bound to what is in the depth": {`[{kind: A, boundTo: spec.a.b}]`, `boundTo: expected a field of the spec`},
 		"an end that never comes":       {`[{kind: A, ttl: spec.ttl}]`, `ttl: expected the path of one field, and conditions in ends`},
 		"a condition without a type":    {`[{kind: A, conditions: [{meaning: Bad}]}]`, `conditions[0].type: it is missing`},
 		"a phase of nothing":            {`[{kind: A, phase: {field: phase}}]`, `phase: expected field, everywhere and otherwise`},

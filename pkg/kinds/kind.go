@@ -49,6 +49,11 @@ type Kind struct {
 	Revisions []string `json:"revisions,omitempty"`
 	// Phase is the text of the status that says how far the object is.
 	Phase *Phase `json:"phase,omitempty"`
+	// Alike are the fields of the status that are shown where all clusters say the same.
+	Alike []Alike `json:"alike,omitempty"`
+	// BoundTo is where a copy names what its cluster has bound it to, such as the volume of a claim. Where that has the same
+	// name on all clusters, the condition v1alpha1.ConditionBoundTo says it.
+	BoundTo Path `json:"boundTo,omitempty"`
 	// Addresses is set where the status has loadBalancer.ingress, which is the union of the clusters' ones.
 	Addresses bool `json:"addresses,omitempty"`
 
@@ -205,6 +210,24 @@ type Phase struct {
 	Anywhere   string `json:"anywhere,omitempty"`
 	Everywhere string `json:"everywhere"`
 	Otherwise  string `json:"otherwise"`
+}
+
+// AlikeType is what a field holds that is shown where it is alike.
+type AlikeType string
+
+const (
+	// AlikeText is a text.
+	AlikeText AlikeType = ""
+	// AlikeTexts is a list of texts.
+	AlikeTexts AlikeType = "Texts"
+	// AlikeAmounts are quantities by their names. Where they differ, the smallest counts: so much there is everywhere.
+	AlikeAmounts AlikeType = "Amounts"
+)
+
+// Alike is a field of a status that is shown where all clusters say the same.
+type Alike struct {
+	Field string    `json:"field"`
+	Of    AlikeType `json:"of,omitempty"`
 }
 
 // Reference is where an object names others in its namespace.

@@ -104,6 +104,7 @@ var table = []*Kind{
 	{
 		Kind: "PersistentVolumeClaim", Observes: NeverObserves,
 		Phase: &Phase{Field: "phase", Anywhere: "Lost", Everywhere: "Bound", Otherwise: "Pending"},
+		Alike: []Alike{{Field: "accessModes", Of: AlikeTexts}, {Field: "capacity", Of: AlikeAmounts}}, BoundTo: path("spec.volumeName"),
 		Owned: []Owned{
 			{Path: path("spec.volumeName")},
 			{Path: annotation("pv.kubernetes.io/*")},

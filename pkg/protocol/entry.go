@@ -264,7 +264,12 @@ func SilentClusters(upstreamObj *unstructured.Unstructured) sets.Set[string] {
 // IsHubsCondition reports whether only the hub writes conditions of the type: what a cluster reports under it is not
 // merged.
 func IsHubsCondition(conditionType string) bool {
-	return conditionType == v1alpha1.ConditionSynced || conditionType == v1alpha1.ConditionEnded || strings.HasPrefix(conditionType, v1alpha1.SilentConditionPrefix)
+	switch conditionType {
+	case v1alpha1.ConditionSynced, v1alpha1.ConditionEnded, v1alpha1.ConditionBoundTo:
+		return true
+	default:
+		return strings.HasPrefix(conditionType, v1alpha1.SilentConditionPrefix)
+	}
 }
 
 // Reasons of the condition Synced that are of what the hub itself knows of an object, beside those of Belief.

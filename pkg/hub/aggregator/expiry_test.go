@@ -18,6 +18,7 @@ import (
 
 // job has a time to live, and has ended on clusters: each has one of the conditions Complete and Failed, or none.
 func job(t *testing.T, ttl any, ends map[string]string) change {
+	t.Helper()
 	return func(obj *unstructured.Unstructured) {
 		obj.SetResourceVersion("7")
 		if ttl != nil {
@@ -49,6 +50,7 @@ type clock struct {
 }
 
 func newClock(t *testing.T, changes ...change) *clock {
+	t.Helper()
 	f := newFakeHub()
 	c := &clock{fakeHub: f, Aggregator: f.aggregator(), t: t, key: f.add("ws", jobs, "Job", "nightly", changes...)}
 	return c
@@ -57,28 +59,26 @@ func newClock(t *testing.T, changes ...change) *clock {
 // at is a turn some time after the object began. What it writes is read by the next.
 func (c *clock) at(after time.Duration) (again time.Duration) {
 	c.t.Helper()
-	c.Aggregator.now = func() time.Time { return began.Add(after) }
+	c.now = func() time.Time { return began.Add(after) }
 	again, err := c.sync(c.t.Context(), c.key)
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	for _, written := range c.written {
-		status := statusOf(c.t, written)
-		merged, _, _ := unstructured.NestedMap(c.objects[c.key].Object, "status")
-		if merged == nil {
-			merged = map[string]any{}
-		}
-		for field, value := range status {
-			if number, isNumber := value.(float64); isNumber {
-				value = int64(number)
-			}
-			merged[field] = value
-		}
-		c.objects[c.key].Object["status"] = merged
-		c.written = nil
-		return c.at(after)
+	if len(c.written) == 0 {
+		return again
 	}
-	return again
+	merged, _, _ := unstructured.NestedMap(c.objects[c.key].Object, "status")
+	if merged == nil {
+		merged = map[string]any{}
+	}
+	for field, value := range statusOf(c.t, c.written[0]) {
+		if number, isNumber := value.(float64); isNumber {
+			value = int64(number)
+		}
+		merged[field] = value
+	}
+	c.objects[c.key].Object["status"], c.written = merged, nil
+	return c.at(after)
 }
 
 // restart is another hub over the same objects.
@@ -233,4 +233,12 @@ func TestExpireIsRefused(t *testing.T) {
 			t.Errorf("remembered: %v", c.endings.byKey)
 		}
 	})
+}
+
+func TestSooner(t *testing.T) {
+	for _, tc := range [][3]time.Duration{{0, 0, 0}, {0, 5, 5}, {5, 0, 5}, {5, 3, 3}, {3, 5, 3}} {
+		if got := sooner(tc[0], tc[1]); got != tc[2] {
+			t.Errorf("of %d and %d: %d", tc[0], tc[1], got)
+		}
+	}
 }

@@ -1,6 +1,8 @@
 package evaluate
 
 import (
+	"maps"
+
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
@@ -57,6 +59,7 @@ func (e *Evaluation) Report(problems []protocol.Problem) protocol.Report {
 	}
 	status, _ := downstreamObj.Object["status"].(map[string]any)
 	report.Counters, report.Texts = countersAndTexts(status)
+	maps.Copy(report.Texts, e.kind().AlikeTexts(downstreamObj, maxText))
 	report.Addresses, _, _ = unstructured.NestedSlice(status, "loadBalancer", "ingress")
 	report.Conditions = conditionsOf(status)
 	return report.Bounded()

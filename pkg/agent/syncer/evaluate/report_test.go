@@ -57,6 +57,23 @@ func TestReport(t *testing.T) {
 	}
 }
 
+func TestReportOfClaimSaysWhatMayBeAlike(t *testing.T) {
+	asClaim := func(obj *unstructured.Unstructured) {
+		obj.SetAPIVersion("v1")
+		obj.SetKind("PersistentVolumeClaim")
+	}
+	here := upstreamDeployment(placed, held, asClaim)
+	bound := func(obj *unstructured.Unstructured) {
+		obj.Object["spec"] = map[string]any{"volumeName": "pv-1"}
+		obj.Object["status"] = map[string]any{"phase": "Bound", "accessModes": []any{"ReadWriteOnce"}, "capacity": map[string]any{"storage": "1Gi"}}
+	}
+	got := evaluated(t, inputOf(here, copyOf(t, here, bound)), nil).Report(nil)
+	want := map[string]string{"phase": "Bound", "accessModes": `["ReadWriteOnce"]`, "capacity": `{"storage":"1Gi"}`, "boundTo": "pv-1"}
+	if diff := cmp.Diff(want, got.Texts); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
 func TestIsReported(t *testing.T) {
 	job := upstreamDeployment(asJob, placed, held, reported("Complete", 1))
 	cases := map[string]struct {

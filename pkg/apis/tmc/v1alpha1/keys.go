@@ -94,6 +94,10 @@ const (
 	// cluster that it is placed on, and absent otherwise. Its lastTransitionTime, by the hub's clock, is when that time began.
 	// Writer and reader: the aggregator, which deletes the object when the time is over.
 	ConditionEnded = GroupName + "/Ended"
+	// ConditionBoundTo is true of an object, such as a claim, that all its clusters have bound to something of the same name;
+	// its message is the name. It is absent otherwise.
+	// Writer: the aggregator. Readers: people.
+	ConditionBoundTo = GroupName + "/BoundTo"
 	// SilentConditionPrefix starts the type of a condition that is true while the cluster that follows is silent, and absent
 	// otherwise. There is one for each silent cluster that the object is placed on.
 	// Writer: the aggregator, in the same write as ConditionSynced. Reader: the plugin, where it may not read registrations.
