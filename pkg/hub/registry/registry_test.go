@@ -260,6 +260,26 @@ func TestRegistryTimesOfOtherClocks(t *testing.T) {
 	}
 }
 
+// TestRegistryOfAClusterWithAnotherClock has the heartbeats of a cluster carry the times of its own clock.
+func TestRegistryOfAClusterWithAnotherClock(t *testing.T) {
+	for name, off := range map[string]time.Duration{"right": 0, "ten minutes ahead": 10 * time.Minute, "ten minutes behind": -10 * time.Minute} {
+		t.Run(name, func(t *testing.T) {
+			f := newFixture(t, &v1alpha1.ClusterRegistration{})
+			for beat := range 3 {
+				f.time = began.Add(time.Duration(beat) * (silentAfter - time.Second))
+				f.heartbeat(f.time.Add(off), false)
+				if f.turn(); f.Silent("east") != "" {
+					t.Errorf("beat %d: it is silent: %s", beat, f.Silent("east"))
+				}
+			}
+			f.time = f.time.Add(silentAfter)
+			if f.turn(); f.Silent("east") == "" {
+				t.Error("it is not silent though nothing was heard of it for long")
+			}
+		})
+	}
+}
+
 func TestRegistryWritesNothingTwice(t *testing.T) {
 	f := newFixture(t, &v1alpha1.ClusterRegistration{})
 	f.heartbeat(began, false)
