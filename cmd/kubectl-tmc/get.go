@@ -14,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/sets"
 	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/rest"
 
 	"github.com/kcp-tmc/tmc/cmd/internal/daemon"
 	"github.com/kcp-tmc/tmc/pkg/cli/view"
@@ -231,14 +232,9 @@ func (o *getWorkloadsOptions) listed(ctx context.Context, known kinds.Kinds, nam
 	if err != nil {
 		return nil, fmt.Errorf("client for %s: %w", config.Host, err)
 	}
-	var resources []schema.GroupVersionResource
-	for _, kind := range known.Workloads() {
-		resources = append(resources, kind.GroupVersionResource())
-	}
-	if o.allKinds {
-		if resources, err = syncedResources(ctx, config, client, known); err != nil {
-			return nil, explainConsumer(config.Host, "workloads", err)
-		}
+	resources, err := o.resources(ctx, config, client, known)
+	if err != nil {
+		return nil, explainConsumer(config.Host, "workloads", err)
 	}
 	var objs []*unstructured.Unstructured
 	missing := sets.New(names...)
@@ -251,12 +247,9 @@ func (o *getWorkloadsOptions) listed(ctx context.Context, known kinds.Kinds, nam
 			}
 			return nil
 		})
-		switch {
-		case kcp.IsNotServed(err):
+		if kcp.IsNotServed(err) {
 			unserved = append(unserved, err)
-		case o.allKinds && apierrors.IsForbidden(err):
-			fmt.Fprintf(o.progress, "%s are not shown, for you may not list them\n", resource.Resource)
-		case err != nil:
+		} else if err := o.tolerated(resource, err); err != nil {
 			return nil, explainConsumer(config.Host, resource.Resource, err)
 		}
 	}
@@ -267,6 +260,27 @@ func (o *getWorkloadsOptions) listed(ctx context.Context, known kinds.Kinds, nam
 		return nil, fmt.Errorf("there is no workload %q in namespace %s", sets.List(missing)[0], namespace)
 	}
 	return objs, nil
+}
+
+// resources returns what is listed: workloads, or with allKinds all that is synced.
+func (o *getWorkloadsOptions) resources(ctx context.Context, config *rest.Config, client dynamic.Interface, known kinds.Kinds) ([]schema.GroupVersionResource, error) {
+	if o.allKinds {
+		return syncedResources(ctx, config, client, known)
+	}
+	var resources []schema.GroupVersionResource
+	for _, kind := range known.Workloads() {
+		resources = append(resources, kind.GroupVersionResource())
+	}
+	return resources, nil
+}
+
+// tolerated returns the error of listing something, unless that is one kind of many that the caller may not list: then it says so.
+func (o *getWorkloadsOptions) tolerated(resource schema.GroupVersionResource, err error) error {
+	if o.allKinds && apierrors.IsForbidden(err) {
+		fmt.Fprintf(o.progress, "%s are not shown, for you may not list them\n", resource.Resource)
+		return nil
+	}
+	return err
 }
 
 // explainConsumer returns the error of listing something of a consumer workspace, with what is wrong and what to do.

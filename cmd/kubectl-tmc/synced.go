@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -42,8 +43,7 @@ func syncedResources(ctx context.Context, config *rest.Config, client dynamic.In
 		}
 		for _, served := range list.APIResources {
 			resource, kind := version.WithResource(served.Name), known.Of(version.WithKind(served.Kind).GroupKind())
-			isListed := !strings.Contains(served.Name, "/") && (len(served.Verbs) == 0 || slices.Contains(served.Verbs, "list"))
-			if isListed && v1alpha1.IsSynced(resource.GroupResource(), true) && (kind.IsKnown() || bound.Has(resource.GroupResource())) {
+			if isListed(resource, served) && (kind.IsKnown() || bound.Has(resource.GroupResource())) {
 				resources = append(resources, resource)
 				servesWorkloads = servesWorkloads || kind.Workload
 			}
@@ -53,6 +53,12 @@ func syncedResources(ctx context.Context, config *rest.Config, client dynamic.In
 		return nil, errNotBound
 	}
 	return resources, nil
+}
+
+// isListed reports whether a resource that a workspace serves can be listed, and may be synced.
+func isListed(resource schema.GroupVersionResource, served metav1.APIResource) bool {
+	canBe := !strings.Contains(served.Name, "/") && (len(served.Verbs) == 0 || slices.Contains(served.Verbs, "list"))
+	return canBe && v1alpha1.IsSynced(resource.GroupResource(), true)
 }
 
 var errNotBound = errors.New("the workspace serves no workloads: point the kubeconfig at one that `kubectl tmc bind` has bound")

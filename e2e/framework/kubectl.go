@@ -29,7 +29,8 @@ func KubectlInput(
 	// kubectl caches what a server offers by host and port, and ports are used again by other stacks:
 	// the cache belongs beside the kubeconfig.
 	cache := filepath.Join(filepath.Dir(kubeconfig), "cache")
-	cmd.Env = append(os.Environ(), "KUBECONFIG="+kubeconfig, "KUBECACHEDIR="+cache)
+	// Applysets are an alpha feature of kubectl: without the variable it has no such flag.
+	cmd.Env = append(os.Environ(), "KUBECONFIG="+kubeconfig, "KUBECACHEDIR="+cache, "KUBECTL_APPLYSET=true")
 	cmd.Stdin = stdin
 	var out, errOut bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errOut

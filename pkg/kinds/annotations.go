@@ -13,50 +13,56 @@ type annotated struct {
 	within string
 }
 
+// The resources that annotations name.
+const (
+	secrets        = "secrets"
+	configMapsName = "configmaps"
+)
+
 // ingressAnnotations are those of Ingresses, by the controller that reads them. docs/kinds.md lists them.
 var ingressAnnotations = []annotated{
 	// https://kubernetes.github.io/ingress-nginx/user-guide/nginx-configuration/annotations/; secure-verify-ca-secret is of
 	// versions before 0.22.
-	{key: "nginx.ingress.kubernetes.io/auth-secret", resource: "secrets"},
-	{key: "nginx.ingress.kubernetes.io/auth-tls-secret", resource: "secrets"},
-	{key: "nginx.ingress.kubernetes.io/proxy-ssl-secret", resource: "secrets"},
-	{key: "nginx.ingress.kubernetes.io/secure-verify-ca-secret", resource: "secrets"},
-	{key: "nginx.ingress.kubernetes.io/auth-proxy-set-headers", resource: "configmaps"},
-	{key: "nginx.ingress.kubernetes.io/custom-headers", resource: "configmaps"},
-	{key: "nginx.ingress.kubernetes.io/fastcgi-params-configmap", resource: "configmaps"},
+	{key: "nginx.ingress.kubernetes.io/auth-secret", resource: secrets},
+	{key: "nginx.ingress.kubernetes.io/auth-tls-secret", resource: secrets},
+	{key: "nginx.ingress.kubernetes.io/proxy-ssl-secret", resource: secrets},
+	{key: "nginx.ingress.kubernetes.io/secure-verify-ca-secret", resource: secrets},
+	{key: "nginx.ingress.kubernetes.io/auth-proxy-set-headers", resource: configMapsName},
+	{key: "nginx.ingress.kubernetes.io/custom-headers", resource: configMapsName},
+	{key: "nginx.ingress.kubernetes.io/fastcgi-params-configmap", resource: configMapsName},
 	// https://docs.nginx.com/nginx-ingress-controller/configuration/ingress-resources/advanced-configuration-with-annotations/
-	{key: "nginx.org/basic-auth-secret", resource: "secrets"},
-	{key: "nginx.com/jwt-key", resource: "secrets"},
+	{key: "nginx.org/basic-auth-secret", resource: secrets},
+	{key: "nginx.com/jwt-key", resource: secrets},
 	// https://haproxy-ingress.github.io/docs/configuration/keys/; ingress.kubernetes.io is its older domain, which others of that
 	// time (Traefik 1, Voyager) read as well.
-	{key: "haproxy-ingress.github.io/auth-secret", resource: "secrets"},
-	{key: "haproxy-ingress.github.io/auth-tls-secret", resource: "secrets"},
-	{key: "haproxy-ingress.github.io/secure-crt-secret", resource: "secrets"},
-	{key: "haproxy-ingress.github.io/secure-verify-ca-secret", resource: "secrets"},
-	{key: "ingress.kubernetes.io/auth-secret", resource: "secrets"},
-	{key: "ingress.kubernetes.io/auth-tls-secret", resource: "secrets"},
-	{key: "ingress.kubernetes.io/secure-crt-secret", resource: "secrets"},
-	{key: "ingress.kubernetes.io/secure-verify-ca-secret", resource: "secrets"},
+	{key: "haproxy-ingress.github.io/auth-secret", resource: secrets},
+	{key: "haproxy-ingress.github.io/auth-tls-secret", resource: secrets},
+	{key: "haproxy-ingress.github.io/secure-crt-secret", resource: secrets},
+	{key: "haproxy-ingress.github.io/secure-verify-ca-secret", resource: secrets},
+	{key: "ingress.kubernetes.io/auth-secret", resource: secrets},
+	{key: "ingress.kubernetes.io/auth-tls-secret", resource: secrets},
+	{key: "ingress.kubernetes.io/secure-crt-secret", resource: secrets},
+	{key: "ingress.kubernetes.io/secure-verify-ca-secret", resource: secrets},
 	// https://www.haproxy.com/documentation/kubernetes-ingress/community/configuration-reference/ingress/
-	{key: "haproxy.org/auth-secret", resource: "secrets"},
-	{key: "haproxy.org/server-ca", resource: "secrets"},
-	{key: "haproxy.org/server-crt", resource: "secrets"},
+	{key: "haproxy.org/auth-secret", resource: secrets},
+	{key: "haproxy.org/server-ca", resource: secrets},
+	{key: "haproxy.org/server-crt", resource: secrets},
 	// https://kubernetes-sigs.github.io/aws-load-balancer-controller/latest/guide/ingress/annotations/
-	{key: "alb.ingress.kubernetes.io/auth-idp-oidc", resource: "secrets", within: "secretName"},
+	{key: "alb.ingress.kubernetes.io/auth-idp-oidc", resource: secrets, within: "secretName"},
 	// https://docs.openshift.com/container-platform/latest/networking/routes/route-configuration.html
-	{key: "route.openshift.io/destination-ca-certificate-secret", resource: "secrets"},
+	{key: "route.openshift.io/destination-ca-certificate-secret", resource: secrets},
 }
 
 // serviceAnnotations are those of Services. service.beta.openshift.io/serving-cert-secret-name is none: the cluster makes that
 // Secret.
 var serviceAnnotations = []annotated{
-	{key: "haproxy-ingress.github.io/secure-crt-secret", resource: "secrets"},
-	{key: "haproxy-ingress.github.io/secure-verify-ca-secret", resource: "secrets"},
-	{key: "haproxy.org/server-ca", resource: "secrets"},
-	{key: "haproxy.org/server-crt", resource: "secrets"},
+	{key: "haproxy-ingress.github.io/secure-crt-secret", resource: secrets},
+	{key: "haproxy-ingress.github.io/secure-verify-ca-secret", resource: secrets},
+	{key: "haproxy.org/server-ca", resource: secrets},
+	{key: "haproxy.org/server-crt", resource: secrets},
 	// https://docs.konghq.com/kubernetes-ingress-controller/latest/reference/annotations/
-	{key: "konghq.com/ca-certificates-secrets", resource: "secrets"},
-	{key: "konghq.com/client-cert", resource: "secrets"},
+	{key: "konghq.com/ca-certificates-secrets", resource: secrets},
+	{key: "konghq.com/client-cert", resource: secrets},
 }
 
 // named returns the references that annotations are.

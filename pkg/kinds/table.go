@@ -138,7 +138,7 @@ var table = []*Kind{
 	// serves errors, or what should be protected.
 	{
 		Group: "networking.k8s.io", Kind: "Ingress", Observes: NeverObserves, Addresses: true,
-		References: append([]Reference{{Path: path("spec.tls[].secretName"), Resource: "secrets", Optional: true}}, named(ingressAnnotations)...),
+		References: append([]Reference{{Path: path("spec.tls[].secretName"), Resource: secrets, Optional: true}}, named(ingressAnnotations)...),
 		Follows: &Follows{Names: []Reference{
 			{Path: path("spec.defaultBackend.service.name"), Resource: "services"},
 			{Path: path("spec.rules[].http.paths[].backend.service.name"), Resource: "services"},
@@ -154,8 +154,8 @@ var table = []*Kind{
 	{
 		Kind: "ServiceAccount", Observes: NeverObserves, Statusless: true,
 		References: []Reference{
-			{Path: path("imagePullSecrets[].name"), Resource: "secrets", Optional: true},
-			{Path: path("secrets[].name"), Resource: "secrets", Optional: true},
+			{Path: path("imagePullSecrets[].name"), Resource: secrets, Optional: true},
+			{Path: path("secrets[].name"), Resource: secrets, Optional: true},
 		},
 		Owned: []Owned{{
 			Path:   path("secrets"),
@@ -203,24 +203,24 @@ func generatedSelector() []Owned {
 // pull the image without (getPullSecretsForPod of pkg/kubelet/kubelet_pods.go).
 func podReferences() []Reference {
 	references := []Reference{
-		{Path: path("imagePullSecrets[].name"), Resource: "secrets", Optional: true},
-		{Path: path("volumes[].configMap.name"), Resource: "configmaps"},
-		{Path: path("volumes[].secret.secretName"), Resource: "secrets"},
+		{Path: path("imagePullSecrets[].name"), Resource: secrets, Optional: true},
+		{Path: path("volumes[].configMap.name"), Resource: configMapsName},
+		{Path: path("volumes[].secret.secretName"), Resource: secrets},
 		{Path: path("volumes[].persistentVolumeClaim.claimName"), Resource: "persistentvolumeclaims"},
-		{Path: path("volumes[].projected.sources[].configMap.name"), Resource: "configmaps"},
-		{Path: path("volumes[].projected.sources[].secret.name"), Resource: "secrets"},
-		{Path: path("volumes[].azureFile.secretName"), Resource: "secrets"},
-		{Path: path("volumes[].csi.nodePublishSecretRef.name"), Resource: "secrets"},
+		{Path: path("volumes[].projected.sources[].configMap.name"), Resource: configMapsName},
+		{Path: path("volumes[].projected.sources[].secret.name"), Resource: secrets},
+		{Path: path("volumes[].azureFile.secretName"), Resource: secrets},
+		{Path: path("volumes[].csi.nodePublishSecretRef.name"), Resource: secrets},
 	}
 	for _, plugin := range []string{"cephfs", "cinder", "flexVolume", "iscsi", "rbd", "scaleIO", "storageos"} {
-		references = append(references, Reference{Path: path("volumes[]." + plugin + ".secretRef.name"), Resource: "secrets"})
+		references = append(references, Reference{Path: path("volumes[]." + plugin + ".secretRef.name"), Resource: secrets})
 	}
 	for _, list := range containerLists {
 		references = append(references,
-			Reference{Path: path(list + "[].env[].valueFrom.configMapKeyRef.name"), Resource: "configmaps"},
-			Reference{Path: path(list + "[].env[].valueFrom.secretKeyRef.name"), Resource: "secrets"},
-			Reference{Path: path(list + "[].envFrom[].configMapRef.name"), Resource: "configmaps"},
-			Reference{Path: path(list + "[].envFrom[].secretRef.name"), Resource: "secrets"},
+			Reference{Path: path(list + "[].env[].valueFrom.configMapKeyRef.name"), Resource: configMapsName},
+			Reference{Path: path(list + "[].env[].valueFrom.secretKeyRef.name"), Resource: secrets},
+			Reference{Path: path(list + "[].envFrom[].configMapRef.name"), Resource: configMapsName},
+			Reference{Path: path(list + "[].envFrom[].secretRef.name"), Resource: secrets},
 		)
 	}
 	return references
