@@ -219,30 +219,37 @@ func (f Facts) belief(cluster string, report Report, err error) (belief Belief, 
 	return Believed, ""
 }
 
-// lag judges a report. It names the inputs of a copy that is as it should be, and the generation if upstream objects of the
-// kind have one (ConfigMaps have none). Copies of some kinds (Services, claims, autoscalers) have no generation of their own:
+// tells reports whether the controllers of the copy say which generation they have observed.
+func (f Facts) tells(report Report) bool {
+	return f.Observes == AlwaysObserves || f.Observes == ObservesWhenReported && report.LocalObservedGeneration > 0
+}
+
+// isRight reports whether a report is of a copy that is as it should be. It names the inputs of such a copy, and the generation
+// if upstream objects of the kind have one (ConfigMaps have none).
+func (o Object) isRight(report Report) bool {
+	return report.Generation > 0 || o.object.GetGeneration() == 0 && report.Inputs != ""
+}
+
+// lag judges a report. Copies of some kinds (Services, claims, autoscalers) have no generation of their own:
 // that they are as they should be is enough where the kind's controllers do not tell what they have observed.
 func (o Object) lag(report Report, isDivision bool, facts Facts) (lag Lag, observed bool) {
-	tells := facts.Observes == AlwaysObserves || facts.Observes == ObservesWhenReported && report.LocalObservedGeneration > 0
-	isRight := report.Generation > 0 || o.object.GetGeneration() == 0 && report.Inputs != ""
+	tells := facts.tells(report)
+	isRight := o.isRight(report)
 	isThere := report.LocalGeneration > 0 || isRight && !tells
 	observed = isThere && (!tells || report.LocalObservedGeneration >= report.LocalGeneration)
 	switch {
-	case !isRight:
-		return NoCopy, observed
+	case !isRight, report.Generation == o.object.GetGeneration() && !isThere:
+		lag = NoCopy
 	case report.Generation != o.object.GetGeneration():
-		return OldGeneration, observed
-	case !isThere:
-		return NoCopy, observed
+		lag = OldGeneration
 	case report.Inputs != facts.Inputs(report.Cluster):
-		return OldInputs, observed
+		lag = OldInputs
 	case !isDivision:
-		return NotDivided, observed
+		lag = NotDivided
 	case !observed:
-		return NotObserved, observed
-	default:
-		return UpToDate, observed
+		lag = NotObserved
 	}
+	return lag, observed
 }
 
 // SilentClusters returns the clusters that the object's status says are silent: those of its conditions of the types
