@@ -76,7 +76,7 @@ func contentOf(obj *unstructured.Unstructured) map[string]any {
 	content := make(map[string]any, len(obj.Object))
 	for name, field := range obj.Object {
 		switch name {
-		case apiVersionField, "kind", metadataField, "status":
+		case apiVersionField, kindField, metadataField, "status":
 		default:
 			content[name] = field
 		}

@@ -20,6 +20,7 @@ import (
 // The fields that address an object, and those that marks are in.
 const (
 	apiVersionField  = "apiVersion"
+	kindField        = "kind"
 	metadataField    = "metadata"
 	labelsField      = "labels"
 	annotationsField = "annotations"
@@ -216,7 +217,7 @@ func ownedFields(downstreamObj metav1.Object) (*fieldpath.Set, bool) {
 func ownsApplied(desired *unstructured.Unstructured, owned *fieldpath.Set) bool {
 	for name, field := range desired.Object {
 		switch name {
-		case apiVersionField, "kind":
+		case apiVersionField, kindField:
 		case metadataField:
 			metadata := owned.Children.Descend(fieldpath.FieldNameElement(metadataField))
 			for _, part := range []string{labelsField, annotationsField} {

@@ -36,7 +36,7 @@ func Taken(desired, downstreamObj *unstructured.Unstructured) []fieldpath.Path {
 func eachApplied(desired *unstructured.Unstructured, visit func(path fieldpath.Path, value any)) {
 	for name, value := range desired.Object {
 		switch name {
-		case apiVersionField, "kind":
+		case apiVersionField, kindField:
 		case metadataField:
 			metadata, _ := value.(map[string]any)
 			for _, field := range []string{labelsField, annotationsField} {
