@@ -64,12 +64,11 @@ func TestLettingGoFigures(t *testing.T) {
 		manifest.WriteString(strings.ReplaceAll(small, "NAME", name))
 	}
 	u.inKCP().apply(t, manifest.String())
-	for _, name := range all {
-		u.rollOut(t, name, east, west)
-		for _, on := range []string{east, west} {
-			u.onCluster(on).eventuallyThere(t, "service/"+name)
-		}
-		u.eventuallySynced(t, name)
+	u.inKCP().eventuallyIs(t, "deployments", `{range .items[*]}{.status.conditions[?(@.type=="Synced")].status}{.status.availableReplicas}{" "}{end}`, "to be in place", func(got string) bool {
+		return got == strings.TrimSpace(strings.Repeat("True2 ", count))
+	})
+	for _, on := range []string{east, west} {
+		u.onCluster(on).eventuallyIs(t, "services,configmaps", "{.items[*].metadata.name}", "to be in place", func(got string) bool { return strings.Count(got, "web-") == 2*count })
 	}
 	var took []time.Duration
 	for _, name := range all {
