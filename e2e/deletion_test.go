@@ -79,11 +79,13 @@ func TestDeletionKeepsWhatItIsToKeep(t *testing.T) {
 func (u *tenant) orphans(t *testing.T) {
 	kcp, clusters := u.inKCP(), []side{u.onCluster(east), u.onCluster(west)}
 	kcp.apply(t, database("db", "1Gi"))
+	kcp.apply(t, "{apiVersion: v1, kind: Service, metadata: {name: db}, spec: {clusterIP: None, selector: {app: db}, ports: [{port: 80}]}}")
 	before := make([]string, len(clusters))
-	uids := make([]string, len(clusters))
+	uids, services := make([]string, len(clusters)), make([]string, len(clusters))
 	for i, on := range clusters {
 		before[i] = on.eventuallyOwned(t, "db", "")
 		uids[i] = on.kubectl(t, "get", "statefulset/db", "--output=jsonpath="+uidPath)
+		services[i] = on.eventuallyThere(t, "service/db")
 	}
 	kcp.kubectl(t, "delete", "statefulset/db", "--cascade=orphan", "--timeout=60s")
 	for i, on := range clusters {
@@ -98,7 +100,11 @@ func (u *tenant) orphans(t *testing.T) {
 			t.Errorf("%s: had\n%s and has\n%s", on.name, before[i], now)
 		}
 		on.eventually(t, "statefulset/db", "{.spec.volumeClaimTemplates[0].spec.resources.requests.storage}", "2Gi")
+		if now := on.kubectl(t, "get", "service/db", "--output=jsonpath="+uidPath); now != services[i] {
+			t.Errorf("%s: the Service that leads to the pods has gone meanwhile", on.name)
+		}
 	}
+	kcp.eventually(t, "service/db", `{.metadata.annotations.tmc\.kcp\.io/stays-for}`, "")
 	kcp.kubectl(t, "delete", "statefulset/db", "--timeout=60s")
 	for _, on := range clusters {
 		eventually(t, on.name+" to have none of it", soon, func(ctx context.Context) (bool, string, error) {

@@ -2,6 +2,7 @@ package protocol
 
 import (
 	"slices"
+	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -61,4 +62,19 @@ func (c *Change) NotePropagation() {
 	if wish := c.of.Propagation(); wish != metav1.DeletePropagationBackground {
 		set(c.Annotations, c.of.annotations, v1alpha1.PropagationAnnotation, new(string(wish)))
 	}
+}
+
+// StaysFor returns what an object stays for where it is (v1alpha1.StaysForAnnotation), in the order of the annotation.
+func (o Object) StaysFor() []string {
+	value, _ := o.annotations.get(v1alpha1.StaysForAnnotation)
+	return strings.FieldsFunc(value, func(r rune) bool { return r == ',' })
+}
+
+// StayFor has the object stay where it is for these, and for nothing else.
+func (c *Change) StayFor(orphaned []string) {
+	var value *string
+	if len(orphaned) > 0 {
+		value = new(strings.Join(orphaned, ","))
+	}
+	set(c.Annotations, c.of.annotations, v1alpha1.StaysForAnnotation, value)
 }

@@ -89,3 +89,24 @@ func TestEntryOfAnObjectThatIsKept(t *testing.T) {
 		t.Errorf("without it is %s", got)
 	}
 }
+
+func TestObjectStaysFor(t *testing.T) {
+	obj := object()
+	if got := Read(obj).StaysFor(); len(got) > 0 {
+		t.Errorf("it stays for %v", got)
+	}
+	change := Read(obj).NewChange()
+	change.StayFor([]string{"deployments.apps/web", "statefulsets.apps/db"})
+	if got := change.Annotations[v1alpha1.StaysForAnnotation]; got == nil || *got != "deployments.apps/web,statefulsets.apps/db" {
+		t.Fatalf("notes %v", got)
+	}
+	annotated(v1alpha1.StaysForAnnotation, "deployments.apps/web,statefulsets.apps/db")(obj)
+	if diff := cmp.Diff([]string{"deployments.apps/web", "statefulsets.apps/db"}, Read(obj).StaysFor()); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+	change = Read(obj).NewChange()
+	change.StayFor(nil)
+	if got, noted := change.Annotations[v1alpha1.StaysForAnnotation]; !noted || got != nil {
+		t.Errorf("notes %v", got)
+	}
+}

@@ -42,12 +42,16 @@ func (s *Scheduler) sync(ctx context.Context, key kcp.ObjectKey) (time.Duration,
 	case upstreamObj.GetDeletionTimestamp() != nil:
 		// Its syncers see by themselves when they have to let go of it, and the views of their groups have to show it. It enters no
 		// cluster any more, and leaves none before that: nobody can hold an object that is being deleted.
-		return 0, s.write(ctx, key, placement.Retire(upstreamObj, s.groupsOf))
+		return 0, s.retire(ctx, key, upstreamObj)
 	case key.Resource == v1alpha1.NamespacesResource:
 		return s.syncNamespace(ctx, key, upstreamObj)
 	}
-	decision := s.place(key, upstreamObj)
+	decision, stays := s.place(key, upstreamObj), s.staysFor(key, upstreamObj)
+	if decision.Follows && len(stays) > 0 {
+		decision.Clusters = s.stay(upstreamObj, decision.Clusters)
+	}
 	change := placement.Plan(upstreamObj, decision, s.ready(key, upstreamObj, decision.Clusters), s.groupsOf, s.now())
+	change.StayFor(stays)
 	if change.IsEmpty() {
 		s.refusals.Written(key)
 		return decision.Again, nil

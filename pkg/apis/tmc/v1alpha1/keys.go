@@ -32,6 +32,10 @@ const (
 	// value is a time (RFC 3339), for people. No copy changes by it.
 	// Writer: the user (`kubectl tmc retry`). Readers: the syncers; the scheduler, as it reads any change.
 	RetryAnnotation = GroupName + "/retry"
+	// StaysForAnnotation names, as "statefulsets.apps/db" with commas between them, what an object followed and was deleted with
+	// --cascade=orphan: the object stays where it is, for what was left behind there uses it, until there is such a one again.
+	// Writer: the scheduler. Readers: the scheduler, people.
+	StaysForAnnotation = GroupName + "/stays-for"
 	// PlacementAnnotation says why an object is where it is: a protocol.Placement as JSON.
 	// Writer: the scheduler, with the labels. Readers: the scheduler, the aggregator, the plugin, and people.
 	PlacementAnnotation = GroupName + "/placement"
