@@ -40,8 +40,11 @@ func TestNamespaceTerminatingOnOneCluster(t *testing.T) {
 	if got, err := atWest.get(t.Context(), "deployment/one", uidPath); err != nil || got != uid {
 		t.Errorf("west has another copy: %s, %v", got, err)
 	}
+	ending := atEast.eventuallyThere(t, "namespace/"+u.namespace)
 	atEast.kubectl(t, "patch", "configmap", "theirs", "--type=merge", `--patch={"metadata":{"finalizers":null}}`)
 	begin = time.Now()
+	atEast.eventuallyIs(t, "namespace/"+u.namespace, uidPath, "to be another one", func(got string) bool { return got != ending && got != "" })
+	t.Logf("the namespace is there anew after %s", time.Since(begin).Round(time.Second))
 	for _, name := range append(names, "late") {
 		kcp.eventuallyHas(t, "deployment/"+name, syncedPath, "True Synced In place in 2 clusters.")
 	}
@@ -76,7 +79,7 @@ func TestStatusOfWhatIsNotInPlace(t *testing.T) {
 	u.rollOut(t, "first", east, west)
 
 	t.Run("a placement that matches no cluster", func(t *testing.T) {
-		u.place(t, "mars", "{workloadSelector: {matchLabels: {goes: nowhere}}, clusterSelector: {matchLabels: {planet: mars}}}")
+		u.place(t, "mars", "{workloadSelector: {labelSelector: {matchLabels: {goes: nowhere}}}, clusterSelector: {locations: [mars]}}")
 		kcp.apply(t, strings.Replace(deploymentOf("lost"), "metadata: {name: lost}", "metadata: {name: lost, labels: {goes: nowhere}}", 1))
 		kcp.eventuallyHas(t, "deployment/lost", syncedPath, "False NoClusters Placed on no cluster")
 	})
@@ -87,12 +90,18 @@ func TestStatusOfWhatIsNotInPlace(t *testing.T) {
 		kcp.eventuallyHas(t, "service/db", syncedPath, "True Synced In place in 2 clusters.")
 	})
 	t.Run("annotations without room", func(t *testing.T) {
-		const room = 262144 - 5
-		fat := strings.Repeat("x", room-len("x")-len("kcp.io/cluster")-len(u.logicalCluster))
-		kcp.apply(t, "{apiVersion: v1, kind: ConfigMap, metadata: {name: big, annotations: {x: "+fat+"}}}")
+		const key, limit = "deployment.kubernetes.io/x", 262144 // a key that does not go down
+		big := func(left int, more string) string {
+			fat := strings.Repeat("x", limit-left-len(key)-len("kcp.io/cluster")-len(u.logicalCluster))
+			return fmt.Sprintf("{apiVersion: v1, kind: ConfigMap, metadata: {name: big, annotations: {%s: %s%s}}}", key, fat, more)
+		}
+		kcp.apply(t, big(5, ""))
 		kcp.apply(t, deploymentNaming("needs-big", "big", false))
 		kcp.eventuallyHas(t, "deployment/needs-big", syncedPath, "True Synced In place in 2 clusters.")
-		kcp.kubectl(t, "annotate", "configmap/big", "tmc.kcp.io/target-clusters=east", "x="+fat[:room-400], "--overwrite")
+		kcp.kubectl(t, "delete", "deployment", "needs-big", "--timeout=120s")
+		kcp.apply(t, big(60, `, tmc.kcp.io/target-clusters: east`))
+		u.eventuallyEvent(t, "big", "WriteRefused", "Too long")
+		kcp.apply(t, big(400, `, tmc.kcp.io/target-clusters: east`))
 		atWest.eventuallyGone(t, "configmap/big")
 	})
 	t.Run("a quota that is lifted", func(t *testing.T) {
@@ -107,7 +116,7 @@ func TestStatusOfWhatIsNotInPlace(t *testing.T) {
 	})
 	t.Run("another try that is asked for", func(t *testing.T) {
 		const taken = "30555"
-		service := "{apiVersion: v1, kind: Service, metadata: {name: %s}, spec: {type: NodePort, selector: {app: first}, ports: [{port: 80, nodePort: " + taken + "}]}}"
+		service := "{apiVersion: v1, kind: Service, metadata: {name: %s}, spec: {type: NodePort, selector: {app: nobody}, ports: [{port: 80, nodePort: " + taken + "}]}}"
 		atEast.apply(t, fmt.Sprintf(service, "theirs"))
 		kcp.apply(t, fmt.Sprintf(service, "ours"))
 		kcp.kubectl(t, "annotate", "service/ours", "tmc.kcp.io/target-clusters=east")
