@@ -130,35 +130,37 @@ func (s *Syncer) lookForHints(ctx context.Context) {
 // lookOnce looks for hints once, given what it has seen the last time, and returns what it has seen now.
 func (s *Syncer) lookOnce(ctx context.Context, seen map[hintSource]string, alsoServices bool) map[hintSource]string {
 	namespaces, haveService := s.refused.places()
-	var sources []hintSource
+	now := map[hintSource]string{}
 	for _, namespace := range namespaces {
-		sources = append(sources, hintSource{quotasResource, namespace}, hintSource{limitRangesResource, namespace})
+		s.look(ctx, hintSource{quotasResource, namespace}, seen, now)
+		s.look(ctx, hintSource{limitRangesResource, namespace}, seen, now)
 	}
 	services := hintSource{resource: servicesResource}
-	now := map[hintSource]string{}
-	if haveService && alsoServices {
-		sources = append(sources, services)
-	} else if before, known := seen[services]; known && haveService {
+	if before, known := seen[services]; haveService && alsoServices {
+		s.look(ctx, services, seen, now)
+	} else if haveService && known {
 		now[services] = before
-	}
-	for _, source := range sources {
-		before, known := seen[source]
-		versions, err := s.downstream.versions(ctx, source.resource, source.namespace)
-		if err != nil {
-			klog.FromContext(ctx).V(2).Info("The cluster does not say what has changed that it may have refused copies for", "resource", source.resource, "namespace", source.namespace, "reason", err.Error())
-			versions = before
-		}
-		now[source] = versions
-		if known && versions != before {
-			s.refused.hint(func(c refusedCopy) bool {
-				return c.namespace == source.namespace || source == services && c.isService
-			})
-		}
 	}
 	for _, key := range s.refused.due(s.now()) {
 		s.specs.Enqueue(key)
 	}
 	return now
+}
+
+// look looks at one source, and takes it for a hint when it has changed.
+func (s *Syncer) look(ctx context.Context, source hintSource, seen, now map[hintSource]string) {
+	before, known := seen[source]
+	versions, err := s.downstream.versions(ctx, source.resource, source.namespace)
+	if err != nil {
+		klog.FromContext(ctx).V(2).Info("The cluster does not say what has changed that it may have refused copies for", "resource", source.resource, "namespace", source.namespace, "reason", err.Error())
+		versions = before
+	}
+	now[source] = versions
+	if known && versions != before {
+		s.refused.hint(func(c refusedCopy) bool {
+			return c.namespace == source.namespace || source.resource == servicesResource && c.isService
+		})
+	}
 }
 
 // versions stands for the state of all objects of a resource in a namespace, of all namespaces when that is empty: it changes when any

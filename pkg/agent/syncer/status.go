@@ -48,13 +48,18 @@ func (s *Syncer) syncStatus(ctx context.Context, key kcp.ObjectKey) (time.Durati
 	if wait > 0 {
 		return wait, nil
 	}
-	err = s.writeReport(ctx, key, e.Upstream, report, now)
-	if err != nil && isRefusal(err) {
-		// There is no room for it: the hub says so on the object, a change of which is news.
-		klog.FromContext(ctx).Info("kcp refuses the report on an object", "reason", err.Error(), "again", longestRefusal)
-		return longestRefusal, nil
+	return s.tryReport(ctx, key, e.Upstream, report, now)
+}
+
+// tryReport writes a report, and returns when to try again where kcp refuses it: there is no room for it. The hub says so on the
+// object, a change of which is news.
+func (s *Syncer) tryReport(ctx context.Context, key kcp.ObjectKey, upstreamObj *unstructured.Unstructured, report protocol.Report, now time.Time) (time.Duration, error) {
+	err := s.writeReport(ctx, key, upstreamObj, report, now)
+	if err == nil || !isRefusal(err) {
+		return 0, err
 	}
-	return 0, err
+	klog.FromContext(ctx).Info("kcp refuses the report on an object", "reason", err.Error(), "again", longestRefusal)
+	return longestRefusal, nil
 }
 
 // writeReport stamps a report and writes it.

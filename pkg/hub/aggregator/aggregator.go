@@ -197,17 +197,26 @@ func (a *Aggregator) sync(ctx context.Context, key kcp.ObjectKey) (time.Duration
 		expiry, err := a.expire(ctx, key, upstreamObj)
 		return sooner(again, expiry), err
 	}
+	wait, err := a.carryOut(ctx, key, upstreamObj.GetUID(), present, merged)
+	if wait > 0 || err != nil {
+		return wait, err
+	}
+	return again, nil
+}
+
+// carryOut writes what differs of the status, and returns how long to wait where kcp does not take it.
+func (a *Aggregator) carryOut(ctx context.Context, key kcp.ObjectKey, uid types.UID, present, merged map[string]any) (wait time.Duration, err error) {
 	if wait := a.refusals.Wait(key); wait > 0 {
 		return wait, nil
 	}
-	switch err := a.write(ctx, key, upstreamObj.GetUID(), present, merged); {
+	switch err := a.write(ctx, key, uid, present, merged); {
 	case refusals.IsRefusal(err):
 		return a.refusals.Refused(key, err), nil
 	case err != nil:
 		return 0, err
 	}
 	a.refusals.Written(key)
-	return again, nil
+	return 0, nil
 }
 
 // untilPlaced returns how long to leave an object alone that has no status and is placed nowhere: one that has just come is about to

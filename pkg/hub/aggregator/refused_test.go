@@ -19,7 +19,7 @@ import (
 	"github.com/kcp-tmc/tmc/pkg/protocol"
 )
 
-var refusal = apierrors.NewInvalid(schema.GroupKind{Kind: "ConfigMap"}, "big", nil)
+var errRefusal = apierrors.NewInvalid(schema.GroupKind{Kind: "ConfigMap"}, "big", nil)
 
 // fat has an object's annotations take so many bytes.
 func fat(size int) change {
@@ -63,7 +63,7 @@ func TestAggregatorTellsWhatIsRefused(t *testing.T) {
 					"web": key, "": {Workspace: "ws", Resource: v1alpha1.NamespacesResource, Name: "app"},
 					"big": {Workspace: "ws", Resource: configMaps, Namespace: "app", Name: "big"},
 				}[name]
-				a.config.Refusals.Refused(refused, refusal)
+				a.config.Refusals.Refused(refused, errRefusal)
 			}
 			var got []string
 			for i, problem := range a.refused(key, f.objects[key]) {
@@ -107,7 +107,7 @@ func TestAggregatorOnRefusal(t *testing.T) {
 func TestAggregatorStatusIsRefused(t *testing.T) {
 	f := newFakeHub()
 	key := f.add("ws", deployments, "Deployment", "web", on("east"))
-	f.patchErr = refusal
+	f.patchErr = errRefusal
 	a := f.aggregator()
 	now := began
 	a.now = func() time.Time { return now }

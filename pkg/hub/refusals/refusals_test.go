@@ -15,8 +15,8 @@ import (
 )
 
 var (
-	tooLong   = apierrors.NewInvalid(schema.GroupKind{Kind: "ConfigMap"}, "big", field.ErrorList{field.TooLong(field.NewPath("metadata", "annotations"), "", 262144)})
-	forbidden = apierrors.NewForbidden(schema.GroupResource{Resource: "configmaps"}, "big", errors.New("a policy denies it"))
+	errTooLong   = apierrors.NewInvalid(schema.GroupKind{Kind: "ConfigMap"}, "big", field.ErrorList{field.TooLong(field.NewPath("metadata", "annotations"), "", 262144)})
+	errForbidden = apierrors.NewForbidden(schema.GroupResource{Resource: "configmaps"}, "big", errors.New("a policy denies it"))
 )
 
 func TestIsRefusal(t *testing.T) {
@@ -24,8 +24,8 @@ func TestIsRefusal(t *testing.T) {
 		err  error
 		want bool
 	}{
-		"too long":  {tooLong, true},
-		"denied":    {forbidden, true},
+		"too long":  {errTooLong, true},
+		"denied":    {errForbidden, true},
 		"malformed": {apierrors.NewBadRequest("x"), true},
 		"too large": {apierrors.NewRequestEntityTooLargeError("x"), true},
 		"changed":   {apierrors.NewConflict(schema.GroupResource{}, "x", nil), false},
@@ -44,7 +44,7 @@ func TestRefusedIsTriedEverLessOften(t *testing.T) {
 	for name, tc := range map[string]struct {
 		err    error
 		toldAt time.Duration
-	}{"invalid": {tooLong, 0}, "forbidden": {forbidden, 15 * time.Second}} {
+	}{"invalid": {errTooLong, 0}, "forbidden": {errForbidden, 15 * time.Second}} {
 		t.Run(name, func(t *testing.T) {
 			begin := time.Unix(1_000_000, 0)
 			now, told := begin, 0
@@ -80,7 +80,7 @@ func TestRefusedIsTriedEverLessOften(t *testing.T) {
 func TestRefusedSaysWhatHelps(t *testing.T) {
 	r := New("what it writes", time.Now, nil)
 	key := kcp.ObjectKey{Name: "big"}
-	r.Refused(key, tooLong)
+	r.Refused(key, errTooLong)
 	if problem, _ := r.Problem(key); !strings.Contains(problem.Message, "kcp refuses what it writes") || !strings.Contains(problem.Message, "--server-side") {
 		t.Errorf("got %q", problem.Message)
 	}

@@ -43,12 +43,12 @@ func (s *strictKCP) Warn(_ kcp.ObjectKey, obj *unstructured.Unstructured, reason
 	}
 }
 
-var tooLong = apierrors.NewInvalid(schema.GroupKind{Kind: "Deployment"}, "web", field.ErrorList{field.TooLong(field.NewPath("metadata", "annotations"), "", 262144)})
+var errTooLong = apierrors.NewInvalid(schema.GroupKind{Kind: "Deployment"}, "web", field.ErrorList{field.TooLong(field.NewPath("metadata", "annotations"), "", 262144)})
 
 // TestSyncOfWhatIsRefused has kcp refuse what places a Deployment: its user is told once, the write is tried ever less often, and at
 // once when the object changes.
 func TestSyncOfWhatIsRefused(t *testing.T) {
-	f := &strictKCP{fakeKCP: newFakeKCP(t, web), refuse: func(string) error { return tooLong }}
+	f := &strictKCP{fakeKCP: newFakeKCP(t, web), refuse: func(string) error { return errTooLong }}
 	s := f.scheduler(fleet{"east"})
 	var heard []string
 	s.config.Upstream, s.config.Notices, s.config.Refused = f, f, func(key kcp.ObjectKey) { heard = append(heard, key.Name) }
@@ -92,7 +92,7 @@ func TestSyncOfWhatIsRefused(t *testing.T) {
 func TestSyncWritesWhatFits(t *testing.T) {
 	f := &strictKCP{fakeKCP: newFakeKCP(t, web), refuse: func(patch string) error {
 		if strings.Contains(patch, v1alpha1.PlacementAnnotation) {
-			return tooLong
+			return errTooLong
 		}
 		return nil
 	}}
@@ -116,7 +116,7 @@ func TestSyncWhenWhatFitsFails(t *testing.T) {
 	away := errors.New("connection refused")
 	f := &strictKCP{fakeKCP: newFakeKCP(t, web), refuse: func(patch string) error {
 		if strings.Contains(patch, v1alpha1.PlacementAnnotation) {
-			return tooLong
+			return errTooLong
 		}
 		return away
 	}}
