@@ -72,12 +72,15 @@ func (s *Scheduler) staysFor(key kcp.ObjectKey, upstreamObj *unstructured.Unstru
 
 // stay adds to where an object goes that follows others where it stays for what was left behind: on clusters that are there, and not
 // being drained.
-func (s *Scheduler) stay(upstreamObj *unstructured.Unstructured, clusters []string) []string {
+func (s *Scheduler) stay(upstreamObj *unstructured.Unstructured, decision placement.Decision, stays []string) placement.Decision {
+	if !decision.Follows || len(stays) == 0 {
+		return decision
+	}
 	for _, name := range protocol.Read(upstreamObj).Placed() {
-		if cluster := s.config.Registry.Cluster(name); cluster.Name != "" && !cluster.Draining && !slices.Contains(clusters, name) {
-			clusters = append(clusters, name)
+		if cluster := s.config.Registry.Cluster(name); cluster.Name != "" && !cluster.Draining && !slices.Contains(decision.Clusters, name) {
+			decision.Clusters = append(decision.Clusters, name)
 		}
 	}
-	slices.Sort(clusters)
-	return clusters
+	slices.Sort(decision.Clusters)
+	return decision
 }

@@ -57,10 +57,10 @@ func TestOrphansDoNotKeepClusters(t *testing.T) {
 	obj.SetLabels(map[string]string{v1alpha1.PlacementLabel("east"): v1alpha1.PlacementLabelValue, v1alpha1.PlacementLabel("west"): v1alpha1.PlacementLabelValue, v1alpha1.PlacementLabel("gone"): v1alpha1.PlacementLabelValue})
 	obj.SetAnnotations(map[string]string{v1alpha1.StaysForAnnotation: "deployments.apps/web"})
 	s := f.scheduler(states{"east": placement.Cluster{Name: "east", Ready: true}, "west": placement.Cluster{Name: "west", Ready: true, Draining: true}})
-	if got := s.stay(obj, nil); !slices.Equal(got, []string{"east"}) {
+	if got := s.stay(obj, placement.Decision{Follows: true}, []string{"deployments.apps/web"}).Clusters; !slices.Equal(got, []string{"east"}) {
 		t.Errorf("it stays on %v", got)
 	}
-	if got := s.stay(obj, []string{"west"}); !slices.Equal(got, []string{"east", "west"}) {
+	if got := s.stay(obj, placement.Decision{Follows: true, Clusters: []string{"west"}}, []string{"deployments.apps/web"}).Clusters; !slices.Equal(got, []string{"east", "west"}) {
 		t.Errorf("it goes to %v", got)
 	}
 }

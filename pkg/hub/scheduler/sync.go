@@ -46,10 +46,8 @@ func (s *Scheduler) sync(ctx context.Context, key kcp.ObjectKey) (time.Duration,
 	case key.Resource == v1alpha1.NamespacesResource:
 		return s.syncNamespace(ctx, key, upstreamObj)
 	}
-	decision, stays := s.place(key, upstreamObj), s.staysFor(key, upstreamObj)
-	if decision.Follows && len(stays) > 0 {
-		decision.Clusters = s.stay(upstreamObj, decision.Clusters)
-	}
+	stays := s.staysFor(key, upstreamObj)
+	decision := s.stay(upstreamObj, s.place(key, upstreamObj), stays)
 	change := placement.Plan(upstreamObj, decision, s.ready(key, upstreamObj, decision.Clusters), s.groupsOf, s.now())
 	change.StayFor(stays)
 	if change.IsEmpty() {
