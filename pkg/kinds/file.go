@@ -172,7 +172,7 @@ func checkFields(value any, t reflect.Type, path string) []error {
 
 // validate returns what is missing in an entry, or contradicts itself.
 func (k *Kind) validate() []error {
-	return slices.Concat(k.validateName(), k.validateCounts(), k.validateStatus(), k.validateRelations(), k.validateOwned())
+	return slices.Concat(k.validateName(), k.validateCounts(), k.validateStatus(), k.validateRelations(), k.validateOwned(), k.validateYields())
 }
 
 // unless returns an error when a rule is broken.
@@ -247,6 +247,25 @@ func (k *Kind) validateOwned() []error {
 		text := owned.Path.String()
 		errs = append(errs, unless(!slices.Contains(whole, text) && !slices.Contains(owned.Path, Items), "owned[%d].path: %q, expected the path of one field such as spec.address", i, text)...)
 		errs = append(errs, unless(owned.Unless == nil || len(owned.Unless.Path) > 0, "owned[%d].unless.path: it is missing, expected a field such as spec.manual", i)...)
+	}
+	return errs
+}
+
+func (k *Kind) validateYields() []error {
+	var errs []error
+	for i, p := range k.Merged {
+		errs = append(errs, unless(!slices.Contains(whole, p.String()) && !slices.Contains(p, Items), "merged[%d]: %q, expected the path of one list such as spec.secrets", i, p)...)
+	}
+	for i, y := range k.Yields {
+		errs = append(errs, unless(len(y.Marks) > 0 && len(y.Paths) > 0, "yields[%d]: expected marks and paths, such as {path: spec.queue} and spec.suspend", i)...)
+		for j, mark := range y.Marks {
+			errs = append(errs, unless(len(mark.Path) > 0 && !slices.Contains(mark.Path, Items), "yields[%d].marks[%d].path: expected the path of one field such as spec.queue", i, j)...)
+		}
+		for j, p := range y.Paths {
+			// A whole map of labels or annotations of a template may be yielded, but not of the object itself.
+			expected := expectedOfYield(p)
+			errs = append(errs, unless(expected == "", "yields[%d].paths[%d]: %q, expected %s", i, j, p, expected)...)
+		}
 	}
 	return errs
 }

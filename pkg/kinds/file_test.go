@@ -135,6 +135,10 @@ func TestParseErrors(t *testing.T) {
 		"a reference to nothing":        {`[{kind: A, follows: {names: [{path: spec.a}]}}]`, `follows.names[0]: expected path and resource`},
 		"all of the spec":               {`[{kind: A, owned: [{path: spec}]}]`, `owned[0].path: "spec", expected the path of one field`},
 		"unless nothing":                {`[{kind: A, owned: [{path: spec.a, unless: {equals: "true"}}]}]`, `owned[0].unless.path: it is missing`},
+		"all of the spec is shared":     {`[{kind: A, merged: [spec]}]`, `merged[0]: "spec", expected the path of one list`},
+		"yields without marks":          {`[{kind: A, yields: [{paths: [spec.a]}]}]`, `yields[0]: expected marks and paths`},
+		"a mark in a list":              {`[{kind: A, yields: [{marks: [{path: "spec.a[]"}], paths: [spec.a]}]}]`, `yields[0].marks[0].path: expected the path of one field`},
+		"yields a status":               {`[{kind: A, yields: [{marks: [{path: spec.a}], paths: [status.a]}]}]`, `yields[0].paths[0]: "status.a", expected the path of a field within spec`},
 		"a kind twice":                  {`[{kind: A}, {kind: A}]`, `f.yaml: entry 2 (A): kind: there is an entry for it already`},
 	}
 	for name, tc := range cases {

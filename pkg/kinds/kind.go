@@ -86,6 +86,12 @@ type Kind struct {
 	Adoption Adoption `json:"adoption,omitzero"`
 	// Owned are the fields that only a cluster fills in: a copy is applied without them.
 	Owned []Owned `json:"owned,omitempty"`
+	// Merged are lists that are sets in spirit, though whoever writes them owns all of them: what others on the cluster have
+	// put into them stays beside what is applied.
+	Merged []Path `json:"merged,omitempty"`
+	// Yields are the fields that are the cluster's own once they have gone down, while the object has a mark. Absent, they are
+	// those of conventionalYields.
+	Yields []Yield `json:"yields,omitempty"`
 
 	// needs is the shape of the References, nil where there are none.
 	needs *shape

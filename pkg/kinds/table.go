@@ -72,13 +72,16 @@ var table = []*Kind{
 		Ends: []string{"Complete", "Failed"}, TTL: path("spec.ttlSecondsAfterFinished"),
 		// Unless the user chooses the selector, the server makes it from the object's UID, and labels to go with it
 		// (generateSelector in k8s.io/kubernetes/pkg/registry/batch/job).
-		Owned: generatedSelector(),
+		Owned:  generatedSelector(),
+		Yields: []Yield{{Marks: queued(), Paths: jobYields("spec")}},
 	},
 	// k8s.io/api/batch/v1.CronJobStatus. The runs that are `active` are objects of a cluster: what they refer to is not
 	// upstream, and they stay away. Its controller writes no observedGeneration.
 	{
 		Group: "batch", Kind: "CronJob", Version: "v1", Resource: "cronjobs", Workload: true, Observes: NeverObserves,
 		Times: []Time{{Field: "lastScheduleTime"}, {Field: "lastSuccessfulTime"}},
+		// A queue manages the Jobs that it makes, not the CronJob.
+		Yields: cronJobYields(),
 	},
 	// k8s.io/api/autoscaling/v2.HorizontalPodAutoscalerStatus. Kubernetes' own autoscaler writes no observedGeneration
 	// (setStatus of its pkg/controller/podautoscaler leaves the field out); one that does is believed. What single metrics
@@ -161,6 +164,11 @@ var table = []*Kind{
 			Path:   path("secrets"),
 			Unless: &Value{Path: annotation("kubernetes.io/enforce-mountable-secrets"), Equals: "true"},
 		}},
+		// The list is atomic (ServiceAccount.ImagePullSecrets in k8s.io/api/core/v1): OpenShift, and operators that hand out
+		// credentials of registries, put their own into it. `secrets` has keys: what others add to it is theirs anyway. No other
+		// atomic list of the built-in kinds is one that more may be added to without a change of what it means: tolerations,
+		// access modes, source ranges and rules all widen what is allowed.
+		Merged: []Path{path("imagePullSecrets")},
 	},
 }
 

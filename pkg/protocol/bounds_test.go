@@ -36,6 +36,8 @@ func TestParseReportBounds(t *testing.T) {
 		"many texts":     {`"s":{` + named(129, `"x"`) + `}`, ErrReportBounds},
 		"many addresses": {`"lb":[` + many(129, `{"ip":"192.0.2.1"}`) + `]`, ErrReportBounds},
 		"an address that is none: the merged status could not be written": {`"lb":["192.0.2.1"]`, ErrReportBounds},
+		"many notes: each is an event":                                    {`"notes":[` + many(5, `{"r":"A","m":"b"}`) + `]`, ErrReportBounds},
+		"a note's reason with blanks: it is no word":                      {`"notes":[{"r":"a b","m":"c"}]`, ErrReportBounds},
 		"a reason with blanks: it is no word":                             {`"problems":[{"r":"a b","m":"c"}]`, ErrReportBounds},
 		"a reason that is long: events have short ones":                   {`"problems":[{"r":"A` + long + `","m":"c"}]`, ErrReportBounds},
 		"no reason: an event needs one":                                   {`"problems":[{"m":"c"}]`, ErrReportBounds},

@@ -189,6 +189,11 @@ func (o Object) Retry() string {
 	return value
 }
 
+// Yields returns the annotation by which the user leaves fields to the clusters, and whether there is one.
+func (o Object) Yields() (paths string, named bool) {
+	return o.annotations.get(v1alpha1.YieldAnnotation)
+}
+
 // Share returns the cluster's share of the replicas, and whether they are divided at all. It returns an error that names
 // the annotation when that holds no number of replicas (0 to 2147483647).
 func (o Object) Share(cluster string) (replicas int64, divided bool, err error) {
@@ -228,8 +233,8 @@ func (o Object) Report(cluster string) (Report, error) {
 const deploymentDomain = "deployment.kubernetes.io/"
 
 // Inputs stands, in 16 hexadecimal digits, for what of the object shapes the cluster's copy without moving the generation:
-// the labels and annotations that go down, the cluster's override, its share of the replicas and its part of the partition. A
-// syncer names it in its report.
+// the labels and annotations that go down, the cluster's override, its share of the replicas and its part of the partition, and
+// what the user yields. A syncer names it in its report.
 func (o Object) Inputs(cluster string) string { return o.inputs()(cluster) }
 
 // inputs returns Inputs for many clusters: what is the same for all of them is encoded once.
@@ -241,6 +246,9 @@ func (o Object) inputs() func(cluster string) string {
 		parts := []any{labels, annotations, override, share}
 		if part, has := o.annotations.get(v1alpha1.PartitionAnnotation(cluster)); has {
 			parts = append(parts, part) // few have one: of others the inputs are those of versions that knew of none
+		}
+		if yields, named := o.Yields(); named {
+			parts = append(parts, map[string]string{"yields": yields}) // likewise
 		}
 		sum := sha256.Sum256(encode(parts))
 		return hex.EncodeToString(sum[:8])

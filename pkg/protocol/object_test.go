@@ -235,6 +235,7 @@ func TestObjectInputs(t *testing.T) {
 		"the cluster's share":       {annotated(v1alpha1.ReplicasAnnotation("east"), "1"), true},
 		"the cluster's part":        {annotated(v1alpha1.PartitionAnnotation("east"), "1/2"), true},
 		"another's part":            {annotated(v1alpha1.PartitionAnnotation("west"), "1/2"), false},
+		"what the user yields":      {annotated(v1alpha1.YieldAnnotation, "spec.suspend"), true},
 		"another's override":        {annotated(v1alpha1.OverrideAnnotation("west"), "[]"), false},
 		"another's share":           {annotated(v1alpha1.ReplicasAnnotation("west"), "1"), false},
 		"a report":                  {annotated(v1alpha1.StatusAnnotation("east"), "{}"), false},

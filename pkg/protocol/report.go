@@ -27,7 +27,9 @@ const MaxReportSize = 16 << 10
 const (
 	// MaxReportProblems, MaxReportConditions and MaxReportEntries are how many problems,
 	// conditions, and counters, texts or addresses there may be.
+	// MaxReportNotes is how many notes there may be.
 	MaxReportProblems   = 32
+	MaxReportNotes      = 4
 	MaxReportConditions = 64
 	MaxReportEntries    = 128
 	// MaxReportText is how long a text of a status may be.
@@ -99,6 +101,8 @@ type Report struct {
 	Conditions []ReportCondition `json:"cond,omitempty"`
 	// Problems say why the copy is not what it should be.
 	Problems []Problem `json:"problems,omitempty"`
+	// Notes say what was wrong and has been put right a moment ago: people are told, and the object counts as it is.
+	Notes []Problem `json:"notes,omitempty"`
 	// Written is when the rest of the report last changed, by the cluster's clock,
 	// as WrittenLayout has it: these times sort as they are.
 	Written string `json:"at,omitempty"`
@@ -126,6 +130,9 @@ type Problem struct {
 	// both, finds it, and tells its owner.
 	Concerns string `json:"o,omitempty"`
 }
+
+// ReasonDriftRepaired is the reason of the note that somebody on a cluster has changed a copy, and that it was put back.
+const ReasonDriftRepaired = "DriftRepaired"
 
 // ReasonConflict is the reason of the problem that an object is in the way of a copy which
 // is not that copy.
@@ -157,6 +164,9 @@ func (r Report) Bounded() Report {
 		}
 		for i := range r.Problems {
 			r.Problems[i].Message = text.Shorten(r.Problems[i].Message, longest)
+		}
+		for i := range r.Notes {
+			r.Notes[i].Message = text.Shorten(r.Notes[i].Message, longest)
 		}
 	}
 	if !r.fits() {
@@ -192,17 +202,23 @@ func (r Report) trimmed() Report {
 			r.Conditions[i].Reason = ""
 		}
 	}
-	r.Problems = slices.Clone(r.Problems)
-	r.Problems = r.Problems[:min(len(r.Problems), MaxReportProblems)]
-	for i, p := range r.Problems {
+	r.Problems, r.Notes = trimProblems(r.Problems, MaxReportProblems), trimProblems(r.Notes, MaxReportNotes)
+	return r
+}
+
+// trimProblems returns at most so many problems, with reasons that may be.
+func trimProblems(problems []Problem, most int) []Problem {
+	problems = slices.Clone(problems)
+	problems = problems[:min(len(problems), most)]
+	for i, p := range problems {
 		if !isShort(p.Reason, maxReason, problemReason) {
-			r.Problems[i].Reason = "Other"
+			problems[i].Reason = "Other"
 		}
 		if len(p.Concerns) > maxConcerns {
-			r.Problems[i].Concerns = ""
+			problems[i].Concerns = ""
 		}
 	}
-	return r
+	return problems
 }
 
 // trimMap deletes the entries that are not fine, and, of too many, the last by name.
@@ -241,8 +257,8 @@ func (r Report) check() error {
 		return fmt.Errorf("%w: %s", ErrReportBounds, fmt.Sprintf(format, args...))
 	}
 	switch {
-	case len(r.Problems) > MaxReportProblems:
-		return outOf("%d problems, expected at most %d", len(r.Problems), MaxReportProblems)
+	case len(r.Problems) > MaxReportProblems, len(r.Notes) > MaxReportNotes:
+		return outOf("%d problems and %d notes, expected at most %d and %d", len(r.Problems), len(r.Notes), MaxReportProblems, MaxReportNotes)
 	case len(r.Conditions) > MaxReportConditions:
 		return outOf("%d conditions, expected at most %d", len(r.Conditions), MaxReportConditions)
 	case len(r.Counters) > MaxReportEntries, len(r.Texts) > MaxReportEntries, len(r.Addresses) > MaxReportEntries:
@@ -284,7 +300,7 @@ func (r Report) checkTexts(outOf func(string, ...any) error) error {
 			return outOf("%q as the reason of condition %s, expected a word in CamelCase", text.Shorten(c.Reason, maxName), text.Shorten(c.Type, maxName))
 		}
 	}
-	for _, p := range r.Problems {
+	for _, p := range slices.Concat(r.Problems, r.Notes) {
 		if !isShort(p.Reason, maxReason, problemReason) || len(p.Concerns) > maxConcerns {
 			return outOf("%q as the reason of a problem, expected a word in CamelCase", text.Shorten(p.Reason, maxName))
 		}

@@ -165,6 +165,9 @@ func IsInSync(desired, downstreamObj *unstructured.Unstructured) bool {
 	if downstreamObj.GetAnnotations()[v1alpha1.AppliedHashAnnotation] != wanted {
 		return false
 	}
+	if downstreamObj.GetAnnotations()[v1alpha1.OthersAnnotation] != desired.GetAnnotations()[v1alpha1.OthersAnnotation] {
+		return false // it is not in the hash
+	}
 	owned, ok := ownedFields(downstreamObj)
 	return ok && ownsApplied(desired, owned) && Order(downstreamObj) == orderOf(desired.Object, owned, 0)
 }

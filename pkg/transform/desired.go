@@ -45,8 +45,8 @@ type Input struct {
 //
 // All other fields stay as they are, unknown ones included. The copy shares no memory with the input.
 //
-// It fails when labels or annotations are no maps of strings, when the share is no number, when the override fails (with
-// an OverrideError) or makes an object that is never synced (with a NeverSyncedError in an OverrideError), and when the
+// It fails when labels or annotations are no maps of strings, when the share is no number, when the object yields what cannot be
+// yielded (with a kinds.YieldError), when the override fails (with an OverrideError) or makes an object that is never synced (with a NeverSyncedError in an OverrideError), and when the
 // object cannot be encoded. The copy of a namespace is that of DesiredNamespace.
 func Desired(in Input) (*unstructured.Unstructured, error) {
 	if isNamespace(in.Object) {
@@ -77,6 +77,9 @@ func Desired(in Input) (*unstructured.Unstructured, error) {
 	}
 	confine(desired, in.Rule, in.Origin.Workspace)
 	stamp(desired, in)
+	if err := noteYielded(desired, in); err != nil {
+		return nil, err
+	}
 	return seal(desired)
 }
 
@@ -154,6 +157,20 @@ func stamp(desired *unstructured.Unstructured, in Input) {
 		v1alpha1.SourceInputsAnnotation:     protocol.Read(in.Object).Inputs(origin.Cluster),
 		v1alpha1.TargetClusterAnnotation:    origin.Cluster,
 	})
+}
+
+// noteYielded adds what the copy yields to its cluster: see Onto. It fails with a kinds.YieldError.
+func noteYielded(desired *unstructured.Unstructured, in Input) error {
+	paths, err := in.Kinds.Yields(in.Object)
+	if err != nil || len(paths) == 0 {
+		return err
+	}
+	hashes, err := hashesOfYielded(desired, paths)
+	if err != nil {
+		return fmt.Errorf("encoding what the copy %s/%s yields: %w", desired.GetNamespace(), desired.GetName(), err)
+	}
+	add(desired, nil, map[string]string{v1alpha1.YieldedAnnotation: hashes})
+	return nil
 }
 
 // seal adds the hash of all that is applied, and returns the copy. It fails when the copy cannot be encoded.

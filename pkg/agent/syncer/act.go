@@ -168,8 +168,9 @@ func (s *Syncer) update(ctx context.Context, t turn) (result, error) {
 		s.memories.update(t.key, func(m *memory) {
 			m.ineffective = evaluate.Apply{Hash: hashOf(t.Desired), Onto: transform.Fingerprint(t.Downstream)}
 		})
+	default:
+		s.noteWrite(t, t.Downstream)
 	}
-	s.noteWrite(t, t.Downstream)
 	return result{t.Problems, t.Again}, nil
 }
 

@@ -308,12 +308,16 @@ func indexBy(value func(*unstructured.Unstructured) string) cache.IndexFunc {
 }
 
 // stripCopy leaves of a copy what the loops read: who it is, whether our fields are as we applied them and in which order, the
-// numbers of its spec and its status. Of what bears our marks and was not applied by us, which is no copy, it takes the marks.
+// numbers of its spec, the lists that others put something into, and its status. Of what bears our marks and was not applied by us, which is no copy, it takes the marks.
 // oldObj is what the cache has of it, nil for nothing: what is the same there need not be decoded again.
 func (c *caches) stripCopy(oldObj, downstreamObj *unstructured.Unstructured) {
 	order := orderAndMarks(oldObj, downstreamObj)
-	replicas := c.kinds.Of(downstreamObj.GroupVersionKind().GroupKind()).Replicas
-	number, hasReplicas := replicas.Int64In(downstreamObj.Object)
+	kind := c.kinds.Of(downstreamObj.GroupVersionKind().GroupKind())
+	number, hasReplicas := kind.Replicas.Int64In(downstreamObj.Object)
+	shared := make([]any, len(kind.Merged))
+	for i, path := range kind.Merged {
+		shared[i] = path.In(downstreamObj.Object)
+	}
 	for name, field := range downstreamObj.Object {
 		switch name {
 		case "apiVersion", "kind", "metadata", "status":
@@ -329,7 +333,12 @@ func (c *caches) stripCopy(oldObj, downstreamObj *unstructured.Unstructured) {
 		}
 	}
 	if hasReplicas { // which may lie deeper in the spec
-		_ = unstructured.SetNestedField(downstreamObj.Object, number, replicas...) // what is on the way was a map
+		_ = unstructured.SetNestedField(downstreamObj.Object, number, kind.Replicas...) // what is on the way was a map
+	}
+	for i, path := range kind.Merged {
+		if shared[i] != nil {
+			_ = unstructured.SetNestedField(downstreamObj.Object, shared[i], path...) // likewise
+		}
 	}
 	transform.NoteOrder(downstreamObj, order)
 }

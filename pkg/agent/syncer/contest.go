@@ -2,6 +2,7 @@ package syncer
 
 import (
 	"context"
+	"time"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
@@ -10,6 +11,18 @@ import (
 	"github.com/kcp-tmc/tmc/pkg/protocol"
 	"github.com/kcp-tmc/tmc/pkg/transform"
 )
+
+// noteTime is how long a report tells of a copy that was put back: long enough to become an event, and no longer, so that the next
+// time becomes another.
+const noteTime = time.Minute
+
+// notesAt returns what is told of what was put right, and for how long.
+func (m *memory) notesAt(now time.Time) ([]protocol.Problem, time.Duration) {
+	if wait := m.notesUntil.Sub(now); wait > 0 {
+		return m.notes, wait
+	}
+	return nil, 0
+}
 
 // What is in this file keeps the syncer from fighting for ever with another writer: see evaluate.Contest.
 
@@ -33,11 +46,14 @@ func (s *Syncer) standing(key kcp.ObjectKey, e *evaluate.Evaluation) evaluate.St
 // noteWrite takes note that the cluster has taken a copy. It is a repair, and counts, unless it brings something new: live is what
 // it was written onto, nil for nothing. Whatever puts a copy back calls it once.
 func (s *Syncer) noteWrite(t turn, live *unstructured.Unstructured) {
-	hash, now := hashOf(t.Desired), s.now()
+	hash, fields, now := hashOf(t.Desired), t.Fields(live), s.now()
 	s.memories.update(t.key, func(m *memory) {
-		if t.Difference == evaluate.Drifted || m.applied == hash {
-			m.contest = m.contest.Repaired(hash, t.Fields(live), now)
-		} else {
+		isRepair := t.Difference == evaluate.Drifted || m.applied == hash
+		switch {
+		case isRepair && len(fields) > 0:
+			m.contest = m.contest.Repaired(hash, fields, now)
+			m.notes, m.notesUntil = []protocol.Problem{evaluate.DriftRepaired(fields)}, now.Add(noteTime)
+		case !isRepair:
 			m.contest = m.contest.Changed(hash, now)
 		}
 		m.applied = hash

@@ -206,3 +206,37 @@ func TestContestCannotAsk(t *testing.T) {
 		t.Error("it writes onto another object")
 	}
 }
+
+// TestRepairIsTold counts what a repair has written in kcp: that it was made, and, a minute later, nothing of it any more.
+func TestRepairIsTold(t *testing.T) {
+	f := newFight(t, nil)
+	f.time = f.time.Add(time.Minute)
+	tells := func(name string, patches int, word string) (again time.Duration) {
+		t.Helper()
+		f.kcp.patches = nil
+		again, err := f.syncStatus(t.Context(), f.key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		report := f.kcp.objects[f.key].GetAnnotations()[v1alpha1.StatusAnnotation("east")]
+		if len(f.kcp.patches) != patches || strings.Contains(report, "DriftRepaired") != (word != "") || !strings.Contains(report, word) {
+			t.Errorf("%s: %d patches, want %d; reported %s", name, len(f.kcp.patches), patches, report)
+		}
+		return again
+	}
+	tells("at rest", 0, "")
+	f.cluster.store(takes("x", "spec", "replicas")(f.stored()))
+	f.cacheAll(t)
+	f.turn(t)
+	f.time = f.time.Add(time.Second)
+	if again := tells("put back", 1, "spec.replicas"); again != noteTime-time.Second {
+		t.Errorf("again after %s", again)
+	}
+	f.turn(t)
+	if again := tells("nothing new", 0, "spec.replicas"); again != noteTime-time.Second {
+		t.Errorf("again after %s", again)
+	}
+	f.time = f.time.Add(noteTime)
+	tells("a minute later", 1, "")
+	tells("after that", 0, "")
+}

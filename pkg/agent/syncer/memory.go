@@ -30,6 +30,9 @@ type memory struct {
 	// applied is the hash of the last apply that the cluster took, and contest is about those that had to be repeated.
 	applied string
 	contest *evaluate.Contest
+	// notes are what was put right a moment ago, and are told until then.
+	notes      []protocol.Problem
+	notesUntil time.Time
 	// refusedHash names the copy that the cluster refused last, and refusedFor is how long it is left alone after that.
 	refusedHash string
 	refusedFor  time.Duration

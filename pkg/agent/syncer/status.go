@@ -29,17 +29,19 @@ func (s *Syncer) syncStatus(ctx context.Context, key kcp.ObjectKey) (time.Durati
 	}
 	s.memories.keep(key, e)
 	present, isReported := protocol.Read(e.Upstream).EncodedReport(s.cluster)
-	if len(remembered.problems) == 0 && !s.upstream.Resources()[key.Resource].HasStatus {
+	now := s.now()
+	notes, again := remembered.notesAt(now)
+	if len(remembered.problems)+len(notes) == 0 && !s.upstream.Resources()[key.Resource].HasStatus {
 		// There is nothing to say, and no status that a report could become part of (ConfigMaps, Secrets).
 		if isReported {
 			err = s.patchReport(ctx, key, e.Upstream, nil)
 		}
 		return 0, err
 	}
-	report, now := e.Report(remembered.problems), s.now()
+	report := e.Report(remembered.problems, notes...)
 	same, err := saysSame(s.cluster, present, report)
 	if err != nil || same {
-		return 0, err
+		return again, err
 	}
 	wait := reportInterval - now.Sub(remembered.reported)
 	if !isReported {
@@ -48,7 +50,8 @@ func (s *Syncer) syncStatus(ctx context.Context, key kcp.ObjectKey) (time.Durati
 	if wait > 0 {
 		return wait, nil
 	}
-	return s.tryReport(ctx, key, e.Upstream, report, now)
+	later, err := s.tryReport(ctx, key, e.Upstream, report, now)
+	return max(later, again), err
 }
 
 // tryReport writes a report, and returns when to try again where kcp refuses it: there is no room for it. The hub says so on the

@@ -2,6 +2,7 @@ package aggregator
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -25,7 +26,7 @@ func (a *Aggregator) tellProblems(key kcp.ObjectKey, upstreamObj *unstructured.U
 		if err != nil {
 			continue // there is none yet, or the status says what is wrong with it
 		}
-		for _, problem := range report.Problems {
+		for _, problem := range slices.Concat(report.Problems, report.Notes) {
 			found = append(found, events.Notice{Reason: problem.Reason, Message: "cluster " + cluster + ": " + problem.Message})
 		}
 		for _, other := range a.concernedBy(key, upstreamObj, report) {

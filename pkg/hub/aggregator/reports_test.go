@@ -18,6 +18,15 @@ func hashOf(workspace, name, cluster string) string {
 	return transform.Origin{Workspace: workspace, Namespace: "app", Name: name, Cluster: cluster}.Hash()
 }
 
+func TestNotesBecomeEvents(t *testing.T) {
+	f := newFakeHub()
+	key := f.add("ws", deployments, "Deployment", "web", on("east"), reported(t, protocol.Report{Cluster: "east", Notes: []protocol.Problem{{Reason: "DriftRepaired", Message: "put back"}}}))
+	f.aggregator().tellProblems(key, f.objects[key])
+	if want := []string{"ws: DriftRepaired: cluster east: put back"}; !slices.Equal(f.told, want) {
+		t.Errorf("told %q, want %q", f.told, want)
+	}
+}
+
 // TestConflictsAreToldInTheHubsWords has a thief with the credential of east report on an object that is placed there.
 func TestConflictsAreToldInTheHubsWords(t *testing.T) {
 	const attack = "attacker's text: call +1 555"

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
 	"github.com/kcp-tmc/tmc/pkg/protocol"
 )
 
@@ -166,7 +167,13 @@ func (c *Contest) Problem() protocol.Problem {
 	fields := c.repairs[len(c.repairs)-1].fields
 	return protocol.Problem{Reason: ReasonContested, Message: shorten(fmt.Sprintf(
 		"%s keeps changing %s, which tmc keeps putting back, from now on once a minute at most: have the other side leave it alone, "+
-			"or set in kcp what it wants", who, listed(fields)))}
+			"set in kcp what it wants, or leave it to the cluster by the annotation %s", who, listed(fields), v1alpha1.YieldAnnotation))}
+}
+
+// DriftRepaired tells of a copy that somebody on the cluster had changed, and that was put back.
+func DriftRepaired(fields []string) protocol.Problem {
+	return protocol.Problem{Reason: protocol.ReasonDriftRepaired, Message: shorten(fmt.Sprintf(
+		"changed on the cluster, and put back as it is in kcp: %s; what a cluster is to decide is left to it by the annotation %s", listed(fields), v1alpha1.YieldAnnotation))}
 }
 
 // listed names the first few of many.

@@ -334,6 +334,7 @@ func (e *Evaluation) stuck() protocol.Problem {
 const (
 	ReasonBadOverride = "InvalidOverride"
 	ReasonBadShare    = "InvalidShare"
+	ReasonBadYield    = "InvalidYield"
 	ReasonNotServed   = "NotServed"
 	ReasonDenied      = "NamespaceDenied"
 	// ReasonNotAllowed is that of a namespace that tmc did not make and that the operator does not allow.

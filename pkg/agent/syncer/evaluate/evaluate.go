@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -133,7 +134,9 @@ type Evaluation struct {
 	// Current is set when the copy that is reported is as it should be: see Input.Reported.
 	Current bool
 
-	// isScaledElsewhere and failure are of what Desired was made: without the replicas, and what transform.Desired returned.
+	// base is the copy that Desired is, fitted to what lies there (transform.Onto); isScaledElsewhere and failure are of what it was
+	// made: without the replicas, and what transform.Desired returned.
+	base              *unstructured.Unstructured
 	isScaledElsewhere bool
 	failure           error
 }
@@ -170,7 +173,7 @@ func (e *Evaluation) Forget() *Evaluation {
 		return e
 	}
 	short := *e
-	short.Desired = nil
+	short.base, short.Desired = nil, nil
 	return &short
 }
 
@@ -231,28 +234,41 @@ func (e *Evaluation) makeDesired(last *Evaluation) error {
 	}
 	e.isScaledElsewhere = isScaledElsewhere(e.Input)
 	if e.isMadeOf(last) {
-		e.Desired, e.failure = last.Desired, last.failure
+		e.base, e.failure = last.base, last.failure
 	} else {
-		e.Desired, e.failure = transform.Desired(transform.Input{
+		e.base, e.failure = transform.Desired(transform.Input{
 			Object: e.Upstream, Origin: e.Origin, Rule: e.Settings.Rule, OmitReplicas: e.isScaledElsewhere, Kinds: e.Settings.Kinds,
 		})
 	}
 	bad, isBad := errors.AsType[*transform.OverrideError](e.failure)
+	yield, isBadYield := errors.AsType[*kinds.YieldError](e.failure)
 	never, isNever := errors.AsType[*transform.NeverSyncedError](e.failure)
 	switch {
 	case isBad:
 		e.Problem = &protocol.Problem{Reason: ReasonBadOverride, Message: shorten(bad.Error())}
+	case isBadYield:
+		e.Problem = &protocol.Problem{Reason: ReasonBadYield, Message: shorten(yield.Error())}
 	case isNever:
 		e.Problem = &protocol.Problem{Reason: ReasonNeverSynced, Message: never.Error()}
 	case e.failure != nil:
 		return fmt.Errorf("transforming for cluster %s: %w", e.Origin.Cluster, e.failure)
+	default:
+		e.fit()
 	}
 	return nil
 }
 
+// fit makes of the copy what is to be applied onto what lies there.
+func (e *Evaluation) fit() {
+	e.Desired = e.base
+	if e.Downstream != nil && e.IsOurs(e.Downstream) {
+		e.Desired = transform.Onto(e.base, e.Downstream, e.kind().Merged)
+	}
+}
+
 // isMadeOf reports whether the last evaluation made, and still has, what this one would make.
 func (e *Evaluation) isMadeOf(last *Evaluation) bool {
-	return last != nil && (last.Desired != nil || last.failure != nil) && last.Settings == e.Settings &&
+	return last != nil && (last.base != nil || last.failure != nil) && last.Settings == e.Settings &&
 		last.isScaledElsewhere == e.isScaledElsewhere && last.isSameUpstream(e.Input)
 }
 
@@ -341,23 +357,33 @@ func (e *Evaluation) differenceOf(downstreamObj *unstructured.Unstructured) Diff
 }
 
 // Fields returns what of the copy is not as it should be, for a Contest and for people; downstreamObj is what lies there, nil for
-// nothing.
+// nothing. It returns none where others have only put something into a list that we share.
 func (e *Evaluation) Fields(downstreamObj *unstructured.Unstructured) []string {
 	if downstreamObj == nil {
 		return []string{wholeCopy}
 	}
 	var names []string
-	for _, path := range transform.Taken(e.Desired, downstreamObj) {
-		names = append(names, transform.FieldName(path))
+	taken := transform.Taken(e.Desired, downstreamObj)
+	for _, path := range taken {
+		if name := transform.FieldName(path); !e.isShared(name, downstreamObj) {
+			names = append(names, name)
+		}
 	}
 	switch {
-	case len(names) > 0:
+	case len(names) > 0 || len(taken) > 0:
 		return names
 	case hashIn(downstreamObj) != hashIn(e.Desired):
 		return []string{"metadata.annotations." + v1alpha1.AppliedHashAnnotation}
 	default:
 		return []string{orderOfLists}
 	}
+}
+
+// isShared reports whether a field, by name, is a list that we share, and has all that it is to have, or is what we note of it.
+func (e *Evaluation) isShared(name string, downstreamObj *unstructured.Unstructured) bool {
+	return name == "metadata.annotations."+v1alpha1.OthersAnnotation || slices.ContainsFunc(e.kind().Merged, func(path kinds.Path) bool {
+		return path.String() == name && reflect.DeepEqual(path.In(e.Desired.Object), path.In(downstreamObj.Object))
+	})
 }
 
 // isIneffective reports whether an apply of the copy onto just this object has changed nothing.
@@ -401,9 +427,14 @@ func sameContent(oldObj, newObj *unstructured.Unstructured) bool {
 	if newObj.GetGeneration() != 0 {
 		return true
 	}
+	return sameFields(oldObj, newObj, "metadata")
+}
+
+// sameFields reports whether all fields of two objects but those are equal.
+func sameFields(oldObj, newObj *unstructured.Unstructured, but ...string) bool {
 	for _, one := range []struct{ some, other map[string]any }{{oldObj.Object, newObj.Object}, {newObj.Object, oldObj.Object}} {
 		for name, field := range one.some {
-			if name != "metadata" && !reflect.DeepEqual(field, one.other[name]) {
+			if !slices.Contains(but, name) && !reflect.DeepEqual(field, one.other[name]) {
 				return false
 			}
 		}
@@ -417,7 +448,7 @@ func SameButStatus(oldObj, newObj *unstructured.Unstructured) bool {
 	if oldObj.GetUID() != newObj.GetUID() || oldObj.GetGeneration() != newObj.GetGeneration() || isEnding(oldObj) != isEnding(newObj) {
 		return false
 	}
-	if newObj.GetGeneration() == 0 && transform.Order(oldObj) != transform.Order(newObj) {
+	if newObj.GetGeneration() == 0 && !sameFields(oldObj, newObj, "metadata", "status") {
 		return false // nothing else of such a kind tells it
 	}
 	before, _ := oldObj.Object["metadata"].(map[string]any)

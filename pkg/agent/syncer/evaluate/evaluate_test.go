@@ -82,6 +82,7 @@ func TestEvaluateProblem(t *testing.T) {
 		"a resource not served":      {with(func(in *Input) { in.NotServed = "why" }), ReasonNotServed, "why"},
 		"a share that is no number":  {inputOf(upstreamDeployment(placed, held, annotated(v1alpha1.ReplicasAnnotation("east"), "-1")), nil), ReasonBadShare, "replicas.tmc.kcp.io/east"},
 		"an override that fails":     {inputOf(upstreamDeployment(placed, held, annotated(v1alpha1.OverrideAnnotation("east"), "{")), nil), ReasonBadOverride, "override.tmc.kcp.io/east"},
+		"what cannot be yielded":     {inputOf(upstreamDeployment(placed, held, annotated(v1alpha1.YieldAnnotation, "spec")), nil), ReasonBadYield, "annotation tmc.kcp.io/yield"},
 		"no problem":                 {inputOf(here, nil), "", ""},
 	}
 	for name, c := range cases {
@@ -97,6 +98,57 @@ func TestEvaluateProblem(t *testing.T) {
 				t.Errorf("got %+v, want %s and %q", got.Problem, c.reason, c.says)
 			}
 		})
+	}
+}
+
+// TestEvaluateFits is about what a cluster decides, or shares, of a copy: that is no difference, and no reason to count a repair.
+func TestEvaluateFits(t *testing.T) {
+	account := func(names ...string) option {
+		return func(obj *unstructured.Unstructured) {
+			obj.SetAPIVersion("v1")
+			obj.SetKind("ServiceAccount")
+			list := []any{}
+			for _, name := range names {
+				list = append(list, map[string]any{"name": name})
+			}
+			delete(obj.Object, "spec")
+			obj.Object["imagePullSecrets"] = list
+		}
+	}
+	owning := func(fields string) option {
+		return func(obj *unstructured.Unstructured) {
+			entries := obj.GetManagedFields()
+			entries[0].FieldsV1 = metav1.NewFieldsV1(`{"f:metadata":{"f:labels":{},"f:annotations":{}}` + fields + `}`)
+			obj.SetManagedFields(entries)
+		}
+	}
+	yielding := upstreamDeployment(placed, held, annotated(v1alpha1.YieldAnnotation, "spec.replicas"))
+	robot := upstreamDeployment(placed, held, generation(0), account("ours"))
+	noted := annotated(v1alpha1.OthersAnnotation, `{"imagePullSecrets":[{"name":"theirs"}]}`)
+	cases := map[string]struct {
+		in     Input
+		want   Difference
+		fields []string
+	}{
+		"what is yielded is the cluster's":         {inputOf(yielding, copyOf(t, yielding, owning(""))), NoDifference, nil},
+		"what is not is drift":                     {inputOf(upstreamDeployment(placed, held), copyOf(t, upstreamDeployment(placed, held), owning(""))), Drifted, []string{"spec.replicas"}},
+		"what others add to a list is taken along": {inputOf(robot, copyOf(t, robot, account("ours", "theirs"), owning(""))), Drifted, nil},
+		"that is at rest then":                     {inputOf(robot, copyOf(t, robot, account("ours", "theirs"), noted, owning(`,"f:imagePullSecrets":{}`))), NoDifference, nil},
+		"what others take from it is drift":        {inputOf(robot, copyOf(t, robot, account("theirs"), owning(""))), Drifted, []string{"imagePullSecrets"}},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			got := evaluated(t, c.in, nil)
+			if got.Difference != c.want {
+				t.Fatalf("got %s, want %s", got.Difference, c.want)
+			}
+			if fields := got.Fields(c.in.Downstream); c.want == Drifted && !slices.Equal(fields, c.fields) {
+				t.Errorf("fields %v, want %v", fields, c.fields)
+			}
+		})
+	}
+	if SameButStatus(copyOf(t, robot), copyOf(t, robot, account("ours", "theirs"))) {
+		t.Error("a list that is shared has changed")
 	}
 }
 

@@ -40,10 +40,11 @@ func (e *Evaluation) IsReported() bool {
 	}
 }
 
-// Report says what has become of the object here; problems are those of the last turn of the spec loop. A copy that is not as
+// Report says what has become of the object here; problems are those of the last turn of the spec loop, notes what was put right a
+// moment ago. A copy that is not as
 // it should be does not count as made from the present generation: what its own controller says is about something else.
-func (e *Evaluation) Report(problems []protocol.Problem) protocol.Report {
-	report := protocol.Report{Version: protocol.ReportVersion, Cluster: e.Origin.Cluster, Problems: problems}
+func (e *Evaluation) Report(problems []protocol.Problem, notes ...protocol.Problem) protocol.Report {
+	report := protocol.Report{Version: protocol.ReportVersion, Cluster: e.Origin.Cluster, Problems: problems, Notes: notes}
 	downstreamObj := e.Reported()
 	if downstreamObj == nil || !e.IsOurs(downstreamObj) {
 		return report.Bounded()

@@ -36,6 +36,10 @@ const (
 	// --cascade=orphan: the object stays where it is, for what was left behind there uses it, until there is such a one again.
 	// Writer: the scheduler. Readers: the scheduler, people.
 	StaysForAnnotation = GroupName + "/stays-for"
+	// YieldAnnotation names fields, as paths with commas between them, that are a cluster's own once it has changed them:
+	// "spec.suspend,spec.template.spec.nodeSelector". The user's value goes down first, and again when the user changes it.
+	// Writer: the user. Readers: the syncers; the aggregator, as part of the inputs.
+	YieldAnnotation = GroupName + "/yield"
 	// PlacementAnnotation says why an object is where it is: a protocol.Placement as JSON.
 	// Writer: the scheduler, with the labels. Readers: the scheduler, the aggregator, the plugin, and people.
 	PlacementAnnotation = GroupName + "/placement"
@@ -142,6 +146,12 @@ const (
 	// TargetClusterAnnotation names the cluster that the copy was made for: two syncers on one cluster under two names do
 	// not take each other's copies.
 	TargetClusterAnnotation = GroupName + "/target-cluster"
+	// YieldedAnnotation, on the copy of an object that yields fields, holds for each of them that went down a hash of its
+	// value, as JSON: so it is known whether the user has changed it since.
+	YieldedAnnotation = GroupName + "/yielded"
+	// OthersAnnotation, on a copy with a list into which others have put something that is applied along with what is kcp's,
+	// holds what is theirs, as JSON by path.
+	OthersAnnotation = GroupName + "/others"
 	// AppliedHashAnnotation is the hash of everything else that was applied, so that a restarted syncer sees without a write
 	// that nothing has changed.
 	AppliedHashAnnotation = GroupName + "/applied-hash"
