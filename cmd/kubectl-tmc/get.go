@@ -228,20 +228,16 @@ func (o *getWorkloadsOptions) listed(ctx context.Context, known kinds.Kinds, nam
 	if err != nil {
 		return nil, err
 	}
-	client, err := dynamic.NewForConfig(config)
+	client, resources, err := o.resources(ctx, config, known)
 	if err != nil {
-		return nil, fmt.Errorf("client for %s: %w", config.Host, err)
-	}
-	resources, err := o.resources(ctx, config, client, known)
-	if err != nil {
-		return nil, explainConsumer(config.Host, "workloads", err)
+		return nil, err
 	}
 	var objs []*unstructured.Unstructured
 	missing := sets.New(names...)
 	var unserved []error
 	for _, resource := range resources {
 		err := eachItem(ctx, client.Resource(resource).Namespace(namespace), func(obj *unstructured.Unstructured) error {
-			if (len(names) == 0 || slices.Contains(names, obj.GetName())) && transform.IsNeverSynced(obj) == "" {
+			if isAsked(names, obj) {
 				objs = append(objs, obj)
 				missing.Delete(obj.GetName())
 			}
@@ -253,7 +249,7 @@ func (o *getWorkloadsOptions) listed(ctx context.Context, known kinds.Kinds, nam
 			return nil, explainConsumer(config.Host, resource.Resource, err)
 		}
 	}
-	if len(unserved) == len(resources) && len(unserved) > 0 {
+	if len(unserved) > 0 && len(unserved) == len(resources) {
 		return nil, explainConsumer(config.Host, "workloads", unserved[0])
 	}
 	if missing.Len() > 0 {
@@ -262,16 +258,29 @@ func (o *getWorkloadsOptions) listed(ctx context.Context, known kinds.Kinds, nam
 	return objs, nil
 }
 
-// resources returns what is listed: workloads, or with allKinds all that is synced.
-func (o *getWorkloadsOptions) resources(ctx context.Context, config *rest.Config, client dynamic.Interface, known kinds.Kinds) ([]schema.GroupVersionResource, error) {
+// isAsked reports whether an object that can be synced has one of the names, of which none stand for all.
+func isAsked(names []string, obj *unstructured.Unstructured) bool {
+	return (len(names) == 0 || slices.Contains(names, obj.GetName())) && transform.IsNeverSynced(obj) == ""
+}
+
+// resources returns what is listed, workloads, or with allKinds all that is synced, and a client to list it with.
+func (o *getWorkloadsOptions) resources(ctx context.Context, config *rest.Config, known kinds.Kinds) (dynamic.Interface, []schema.GroupVersionResource, error) {
+	client, err := dynamic.NewForConfig(config)
+	if err != nil {
+		return nil, nil, fmt.Errorf("client for %s: %w", config.Host, err)
+	}
 	if o.allKinds {
-		return syncedResources(ctx, config, client, known)
+		resources, err := syncedResources(ctx, config, client, known)
+		if err != nil {
+			return nil, nil, explainConsumer(config.Host, "workloads", err)
+		}
+		return client, resources, nil
 	}
 	var resources []schema.GroupVersionResource
 	for _, kind := range known.Workloads() {
 		resources = append(resources, kind.GroupVersionResource())
 	}
-	return resources, nil
+	return client, resources, nil
 }
 
 // tolerated returns the error of listing something, unless that is one kind of many that the caller may not list: then it says so.

@@ -33,13 +33,19 @@ func syncedResources(ctx context.Context, config *rest.Config, client dynamic.In
 	if len(lists) == 0 && err != nil {
 		return nil, err
 	}
-	bound := boundResources(ctx, client)
-	var resources []schema.GroupVersionResource
-	servesWorkloads := false
+	resources, servesWorkloads := syncedOf(lists, known, boundResources(ctx, client))
+	if !servesWorkloads {
+		return nil, errNotBound
+	}
+	return resources, nil
+}
+
+// syncedOf returns those of the resources that a workspace serves which are synced, and whether workloads are among them.
+func syncedOf(lists []*metav1.APIResourceList, known kinds.Kinds, bound sets.Set[schema.GroupResource]) (resources []schema.GroupVersionResource, servesWorkloads bool) {
 	for _, list := range lists {
 		version, err := schema.ParseGroupVersion(list.GroupVersion)
 		if err != nil {
-			continue
+			continue // a version that cannot be read cannot be listed
 		}
 		for _, served := range list.APIResources {
 			resource, kind := version.WithResource(served.Name), known.Of(version.WithKind(served.Kind).GroupKind())
@@ -49,10 +55,7 @@ func syncedResources(ctx context.Context, config *rest.Config, client dynamic.In
 			}
 		}
 	}
-	if !servesWorkloads {
-		return nil, errNotBound
-	}
-	return resources, nil
+	return resources, servesWorkloads
 }
 
 // isListed reports whether a resource that a workspace serves can be listed, and may be synced.

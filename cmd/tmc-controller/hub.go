@@ -83,30 +83,7 @@ func newHub(config hubConfig) (*hub, error) {
 	if err := h.initialize(); err != nil {
 		return nil, err
 	}
-	tenantType := config.providerWorkspace.Join(v1alpha1.TenantWorkspaceType).String()
-	h.scheduler = scheduler.New(scheduler.Config{
-		Upstream:      upstream,
-		Inventory:     h.inventory,
-		Notices:       notices,
-		Registry:      h.registry,
-		Paths:         h.paths,
-		Bindings:      h.guard,
-		TenantType:    tenantType,
-		Kinds:         config.kinds,
-		Default:       config.defaultPlacement,
-		FailoverAfter: config.failoverAfter,
-		Refused:       func(key kcp.ObjectKey) { h.aggregator.OnRefusal(key) },
-	})
-	h.aggregator = aggregator.New(aggregator.Config{
-		Upstream:   upstream,
-		Inventory:  h.inventory,
-		Registry:   h.registry,
-		Bindings:   h.guard,
-		Notices:    notices,
-		Refusals:   h.scheduler.Refusals(),
-		Kinds:      config.kinds,
-		TenantType: tenantType,
-	})
+	h.place(notices)
 	if config.repairAddress != "" {
 		if h.repair, err = newRepairing(config); err != nil {
 			return nil, err
@@ -114,6 +91,34 @@ func newHub(config hubConfig) (*hub, error) {
 	}
 	h.listen()
 	return h, nil
+}
+
+// place makes what places objects and merges what becomes of them.
+func (h *hub) place(notices *events.Notices) {
+	tenantType := h.config.providerWorkspace.Join(v1alpha1.TenantWorkspaceType).String()
+	h.scheduler = scheduler.New(scheduler.Config{
+		Upstream:      h.upstream,
+		Inventory:     h.inventory,
+		Notices:       notices,
+		Registry:      h.registry,
+		Paths:         h.paths,
+		Bindings:      h.guard,
+		TenantType:    tenantType,
+		Kinds:         h.config.kinds,
+		Default:       h.config.defaultPlacement,
+		FailoverAfter: h.config.failoverAfter,
+		Refused:       func(key kcp.ObjectKey) { h.aggregator.OnRefusal(key) },
+	})
+	h.aggregator = aggregator.New(aggregator.Config{
+		Upstream:   h.upstream,
+		Inventory:  h.inventory,
+		Registry:   h.registry,
+		Bindings:   h.guard,
+		Notices:    notices,
+		Refusals:   h.scheduler.Refusals(),
+		Kinds:      h.config.kinds,
+		TenantType: tenantType,
+	})
 }
 
 // listen subscribes each part to the events that it needs. Of a change in kcp, the parts that others ask are told first.

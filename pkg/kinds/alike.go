@@ -13,7 +13,7 @@ const boundTo = "boundTo"
 // and objects as JSON. What is empty, or longer than a text may be, is left out.
 func (k *Kind) AlikeTexts(downstreamObj *unstructured.Unstructured, longest int) map[string]string {
 	texts := map[string]string{}
-	status, _ := downstreamObj.Object["status"].(map[string]any)
+	status, _ := downstreamObj.Object[statusField].(map[string]any)
 	for _, alike := range k.Alike {
 		texts[alike.Field] = encode(status[alike.Field])
 	}

@@ -239,7 +239,7 @@ func (k *Kind) validateRelations() []error {
 }
 
 // whole are the parts of an object that are not a cluster's as a whole.
-var whole = []string{"", "apiVersion", "kind", "metadata", "spec", "status"}
+var whole = []string{"", "apiVersion", "kind", metadataField, "spec", statusField}
 
 func (k *Kind) validateOwned() []error {
 	var errs []error

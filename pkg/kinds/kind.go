@@ -497,7 +497,7 @@ func (k *Kind) CopyHas(downstreamObj *unstructured.Unstructured) int64 {
 }
 
 func statusCount(obj *unstructured.Unstructured, field string) int64 {
-	count, _ := (Path{"status", field}).Int64In(obj.Object)
+	count, _ := (Path{statusField, field}).Int64In(obj.Object)
 	return count
 }
 

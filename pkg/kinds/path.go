@@ -10,6 +10,12 @@ import (
 // Items is the element of a Path that stands for each item of a list.
 const Items = "[]"
 
+// The fields that paths of every object begin with.
+const (
+	metadataField = "metadata"
+	statusField   = "status"
+)
+
 // Path leads to a field of an object. As text, its elements are joined by dots, Items stands behind the list's name, and a
 // dot within a name is escaped: spec.tls[].secretName, metadata.annotations.example\.com/key.
 type Path []string

@@ -19,7 +19,7 @@ func Slim(obj *unstructured.Unstructured) {
 	for _, field := range []string{"data", "stringData", "binaryData"} {
 		delete(obj.Object, field)
 	}
-	metadata, _ := obj.Object["metadata"].(map[string]any)
+	metadata, _ := obj.Object[metadataField].(map[string]any)
 	delete(metadata, "managedFields")
 	annotations, _ := metadata["annotations"].(map[string]any)
 	delete(annotations, corev1.LastAppliedConfigAnnotation)
@@ -44,7 +44,7 @@ func pruneTemplate(template map[string]any, found func(Need)) map[string]any {
 		kept["serviceAccountName"] = account
 		found(Need{Resource: serviceAccounts, Name: account})
 	}
-	return map[string]any{"metadata": map[string]any{"labels": labels}, "spec": kept}
+	return map[string]any{metadataField: map[string]any{"labels": labels}, "spec": kept}
 }
 
 // shape says where in a value the names of other objects are. Needs and Slim walk the same shapes, so that what one keeps

@@ -88,11 +88,8 @@ func conventionalPaths() []Path {
 		"spec.headGroupSpec.template", "spec.workerGroupSpecs[].template",
 		"spec.rayClusterSpec.headGroupSpec.template", "spec.rayClusterSpec.workerGroupSpecs[].template",
 	}
-	for framework, roles := range map[string][]string{
-		"jax": {"Worker"}, "mpi": {"Launcher", "Worker"}, "paddle": {"Master", "Worker"}, "pytorch": {"Master", "Worker"},
-		"tf": {"Chief", "Evaluator", "Master", "PS", "Worker"}, "xgb": {"Master", "Worker"},
-	} {
-		for _, role := range roles {
+	for _, framework := range []string{"jax", "mpi", "paddle", "pytorch", "tf", "xgb"} {
+		for _, role := range []string{"Chief", "Evaluator", "Launcher", "Master", "PS", "Worker"} {
 			templates = append(templates, "spec."+framework+"ReplicaSpecs."+role+".template")
 		}
 	}
@@ -145,13 +142,13 @@ func (k Kinds) Yields(obj *unstructured.Unstructured) ([]Path, error) {
 
 // expectedOfYield says what is expected in place of a path that cannot be yielded, empty where it can.
 func expectedOfYield(p Path) string {
-	isMetadata := p[0] == "metadata"
+	isMetadata := p[0] == metadataField
 	switch {
 	case isMetadata && (len(p) != 3 || p[1] != "labels" && p[1] != "annotations"):
 		return `of metadata one label or annotation, such as metadata.labels.example\.com/key`
 	case isMetadata && v1alpha1.IsOwnKey(p[2]):
 		return "no key of tmc's or kcp's"
-	case slices.Contains(whole, p.String()), p[0] == "status", p[0] == "apiVersion", p[0] == "kind":
+	case slices.Contains(whole, p.String()), p[0] == statusField, p[0] == "apiVersion", p[0] == "kind":
 		return "the path of a field within spec, data or the like, such as spec.suspend"
 	default:
 		return ""

@@ -159,15 +159,7 @@ func (r Report) Bounded() Report {
 		if r.fits() {
 			return r
 		}
-		for i := range r.Conditions {
-			r.Conditions[i].Message = text.Shorten(r.Conditions[i].Message, longest)
-		}
-		for i := range r.Problems {
-			r.Problems[i].Message = text.Shorten(r.Problems[i].Message, longest)
-		}
-		for i := range r.Notes {
-			r.Notes[i].Message = text.Shorten(r.Notes[i].Message, longest)
-		}
+		r.shortenMessages(longest)
 	}
 	if !r.fits() {
 		r.Addresses = nil // hundreds of them: the first ones alone would be a lie as well
@@ -182,6 +174,18 @@ func (r Report) Bounded() Report {
 		}
 	}
 	return r
+}
+
+// shortenMessages shortens, in place, all messages that are longer.
+func (r Report) shortenMessages(longest int) {
+	for i := range r.Conditions {
+		r.Conditions[i].Message = text.Shorten(r.Conditions[i].Message, longest)
+	}
+	for _, problems := range [][]Problem{r.Problems, r.Notes} {
+		for i := range problems {
+			problems[i].Message = text.Shorten(problems[i].Message, longest)
+		}
+	}
 }
 
 // trimmed returns the report without what no report can hold.
