@@ -84,6 +84,9 @@ type Kind struct {
 	FollowedBy []Reference `json:"followedBy,omitempty"`
 	// Adoption says what a new copy takes over from one of its name that has left it behind.
 	Adoption Adoption `json:"adoption,omitzero"`
+	// HoldsData is set for kinds of which a copy that goes takes data with it: one that nothing needs any more stays where it is,
+	// until the object itself is deleted or its clusters are named.
+	HoldsData bool `json:"holdsData,omitempty"`
 	// Owned are the fields that only a cluster fills in: a copy is applied without them.
 	Owned []Owned `json:"owned,omitempty"`
 	// Merged are lists that are sets in spirit, though whoever writes them owns all of them: what others on the cluster have

@@ -105,7 +105,7 @@ var table = []*Kind{
 	// clusters have. The volume controllers (k8s.io/component-helpers/storage/volume) and the scheduler note on a claim
 	// what it is bound to.
 	{
-		Kind: "PersistentVolumeClaim", Observes: NeverObserves,
+		Kind: "PersistentVolumeClaim", Observes: NeverObserves, HoldsData: true,
 		Phase: &Phase{Field: "phase", Anywhere: "Lost", Everywhere: "Bound", Otherwise: "Pending"},
 		Alike: []Alike{{Field: "accessModes", Of: AlikeTexts}, {Field: "capacity", Of: AlikeAmounts}}, BoundTo: path("spec.volumeName"),
 		Owned: []Owned{

@@ -70,10 +70,12 @@ func (s *Scheduler) staysFor(key kcp.ObjectKey, upstreamObj *unstructured.Unstru
 	return slices.DeleteFunc(stays, func(leader string) bool { return there[strings.TrimSpace(leader)] })
 }
 
-// stay adds to where an object goes that follows others where it stays for what was left behind: on clusters that are there, and not
-// being drained.
+// stay adds to where an object goes that follows others where it stays: for what was left behind, and, where it holds data, when it
+// follows nothing any more. Who deletes a Deployment, to make it anew perhaps, has not asked for its volumes to be deleted, and on
+// one cluster they are not. It stays on clusters that are there, and not being drained.
 func (s *Scheduler) stay(upstreamObj *unstructured.Unstructured, decision placement.Decision, stays []string) placement.Decision {
-	if !decision.Follows || len(stays) == 0 {
+	isLeft := len(decision.Clusters) == 0 && s.config.Kinds.Of(upstreamObj.GroupVersionKind().GroupKind()).HoldsData
+	if !decision.Follows || len(stays) == 0 && !isLeft {
 		return decision
 	}
 	for _, name := range protocol.Read(upstreamObj).Placed() {

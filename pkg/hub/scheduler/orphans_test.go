@@ -50,6 +50,30 @@ func TestOrphansKeepWhatTheyUse(t *testing.T) {
 	expect("when that goes with all that it has", []string{}, "")
 }
 
+// TestDataStayWhenNothingNeedsThem has a workload move, and be deleted, that uses a volume.
+func TestDataStayWhenNothingNeedsThem(t *testing.T) {
+	const claim = `{apiVersion: v1, kind: PersistentVolumeClaim, metadata: {name: data}}`
+	const user = `{apiVersion: apps/v1, kind: Deployment, metadata: {name: web, annotations: {tmc.kcp.io/target-clusters: east}}, spec: {template: {spec: {containers: [],
+		volumes: [{persistentVolumeClaim: {claimName: data}}, {configMap: {name: settings}}]}}}}`
+	f := newFakeKCP(t, namespace, settings, claim, user)
+	expect := func(what string, data, settings []string) {
+		t.Helper()
+		f.settle(t)
+		for name, want := range map[string][]string{"data": data, "settings": settings} {
+			if got := f.on(name); !slices.Equal(got, want) {
+				t.Errorf("%s: %s is on %v, want %v", what, name, got, want)
+			}
+		}
+	}
+	expect("at first", []string{"east"}, []string{"east"})
+	target(f, "web", "west")
+	expect("when its user has moved", []string{"west"}, []string{"west"})
+	delete(f.objects, kcp.KeyOf(resources["Deployment"], f.object("web")))
+	expect("when its user is gone", []string{"west"}, nil)
+	target(f, "data", "")
+	expect("when it is to be nowhere", nil, nil)
+}
+
 // TestOrphansDoNotKeepClusters has a cluster be drained on which something stays for orphans.
 func TestOrphansDoNotKeepClusters(t *testing.T) {
 	f := newFakeKCP(t, namespace, settings)

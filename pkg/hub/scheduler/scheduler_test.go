@@ -24,13 +24,14 @@ import (
 )
 
 var resources = map[string]schema.GroupVersionResource{
-	"Deployment":     {Group: "apps", Version: "v1", Resource: "deployments"},
-	"Service":        {Version: "v1", Resource: "services"},
-	"Ingress":        {Group: "networking.k8s.io", Version: "v1", Resource: "ingresses"},
-	"ConfigMap":      {Version: "v1", Resource: "configmaps"},
-	"Secret":         {Version: "v1", Resource: "secrets"},
-	"ServiceAccount": {Version: "v1", Resource: "serviceaccounts"},
-	"Namespace":      v1alpha1.NamespacesResource,
+	"Deployment":            {Group: "apps", Version: "v1", Resource: "deployments"},
+	"Service":               {Version: "v1", Resource: "services"},
+	"Ingress":               {Group: "networking.k8s.io", Version: "v1", Resource: "ingresses"},
+	"ConfigMap":             {Version: "v1", Resource: "configmaps"},
+	"Secret":                {Version: "v1", Resource: "secrets"},
+	"ServiceAccount":        {Version: "v1", Resource: "serviceaccounts"},
+	"PersistentVolumeClaim": {Version: "v1", Resource: "persistentvolumeclaims"},
+	"Namespace":             v1alpha1.NamespacesResource,
 
 	"WorkloadPlacement": v1alpha1.WorkloadPlacementsResource,
 	"APIBinding":        v1alpha1.APIBindingsResource,
