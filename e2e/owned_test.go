@@ -111,13 +111,13 @@ func TestReplicasOwnedByAutoscaler(t *testing.T) {
 	u.rollOut(t, "web", east, west)
 }
 
-func job(ttl string) string {
+func job(field string) string {
 	return `
 apiVersion: batch/v1
 kind: Job
 metadata: {name: migrate}
 spec:
-  ` + ttl + `
+  ` + field + `
   template:
     spec:
       restartPolicy: Never
@@ -136,10 +136,12 @@ func TestJobIsNotRunAgain(t *testing.T) {
 	u := newTenant(t, in, "jobs")
 	kcp := u.inKCP()
 	clusters := []side{u.onCluster("jobs-" + east), u.onCluster("jobs-" + west)}
-	kcp.apply(t, job("ttlSecondsAfterFinished: 1"))
+	const briefly = `'[{"op":"add","path":"/spec/ttlSecondsAfterFinished","value":1}]'`
+	kcp.apply(t, strings.Replace(job("backoffLimit: 6"), "{name: migrate}", "{name: migrate, annotations: {"+
+		v1alpha1.OverrideAnnotation("jobs-"+east)+": "+briefly+", "+v1alpha1.OverrideAnnotation("jobs-"+west)+": "+briefly+"}}", 1))
 	kcp.eventually(t, "job/migrate", completePath, "True")
 	for _, on := range clusters {
-		on.eventuallyGone(t, "job/migrate")
+		on.eventuallyGone(t, "job/migrate") // by its cluster, which has been told to keep it for a second
 	}
 	notRunAgain := func(marker string) {
 		t.Helper()
