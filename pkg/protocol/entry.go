@@ -141,7 +141,7 @@ func SayLag(lag Lag, applied, generation int64) string {
 	case lag == OldInputs:
 		return "has not applied the present labels, annotations, override or share of replicas yet"
 	case lag == NotDivided:
-		return "may run a former share: spec.replicas has changed and has not been divided again yet"
+		return "may run a former share: spec.replicas, or a partition, has changed and has not been divided again yet"
 	default:
 		return "has applied the present generation; its own controller has not observed that yet"
 	}

@@ -393,7 +393,7 @@ func TestWorkloadProblems(t *testing.T) {
 		},
 		"a division of another number of replicas": {
 			obj:  deployment(divided("east", 3, 5), reported("east", 3)),
-			want: []string{"NotDivided|east: may run a former share: spec.replicas has changed and has not been divided again yet"},
+			want: []string{"NotDivided|east: may run a former share: spec.replicas, or a partition, has changed and has not been divided again yet"},
 		},
 		"what the hub has found is told by its reason, whatever the message": {
 			obj:  deployment(reported("east", 3), isFalse("Synced", "MissingDependency", "east: it names configmaps \"heartbeat\", which does not exist")),
