@@ -54,21 +54,11 @@ what is wrong. Kinds are named as for 'kubectl get'; every kind that is synced c
 
 // runDescribe describes the objects that the arguments name.
 func runDescribe(ctx context.Context, options *clientOptions, args []string) error {
-	namespace, err := options.namespace()
-	if err != nil {
-		return err
-	}
 	known, err := daemon.ReadKinds(options.kindsFile)
 	if err != nil {
 		return err
 	}
-	config, err := options.consumerConfig()
-	if err != nil {
-		return err
-	}
-	found, err := resource.NewBuilder(clients{config}).Unstructured().
-		NamespaceParam(namespace).DefaultNamespace().
-		ResourceTypeOrNameArgs(false, args...).Flatten().Do().Infos()
+	config, found, err := options.find(args, false)
 	if err != nil {
 		return err
 	}
@@ -145,6 +135,23 @@ func eventOf(event *corev1.Event) view.Event {
 		}
 	}
 	return shown
+}
+
+// find returns the objects that the arguments name as for 'kubectl get', in the namespace that the options say: with all, all of a
+// kind, of which there may be none. It also returns how to reach their server.
+func (o *clientOptions) find(args []string, all bool) (*rest.Config, []*resource.Info, error) {
+	namespace, err := o.namespace()
+	if err != nil {
+		return nil, nil, err
+	}
+	config, err := o.consumerConfig()
+	if err != nil {
+		return nil, nil, err
+	}
+	found, err := resource.NewBuilder(clients{config}).Unstructured().
+		NamespaceParam(namespace).DefaultNamespace().SelectAllParam(all).
+		ResourceTypeOrNameArgs(all, args...).Flatten().Do().Infos()
+	return config, found, err
 }
 
 // clients makes the clients of the resource builder.

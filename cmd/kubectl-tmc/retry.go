@@ -53,23 +53,14 @@ time in the annotation ` + v1alpha1.RetryAnnotation + ` of the objects, with you
 
 // runRetry has the objects that the arguments name tried again.
 func runRetry(ctx context.Context, options *clientOptions, args []string, all bool) error {
-	namespace, err := options.namespace()
-	if err != nil {
-		return err
-	}
-	config, err := options.consumerConfig()
-	if err != nil {
-		return err
-	}
-	found, err := resource.NewBuilder(clients{config}).Unstructured().
-		NamespaceParam(namespace).DefaultNamespace().SelectAllParam(all).
-		ResourceTypeOrNameArgs(all, args...).Flatten().Do().Infos()
+	config, found, err := options.find(args, all)
 	if err != nil {
 		return err
 	}
 	if len(found) == 0 {
+		namespace, err := options.namespace()
 		fmt.Fprintf(options.progress, "no %s found in namespace %s\n", strings.Join(args, ", "), namespace)
-		return nil
+		return err
 	}
 	client, err := dynamic.NewForConfig(config)
 	if err != nil {

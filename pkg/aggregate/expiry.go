@@ -37,15 +37,7 @@ func Expiry(kind *kinds.Kind, upstreamObj *unstructured.Unstructured) (since tim
 	if !expires {
 		return time.Time{}, 0, false
 	}
-	conditions, _, _ := unstructured.NestedSlice(upstreamObj.Object, "status", conditionsField)
-	for _, entry := range conditions {
-		c, _ := entry.(map[string]any)
-		if c["type"] != v1alpha1.ConditionEnded || c["status"] != string(metav1.ConditionTrue) {
-			continue
-		}
-		text, _ := c["lastTransitionTime"].(string)
-		since, err := time.Parse(time.RFC3339, text)
-		return since, ttl, err == nil
-	}
-	return time.Time{}, 0, false
+	text, _ := trueCondition(upstreamObj, v1alpha1.ConditionEnded)["lastTransitionTime"].(string)
+	since, err := time.Parse(time.RFC3339, text)
+	return since, ttl, err == nil
 }

@@ -67,11 +67,18 @@ func (m *merge) isLagging(e protocol.Entry) bool {
 
 // wasSynced reports whether the present status says that the object is synced.
 func (m *merge) wasSynced() bool {
-	conditions, _, _ := unstructured.NestedSlice(m.in.Object.Object, "status", conditionsField)
-	return slices.ContainsFunc(conditions, func(item any) bool {
-		c, _ := item.(map[string]any)
-		return c["type"] == v1alpha1.ConditionSynced && c["status"] == string(metav1.ConditionTrue)
-	})
+	return trueCondition(m.in.Object, v1alpha1.ConditionSynced) != nil
+}
+
+// trueCondition returns a condition of an object's present status, nil where it is not true.
+func trueCondition(obj *unstructured.Unstructured, conditionType string) map[string]any {
+	conditions, _, _ := unstructured.NestedSlice(obj.Object, "status", conditionsField)
+	for _, item := range conditions {
+		if c, _ := item.(map[string]any); c["type"] == conditionType && c["status"] == string(metav1.ConditionTrue) {
+			return c
+		}
+	}
+	return nil
 }
 
 // nowhere says why the object is placed on no cluster, and what changes that.

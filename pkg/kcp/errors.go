@@ -45,6 +45,12 @@ func missingName(err error) string {
 // resource there, or does not serve it yet.
 func IsNotServed(err error) bool { return apierrors.IsNotFound(err) && !IsMissing(err) }
 
+// IsRefusal reports whether a server, kcp or a cluster, has understood a write and will not have it: trying again at once would
+// be a loop.
+func IsRefusal(err error) bool {
+	return apierrors.IsInvalid(err) || apierrors.IsBadRequest(err) || apierrors.IsForbidden(err) || apierrors.IsRequestEntityTooLargeError(err)
+}
+
 // IsForeign reports whether a request for a resource that every workspace serves was answered
 // by a server that knows no workspaces. To such a server /clusters/… is a path like any other:
 // it has nothing there, which is a 404 that is no Status, or it forbids the path, where kcp

@@ -14,6 +14,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/validation/field"
 	"k8s.io/klog/v2"
 )
 
@@ -91,5 +92,25 @@ func TestLogReadError(t *testing.T) {
 				t.Errorf("logged %q after the end", logged)
 			}
 		})
+	}
+}
+
+func TestIsRefusal(t *testing.T) {
+	for name, tc := range map[string]struct {
+		err  error
+		want bool
+	}{
+		"too long":  {apierrors.NewInvalid(schema.GroupKind{Kind: "ConfigMap"}, "big", field.ErrorList{field.TooLong(field.NewPath("metadata", "annotations"), "", 262144)}), true},
+		"denied":    {apierrors.NewForbidden(deployments, "big", errors.New("a policy denies it")), true},
+		"malformed": {apierrors.NewBadRequest("x"), true},
+		"too large": {apierrors.NewRequestEntityTooLargeError("x"), true},
+		"changed":   {apierrors.NewConflict(schema.GroupResource{}, "x", nil), false},
+		"away":      {errors.New("connection refused"), false},
+		"busy":      {apierrors.NewTooManyRequests("x", 1), false},
+		"none":      {nil, false},
+	} {
+		if got := IsRefusal(tc.err); got != tc.want {
+			t.Errorf("%s: got %t", name, got)
+		}
 	}
 }

@@ -186,3 +186,22 @@ func TestPathIn(t *testing.T) {
 		t.Error("a value is where it is not, or is not where it is")
 	}
 }
+
+func TestPathAllIn(t *testing.T) {
+	object := map[string]any{"spec": map[string]any{"tls": []any{
+		map[string]any{"hosts": []any{"a", "b"}}, map[string]any{}, map[string]any{"hosts": []any{"c"}}, "no object",
+	}}}
+	for text, want := range map[string][]any{
+		"spec.tls[].hosts[]": {"a", "b", "c"},
+		"spec.tls[].hosts":   {[]any{"a", "b"}, []any{"c"}},
+		"spec.name":          nil,
+		"spec[].name":        nil,
+	} {
+		if diff := cmp.Diff(want, path(text).AllIn(object)); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", text, diff)
+		}
+	}
+	if got := (Path{}).AllIn("whole"); len(got) != 1 || got[0] != "whole" {
+		t.Errorf("of no path: %v", got)
+	}
+}

@@ -73,6 +73,29 @@ func (p Path) In(object map[string]any) any {
 	return object[p[len(p)-1]]
 }
 
+// AllIn returns what the path leads to in a value: more than one thing where it goes through lists, the value itself where the
+// path is empty. It is no copy.
+func (p Path) AllIn(value any) []any {
+	if len(p) == 0 {
+		return []any{value}
+	}
+	first, rest := p[0], p[1:]
+	if first == Items {
+		items, _ := value.([]any)
+		var values []any
+		for _, item := range items {
+			values = append(values, rest.AllIn(item)...)
+		}
+		return values
+	}
+	fields, _ := value.(map[string]any)
+	below, present := fields[first]
+	if !present {
+		return nil
+	}
+	return rest.AllIn(below)
+}
+
 // Int64In returns the integer at the path in an object, and whether there is one.
 func (p Path) Int64In(object map[string]any) (int64, bool) {
 	number, isInteger := p.In(object).(int64)

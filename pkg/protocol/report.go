@@ -25,9 +25,8 @@ const MaxReportSize = 16 << 10
 // Bounds of what a report holds. Bounded leaves out what is beyond, and ParseReport
 // believes no report that has it.
 const (
-	// MaxReportProblems, MaxReportConditions and MaxReportEntries are how many problems,
-	// conditions, and counters, texts or addresses there may be.
-	// MaxReportNotes is how many notes there may be.
+	// MaxReportProblems, MaxReportNotes, MaxReportConditions and MaxReportEntries are how many
+	// problems, notes, conditions, and counters, texts or addresses there may be.
 	MaxReportProblems   = 32
 	MaxReportNotes      = 4
 	MaxReportConditions = 64

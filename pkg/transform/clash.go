@@ -10,6 +10,8 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/structured-merge-diff/v6/fieldpath"
 	"sigs.k8s.io/structured-merge-diff/v6/value"
+
+	"github.com/kcp-tmc/tmc/pkg/kinds"
 )
 
 // A server-side apply removes what it owned and applies no more, and nothing else. So what a cluster has filled in (a strategy's
@@ -47,7 +49,7 @@ func Clashes(desired, live *unstructured.Unstructured, causes []metav1.StatusCau
 			continue
 		}
 		found := search{cause: cause, owners: owners, likely: likely, all: all, above: above}
-		found.descend(owners.whole(desired, live), segmentsOf(fieldOf(cause)))
+		found.descend(owners.whole(desired, live), pathOf(fieldOf(cause)))
 	}
 	step := owners.clashes(likely)
 	if len(step) > 0 {
@@ -161,17 +163,17 @@ type search struct {
 
 // descend follows the rest of the field. Which entry the server means by an index is not known, as it counts in the result that
 // it has refused: all are looked at.
-func (s *search) descend(at spot, rest []segment) {
+func (s *search) descend(at spot, rest kinds.Path) {
 	if len(rest) == 0 {
 		s.around(at, at)
 		return
 	}
 	first, rest := rest[0], rest[1:]
-	if first.isIndex {
+	if first == kinds.Items {
 		s.inList(at, rest)
 		return
 	}
-	name, found := at.fieldNamed(first.name)
+	name, found := at.fieldNamed(first)
 	if !found {
 		return
 	}
@@ -248,12 +250,12 @@ func (s *search) around(parent, field spot) {
 var words = regexp.MustCompile(`[A-Za-z][A-Za-z0-9]*`)
 
 // inList looks at the entries of a list, of which the server has refused one, or what is in it.
-func (s *search) inList(at spot, rest []segment) {
+func (s *search) inList(at spot, rest kinds.Path) {
 	pairs, extras, _, ok := at.entries()
 	if !ok {
 		return
 	}
-	isInnermost := !slices.ContainsFunc(rest, func(below segment) bool { return below.isIndex })
+	isInnermost := !slices.Contains(rest, kinds.Items)
 	desired, _ := at.desired.([]any)
 	if !canClash(s.cause.Type) {
 		extras = nil
@@ -277,8 +279,8 @@ func (s *search) inList(at spot, rest []segment) {
 }
 
 // sharesValue reports whether two entries have the same at a field below them, or both have nothing there.
-func sharesValue(one, other any, field []segment) bool {
-	some, others := valuesAt(one, field), valuesAt(other, field)
+func sharesValue(one, other any, field kinds.Path) bool {
+	some, others := field.AllIn(one), field.AllIn(other)
 	if len(some) == 0 && len(others) == 0 {
 		return true
 	}
@@ -287,36 +289,9 @@ func sharesValue(one, other any, field []segment) bool {
 	})
 }
 
-// valuesAt returns what is at a field, of every entry of the lists on the way.
-func valuesAt(value any, field []segment) []any {
-	if len(field) == 0 {
-		return []any{value}
-	}
-	if !field[0].isIndex {
-		fields, _ := value.(map[string]any)
-		below, present := fields[field[0].name]
-		if !present {
-			return nil
-		}
-		return valuesAt(below, field[1:])
-	}
-	var values []any
-	items, _ := value.([]any)
-	for _, item := range items {
-		values = append(values, valuesAt(item, field[1:])...)
-	}
-	return values
-}
-
-// segment is a part of the path of a field as API servers write it: spec.ports[1].name.
-type segment struct {
-	name    string
-	isIndex bool
-}
-
 var (
-	segmentPattern = regexp.MustCompile(`\[([^\]]*)\]|[^.\[\]]+`)
-	digits         = regexp.MustCompile(`^[0-9]+$`)
+	fieldPattern = regexp.MustCompile(`\[([^\]]*)\]|[^.\[\]]+`)
+	digits       = regexp.MustCompile(`^[0-9]+$`)
 )
 
 // nowhere is the field of a cause that is about no field: so say schemas of custom resources (not, oneOf), whose path is in the
@@ -336,20 +311,20 @@ func fieldOf(cause metav1.StatusCause) string {
 	return ""
 }
 
-// segmentsOf takes the path of a field apart.
-func segmentsOf(field string) []segment {
-	var segments []segment
-	for _, match := range segmentPattern.FindAllStringSubmatch(field, -1) {
+// pathOf reads a field as API servers write it: spec.ports[1].name, and metadata.labels[key]. Every index stands for all items.
+func pathOf(field string) kinds.Path {
+	var path kinds.Path
+	for _, match := range fieldPattern.FindAllStringSubmatch(field, -1) {
 		switch {
 		case !strings.HasPrefix(match[0], "["):
-			segments = append(segments, segment{name: match[0]})
+			path = append(path, match[0])
 		case digits.MatchString(match[1]):
-			segments = append(segments, segment{isIndex: true})
+			path = append(path, kinds.Items)
 		default:
-			segments = append(segments, segment{name: match[1]}) // the key of a map
+			path = append(path, match[1]) // the key of a map
 		}
 	}
-	return segments
+	return path
 }
 
 // MayBeChanged reports whether somebody may have made others of entries of lists that we applied: we do not own one any more. It
@@ -510,15 +485,6 @@ func ownershipOf(live *unstructured.Unstructured) ownership {
 	return found
 }
 
-func setOf(entry metav1.ManagedFieldsEntry) (*fieldpath.Set, bool) {
-	if entry.FieldsV1 == nil {
-		return nil, false
-	}
-	set := &fieldpath.Set{}
-	err := set.FromJSON(entry.FieldsV1.GetRawReader())
-	return set, err == nil
-}
-
 // clashes returns what is to be taken away: what only we own goes by itself.
 func (o ownership) clashes(paths *fieldpath.Set) []Clash {
 	var clashes []Clash
@@ -551,15 +517,6 @@ func (o ownership) isUpdated(path fieldpath.Path) bool {
 		isOwned = true
 	}
 	return isOwned && !ownsAt(o.ours, path)
-}
-
-// ownsAt reports whether a set has a path, or anything below it.
-func ownsAt(set *fieldpath.Set, path fieldpath.Path) bool {
-	last := len(path) - 1
-	for _, element := range path[:last] {
-		set = set.Children.Descend(element)
-	}
-	return set.Members.Has(path[last]) || !set.Children.Descend(path[last]).Empty()
 }
 
 // keysIn returns the names of the fields by which a list's entries are told apart, none where it has no such.

@@ -203,16 +203,33 @@ func isOwnApply(entry metav1.ManagedFieldsEntry) bool {
 // ownedFields returns the set of fields that our applies own.
 func ownedFields(downstreamObj metav1.Object) (*fieldpath.Set, bool) {
 	for _, entry := range downstreamObj.GetManagedFields() {
-		if !isOwnApply(entry) || entry.FieldsV1 == nil {
-			continue
+		if isOwnApply(entry) && entry.FieldsV1 != nil {
+			return setOf(entry) // one that cannot be read is rewritten by the next apply
 		}
-		set := &fieldpath.Set{}
-		if err := set.FromJSON(entry.FieldsV1.GetRawReader()); err != nil {
-			return nil, false // cannot be read: apply again, which rewrites it
-		}
-		return set, true
 	}
 	return nil, false
+}
+
+// setOf returns the fields that an entry of managedFields has, and whether they can be read.
+func setOf(entry metav1.ManagedFieldsEntry) (*fieldpath.Set, bool) {
+	if entry.FieldsV1 == nil {
+		return nil, false
+	}
+	set := &fieldpath.Set{}
+	err := set.FromJSON(entry.FieldsV1.GetRawReader())
+	return set, err == nil
+}
+
+// ownsAt reports whether a set has a path, or anything below it. It has no object as a whole.
+func ownsAt(set *fieldpath.Set, path fieldpath.Path) bool {
+	last := len(path) - 1
+	if last < 0 {
+		return false
+	}
+	for _, element := range path[:last] {
+		set = set.Children.Descend(element)
+	}
+	return set.Members.Has(path[last]) || !set.Children.Descend(path[last]).Empty()
 }
 
 // ownsApplied reports whether owned covers all that desired applies. The fields that address the object are never

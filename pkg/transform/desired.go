@@ -45,9 +45,9 @@ type Input struct {
 //
 // All other fields stay as they are, unknown ones included. The copy shares no memory with the input.
 //
-// It fails when labels or annotations are no maps of strings, when the share is no number, when the object yields what cannot be
-// yielded (with a kinds.YieldError), when the override fails (with an OverrideError) or makes an object that is never synced (with a NeverSyncedError in an OverrideError), and when the
-// object cannot be encoded. The copy of a namespace is that of DesiredNamespace.
+// It fails when labels or annotations are no maps of strings, when the share is no number, when the object yields what cannot
+// be yielded (with a kinds.YieldError), when the override fails (with an OverrideError) or makes an object that is never
+// synced (with a NeverSyncedError in an OverrideError), and when the object cannot be encoded. The copy of a namespace is that of DesiredNamespace.
 func Desired(in Input) (*unstructured.Unstructured, error) {
 	if isNamespace(in.Object) {
 		return DesiredNamespace(in.Object, in.Origin, in.Rule)

@@ -42,7 +42,7 @@ func Onto(desired, downstreamObj *unstructured.Unstructured, merged []kinds.Path
 func hashesOfYielded(desired *unstructured.Unstructured, paths []kinds.Path) (string, error) {
 	hashes := map[string]string{}
 	for _, path := range paths {
-		values := yieldedAt(desired.Object, path)
+		values := path.AllIn(desired.Object)
 		if len(values) == 0 {
 			continue
 		}
@@ -54,27 +54,6 @@ func hashesOfYielded(desired *unstructured.Unstructured, paths []kinds.Path) (st
 	}
 	data, err := json.Marshal(hashes)
 	return string(data), err
-}
-
-// yieldedAt returns what a path leads to in a value: more than one thing where it goes through lists.
-func yieldedAt(value any, path kinds.Path) []any {
-	if len(path) == 0 {
-		return []any{value}
-	}
-	if path[0] == kinds.Items {
-		items, _ := value.([]any)
-		var values []any
-		for _, item := range items {
-			values = append(values, yieldedAt(item, path[1:])...)
-		}
-		return values
-	}
-	fields, _ := value.(map[string]any)
-	below, present := fields[path[0]]
-	if !present {
-		return nil
-	}
-	return yieldedAt(below, path[1:])
 }
 
 // withoutYielded returns the copy without what it yields and we do not own: the cluster has taken it over. What the user has

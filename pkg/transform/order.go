@@ -80,7 +80,7 @@ func elementsOf(items []any, owned *fieldpath.Set) []*fieldpath.PathElement {
 		note(element)
 	}
 	found := make([]*fieldpath.PathElement, len(items))
-	keys := keysOf(free)
+	keys := keysIn(owned)
 	for i, item := range items {
 		if name, isWhole := nameOf(item, keys); isWhole {
 			found[i] = free[name]
@@ -102,36 +102,14 @@ func elementsOf(items []any, owned *fieldpath.Set) []*fieldpath.PathElement {
 	return found
 }
 
-// keysOf returns the names of the keys by which the elements address items, none where they do so by the items' values.
-func keysOf(elements map[string]*fieldpath.PathElement) []string {
-	for _, element := range elements {
-		if element.Key == nil {
-			return nil
-		}
-		names := make([]string, 0, len(*element.Key))
-		for _, key := range *element.Key {
-			names = append(names, key.Name)
-		}
-		return names
-	}
-	return nil
-}
-
 // nameOf returns how the element is written that addresses the item, and whether the item has all that it takes.
 func nameOf(item any, keys []string) (name string, isWhole bool) {
 	if len(keys) == 0 {
 		return fieldpath.PathElement{Value: new(value.NewValueInterface(item))}.String(), true
 	}
 	fields, _ := item.(map[string]any)
-	list := make(value.FieldList, 0, len(keys))
-	for _, key := range keys {
-		field, present := fields[key]
-		if !present {
-			return "", false
-		}
-		list = append(list, value.Field{Name: key, Value: value.NewValueInterface(field)})
-	}
-	return fieldpath.PathElement{Key: &list}.String(), true
+	element := keyOf(fields, keys)
+	return element.String(), len(*element.Key) == len(keys)
 }
 
 // mixed returns a number that stands for what number does, followed by the name.

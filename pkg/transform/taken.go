@@ -98,31 +98,14 @@ func FieldName(path fieldpath.Path) string { return strings.TrimPrefix(path.Stri
 func Holders(downstreamObj metav1.Object, fields []fieldpath.Path) []string {
 	var holders []string
 	for _, entry := range downstreamObj.GetManagedFields() {
-		if isOwnApply(entry) || entry.FieldsV1 == nil {
-			continue
+		set, ok := setOf(entry)
+		if isOwnApply(entry) || !ok {
+			continue // ours, or nobody's that we could name
 		}
-		set := &fieldpath.Set{}
-		if err := set.FromJSON(entry.FieldsV1.GetRawReader()); err != nil {
-			continue // nobody's that we could name
-		}
-		if slices.ContainsFunc(fields, func(path fieldpath.Path) bool { return holds(set, path) }) {
+		if slices.ContainsFunc(fields, func(path fieldpath.Path) bool { return ownsAt(set, path) }) {
 			holders = append(holders, entry.Manager)
 		}
 	}
 	slices.Sort(holders)
 	return slices.Compact(holders)
-}
-
-// holds reports whether a set has the field, or something in it.
-func holds(set *fieldpath.Set, path fieldpath.Path) bool {
-	if len(path) == 0 {
-		return false
-	}
-	if set.Has(path) {
-		return true
-	}
-	for _, element := range path {
-		set = set.Children.Descend(element)
-	}
-	return !set.Empty()
 }

@@ -251,7 +251,7 @@ func (s *Syncer) failed(t turn, err error) (result, error) {
 	switch {
 	case apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause):
 		return s.foundTerminating(t, nil), nil
-	case !isRefusal(err):
+	case !kcp.IsRefusal(err):
 		return result{}, err
 	}
 	done, hash, spacing := result{problems: []protocol.Problem{applyProblem(err)}}, hashOf(t.Desired), time.Duration(0)
@@ -394,11 +394,6 @@ func (s *Syncer) logObstacle(ctx context.Context, t turn) {
 	origin, _ := transform.OriginOf(t.Downstream)
 	klog.FromContext(ctx).Info("An object is in the way of a copy, and is left alone", "object", nameOf(t.Downstream), "uid", uid,
 		"copyOfWorkspace", origin.Workspace, "copyOfNamespace", origin.Namespace, "copyOf", origin.Name, "forCluster", origin.Cluster)
-}
-
-// isRefusal reports whether the server understood and will not have it: trying again at once would be a loop.
-func isRefusal(err error) bool {
-	return apierrors.IsInvalid(err) || apierrors.IsBadRequest(err) || apierrors.IsForbidden(err) || apierrors.IsRequestEntityTooLargeError(err)
 }
 
 // immutable is how API servers word that a field cannot be changed. There is no reason for it in the API: these are the words of

@@ -308,8 +308,9 @@ func indexBy(value func(*unstructured.Unstructured) string) cache.IndexFunc {
 }
 
 // stripCopy leaves of a copy what the loops read: who it is, whether our fields are as we applied them and in which order, the
-// numbers of its spec, the lists that others put something into, and its status. Of what bears our marks and was not applied by us, which is no copy, it takes the marks.
-// oldObj is what the cache has of it, nil for nothing: what is the same there need not be decoded again.
+// numbers of its spec, the lists that others put something into, and its status. Of what bears our marks and was not applied by
+// us, which is no copy, it takes the marks. oldObj is what the cache has of it, nil for nothing: what is the same there need not
+// be decoded again.
 func (c *caches) stripCopy(oldObj, downstreamObj *unstructured.Unstructured) {
 	order := orderAndMarks(oldObj, downstreamObj)
 	kind := c.kinds.Of(downstreamObj.GroupVersionKind().GroupKind())

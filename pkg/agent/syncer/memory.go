@@ -52,12 +52,22 @@ type memory struct {
 	missed time.Time
 	// reported is when the last report was written.
 	reported time.Time
-	// silentCopy is the UID of a copy that there was nothing to report of, and silentSince when that was first found.
-	silentCopy  types.UID
-	silentSince time.Time
-	// endingCopy is the UID of a copy that was seen to be being deleted, and endingSince when it was first seen so.
-	endingCopy  types.UID
-	endingSince time.Time
+	// silent is when there was first found to be nothing to report of the copy, and ending when it was first seen to be being deleted.
+	silent, ending sighting
+}
+
+// sighting is when something was first seen of the object of a UID, by our clock.
+type sighting struct {
+	uid types.UID
+	at  time.Time
+}
+
+// since returns when it was first seen of the object of that UID: now, if it never was.
+func (s *sighting) since(uid types.UID, now time.Time) time.Time {
+	if s.uid != uid {
+		*s = sighting{uid, now}
+	}
+	return s.at
 }
 
 // wish is what was seen that whoever deleted an upstream object, of that UID, has asked for: what is to become of what belongs to it.

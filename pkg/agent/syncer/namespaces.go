@@ -86,7 +86,7 @@ func (s *Syncer) assign(ctx context.Context, name string, owner transform.Origin
 		return 0, err // what is marked comes into the cache
 	}
 	err = s.writeOwner(ctx, owner, name, live)
-	if err != nil && isRefusal(err) {
+	if err != nil && kcp.IsRefusal(err) {
 		klog.FromContext(ctx).Info("The cluster refuses the note whose a namespace is", "namespace", name, "reason", err.Error(), "again", longestRefusal)
 		return longestRefusal, nil
 	}

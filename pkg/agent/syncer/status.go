@@ -58,7 +58,7 @@ func (s *Syncer) syncStatus(ctx context.Context, key kcp.ObjectKey) (time.Durati
 // object, a change of which is news.
 func (s *Syncer) tryReport(ctx context.Context, key kcp.ObjectKey, upstreamObj *unstructured.Unstructured, report protocol.Report, now time.Time) (time.Duration, error) {
 	err := s.writeReport(ctx, key, upstreamObj, report, now)
-	if err == nil || !isRefusal(err) {
+	if err == nil || !kcp.IsRefusal(err) {
 		return 0, err
 	}
 	klog.FromContext(ctx).Info("kcp refuses the report on an object", "reason", err.Error(), "again", longestRefusal)
@@ -106,12 +106,7 @@ func (s *Syncer) untilNews(key kcp.ObjectKey, e *evaluate.Evaluation, report pro
 	case e.Downstream == nil:
 		return reportInterval // its event will come, or a problem
 	}
-	since, uid := now, e.Downstream.GetUID()
-	s.memories.update(key, func(m *memory) {
-		if m.silentCopy != uid {
-			m.silentCopy, m.silentSince = uid, now
-		}
-		since = m.silentSince
-	})
+	since := now
+	s.memories.update(key, func(m *memory) { since = m.silent.since(e.Downstream.GetUID(), now) })
 	return reportInterval - now.Sub(since)
 }

@@ -34,13 +34,9 @@ func (s *Syncer) endingFor(key kcp.ObjectKey, downstreamObj *unstructured.Unstru
 	if downstreamObj == nil || downstreamObj.GetDeletionTimestamp() == nil {
 		return 0
 	}
-	now, since, uid := s.now(), time.Time{}, downstreamObj.GetUID()
-	s.memories.update(key, func(m *memory) {
-		if m.endingCopy != uid {
-			m.endingCopy, m.endingSince = uid, now
-		}
-		since = m.endingSince
-	})
+	now := s.now()
+	since := now
+	s.memories.update(key, func(m *memory) { since = m.ending.since(downstreamObj.GetUID(), now) })
 	return now.Sub(since)
 }
 

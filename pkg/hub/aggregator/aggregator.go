@@ -210,7 +210,7 @@ func (a *Aggregator) carryOut(ctx context.Context, key kcp.ObjectKey, uid types.
 		return wait, nil
 	}
 	switch err := a.write(ctx, key, uid, present, merged); {
-	case refusals.IsRefusal(err):
+	case kcp.IsRefusal(err):
 		return a.refusals.Refused(key, err), nil
 	case err != nil:
 		return 0, err

@@ -9,8 +9,8 @@ import (
 )
 
 // seen remembers when something was first seen, by the hub's clock: the reports of objects that show the latest, one for each
-// cluster, objects that are placed nowhere, those that a cluster lags behind, and those that clusters are letting go of. It forgets them with the object. After a restart
-// all is seen for the first time again.
+// cluster, objects that are placed nowhere, those that a cluster lags behind, and those that clusters are letting go of. It forgets
+// them with the object. After a restart all is seen for the first time again.
 type seen struct {
 	mu             sync.Mutex
 	byKey          map[kcp.ObjectKey]map[string]sighting

@@ -24,11 +24,6 @@ const (
 	mostMessage = 512
 )
 
-// IsRefusal reports whether kcp has understood a write and will not have it: trying again at once would be a loop.
-func IsRefusal(err error) bool {
-	return apierrors.IsInvalid(err) || apierrors.IsBadRequest(err) || apierrors.IsForbidden(err) || apierrors.IsRequestEntityTooLargeError(err)
-}
-
 // Refusals are those of one kind of write, by object. The zero value is not usable: see New.
 type Refusals struct {
 	// what says, for people, what is written.

@@ -19,26 +19,6 @@ var (
 	errForbidden = apierrors.NewForbidden(schema.GroupResource{Resource: "configmaps"}, "big", errors.New("a policy denies it"))
 )
 
-func TestIsRefusal(t *testing.T) {
-	for name, tc := range map[string]struct {
-		err  error
-		want bool
-	}{
-		"too long":  {errTooLong, true},
-		"denied":    {errForbidden, true},
-		"malformed": {apierrors.NewBadRequest("x"), true},
-		"too large": {apierrors.NewRequestEntityTooLargeError("x"), true},
-		"changed":   {apierrors.NewConflict(schema.GroupResource{}, "x", nil), false},
-		"away":      {errors.New("connection refused"), false},
-		"busy":      {apierrors.NewTooManyRequests("x", 1), false},
-		"none":      {nil, false},
-	} {
-		if got := IsRefusal(tc.err); got != tc.want {
-			t.Errorf("%s: got %t", name, got)
-		}
-	}
-}
-
 // TestRefusedIsTriedEverLessOften takes a write that is refused for an hour.
 func TestRefusedIsTriedEverLessOften(t *testing.T) {
 	for name, tc := range map[string]struct {

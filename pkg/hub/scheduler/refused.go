@@ -22,7 +22,7 @@ func (s *Scheduler) carryOut(ctx context.Context, key kcp.ObjectKey, change *pro
 		return false, wait, nil
 	}
 	err = s.write(ctx, key, change)
-	if refusals.IsRefusal(err) {
+	if kcp.IsRefusal(err) {
 		return s.refused(ctx, key, change, err)
 	}
 	if err == nil {
@@ -41,7 +41,7 @@ func (s *Scheduler) refused(ctx context.Context, key kcp.ObjectKey, change *prot
 	if _, explains := change.Explanation(); !explains || short.IsEmpty() {
 		return false, again, nil
 	}
-	if err := s.write(ctx, key, short); err != nil && !refusals.IsRefusal(err) {
+	if err := s.write(ctx, key, short); err != nil && !kcp.IsRefusal(err) {
 		return false, 0, err
 	}
 	return false, again, nil // what is missing is what its next turn writes
