@@ -30,6 +30,9 @@ const longestRefusal = 2 * time.Minute
 // longestRecheck is the longest time between two checks of a namespace that holds something yet: each lists all that is in it.
 const longestRecheck = 16 * time.Minute
 
+// longestLag is how long after an update the cache may show the copy as it was before, and is not believed.
+const longestLag = 2 * time.Second
+
 // viewFills is how long the view that a cluster, or its group, has of its own may take to fill.
 const viewFills = 5 * time.Minute
 
@@ -153,12 +156,18 @@ func (s *Syncer) inspect(ctx context.Context, t turn) (result, error) {
 
 // update applies the copy anew, never onto another object that has come under its name.
 func (s *Syncer) update(ctx context.Context, t turn) (result, error) {
+	if wait := s.memories.get(t.key).written.untilCached(t.Downstream, s.now()); wait > 0 {
+		return result{t.Problems, wait}, nil // what is to be mended may be mended: the event of that write brings the next turn
+	}
 	if err := s.findRivals(ctx, t); err != nil {
 		return result{}, err
 	}
 	body := t.Desired.DeepCopy()
 	body.SetUID(t.Downstream.GetUID())
 	applied, err := s.applyOver(ctx, t, body)
+	if err == nil {
+		s.memories.update(t.key, func(m *memory) { m.written = version{applied.GetUID(), applied.GetResourceVersion(), s.now()} })
+	}
 	switch {
 	case err != nil && isUnchangeable(err) && protocol.Read(t.Upstream).Replaces() && t.Tolerated == nil:
 		return s.replace(ctx, t, err)

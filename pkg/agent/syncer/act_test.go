@@ -346,6 +346,40 @@ func TestApplyFindsNoNamespace(t *testing.T) {
 	})
 }
 
+// TestUpdateWaitsForItsOwnWrite has the object change again before the cache shows what the last update has made of the copy.
+func TestUpdateWaitsForItsOwnWrite(t *testing.T) {
+	for name, c := range map[string]struct {
+		passed time.Duration
+		caches bool
+		writes int
+		again  time.Duration
+	}{
+		"the cache lags":              {time.Second, false, 1, longestLag - time.Second},
+		"the cache shows the write":   {time.Second, true, 2, 0},
+		"the cache lags for too long": {longestLag, false, 2, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			here := web(placed, held)
+			h := newHarness(t, newFakeCluster(madeNamespace("ws")), v1alpha1.NamespaceModeExclusive)
+			h.cache(t, madeNamespace("ws"), h.cluster.store(copyOf("ws", here)))
+			change := func(generation int64) (time.Duration, error) {
+				key := h.place(shaped(here.DeepCopy(), func(obj *unstructured.Unstructured) { obj.SetGeneration(generation) }))
+				return h.spec(t, key)
+			}
+			if again, err := change(2); again != 0 || err != nil {
+				t.Fatalf("again after %s, error %v", again, err)
+			}
+			if h.time = h.time.Add(c.passed); c.caches {
+				h.cacheAll(t)
+			}
+			again, err := change(3)
+			if writes := h.cluster.writes(); err != nil || again != c.again || len(writes) != c.writes {
+				t.Errorf("writes %v, want %d; again after %s, want %s; error %v", writes, c.writes, again, c.again, err)
+			}
+		})
+	}
+}
+
 func TestUpdateThatChangesNothing(t *testing.T) {
 	here := web(placed, held)
 	drifted := copyOf("ws", here, func(obj *unstructured.Unstructured) { obj.Object["spec"] = map[string]any{"x": "y"} }, by(v1alpha1.FieldManager))

@@ -8,6 +8,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/resourceversion"
 	"k8s.io/apimachinery/pkg/util/sets"
 
 	"github.com/kcp-tmc/tmc/pkg/agent/syncer/evaluate"
@@ -44,6 +45,8 @@ type memory struct {
 	inTheWay bool
 	// obstacle is the UID of the last object that was in the way, which the log has told of.
 	obstacle types.UID
+	// written is the copy as the last update has made it.
+	written version
 	// final is a Job's copy as it was last seen before it was removed, having run.
 	final *unstructured.Unstructured
 	// wish is what whoever deleted the upstream object has asked for.
@@ -54,6 +57,26 @@ type memory struct {
 	reported time.Time
 	// silent is when there was first found to be nothing to report of the copy, and ending when it was first seen to be being deleted.
 	silent, ending sighting
+}
+
+// version is one of a copy, and when we have made it.
+type version struct {
+	uid             types.UID
+	resourceVersion string
+	at              time.Time
+}
+
+// untilCached returns how long to wait for the cache, which has an earlier version of the same copy, to show this one: 0 where it
+// does, where they cannot be compared, and when it takes so long that something else must be behind it (a cluster's store that was
+// put back).
+func (v version) untilCached(cached *unstructured.Unstructured, now time.Time) time.Duration {
+	if v.uid == "" || v.uid != cached.GetUID() {
+		return 0
+	}
+	if order, err := resourceversion.CompareResourceVersion(v.resourceVersion, cached.GetResourceVersion()); err != nil || order <= 0 {
+		return 0
+	}
+	return max(longestLag-now.Sub(v.at), 0)
 }
 
 // sighting is when something was first seen of the object of a UID, by our clock.
