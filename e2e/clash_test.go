@@ -3,6 +3,7 @@ package e2e
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -155,10 +156,19 @@ func (u *tenant) clears(t *testing.T, c clash) {
 	took := time.Since(start).Round(time.Millisecond)
 	u.eventuallyAt(t, u.kubeconfig, c.object, `{.status.conditions[?(@.type=="Synced")].status}`, "True", clearTime)
 	var asked []string
+	overtaken := 0
 	for _, r := range trail.requests(t) {
-		if !isWatching(r) && strings.HasPrefix(r.log, east) && strings.Contains(r.URI, "/namespaces/"+u.namespace+"/deployments") {
-			asked = append(asked, fmt.Sprintf("%s %d", r.Verb, r.Response.Code))
+		if isWatching(r) || !strings.HasPrefix(r.log, east) || !strings.Contains(r.URI, "/namespaces/"+u.namespace+"/deployments") {
+			continue
 		}
+		if asked = append(asked, fmt.Sprintf("%s %d", r.Verb, r.Response.Code)); r.Verb == "patch" && r.Response.Code == http.StatusUnprocessableEntity && !strings.Contains(r.URI, "force=true") {
+			// What the patch of managedFields tests was not so any more: a controller of the cluster has written in between. The syncer begins anew.
+			t.Logf("overtaken after %s", strings.Join(asked, ", "))
+			asked, overtaken = nil, overtaken+1
+		}
+	}
+	if overtaken > 2 {
+		t.Errorf("overtaken %d times", overtaken)
 	}
 	t.Logf("after %s; requests about Deployments to east: %s", took, strings.Join(asked, ", "))
 	if most := 6; len(asked) > most {
