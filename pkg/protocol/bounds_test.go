@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -28,7 +29,7 @@ func TestParseReportBounds(t *testing.T) {
 		fields string
 		err    error
 	}{
-		"all: what syncers write":                    {`"gen":1,"in":"0123456789abcdef","want":3,"n":{"replicas":3},"s":{"phase":"Bound"},"lb":[{"ip":"192.0.2.1"}],"cond":[{"t":"Available","s":"True","r":"MinimumReplicasAvailable","m":"ä"},{"t":"example.com/Ready","s":"Unknown"}],"problems":[{"r":"NamespaceTaken","m":"…"}],"at":"2026-01-02T03:04:05.678Z"`, nil},
+		"all: what syncers write":                    {`"gen":1,"in":"0123456789abcdef","want":3,"n":{"replicas":3},"s":{"phase":"Bound"},"lb":[{"ip":"192.0.2.1"}],"cond":[{"t":"Available","s":"True","r":"MinimumReplicasAvailable","m":"ä"},{"t":"example.com/Ready","s":"Unknown"}],"problems":[{"r":"NamespaceTaken","m":"…"}],"why":[{"r":"ImagePullBackOff","n":2,"m":"not found"},{"r":"FailedCreate"}],"at":"2026-01-02T03:04:05.678Z"`, nil},
 		"too long: the policies deny it as well":     {`"in":"` + strings.Repeat("x", MaxReportSize) + `"`, ErrReportBounds},
 		"many problems: each is an event":            {`"problems":[` + many(33, `{"r":"A","m":"b"}`) + `]`, ErrReportBounds},
 		"many conditions: each is one of the status": {`"cond":[` + many(65, `{"t":"A","s":"True"}`) + `]`, ErrReportBounds},
@@ -52,6 +53,11 @@ func TestParseReportBounds(t *testing.T) {
 		"an odd time: times are compared as texts":                        {`"at":"9"`, ErrReportBounds},
 		"long inputs: they are a hash":                                    {`"in":"` + long + `"`, ErrReportBounds},
 		"long concerns: it is no name":                                    {`"problems":[{"r":"A","o":"` + long + long + long + `"}]`, ErrReportBounds},
+		"many causes: they are the worst few":                             {`"why":[` + many(5, `{"r":"A"}`) + `]`, ErrReportBounds},
+		"long causes: 250 clusters share the room":                        {`"why":[{"r":"A","m":"` + long + `"},{"r":"B","m":"` + long + `"}]`, ErrReportBounds},
+		"a cause's reason with blanks: it is no word":                     {`"why":[{"r":"a b"}]`, ErrReportBounds},
+		"a cause without a reason: it needs one":                          {`"why":[{"m":"b"}]`, ErrReportBounds},
+		"negative pods: there are no such numbers":                        {`"why":[{"r":"A","n":-1}]`, ErrReportBounds},
 		"a huge number: it is none":                                       {`"gen":1` + strings.Repeat("0", 10_000), nil},
 		"for another: a report under another's key":                       {`"cluster":"` + long + `"`, nil},
 	}
@@ -77,7 +83,8 @@ func TestParseReportBelievesBounded(t *testing.T) {
 	cases := map[string]Report{
 		"nothing":       {},
 		"odd parts":     {Problems: []Problem{{Reason: "no word", Message: long, Concerns: long}}, Conditions: []ReportCondition{{Type: "", Status: "True"}, {Type: "A", Status: "Yes"}, {Type: "B", Status: "False", Reason: long}}},
-		"many parts":    {Problems: make([]Problem, 500), Conditions: make([]ReportCondition, 500), Addresses: make([]any, 500)},
+		"odd causes":    {Causes: []Cause{{Reason: "no word", Count: -1, Message: long}, {Reason: "Evicted", Count: math.MaxInt64}}},
+		"many parts":    {Causes: make([]Cause, 500), Problems: make([]Problem, 500), Conditions: make([]ReportCondition, 500), Addresses: make([]any, 500)},
 		"large numbers": {Replicas: new(int64(math.MaxInt64)), Counters: map[string]int64{"replicas": math.MaxInt64, "a b": 1, long: 2}, Texts: map[string]string{"phase": long, "a": "b"}},
 		"large parts":   {},
 	}
@@ -89,6 +96,7 @@ func TestParseReportBelievesBounded(t *testing.T) {
 		large.Conditions = append(large.Conditions, ReportCondition{Type: strings.Repeat("t", 316), Status: "True", Reason: strings.Repeat("r", 128), Message: long})
 		large.Problems = append(large.Problems, Problem{Reason: "R" + strings.Repeat("r", 100), Message: long, Concerns: strings.Repeat("c", 1000)})
 	}
+	large.Causes = slices.Repeat([]Cause{{Reason: "R" + strings.Repeat("r", 127), Count: 3, Message: long}}, 7)
 	cases["large parts"] = large
 	for name, report := range cases {
 		t.Run(name, func(t *testing.T) {

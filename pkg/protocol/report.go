@@ -100,6 +100,10 @@ type Report struct {
 	Conditions []ReportCondition `json:"cond,omitempty"`
 	// Problems say why the copy is not what it should be.
 	Problems []Problem `json:"problems,omitempty"`
+	// Causes say why the copy is not as ready as it should be, the worst first: at most MaxReportCauses, which take no more than
+	// MaxReportCauseSize bytes. Unlike Problems they are the cluster's own words about what runs there, and the copy is as it
+	// should be.
+	Causes []Cause `json:"why,omitempty"`
 	// Notes say what was wrong and has been put right a moment ago: people are told, and the object counts as it is.
 	Notes []Problem `json:"notes,omitempty"`
 	// Written is when the rest of the report last changed, by the cluster's clock,
@@ -206,6 +210,7 @@ func (r Report) trimmed() Report {
 		}
 	}
 	r.Problems, r.Notes = trimProblems(r.Problems, MaxReportProblems), trimProblems(r.Notes, MaxReportNotes)
+	r.Causes = boundedCauses(r.Causes)
 	return r
 }
 
@@ -275,7 +280,7 @@ func (r Report) check() error {
 	case !isWritten(r.Written):
 		return outOf("the time %q, expected one as in %s", text.Shorten(r.Written, maxName), WrittenLayout)
 	}
-	return errors.Join(r.checkEntries(outOf), r.checkTexts(outOf))
+	return errors.Join(r.checkEntries(outOf), r.checkTexts(outOf), r.checkCauses(outOf))
 }
 
 // checkEntries checks the names and texts of a status.
