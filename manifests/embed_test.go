@@ -260,7 +260,10 @@ func consumersMay(t *testing.T) map[string][]string {
 	may := map[string][]string{}
 	for _, schema := range schemas {
 		resource := schema.Spec.Names.Plural
-		may[resource], may[resource+"/status"] = []string{"*"}, []string{"get"}
+		may[resource] = []string{"*"}
+		if schema.Spec.Versions[0].Subresources.Status != nil {
+			may[resource+"/status"] = []string{"get"}
+		}
 		if schema.Spec.Versions[0].Subresources.Scale != nil {
 			may[resource+"/scale"] = []string{"*"}
 		}

@@ -37,6 +37,9 @@ type kind struct {
 	// immutableMessage is what Kubernetes says when it refuses the change of the spec as
 	// a whole. When it is empty, each property is refused by itself.
 	immutableMessage string
+	// opaque are the properties, as paths with dots, of which the schema says nothing, and
+	// defaultsOnly those of which it says what is filled in and nothing else. See slim.go.
+	opaque, defaultsOnly []string
 }
 
 // kinds is the table of what tmc serves in kcp: a new kind is a new entry here. What
@@ -44,6 +47,7 @@ type kind struct {
 // claimed below instead.
 var kinds = []kind{
 	deployments, statefulSets, daemonSets,
+	replicaSets, controllerRevisions, pods,
 	jobs, cronJobs,
 	services, persistentVolumeClaims,
 	ingresses, networkPolicies,

@@ -60,13 +60,17 @@ func TestOutputNamesOfKinds(t *testing.T) {
 		"poddisruptionbudgets.policy":          {"poddisruptionbudget", []string{"pdb"}, nil, false},
 		"workloadplacements.tmc.kcp.io":        {"workloadplacement", []string{"wp"}, []string{"tmc"}, false},
 		"horizontalpodautoscalers.autoscaling": {"horizontalpodautoscaler", []string{"hpa"}, all, false},
+		"replicasets.apps":                     {"replicaset", []string{"rs"}, all, false},
+		"controllerrevisions.apps":             {"controllerrevision", nil, nil, false},
+		"pods.core":                            {"pod", []string{"po"}, all, false},
 	}
 	got := map[string]names{}
 	for _, k := range kinds {
 		schema := served(t, k.resource)
 		subresources := schema.Spec.Versions[0].Subresources
-		if subresources.Status == nil {
-			t.Errorf("%s has no status subresource: nobody could say what became of it", k.resource)
+		_, isNotSynced := revisionSpecs[k.resource]
+		if subresources.Status == nil != isNotSynced {
+			t.Errorf("%s: status subresource: %t; where it is synced, somebody has to say what became of it, and revisions are written at once", k.resource, subresources.Status != nil)
 		}
 		got[resourceName(k)] = names{
 			schema.Spec.Names.Singular, schema.Spec.Names.ShortNames, schema.Spec.Names.Categories, subresources.Scale != nil,

@@ -82,6 +82,9 @@ func builtInSchema(k kind, openAPI []byte) (apiextensionsv1.JSONSchemaProps, err
 	if err != nil {
 		return schema, err
 	}
+	if schema, err = slimmed(schema, k); err != nil {
+		return schema, err
+	}
 	schema, err = withImmutability(schema, k)
 	if err != nil {
 		return schema, err
@@ -193,8 +196,11 @@ func consumersRole(schemas []*apisv1alpha1.APIResourceSchema) *rbacv1.ClusterRol
 			}
 		}
 		role.Rules = append(role.Rules,
-			rbacv1.PolicyRule{APIGroups: []string{schema.Spec.Group}, Resources: sets.List(sets.New(everything...)), Verbs: []string{rbacv1.VerbAll}},
-			rbacv1.PolicyRule{APIGroups: []string{schema.Spec.Group}, Resources: sets.List(sets.New(statuses...)), Verbs: []string{get}})
+			rbacv1.PolicyRule{APIGroups: []string{schema.Spec.Group}, Resources: sets.List(sets.New(everything...)), Verbs: []string{rbacv1.VerbAll}})
+		if len(statuses) > 0 {
+			role.Rules = append(role.Rules,
+				rbacv1.PolicyRule{APIGroups: []string{schema.Spec.Group}, Resources: sets.List(sets.New(statuses...)), Verbs: []string{get}})
+		}
 	}
 	return role
 }

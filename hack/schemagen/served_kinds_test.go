@@ -43,6 +43,7 @@ const noPath = "<nil>"
 func servedSpecs() map[string]servedSpec {
 	specs := maps.Clone(workloadSpecs)
 	maps.Copy(specs, otherSpecs)
+	maps.Copy(specs, revisionSpecs)
 	maps.Copy(specs, tmcSpecs)
 	return specs
 }
@@ -146,6 +147,9 @@ func TestServedStatusTakesConditionOfTmc(t *testing.T) {
 	specs := servedSpecs()
 	specs[deployments.resource] = servedSpec{manifest: deployment}
 	for resource, spec := range specs {
+		if _, isNotSynced := revisionSpecs[resource]; isNotSynced {
+			continue
+		}
 		t.Run(resource, func(t *testing.T) {
 			server := serverOf(t, resource)
 			object := patched(t, spec.manifest, "status: null")

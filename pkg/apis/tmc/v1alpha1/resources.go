@@ -26,13 +26,27 @@ func IsPolicy(resource schema.GroupResource) bool {
 	return resource == PoliciesResource.GroupResource() || resource == PolicyBindingsResource.GroupResource()
 }
 
+// ReplicaSetsResource and ControllerRevisionsResource are where the hub keeps the revisions of workloads, and PodsResource
+// is served so that clients may ask: none is stored there. Clusters have their own of all three.
+var (
+	ReplicaSetsResource         = schema.GroupVersionResource{Group: "apps", Version: "v1", Resource: "replicasets"}
+	ControllerRevisionsResource = ReplicaSetsResource.GroupVersion().WithResource("controllerrevisions")
+	PodsResource                = schema.GroupVersionResource{Version: "v1", Resource: "pods"}
+)
+
+// IsRevision reports whether the objects of a resource are revisions of workloads. They have the labels of pod templates,
+// in which anybody may write anything, so nothing may read the protocol from them.
+func IsRevision(resource schema.GroupResource) bool {
+	return resource == ReplicaSetsResource.GroupResource() || resource == ControllerRevisionsResource.GroupResource()
+}
+
 // IsSynced reports whether the objects of a resource that the APIExport serves are
-// synced: what is namespaced, but not the events, which tmc writes itself, nor what
-// tells tmc or kcp itself what to do. There is no list: a kind that the export serves is
-// synced.
+// synced: what is namespaced, but not the events, which tmc writes itself, nor revisions
+// and pods, which clusters make themselves, nor what tells tmc or kcp itself what to do.
+// There is no list: any other kind that the export serves is synced.
 func IsSynced(resource schema.GroupResource, namespaced bool) bool {
 	return namespaced && resource.Resource != "events" && resource.Group != GroupName && resource.Group != APIBindingsResource.Group &&
-		resource.Group != PoliciesResource.Group
+		resource.Group != PoliciesResource.Group && !IsRevision(resource) && resource != PodsResource.GroupResource()
 }
 
 // IsWatched reports whether hub and agents look at the objects of a resource: those

@@ -20,6 +20,10 @@ func TestIsSyncedAndIsWatched(t *testing.T) {
 		"a namespace: copies lie in its likeness":                                         {"", "namespaces", true, answers{false, true, true}},
 		"an event: tmc writes it itself":                                                  {"", "events", false, nothing},
 		"an event, new group: tmc writes it itself":                                       {"events.k8s.io", "events", false, nothing},
+		"a revision: the hub keeps it, and clusters have their own":                       {"apps", "replicasets", false, nothing},
+		"a revision of another kind":                                                      {"apps", "controllerrevisions", false, nothing},
+		"a pod: clusters run them":                                                        {"", "pods", false, nothing},
+		"somebody's pods: another group is another kind":                                  {"metrics.k8s.io", "pods", false, everything},
 		"a placement: it is for the scheduler alone":                                      {GroupName, "workloadplacements", false, answers{false, false, true}},
 		"a binding: it says the workspace's path, and what is bound":                      {"apis.kcp.io", "apibindings", true, answers{false, false, true}},
 		"a policy: the hub keeps it":                                                      {"admissionregistration.k8s.io", "validatingadmissionpolicies", true, answers{false, false, true}},
@@ -37,5 +41,19 @@ func TestIsSyncedAndIsWatched(t *testing.T) {
 				t.Errorf("got %+v, want %+v", got, tc.want)
 			}
 		})
+	}
+}
+
+func TestIsRevision(t *testing.T) {
+	for resource, want := range map[schema.GroupResource]bool{
+		{Group: "apps", Resource: "replicasets"}:         true,
+		{Group: "apps", Resource: "controllerrevisions"}: true,
+		{Group: "apps", Resource: "deployments"}:         false,
+		{Resource: "pods"}:                               false,
+		{Group: "extensions", Resource: "replicasets"}:   false,
+	} {
+		if got := IsRevision(resource); got != want {
+			t.Errorf("%s: got %t, want %t", resource, got, want)
+		}
 	}
 }
