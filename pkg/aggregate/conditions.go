@@ -46,7 +46,7 @@ type condition struct {
 // addConditions merges the conditions: those that have a rule of their own in the kind's entry, in its order, all others by
 // type, and our own.
 func (m *merge) addConditions() {
-	merged := slices.Concat(m.ruled(), m.others(), []condition{m.synced()}, m.ended(), m.boundTo(), m.silent())
+	merged := slices.Concat(m.ruled(), m.others(), []condition{m.synced()}, m.ended(), m.boundTo(), m.hindered(), m.silent())
 	previous, _, _ := unstructured.NestedSlice(m.in.Object.Object, "status", conditionsField)
 	conditions := make([]any, 0, len(merged))
 	for _, c := range merged {
@@ -107,17 +107,21 @@ func quote(entries []protocol.Entry, conditionType string) (reason string, quote
 	return reason, quotes
 }
 
-// available is true when the clusters say so. A cluster that says nothing is not available.
+// available is true when the clusters say so. A cluster that says nothing is not available. Pods that do not run are no less worth
+// a word where there are enough of others.
 func (m *merge) available(conditionType string) condition {
-	lacking, total := without(m.shown, says(conditionType, metav1.ConditionTrue)), len(m.shown)
+	isTrue := says(conditionType, metav1.ConditionTrue)
+	lacking, total := without(m.shown, isTrue), len(m.shown)
 	switch {
 	case len(m.placed) == 0:
 		return condition{conditionType, metav1.ConditionFalse, reasonNoClusters, "The workload is placed on no cluster."}
 	case total > 0 && m.strategy.passes(total-len(lacking), total):
-		return condition{conditionType, metav1.ConditionTrue, reasonAvailable, fmt.Sprintf("Minimum availability in %s.", clusters(total-len(lacking)))}
+		message := fmt.Sprintf("Minimum availability in %s.", clusters(total-len(lacking)))
+		return condition{conditionType, metav1.ConditionTrue, reasonAvailable, m.because(message, " ", m.shown)}
 	default:
 		message := fmt.Sprintf("No minimum availability in %s (%d of %s).", list(lacking, ", "), len(lacking), clusters(total))
-		return condition{conditionType, metav1.ConditionFalse, reasonUnavailable, message}
+		isNot := func(e protocol.Entry) bool { return !isTrue(e) }
+		return condition{conditionType, metav1.ConditionFalse, reasonUnavailable, m.because(message, " ", filter(m.shown, isNot))}
 	}
 }
 
@@ -141,7 +145,7 @@ func (m *merge) progressing(conditionType string) []condition {
 	for _, failure := range []func(protocol.Entry) bool{hasFailed, cannotProgress} {
 		if failed := filter(m.shown, failure); m.strategy.fails(len(failed), total) {
 			reason, quotes := quote(failed, conditionType)
-			return []condition{{conditionType, metav1.ConditionFalse, reason, list(quotes, "; ")}}
+			return []condition{{conditionType, metav1.ConditionFalse, reason, m.because(list(quotes, "; "), "; ", failed)}}
 		}
 	}
 	waiting := without(m.shown, protocol.Entry.IsUpToDate)
@@ -150,15 +154,16 @@ func (m *merge) progressing(conditionType string) []condition {
 		return []condition{{conditionType, metav1.ConditionTrue, reasonProgressing, message}}
 	}
 	_, opinions := quote(m.shown, conditionType)
-	_, unfinished := quote(filter(m.shown, func(e protocol.Entry) bool {
+	rolling := filter(m.shown, func(e protocol.Entry) bool {
 		c, _ := e.Report.Condition(conditionType)
 		return c.Reason != reasonComplete
-	}), conditionType)
+	})
+	_, unfinished := quote(rolling, conditionType)
 	switch {
 	case len(opinions) == 0:
 		return nil
 	case !m.strategy.passes(len(opinions)-len(unfinished), len(opinions)):
-		return []condition{{conditionType, metav1.ConditionTrue, reasonProgressing, list(unfinished, "; ")}}
+		return []condition{{conditionType, metav1.ConditionTrue, reasonProgressing, m.because(list(unfinished, "; "), "; ", rolling)}}
 	default:
 		return []condition{{conditionType, metav1.ConditionTrue, reasonComplete, fmt.Sprintf("Successfully progressed in %s.", clusters(total))}}
 	}
@@ -170,7 +175,7 @@ func (m *merge) whenTrue(c kinds.Condition) []condition {
 	reason, quotes := quote(saySo, c.Type)
 	switch {
 	case c.TrueAnywhere() && m.strategy.fails(len(saySo), len(m.shown)):
-		return []condition{{c.Type, metav1.ConditionTrue, reason, list(quotes, "; ")}}
+		return []condition{{c.Type, metav1.ConditionTrue, reason, m.quoted(c, quotes, saySo)}}
 	case !c.TrueAnywhere() && len(saySo) > 0 && m.strategy.passes(len(saySo), len(m.shown)):
 		return []condition{{c.Type, metav1.ConditionTrue, reason, fmt.Sprintf("In %s.", clusters(len(saySo)))}}
 	default:
@@ -189,7 +194,8 @@ func (m *merge) byMeaning(c kinds.Condition) condition {
 		reason, _ := quote(agreeing, c.Type)
 		return condition{c.Type, good, cmp.Or(reason, reasonMerged), fmt.Sprintf("In %s.", clusters(total))}
 	}
-	reason, quotes := quote(filter(m.shown, func(e protocol.Entry) bool { return !isGood(e) }), c.Type)
+	others := filter(m.shown, func(e protocol.Entry) bool { return !isGood(e) })
+	reason, quotes := quote(others, c.Type)
 	for _, cluster := range without(m.shown, func(e protocol.Entry) bool { _, ok := e.Report.Condition(c.Type); return ok }) {
 		quotes = append(quotes, cluster+": says nothing of it")
 	}
@@ -197,7 +203,7 @@ func (m *merge) byMeaning(c kinds.Condition) condition {
 	if m.strategy.fails(len(filter(m.shown, says(c.Type, bad))), total) {
 		status = bad
 	}
-	return condition{c.Type, status, cmp.Or(reason, reasonMerged), list(quotes, "; ")}
+	return condition{c.Type, status, cmp.Or(reason, reasonMerged), m.quoted(c, quotes, others)}
 }
 
 // silent returns a condition for each placed cluster that is silent: who reads the object need not read messages.

@@ -39,6 +39,9 @@ type Input struct {
 	// Waits is asked when Synced is true at present, and would be false for nothing but that clusters have not taken up a change
 	// yet: it reports whether to wait a little before saying so. Nil never does.
 	Waits func() bool
+	// Coarse leaves out of messages of how many pods and clusters a cause is true. Who compares two such statuses learns whether
+	// more has changed than that.
+	Coarse bool
 	// Now is the time for conditions that change.
 	Now metav1.Time
 }
@@ -48,21 +51,11 @@ type Input struct {
 // applied and observed it, and never goes back; and nothing reads as rolled out while a placed cluster is not done. The
 // second result says, for the user, what was wrong with the annotation; empty if nothing.
 func Status(in Input) (status map[string]any, problem string) {
-	kind := in.Kinds.Of(in.Object.GroupVersionKind().GroupKind())
-	object := protocol.Read(in.Object)
-	chosen, problem := strategyOf(object, in.Strategy)
-	facts := kind.Facts(in.Object)
-	facts.Inputs, facts.Silent = in.Inputs, in.Silent
-	placed := object.Entries(object.Placed(), facts)
+	m, problem := gather(in)
+	kind, placed := m.kind, m.placed
 	if len(placed) == 0 && kind.HasEnded(in.Object) {
 		return present(in), problem // that stays so when it has left the last cluster
 	}
-	for i := range placed {
-		if !isBelieved(placed[i]) {
-			placed[i].Report = protocol.Report{Cluster: placed[i].Cluster}
-		}
-	}
-	m := merge{in: in, kind: kind, strategy: chosen, replicas: facts.Replicas, placed: placed, shown: chosen.show(in, placed), status: map[string]any{}}
 	if !kind.IsKnown() {
 		m.status = present(in) // what is not known to add up stays as it is
 	}
@@ -78,6 +71,22 @@ func Status(in Input) (status map[string]any, problem string) {
 	}
 	m.addConditions()
 	return m.status, problem
+}
+
+// gather reads what clusters report of an object.
+func gather(in Input) (m merge, problem string) {
+	kind := in.Kinds.Of(in.Object.GroupVersionKind().GroupKind())
+	object := protocol.Read(in.Object)
+	chosen, problem := strategyOf(object, in.Strategy)
+	facts := kind.Facts(in.Object)
+	facts.Inputs, facts.Silent = in.Inputs, in.Silent
+	placed := object.Entries(object.Placed(), facts)
+	for i := range placed {
+		if !isBelieved(placed[i]) {
+			placed[i].Report = protocol.Report{Cluster: placed[i].Cluster}
+		}
+	}
+	return merge{in: in, kind: kind, strategy: chosen, replicas: facts.Replicas, placed: placed, shown: chosen.show(in, placed), status: map[string]any{}}, problem
 }
 
 // present returns a copy of the present status.
@@ -100,6 +109,8 @@ type merge struct {
 	// does not count is empty there.
 	placed, shown []protocol.Entry
 	status        map[string]any
+	// isWhySaid is set when a condition says why the object does not run as it should.
+	isWhySaid bool
 }
 
 // set writes a counter. A zero is left out, as with omitempty, unless the kind's API requires the field; of a kind that is

@@ -113,7 +113,7 @@ func TestParseErrors(t *testing.T) {
 		"a field twice":                 {"- kind: A\n  kind: B", `key "kind" already set`},
 		"an item that is no object":     {`[7]`, `f.yaml: entry 1 (of no kind): : 7, expected an object with fields`},
 		"an unknown field":              {`[{kind: A}, {group: example.com, kind: B, sumz: [a]}]`, `f.yaml: entry 2 (B.example.com): sumz: there is no such field, expected one of addresses, adoption, alike, available, `},
-		"an unknown field within":       {`[{kind: A, conditions: [{type: Ready}, {tpye: Ready}]}]`, `conditions[1].tpye: there is no such field, expected one of failure, meaning, merge, type`},
+		"an unknown field within":       {`[{kind: A, conditions: [{type: Ready}, {tpye: Ready}]}]`, `conditions[1].tpye: there is no such field, expected one of causes, failure, meaning, merge, type`},
 		"a text in place of a list":     {`[{kind: A, sums: replicas}]`, `f.yaml: entry 1 (A): sums: replicas, expected a list`},
 		"a text in place of true":       {`[{kind: A, workload: "yes"}]`, `workload: yes, expected true or false`},
 		"a number in place of a text":   {`[{kind: A, wanted: 7}]`, `wanted: 7, expected a text`},

@@ -176,6 +176,9 @@ type Condition struct {
 	// is not done yet.
 	Failure bool  `json:"failure,omitempty"`
 	Merge   Merge `json:"merge,omitempty"`
+	// Causes is set where the message of the merged condition says why the object does not run, when the condition is not as it
+	// should be. Those that are merged as a Deployment's Available and Progressing say it anyway.
+	Causes bool `json:"causes,omitempty"`
 }
 
 // IsProblem reports whether a condition with the status ("True", "False", "Unknown") is not as it should be.

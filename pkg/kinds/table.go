@@ -4,6 +4,8 @@ import (
 	"slices"
 
 	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
 )
 
 // Counters of the statuses of Deployments, StatefulSets and most custom resources with replicas.
@@ -65,8 +67,8 @@ var table = []*Kind{
 		Conditions: []Condition{
 			{Type: "SuccessCriteriaMet", Meaning: Reached, Merge: MergeWhenTrue},
 			{Type: "Complete", Meaning: Reached, Merge: MergeWhenTrue},
-			{Type: "FailureTarget", Meaning: Bad, Failure: true, Merge: MergeWhenTrue},
-			{Type: "Failed", Meaning: Bad, Failure: true, Merge: MergeWhenTrue},
+			{Type: "FailureTarget", Meaning: Bad, Failure: true, Merge: MergeWhenTrue, Causes: true},
+			{Type: "Failed", Meaning: Bad, Failure: true, Merge: MergeWhenTrue, Causes: true},
 			{Type: "Suspended", Meaning: Reached, Merge: MergeWhenTrue},
 		},
 		Ends: []string{"Complete", "Failed"}, TTL: path("spec.ttlSecondsAfterFinished"),
@@ -270,4 +272,6 @@ var conventional = []Condition{
 	{Type: "Reconciling", Meaning: Ongoing},
 	{Type: "Stalled", Meaning: Bad, Failure: true},
 	{Type: "Degraded", Meaning: Bad},
+	// tmc's own: something keeps an object from running as it should, though its copies are.
+	{Type: v1alpha1.ConditionHindered, Meaning: Bad, Failure: true},
 }

@@ -272,7 +272,7 @@ func SilentClusters(upstreamObj *unstructured.Unstructured) sets.Set[string] {
 // merged.
 func IsHubsCondition(conditionType string) bool {
 	switch conditionType {
-	case v1alpha1.ConditionSynced, v1alpha1.ConditionEnded, v1alpha1.ConditionBoundTo:
+	case v1alpha1.ConditionSynced, v1alpha1.ConditionEnded, v1alpha1.ConditionBoundTo, v1alpha1.ConditionHindered:
 		return true
 	default:
 		return strings.HasPrefix(conditionType, v1alpha1.SilentConditionPrefix)

@@ -106,6 +106,10 @@ const (
 	// its message is the name. It is absent otherwise.
 	// Writer: the aggregator. Readers: people.
 	ConditionBoundTo = GroupName + "/BoundTo"
+	// ConditionHindered is true of an object whose copies are in place and do not run as they should, where the conditions of its
+	// kind do not say why: the reason and the message do. It is absent otherwise.
+	// Writer: the aggregator. Readers: people, the plugin.
+	ConditionHindered = GroupName + "/Hindered"
 	// SilentConditionPrefix starts the type of a condition that is true while the cluster that follows is silent, and absent
 	// otherwise. There is one for each silent cluster that the object is placed on.
 	// Writer: the aggregator, in the same write as ConditionSynced. Reader: the plugin, where it may not read registrations.

@@ -1,0 +1,145 @@
+package aggregate
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
+	"github.com/kcp-tmc/tmc/pkg/kinds"
+	"github.com/kcp-tmc/tmc/pkg/protocol"
+)
+
+// Cause is why an object does not run as it should, and which clusters say so. Those that give the same reason in the same words
+// are one.
+type Cause struct {
+	// Cause has the reason and the words of the clusters. Its Count is how many pods it is true of on all of them together.
+	protocol.Cause
+	// Clusters are those that give it, sorted.
+	Clusters []string
+
+	// wanted is how many pods these clusters are to have together, 0 where that is not known of one of them.
+	wanted int64
+	// rank is how bad it is, by the place that a cluster gives it at worst: 0 comes first.
+	rank int
+}
+
+// String says the cause in a line: "east, west: 4 of 6 pods: ImagePullBackOff: …".
+func (c Cause) String() string { return list(c.Clusters, ", ") + ": " + c.Of(c.wanted) }
+
+// coarse says the cause in a line that stays as it is while only numbers change.
+func (c Cause) coarse() string {
+	said := protocol.Cause{Reason: c.Reason, Message: c.Message}
+	return strings.Join(c.Clusters[:min(len(c.Clusters), mostNames)], ", ") + ": " + said.Of(0)
+}
+
+// Causes returns why an object does not run as it should, as the clusters say whose numbers its status shows: the worst first, and
+// of those that are equally bad for their clusters that of most pods.
+func Causes(in Input) []Cause {
+	m, _ := gather(in)
+	return causesOf(&m, m.shown)
+}
+
+// causesOf puts together the causes of some clusters.
+func causesOf(m *merge, entries []protocol.Entry) []Cause {
+	type identity struct{ reason, message string }
+	var causes []Cause
+	at := map[identity]int{}
+	for _, e := range entries {
+		for rank, cause := range e.Report.Causes {
+			id := identity{cause.Reason, cause.Message}
+			i, isThere := at[id]
+			if !isThere {
+				i, at[id] = len(causes), len(causes)
+				causes = append(causes, Cause{Cause: protocol.Cause{Reason: cause.Reason, Message: cause.Message}, rank: rank})
+			}
+			causes[i].add(e.Cluster, cause.Count, m.pods(e), rank)
+		}
+	}
+	slices.SortFunc(causes, m.order)
+	return causes
+}
+
+// add adds what a cluster says that is to have so many pods.
+func (c *Cause) add(cluster string, count, wanted int64, rank int) {
+	c.Count, c.rank = clamp(c.Count+clamp(count)), min(c.rank, rank)
+	if len(c.Clusters) > 0 && c.Clusters[len(c.Clusters)-1] == cluster {
+		return // it says so twice
+	}
+	if wanted > 0 && (c.wanted > 0 || len(c.Clusters) == 0) {
+		c.wanted = clamp(c.wanted + wanted)
+	} else {
+		c.wanted = 0
+	}
+	c.Clusters = append(c.Clusters, cluster)
+}
+
+// order is the order of causes. Without numbers it is one that stays.
+func (m *merge) order(a, b Cause) int {
+	var byNumbers int
+	if !m.in.Coarse {
+		byNumbers = cmp.Or(cmp.Compare(b.Count, a.Count), cmp.Compare(len(b.Clusters), len(a.Clusters)))
+	}
+	return cmp.Or(cmp.Compare(a.rank, b.rank), byNumbers, cmp.Compare(a.Reason, b.Reason), cmp.Compare(a.Message, b.Message))
+}
+
+// pods is how many pods a cluster is to have, 0 where that is not known: the runs of a Job are no pods.
+func (m *merge) pods(e protocol.Entry) int64 {
+	switch {
+	case e.Report.Replicas != nil:
+		return clamp(*e.Report.Replicas)
+	case m.kind.Wanted != "":
+		return clamp(e.Report.Counters[m.kind.Wanted])
+	default:
+		return 0
+	}
+}
+
+// why says why the object does not run as it should on some clusters, the first few of the causes, and notes that it is said. It is
+// empty where they give none.
+func (m *merge) why(entries []protocol.Entry) string {
+	causes := causesOf(m, entries)
+	said := make([]string, 0, len(causes))
+	for _, c := range causes {
+		if m.in.Coarse {
+			said = append(said, c.coarse())
+		} else {
+			said = append(said, c.String())
+		}
+	}
+	m.isWhySaid = m.isWhySaid || len(said) > 0
+	if m.in.Coarse {
+		return strings.Join(said[:min(len(said), mostNames)], "; ")
+	}
+	return list(said, "; ")
+}
+
+// because adds to a message, whose last sentence is whole or not, why that is so, where clusters say it.
+func (m *merge) because(message, separator string, entries []protocol.Entry) string {
+	why := m.why(entries)
+	if message == "" || why == "" {
+		return message + why
+	}
+	return message + separator + why
+}
+
+// quoted is the message of a condition that is not as it should be: what clusters say of it, and, where the kind has that, why.
+func (m *merge) quoted(c kinds.Condition, quotes []string, of []protocol.Entry) string {
+	message := list(quotes, "; ")
+	if c.Causes {
+		message = m.because(message, "; ", of)
+	}
+	return message
+}
+
+// hindered says why the object does not run as it should where none of its kind's own conditions does: a condition of another type
+// must not turn, and Synced is about copies, which are as they should be.
+func (m *merge) hindered() []condition {
+	causes := causesOf(m, m.shown)
+	if m.isWhySaid || len(causes) == 0 {
+		return nil
+	}
+	return []condition{{v1alpha1.ConditionHindered, metav1.ConditionTrue, causes[0].Reason, m.why(m.shown)}}
+}
