@@ -29,6 +29,8 @@ type Notices struct {
 	told map[kcp.ObjectKey][]said
 	// all is what WarnOfAll was given last for each object of which that was anything.
 	all map[kcp.ObjectKey][]digest
+	// spread is likewise for WarnOfSpread, and of how many each was told.
+	spread map[kcp.ObjectKey]map[digest]int
 }
 
 // recorder writes events; a Recorder does.
@@ -39,6 +41,15 @@ type recorder interface {
 
 // Notice is a reason, in CamelCase, and a message for people.
 type Notice struct{ Reason, Message string }
+
+// Spread is a Notice about several, such as clusters, which may become more.
+type Spread struct {
+	Notice
+	// Identity is what it is remembered by, in place of its message, which may change.
+	Identity string
+	// Number is how many it is about.
+	Number int
+}
 
 // digest stands for a text of any length.
 type digest [16]byte
@@ -53,7 +64,7 @@ type said struct{ reason, messages digest }
 
 // NewNotices returns Notices that write through a Recorder.
 func NewNotices(recorder recorder) *Notices {
-	return &Notices{recorder: recorder, told: map[kcp.ObjectKey][]said{}, all: map[kcp.ObjectKey][]digest{}}
+	return &Notices{recorder: recorder, told: map[kcp.ObjectKey][]said{}, all: map[kcp.ObjectKey][]digest{}, spread: map[kcp.ObjectKey]map[digest]int{}}
 }
 
 // Warn records an event for each message that is not empty, unless the same messages were
@@ -92,6 +103,43 @@ func (n *Notices) WarnOfAll(key kcp.ObjectKey, upstreamObj *unstructured.Unstruc
 	}
 }
 
+// WarnOfSpread is WarnOfAll for what is about several: it records an event for each that was not there
+// when it was called last for the object, and for each that is about twice as many as when it was told.
+// isTold has it record nothing of an object of which it knows nothing, for somebody has told it before.
+func (n *Notices) WarnOfSpread(key kcp.ObjectKey, upstreamObj *unstructured.Unstructured, found []Spread, isTold bool) {
+	for _, news := range n.newsOf(key, found[:min(len(found), mostNotices)], isTold) {
+		n.recorder.Warning(upstreamObj, news.Reason, news.Message)
+	}
+}
+
+// newsOf returns what of it is to be told, and remembers all of it.
+func (n *Notices) newsOf(key kcp.ObjectKey, found []Spread, isTold bool) []Notice {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	known := n.spread[key]
+	if len(found) == 0 {
+		delete(n.spread, key)
+		return nil
+	}
+	isTold = isTold && known == nil
+	now := make(map[digest]int, len(found))
+	var news []Notice
+	for _, spread := range found {
+		id := digestOf(spread.Reason, spread.Identity)
+		number, isKnown := known[id]
+		if isKnown && spread.Number < 2*number {
+			now[id] = number
+			continue
+		}
+		now[id] = spread.Number
+		if !isTold {
+			news = append(news, spread.Notice)
+		}
+	}
+	n.spread[key] = now
+	return news
+}
+
 // Tell records an event about what has been done about an object.
 func (n *Notices) Tell(upstreamObj *unstructured.Unstructured, reason, message string) {
 	n.recorder.Normal(upstreamObj, reason, message)
@@ -103,6 +151,7 @@ func (n *Notices) Forget(key kcp.ObjectKey) {
 	defer n.mu.Unlock()
 	delete(n.told, key)
 	delete(n.all, key)
+	delete(n.spread, key)
 }
 
 // isNews reports whether the messages are others than the last for the object and the

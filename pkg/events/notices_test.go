@@ -30,6 +30,9 @@ func remembered(n *Notices) int {
 	for _, all := range n.all {
 		count += 1 + cap(all)
 	}
+	for _, spread := range n.spread {
+		count += 1 + len(spread)
+	}
 	return count
 }
 
@@ -49,6 +52,42 @@ func TestNoticesWriteEachOnce(t *testing.T) {
 	want := written{"Bad: a", "Bad: b", "Bad: a", "Bad: a", "X: 1", "Y: 2", "X: 3", "normal Placed: there"}
 	if diff := cmp.Diff(want, *recorded); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
+	}
+	n.Forget(key)
+	if remembered(n) != 0 {
+		t.Error("what is gone is remembered")
+	}
+}
+
+func TestNoticesOfWhatSpreads(t *testing.T) {
+	recorded := &written{}
+	n := NewNotices(recorded)
+	key := kcp.ObjectKey{Name: "web"}
+	tell := func(isTold bool, message, identity string, number int) {
+		n.WarnOfSpread(key, nil, []Spread{{Notice: Notice{"Bad", message}, Identity: identity, Number: number}}, isTold)
+	}
+	tell(false, "a: 1 of 3", "x", 1)
+	tell(false, "a: 2 of 3", "x", 1)
+	tell(false, "a, b", "x", 2)
+	tell(false, "a, b, c", "x", 3)
+	tell(false, "a, b, c, d", "x", 4)
+	tell(false, "a", "x", 1)
+	tell(true, "y: a", "y", 1)
+	n.WarnOfSpread(key, nil, nil, false)
+	tell(true, "told by another", "x", 4)
+	tell(true, "news all the same", "y", 1)
+	n.WarnOfSpread(key, nil, nil, true)
+	tell(false, "it is back", "x", 1)
+	if diff := cmp.Diff(written{"Bad: a: 1 of 3", "Bad: a, b", "Bad: a, b, c, d", "Bad: y: a", "Bad: news all the same", "Bad: it is back"}, *recorded); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	var many []Spread
+	for i := range 10_000 {
+		many = append(many, Spread{Notice: Notice{"Bad", "m"}, Identity: fmt.Sprint(i), Number: 1})
+	}
+	n.WarnOfSpread(key, nil, many, true)
+	if got := remembered(n); got > mostNotices+1 {
+		t.Errorf("%d are remembered", got)
 	}
 	n.Forget(key)
 	if remembered(n) != 0 {

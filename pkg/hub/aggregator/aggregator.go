@@ -65,6 +65,7 @@ type upstream interface {
 type notices interface {
 	Warn(key kcp.ObjectKey, upstreamObj *unstructured.Unstructured, reason string, messages ...string)
 	WarnOfAll(key kcp.ObjectKey, upstreamObj *unstructured.Unstructured, found []events.Notice)
+	WarnOfSpread(key kcp.ObjectKey, upstreamObj *unstructured.Unstructured, found []events.Spread, isTold bool)
 	Forget(key kcp.ObjectKey)
 }
 
@@ -110,13 +111,15 @@ type Aggregator struct {
 	refusals *refusals.Refusals
 	// endings say since when objects with a time to live have ended.
 	endings *endings
+	// spoken is what was written of objects that do not run as they should.
+	spoken *spoken
 	// now is the clock; tests replace it.
 	now func() time.Time
 }
 
 // New returns an Aggregator.
 func New(config Config) *Aggregator {
-	a := &Aggregator{config: config, seen: newSeen(), endings: newEndings(), now: time.Now}
+	a := &Aggregator{config: config, seen: newSeen(), endings: newEndings(), spoken: newSpoken(), now: time.Now}
 	a.refusals = refusals.New("the status that tmc has to write", func() time.Time { return a.now() }, a.onStatusRefusal)
 	a.loop = controller.New("aggregator", a.sync)
 	return a
@@ -167,9 +170,10 @@ func (a *Aggregator) sync(ctx context.Context, key kcp.ObjectKey) (time.Duration
 		a.seen.forget(key)
 		a.refusals.Written(key)
 		a.endings.forget(key)
+		a.spoken.forget(key)
 		return 0, nil
 	}
-	a.tellProblems(key, upstreamObj)
+	hasCauses := a.tellProblems(key, upstreamObj)
 	a.config.Notices.Warn(key, upstreamObj, reasonBadProvided, a.badProvided(upstreamObj)...)
 	resource := a.config.Upstream.Resources()[key.Resource]
 	if !resource.HasStatus || !v1alpha1.IsSynced(resource.GroupResource(), resource.Namespaced) {
@@ -180,28 +184,41 @@ func (a *Aggregator) sync(ctx context.Context, key kcp.ObjectKey) (time.Duration
 	}
 	now := a.now()
 	lag := &lagging{of: a.seen, key: key, now: now}
-	merged, problem := aggregate.Status(aggregate.Input{
-		Object:    upstreamObj,
-		Kinds:     a.config.Kinds,
-		Silent:    a.config.Registry.Silent,
-		FirstSeen: func(report protocol.Report) time.Time { return a.seen.first(key, report, now) },
-		Strategy:  a.strategy(key, upstreamObj),
-		Problems:  slices.Concat(a.refused(key, upstreamObj), a.unseen(key, upstreamObj), a.missing(key, upstreamObj)),
-		Waits:     lag.waits,
-		Now:       metav1.NewTime(now),
-	})
+	in := a.input(key, upstreamObj, lag)
+	merged, problem := aggregate.Status(in)
 	again := lag.end()
 	a.config.Notices.Warn(key, upstreamObj, reasonBadStrategy, problem)
 	present, _, _ := unstructured.NestedMap(upstreamObj.Object, "status")
-	if len(present) == 0 && len(merged) == 0 || apiequality.Semantic.DeepEqual(present, merged) {
+	isWritten := len(present) == 0 && len(merged) == 0 || apiequality.Semantic.DeepEqual(present, merged)
+	a.tellCauses(key, in, hasCauses, isWritten)
+	if isWritten {
 		expiry, err := a.expire(ctx, key, upstreamObj)
 		return sooner(again, expiry), err
+	}
+	says := utteranceOf(in, hasCauses)
+	if wait := a.spoken.wait(key, says); wait > 0 {
+		return sooner(again, wait), nil
 	}
 	wait, err := a.carryOut(ctx, key, upstreamObj.GetUID(), present, merged)
 	if wait > 0 || err != nil {
 		return wait, err
 	}
+	a.spoken.written(key, says)
 	return again, nil
+}
+
+// input is what the merged status of an object depends on.
+func (a *Aggregator) input(key kcp.ObjectKey, upstreamObj *unstructured.Unstructured, lag *lagging) aggregate.Input {
+	return aggregate.Input{
+		Object:    upstreamObj,
+		Kinds:     a.config.Kinds,
+		Silent:    a.config.Registry.Silent,
+		FirstSeen: func(report protocol.Report) time.Time { return a.seen.first(key, report, lag.now) },
+		Strategy:  a.strategy(key, upstreamObj),
+		Problems:  slices.Concat(a.refused(key, upstreamObj), a.unseen(key, upstreamObj), a.missing(key, upstreamObj)),
+		Waits:     lag.waits,
+		Now:       metav1.NewTime(lag.now),
+	}
 }
 
 // carryOut writes what differs of the status, and returns how long to wait where kcp does not take it.

@@ -78,6 +78,14 @@ func (f *fakeHub) WarnOfAll(key kcp.ObjectKey, obj *unstructured.Unstructured, f
 	}
 }
 
+func (f *fakeHub) WarnOfSpread(key kcp.ObjectKey, obj *unstructured.Unstructured, found []events.Spread, isTold bool) {
+	for _, spread := range found {
+		if !isTold {
+			f.Warn(key, obj, spread.Reason, spread.Message)
+		}
+	}
+}
+
 func (f *fakeHub) LeftOut(_ logicalcluster.Name, export string, _ schema.GroupResource) v1alpha1.LeftOut {
 	return f.leftOut[export]
 }

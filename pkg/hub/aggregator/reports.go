@@ -16,8 +16,8 @@ import (
 
 // tellProblems records an event for each problem that a cluster has come to report of an object. Syncers do not do so
 // themselves: kcp cannot let an account create events through a virtual workspace without letting it create everything
-// there.
-func (a *Aggregator) tellProblems(key kcp.ObjectKey, upstreamObj *unstructured.Unstructured) {
+// there. It reports whether one says why the object does not run.
+func (a *Aggregator) tellProblems(key kcp.ObjectKey, upstreamObj *unstructured.Unstructured) (hasCauses bool) {
 	var found []events.Notice
 	concerned := map[kcp.ObjectKey][]string{}
 	object := protocol.Read(upstreamObj)
@@ -26,6 +26,7 @@ func (a *Aggregator) tellProblems(key kcp.ObjectKey, upstreamObj *unstructured.U
 		if err != nil {
 			continue // there is none yet, or the status says what is wrong with it
 		}
+		hasCauses = hasCauses || len(report.Causes) > 0
 		for _, problem := range slices.Concat(report.Problems, report.Notes) {
 			found = append(found, events.Notice{Reason: problem.Reason, Message: "cluster " + cluster + ": " + problem.Message})
 		}
@@ -37,6 +38,7 @@ func (a *Aggregator) tellProblems(key kcp.ObjectKey, upstreamObj *unstructured.U
 	for other, clusters := range concerned {
 		a.tellConcerned(other, clusters)
 	}
+	return hasCauses
 }
 
 // concernedBy returns the objects of other workspaces that a report on one has to do with. A report is a cluster's word,
