@@ -55,7 +55,7 @@ func causesOf(m *merge, entries []protocol.Entry) []Cause {
 				i, at[id] = len(causes), len(causes)
 				causes = append(causes, Cause{Cause: protocol.Cause{Reason: cause.Reason, Message: cause.Message}, rank: rank})
 			}
-			causes[i].add(e.Cluster, cause.Count, m.pods(e), rank)
+			causes[i].add(e.Cluster, cause.Count, clamp(m.kind.PodsOf(e.Report)), rank)
 		}
 	}
 	slices.SortFunc(causes, m.order)
@@ -83,18 +83,6 @@ func (m *merge) order(a, b Cause) int {
 		byNumbers = cmp.Or(cmp.Compare(b.Count, a.Count), cmp.Compare(len(b.Clusters), len(a.Clusters)))
 	}
 	return cmp.Or(cmp.Compare(a.rank, b.rank), byNumbers, cmp.Compare(a.Reason, b.Reason), cmp.Compare(a.Message, b.Message))
-}
-
-// pods is how many pods a cluster is to have, 0 where that is not known: the runs of a Job are no pods.
-func (m *merge) pods(e protocol.Entry) int64 {
-	switch {
-	case e.Report.Replicas != nil:
-		return clamp(*e.Report.Replicas)
-	case m.kind.Wanted != "":
-		return clamp(e.Report.Counters[m.kind.Wanted])
-	default:
-		return 0
-	}
 }
 
 // why says why the object does not run as it should on some clusters, the first few of the causes, and notes that it is said. It is

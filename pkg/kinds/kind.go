@@ -432,6 +432,19 @@ func (k *Kind) WantedOf(obj *unstructured.Unstructured, share *int64, report pro
 	}
 }
 
+// PodsOf returns how many pods the cluster that reports is to have: what its copy asks for, and of kinds of which the cluster
+// decides, what that says. It is 0 where that is not known: the completions of a Job are no pods.
+func (k *Kind) PodsOf(report protocol.Report) int64 {
+	switch {
+	case report.Replicas != nil:
+		return *report.Replicas
+	case k.Wanted != "":
+		return report.Counters[k.Wanted]
+	default:
+		return 0
+	}
+}
+
 // Facts returns what the protocol has to know of the kind to judge what clusters report on an object of it.
 func (k *Kind) Facts(obj *unstructured.Unstructured) protocol.Facts {
 	number, counted := k.ReplicasOf(obj)

@@ -144,6 +144,23 @@ func TestKindReplicasOf(t *testing.T) {
 	}
 }
 
+func TestKindPodsOf(t *testing.T) {
+	counters := map[string]int64{"desiredNumberScheduled": 8, "succeeded": 2}
+	cases := map[schema.GroupKind]struct {
+		replicas *int64
+		want     int64
+	}{
+		{Group: "apps", Kind: "Deployment"}: {new(int64(3)), 3},
+		{Group: "apps", Kind: "DaemonSet"}:  {nil, 8},
+		{Group: "batch", Kind: "Job"}:       {nil, 0},
+	}
+	for gk, tc := range cases {
+		if got := (Kinds{}).Of(gk).PodsOf(protocol.Report{Replicas: tc.replicas, Counters: counters}); got != tc.want {
+			t.Errorf("a cluster is to have %d pods of the %s, want %d", got, gk.Kind, tc.want)
+		}
+	}
+}
+
 func TestKindWantedAndAvailable(t *testing.T) {
 	counting := func(local int64, counters map[string]int64) protocol.Report {
 		return protocol.Report{Generation: 1, LocalGeneration: local, LocalObservedGeneration: local, Counters: counters}

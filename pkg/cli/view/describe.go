@@ -135,6 +135,12 @@ func (p *page) report(o OnCluster, generation int64) {
 		counters = append(counters, fmt.Sprintf("%s=%d", name, o.Counters[name]))
 	}
 	p.field(2, "Counters", strings.Join(counters, " "))
+	if len(o.Causes) > 0 {
+		p.linef(2, "Why it does not run:")
+	}
+	for _, cause := range o.Causes {
+		p.linef(3, "%s", cause.text)
+	}
 	p.conditions(2, "Not as they should be", problemsOf(o.Conditions))
 	if len(o.Problems) > 0 {
 		p.linef(2, "Problems:")

@@ -60,9 +60,9 @@ func problemsOf(conditions []Condition) []Condition {
 	return slices.DeleteFunc(slices.Clone(conditions), func(c Condition) bool { return !c.isProblem() })
 }
 
-// isFailing reports whether the cluster says that something went wrong.
+// isFailing reports whether the cluster says that something went wrong, or why pods do not run.
 func (o OnCluster) isFailing() bool {
-	return len(o.Problems) > 0 || slices.ContainsFunc(o.Conditions, func(c Condition) bool { return c.isProblem() && c.meaning.Failure })
+	return len(o.Problems) > 0 || len(o.Causes) > 0 || slices.ContainsFunc(o.Conditions, func(c Condition) bool { return c.isProblem() && c.meaning.Failure })
 }
 
 // isLagging reports whether the cluster has yet to take up the object as it is now.
@@ -137,11 +137,14 @@ func (o OnCluster) shortcomings(generation int64) []Problem {
 	if len(o.Problems) == 0 && o.isLagging() {
 		found = append(found, Problem{Reason: string(o.lag), Message: o.lagMessage(generation)})
 	}
+	for _, cause := range o.Causes {
+		found = append(found, Problem{Reason: cause.Reason, Message: cause.text})
+	}
 	conditions := problemsOf(o.Conditions)
 	for _, c := range conditions {
 		found = append(found, Problem{Reason: c.Type, Message: c.String()})
 	}
-	if len(conditions) == 0 && o.lacks() && !o.ends {
+	if len(conditions) == 0 && len(o.Causes) == 0 && o.lacks() && !o.ends {
 		found = append(found, Problem{Reason: Unavailable, Message: "has " + fraction(o.Available, o.Wanted) + " available"})
 	}
 	return found

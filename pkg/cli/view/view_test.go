@@ -118,6 +118,11 @@ func refused(r *protocol.Report) {
 	r.Problems = []protocol.Problem{{Reason: "Forbidden", Message: "quota exceeded"}}
 }
 
+// hindered has a cluster say why two pods do not run, and that it may make no others.
+func hindered(r *protocol.Report) {
+	r.Causes = []protocol.Cause{{Reason: "ImagePullBackOff", Count: 2, Message: "nope:1\nnot found"}, {Reason: "FailedCreate", Message: "exceeded quota"}}
+}
+
 // divided gives a cluster its share of a number of replicas.
 func divided(cluster string, share, of int) change {
 	return func(obj *unstructured.Unstructured) {
@@ -163,6 +168,8 @@ func TestOnClusterCell(t *testing.T) {
 	}{
 		"done":                                {obj: deployment(reported(east, 3)), want: "3/3", ready: "3/3"},
 		"not all available":                   {obj: deployment(reported(east, 1)), want: "1/3", ready: "1/3"},
+		"a cause":                             {obj: deployment(reported(east, 1, hindered)), want: "1/3 !", ready: "1/3"},
+		"a cause on a silent cluster":         {obj: deployment(reported(east, 1, hindered)), silent: []string{east}, want: "silent", ready: "0/3"},
 		"a problem":                           {obj: deployment(reported(east, 2, refused)), want: "2/3 !", ready: "2/3"},
 		"an exceeded deadline":                {obj: deployment(reported(east, 2, says("Progressing", "False", "ProgressDeadlineExceeded"))), want: "2/3 !", ready: "2/3"},
 		"unavailable":                         {obj: deployment(reported(east, 0, says("Available", "False", "MinimumReplicasUnavailable"))), want: "0/3", ready: "0/3"},
@@ -304,6 +311,9 @@ Clusters:
     Share:       2 of the replicas
     Applied:     generation 2 of 2, up to date, observed there
     Counters:    availableReplicas=1 replicas=2
+    Why it does not run:
+      2 of 2 pods: ImagePullBackOff: nope:1\nnot found
+      FailedCreate: exceeded quota
     Not as they should be:
       Available=False MinimumReplicasUnavailable: it says so
     Problems:
@@ -323,6 +333,8 @@ What is wrong:
   placement: 3 clusters are asked for, 2 come into question
   MissingDependency: ConfigMap shop/settings does not exist; east: quota exceeded
   east: Forbidden: quota exceeded
+  east: 2 of 2 pods: ImagePullBackOff: nope:1\nnot found
+  east: FailedCreate: exceeded quota
   east: Available=False MinimumReplicasUnavailable: it says so
   north: has not reported
   old: has not removed its copy yet
@@ -332,7 +344,7 @@ func TestDescribe(t *testing.T) {
 	obj := deployment(
 		annotated(v1alpha1.PlacementAnnotation, `{"by":"placement","name":"spread","replicas":3,"clusters":{"east":"fewest in its location"},"message":"3 clusters are asked for, 2 come into question"}`),
 		annotated("replicas.tmc.kcp.io/east", "2"),
-		reported("east", 1, refused, says("Available", "False", "MinimumReplicasUnavailable"), says("Progressing", "True", "ReplicaSetUpdated"), func(r *protocol.Report) {
+		reported("east", 1, refused, hindered, says("Available", "False", "MinimumReplicasUnavailable"), says("Progressing", "True", "ReplicaSetUpdated"), func(r *protocol.Report) {
 			r.Replicas, r.Counters["replicas"] = new(int64(2)), 2
 		}),
 		placed("north"),
@@ -386,7 +398,15 @@ func TestWorkloadProblems(t *testing.T) {
 		"not observed":        {obj: deployment(reported("east", 3, unobserved)), want: []string{"NotObserved|east: has applied the present generation; its own controller has not observed that yet"}},
 		"no copy":             {obj: deployment(reported("east", 0, func(r *protocol.Report) { r.Generation, r.LocalGeneration = 0, 0 })), want: []string{"NoCopy|east: has no copy of generation 2 yet", "Unavailable|east: has 0/3 available"}},
 		"too few":             {obj: deployment(reported("east", 2)), want: []string{"Unavailable|east: has 2/3 available"}},
-		"cannot leave":        {obj: deployment(reported("east", 2, refused), leaving("east")), want: []string{"Forbidden|east: Forbidden: quota exceeded"}},
+		"causes":              {obj: deployment(reported("east", 1, hindered)), want: []string{"ImagePullBackOff|east: 2 of 3 pods: ImagePullBackOff: nope:1\nnot found", "FailedCreate|east: FailedCreate: exceeded quota"}},
+		"leaves with causes":  {obj: deployment(reported("east", 1, hindered), leaving("east")), want: []string{"StillThere|east: has not removed its copy yet"}},
+		"causes of a DaemonSet": {
+			obj: deployment(ofKind("apps/v1", "DaemonSet"), reported("east", 0, counts(map[string]int64{"desiredNumberScheduled": 8, "numberAvailable": 6}), hindered,
+				func(r *protocol.Report) { r.LocalObservedGeneration = 4 })),
+			want: []string{"ImagePullBackOff|east: 2 of 8 pods: ImagePullBackOff: nope:1\nnot found", "FailedCreate|east: FailedCreate: exceeded quota"},
+		},
+		"causes of a Job": {obj: deployment(ofKind("batch/v1", "Job"), reported("east", 0, counts(nil), hindered)), want: []string{"ImagePullBackOff|east: 2 pods: ImagePullBackOff: nope:1\nnot found", "FailedCreate|east: FailedCreate: exceeded quota"}},
+		"cannot leave":    {obj: deployment(reported("east", 2, refused), leaving("east")), want: []string{"Forbidden|east: Forbidden: quota exceeded"}},
 		"Synced quotes a cluster that says so itself": {
 			obj:  deployment(reported("east", 3, refused), isFalse("Synced", "Forbidden", "east: quota exceeded")),
 			want: []string{"Forbidden|east: Forbidden: quota exceeded"},
@@ -431,15 +451,16 @@ func TestWorkloadProblems(t *testing.T) {
 }
 
 func TestWorkloadsAsJSON(t *testing.T) {
-	data, err := json.Marshal(NewList("WorkloadList", []Workload{Of(deployment(placed("north"), reported("east", 2, refused)), kinds.Kinds{}, sets.New("none"))}))
+	data, err := json.Marshal(NewList("WorkloadList", []Workload{Of(deployment(placed("north"), reported("east", 2, refused, hindered)), kinds.Kinds{}, sets.New("none"))}))
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := `{"apiVersion":"view.tmc.kcp.io/v1","kind":"WorkloadList","items":[` +
 		`{"apiVersion":"apps/v1","kind":"Deployment","namespace":"shop","name":"web","generation":2,"available":2,"wanted":6,"clusters":[` +
-		`{"name":"east","state":"placed","generation":2,"upToDate":true,"observed":true,"available":2,"wanted":3,"counters":{"availableReplicas":2},"problems":["Forbidden: quota exceeded"]},` +
+		`{"name":"east","state":"placed","generation":2,"upToDate":true,"observed":true,"available":2,"wanted":3,"counters":{"availableReplicas":2},` +
+		`"causes":[{"reason":"ImagePullBackOff","pods":2,"message":"nope:1\nnot found"},{"reason":"FailedCreate","message":"exceeded quota"}],"problems":["Forbidden: quota exceeded"]},` +
 		`{"name":"north","state":"placed","unreported":"has not reported","upToDate":false,"observed":false,"available":0,"wanted":3}],` +
-		`"problems":["east: Forbidden: quota exceeded","east: has 2/3 available","north: has not reported"]}]}`
+		`"problems":["east: Forbidden: quota exceeded","east: 2 of 3 pods: ImagePullBackOff: nope:1\nnot found","east: FailedCreate: exceeded quota","north: has not reported"]}]}`
 	if diff := cmp.Diff(want, string(data)); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}

@@ -83,6 +83,8 @@ type OnCluster struct {
 	Counters map[string]int64 `json:"counters,omitempty"`
 	// Conditions are those of the copy's status.
 	Conditions []Condition `json:"conditions,omitempty"`
+	// Causes are why the copy does not run as it should, in the words of the cluster, the worst first.
+	Causes []Cause `json:"causes,omitempty"`
 	// Problems are what the cluster reports: why the copy is not what it should be.
 	Problems []Problem `json:"problems,omitempty"`
 
@@ -91,6 +93,18 @@ type OnCluster struct {
 	// status and has no problem with it.
 	lag                       protocol.Lag
 	ends, tells, onlyProblems bool
+}
+
+// Cause is why a copy does not run as it should.
+type Cause struct {
+	// Reason is a word of Kubernetes, such as ImagePullBackOff.
+	Reason string `json:"reason"`
+	// Pods is of how many pods it is true; absent when it is not about pods.
+	Pods    int64  `json:"pods,omitempty"`
+	Message string `json:"message,omitempty"`
+
+	// text says it in a line: "2 of 3 pods: ImagePullBackOff: …".
+	text string
 }
 
 // Condition is a condition without its times.
@@ -175,6 +189,10 @@ func onCluster(obj *unstructured.Unstructured, kind *kinds.Kind, entry protocol.
 	}
 	for _, c := range report.Conditions {
 		o.Conditions = append(o.Conditions, Condition{c.Type, string(c.Status), c.Reason, c.Message, kind.Condition(c.Type)})
+	}
+	pods := kind.PodsOf(report)
+	for _, cause := range report.Causes {
+		o.Causes = append(o.Causes, Cause{Reason: cause.Reason, Pods: cause.Count, Message: cause.Message, text: cause.Of(pods)})
 	}
 	for _, problem := range report.Problems {
 		o.Problems = append(o.Problems, Problem{Reason: problem.Reason, Message: said(problem.Reason, problem.Message)})
