@@ -21,6 +21,7 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/sets"
 	"k8s.io/client-go/rest"
 
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
@@ -292,12 +293,22 @@ func (f *fakeKCP) wrote(req request, what string) {
 	f.writes = append(f.writes, strings.TrimSpace(fmt.Sprintf("%s %s %s/%s %s", req.verb, req.workspace, req.resource, path.Join(req.namespace, req.name), what)))
 }
 
-// listBound answers as the virtual workspace of an export, whose bindings it shows.
+// listBound answers as the virtual workspace of an export, whose bindings it shows: and all others of their workspaces, where
+// the export claims bindings.
 func (f *fakeKCP) listBound(w http.ResponseWriter, export string) {
+	binds := func(object *unstructured.Unstructured) bool {
+		return fieldOf(object.Object, "spec", "reference", "export", "name") == export
+	}
+	bound := sets.New[string]()
+	for key, object := range f.objects {
+		if workspace, _, isBinding := strings.Cut(key, "/apibindings/"); isBinding && binds(object) {
+			bound.Insert(workspace)
+		}
+	}
 	items := []any{}
 	for key, object := range f.objects {
 		workspace, name, isBinding := strings.Cut(key, "/apibindings/")
-		if isBinding && fieldOf(object.Object, "spec", "reference", "export", "name") == export {
+		if isBinding && (binds(object) || export == v1alpha1.APIExportName && bound.Has(workspace)) {
 			shown := object.DeepCopy()
 			shown.SetName(name)
 			shown.SetAnnotations(map[string]string{"kcp.io/path": workspace, "kcp.io/cluster": workspace})

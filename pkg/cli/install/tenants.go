@@ -60,6 +60,9 @@ func (s *server) bindingsOf(ctx context.Context, export string) ([]consumerBindi
 		}
 		for i := range list.Items {
 			item := &list.Items[i]
+			if !isOf(item, export, logicalcluster.From(slice)) {
+				continue // the claim on bindings shows those of all other exports, too
+			}
 			// An error means that the field is no list, which the API server does not let it be.
 			claims, _, _ := unstructured.NestedSlice(item.Object, "spec", "permissionClaims")
 			workspace := logicalcluster.From(item).String()
@@ -68,6 +71,15 @@ func (s *server) bindingsOf(ctx context.Context, export string) ([]consumerBindi
 	}
 	slices.SortFunc(found, func(a, b consumerBinding) int { return strings.Compare(a.path+"|"+a.name, b.path+"|"+b.name) })
 	return found, nil
+}
+
+// isOf reports whether a binding is of the APIExport of a name in the workspace of a name. The binding says which that is
+// once kcp has bound it.
+func isOf(binding *unstructured.Unstructured, export string, provider logicalcluster.Name) bool {
+	// Errors would mean that the fields are no texts, which the API server does not let them be.
+	name, _, _ := unstructured.NestedString(binding.Object, "spec", "reference", "export", "name")
+	bound, _, _ := unstructured.NestedString(binding.Object, "status", "apiExportClusterName")
+	return name == export && (bound == "" || provider.Empty() || bound == provider.String())
 }
 
 // bindTenants binds views in the existing workspaces of the tenants' type, and accepts their present claims. It tells
