@@ -17,6 +17,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/sets"
 	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
 
 	apisv1alpha1 "github.com/kcp-dev/sdk/apis/apis/v1alpha1"
@@ -68,8 +69,14 @@ func AccountPolicies(provider logicalcluster.Name, audiences []string) ([]*unstr
 	return readFor(provider, "kcp/accounts", "<audiences>", "["+strings.Join(quoted, ", ")+"]")
 }
 
-// patchesPolicy is about bound kinds only: kcp merges patches of its own kinds as Kubernetes does.
-const patchesPolicy = "tmc-patches"
+// patchesPolicy and readOnlyPolicy are about bound kinds only: kcp merges patches of its own kinds as Kubernetes does, and
+// none of those is for reading alone.
+const (
+	patchesPolicy  = "tmc-patches"
+	readOnlyPolicy = "tmc-read-only"
+)
+
+var boundOnly = sets.New(patchesPolicy, readOnlyPolicy)
 
 // ConsumerPolicies returns the policies, and their bindings, for a consumer's workspace. kcp evaluates the policies of
 // an object's own workspace for kcp's own kinds, which the APIExport claims (kcp,
@@ -85,7 +92,7 @@ func ConsumerPolicies(provider logicalcluster.Name) ([]*unstructured.Unstructure
 			claimed = append(claimed, claim.Resource, claim.Resource+"/*")
 		}
 	}
-	policies = slices.DeleteFunc(policies, func(policy *unstructured.Unstructured) bool { return policy.GetName() == patchesPolicy })
+	policies = slices.DeleteFunc(policies, func(policy *unstructured.Unstructured) bool { return boundOnly.Has(policy.GetName()) })
 	for _, policy := range policies {
 		if err := narrow(policy, claimed); err != nil {
 			return nil, fmt.Errorf("policy %s: %w", policy.GetName(), err)

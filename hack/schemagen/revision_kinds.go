@@ -4,7 +4,7 @@ import apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1
 
 // The kinds of this file are served, and never synced: v1alpha1.IsSynced leaves them out.
 // tmc-controller writes ReplicaSets and ControllerRevisions, nobody writes pods. The
-// policy tmc-revisions refuses what consumers would write, so the schemas check nothing.
+// policy tmc-read-only refuses what consumers would write, so the schemas check nothing.
 
 // replicaSets have no status subresource: the hub writes spec and status in one request.
 var replicaSets = kind{
