@@ -17,6 +17,7 @@ import (
 type Cause struct {
 	// Cause has the reason and the words of the clusters. Its Count is how many pods it is true of on all of them together.
 	protocol.Cause
+
 	// Clusters are those that give it, sorted.
 	Clusters []string
 
@@ -27,10 +28,10 @@ type Cause struct {
 }
 
 // String says the cause in a line: "east, west: 4 of 6 pods: ImagePullBackOff: …".
-func (c Cause) String() string { return list(c.Clusters, ", ") + ": " + c.Of(c.wanted) }
+func (c *Cause) String() string { return list(c.Clusters, ", ") + ": " + c.Of(c.wanted) }
 
 // coarse says the cause in a line that stays as it is while only numbers change.
-func (c Cause) coarse() string {
+func (c *Cause) coarse() string {
 	said := protocol.Cause{Reason: c.Reason, Message: c.Message}
 	return strings.Join(c.Clusters[:min(len(c.Clusters), mostNames)], ", ") + ": " + said.Of(0)
 }

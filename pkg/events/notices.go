@@ -45,6 +45,7 @@ type Notice struct{ Reason, Message string }
 // Spread is a Notice about several, such as clusters, which may become more.
 type Spread struct {
 	Notice
+
 	// Identity is what it is remembered by, in place of its message, which may change.
 	Identity string
 	// Number is how many it is about.

@@ -52,7 +52,7 @@ func boundedCauses(causes []Cause) []Cause {
 
 // causesSize returns how many bytes the causes take in a report.
 func causesSize(causes []Cause) int {
-	encoded, _ := json.Marshal(causes) // texts and numbers: it cannot fail
+	encoded, _ := json.Marshal(causes) //nolint:errchkjson // texts and numbers: it cannot fail
 	return len(encoded)
 }
 

@@ -195,16 +195,8 @@ func (a *Aggregator) sync(ctx context.Context, key kcp.ObjectKey) (time.Duration
 		expiry, err := a.expire(ctx, key, upstreamObj)
 		return sooner(again, expiry), err
 	}
-	says := utteranceOf(in, hasCauses)
-	if wait := a.spoken.wait(key, says); wait > 0 {
-		return sooner(again, wait), nil
-	}
-	wait, err := a.carryOut(ctx, key, upstreamObj.GetUID(), present, merged)
-	if wait > 0 || err != nil {
-		return wait, err
-	}
-	a.spoken.written(key, says)
-	return again, nil
+	wait, err := a.carryOut(ctx, key, utteranceOf(in, hasCauses), present, merged)
+	return sooner(again, wait), err
 }
 
 // input is what the merged status of an object depends on.
@@ -221,18 +213,19 @@ func (a *Aggregator) input(key kcp.ObjectKey, upstreamObj *unstructured.Unstruct
 	}
 }
 
-// carryOut writes what differs of the status, and returns how long to wait where kcp does not take it.
-func (a *Aggregator) carryOut(ctx context.Context, key kcp.ObjectKey, uid types.UID, present, merged map[string]any) (wait time.Duration, err error) {
-	if wait := a.refusals.Wait(key); wait > 0 {
+// carryOut writes what differs of the status, and returns how long to wait where kcp does not take it, or where it says nothing new.
+func (a *Aggregator) carryOut(ctx context.Context, key kcp.ObjectKey, says utterance, present, merged map[string]any) (wait time.Duration, err error) {
+	if wait := max(a.refusals.Wait(key), a.spoken.wait(key, says)); wait > 0 {
 		return wait, nil
 	}
-	switch err := a.write(ctx, key, uid, present, merged); {
+	switch err := a.write(ctx, key, says.of, present, merged); {
 	case kcp.IsRefusal(err):
 		return a.refusals.Refused(key, err), nil
 	case err != nil:
 		return 0, err
 	}
 	a.refusals.Written(key)
+	a.spoken.written(key, says)
 	return 0, nil
 }
 

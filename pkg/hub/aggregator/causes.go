@@ -6,6 +6,8 @@ import (
 	"sync"
 	"time"
 
+	"k8s.io/apimachinery/pkg/types"
+
 	"github.com/kcp-tmc/tmc/pkg/aggregate"
 	"github.com/kcp-tmc/tmc/pkg/events"
 	"github.com/kcp-tmc/tmc/pkg/kcp"
@@ -41,8 +43,10 @@ type spoken struct {
 	byKey map[kcp.ObjectKey]utterance
 }
 
-// utterance is a digest of what a status says but for the numbers of causes, and when. It is zero where it says no cause.
+// utterance is a digest of what the status of the object of a UID says but for the numbers of causes, and when. It has no time where
+// that says no cause.
 type utterance struct {
+	of   types.UID
 	said [sha256.Size]byte
 	at   time.Time
 }
@@ -54,7 +58,7 @@ func (s *spoken) wait(key kcp.ObjectKey, now utterance) time.Duration {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	last, known := s.byKey[key]
-	if !known || last.said != now.said {
+	if !known || last.said != now.said || last.of != now.of {
 		return 0
 	}
 	return max(numbersGrace-now.at.Sub(last.at), 0)
@@ -74,10 +78,10 @@ func (s *spoken) written(key kcp.ObjectKey, now utterance) {
 // forget drops what is remembered of an object that is gone.
 func (s *spoken) forget(key kcp.ObjectKey) { s.written(key, utterance{}) }
 
-// utteranceOf is what the status of an object says, zero where no cluster gives a cause.
+// utteranceOf is what the status of an object says.
 func utteranceOf(in aggregate.Input, hasCauses bool) utterance {
 	if !hasCauses {
-		return utterance{}
+		return utterance{of: in.Object.GetUID()}
 	}
 	in.Coarse = true
 	status, _ := aggregate.Status(in)
@@ -89,5 +93,5 @@ func utteranceOf(in aggregate.Input, hasCauses bool) utterance {
 		}
 	}
 	encoded, _ := json.Marshal(status) //nolint:errchkjson // it is JSON already
-	return utterance{said: sha256.Sum256(encoded), at: in.Now.Time}
+	return utterance{of: in.Object.GetUID(), said: sha256.Sum256(encoded), at: in.Now.Time}
 }

@@ -33,6 +33,7 @@ func (r *recorded) take() []string {
 // hindrance is a workload on clusters that give causes, and the hub that tells of them.
 type hindrance struct {
 	*testing.T
+
 	f      *fakeHub
 	key    kcp.ObjectKey
 	a      *Aggregator
