@@ -404,7 +404,7 @@ func TestConsumersPolicyAllows(t *testing.T) {
 		"a new object without anything": {After: object(t, "{apiVersion: apps/v1, kind: Deployment, metadata: {name: web}}")},
 		"where it goes":                 {Before: before, After: patched(t, before, "metadata: {annotations: {tmc.kcp.io/target-clusters: west}}")},
 		"what it is like on a cluster":  {Before: before, After: patched(t, before, "metadata: {annotations: {override.tmc.kcp.io/east: '[]'}}")},
-		"how its status is made":        {Before: before, After: patched(t, before, "metadata: {annotations: {tmc.kcp.io/status-strategy: latest, tmc.kcp.io/replace: 'true'}}")},
+		"how its status is made":        {Before: before, After: patched(t, before, "metadata: {annotations: {tmc.kcp.io/status-strategy: latest, tmc.kcp.io/status-counters: per-cluster, tmc.kcp.io/replace: 'true'}}")},
 		"his labels and annotations":    {Before: before, After: patched(t, before, "metadata: {labels: {app: api, tier: web}, annotations: {team: red}}")},
 		"his finalizers":                {Before: before, After: patched(t, before, "metadata: {finalizers: [syncer.tmc.kcp.io/west]}")},
 		"the spec":                      {Before: before, After: patched(t, before, "spec: {replicas: 9}")},

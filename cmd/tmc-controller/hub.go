@@ -117,6 +117,7 @@ func (h *hub) place(notices *events.Notices) {
 		Notices:    notices,
 		Refusals:   h.scheduler.Refusals(),
 		Kinds:      h.config.kinds,
+		Counters:   h.config.statusCounters,
 		TenantType: tenantType,
 	})
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/kcp-dev/logicalcluster/v3"
 
 	"github.com/kcp-tmc/tmc/cmd/internal/daemon"
+	"github.com/kcp-tmc/tmc/pkg/aggregate"
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
 	"github.com/kcp-tmc/tmc/pkg/kinds"
 	"github.com/kcp-tmc/tmc/pkg/placement"
@@ -24,6 +25,7 @@ type options struct {
 	silentAfter      time.Duration
 	failoverAfter    time.Duration
 	defaultPlacement string
+	statusCounters   string
 	leaderElect      bool
 	lease            daemon.Lease
 	repairAddress    string
@@ -35,6 +37,7 @@ func newOptions() *options {
 		silentAfter:      40 * time.Second,
 		failoverAfter:    5 * time.Minute,
 		defaultPlacement: string(placement.DefaultAll),
+		statusCounters:   v1alpha1.CountersSum,
 		leaderElect:      true,
 		lease:            daemon.NewLease(),
 	}
@@ -44,6 +47,7 @@ func (o *options) addFlags(flags *pflag.FlagSet) {
 	flags.DurationVar(&o.silentAfter, "cluster-silent-after", o.silentAfter, "How long a cluster may send no heartbeat before it no longer counts as available. It should be several times the syncers' --heartbeat-interval.")
 	flags.DurationVar(&o.failoverAfter, "failover-after", o.failoverAfter, "How long a cluster may be silent before its workloads are placed on other clusters, where they may be. A placement can say otherwise by tolerating the taint "+v1alpha1.TaintUnreachable+".")
 	flags.StringVar(&o.defaultPlacement, "default-placement", o.defaultPlacement, "Where workloads go that name no clusters: \"all\" or \"none\".")
+	flags.StringVar(&o.statusCounters, "status-counters", o.statusCounters, "Whose numbers statuses show of what does not say so, nor its placement: \""+v1alpha1.CountersSum+"\" for the sums over all clusters, or \""+v1alpha1.CountersPerCluster+"\" for those of the cluster that is least advanced, as Helm 4 and Flux need it where replicas are duplicated.")
 	flags.BoolVar(&o.leaderElect, "leader-elect", o.leaderElect, "Work only while holding a lease in the provider workspace, so that several replicas can run.")
 	o.lease.AddFlags(flags)
 	flags.StringVar(&o.repairAddress, "repair-bind-address", o.repairAddress, "Address, host:port, of the webhook that repairs patches which kcp merges wrongly. Empty: it is not served. kcp asks it after \"kubectl tmc init --repair-url\".")
@@ -61,6 +65,9 @@ func (o *options) validate() error {
 	if byDefault := placement.Default(o.defaultPlacement); byDefault != placement.DefaultAll && byDefault != placement.DefaultNone {
 		errs = append(errs, fmt.Errorf("--default-placement: %q, expected %q or %q", o.defaultPlacement, placement.DefaultAll, placement.DefaultNone))
 	}
+	if !aggregate.IsCounters(o.statusCounters) {
+		errs = append(errs, fmt.Errorf("--status-counters: %q, expected %q or %q", o.statusCounters, v1alpha1.CountersSum, v1alpha1.CountersPerCluster))
+	}
 	if o.repairAddress != "" {
 		if _, _, err := net.SplitHostPort(o.repairAddress); err != nil {
 			errs = append(errs, fmt.Errorf("--repair-bind-address: %q is not host:port: %w", o.repairAddress, err))
@@ -76,6 +83,7 @@ type hubConfig struct {
 	silentAfter       time.Duration
 	failoverAfter     time.Duration
 	defaultPlacement  placement.Default
+	statusCounters    string
 	workers           int
 	leaderElect       bool
 	lease             daemon.Lease
@@ -101,6 +109,7 @@ func (o *options) complete() (hubConfig, error) {
 		silentAfter:       o.silentAfter,
 		failoverAfter:     o.failoverAfter,
 		defaultPlacement:  placement.Default(o.defaultPlacement),
+		statusCounters:    o.statusCounters,
 		workers:           o.common.Workers,
 		leaderElect:       o.leaderElect,
 		lease:             o.lease,

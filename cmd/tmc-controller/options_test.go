@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
 	"github.com/kcp-tmc/tmc/pkg/placement"
 )
 
@@ -34,6 +35,8 @@ func TestOptionsValidate(t *testing.T) {
 	}{
 		"the defaults":                        {nil, nil},
 		"nothing is placed by default":        {[]string{"--default-placement=none"}, nil},
+		"the numbers of one cluster":          {[]string{"--status-counters=per-cluster"}, nil},
+		"numbers of nobody":                   {[]string{"--status-counters=PerCluster"}, []string{"--status-counters", `"PerCluster"`, `"sum"`, `"per-cluster"`}},
 		"failover at once":                    {[]string{"--failover-after=0s"}, nil},
 		"patches are repaired":                {[]string{"--repair-bind-address=:9443"}, nil},
 		"a cluster is silent at once":         {[]string{"--cluster-silent-after=0s"}, []string{"--cluster-silent-after", "0s", "more than 0"}},
@@ -65,7 +68,7 @@ func TestOptionsValidate(t *testing.T) {
 func TestOptionsComplete(t *testing.T) {
 	f := newFakeKCP(t)
 	o := parsed(t, "--kcp-kubeconfig="+f.kubeconfig(), "--provider-workspace=root:other", "--cluster-silent-after=1m", "--failover-after=2m",
-		"--default-placement=none", "--workers=3", "--leader-elect=false", "--repair-bind-address=:9443")
+		"--default-placement=none", "--workers=3", "--leader-elect=false", "--repair-bind-address=:9443", "--status-counters=per-cluster")
 	config, err := o.complete()
 	if err != nil {
 		t.Fatal(err)
@@ -77,12 +80,14 @@ func TestOptionsComplete(t *testing.T) {
 	want := hubConfig{
 		providerWorkspace: config.providerWorkspace, silentAfter: time.Minute, failoverAfter: 2 * time.Minute,
 		defaultPlacement: placement.DefaultNone, workers: 3, lease: config.lease, repairAddress: ":9443", kinds: config.kinds,
+		statusCounters: v1alpha1.CountersPerCluster,
 	}
 	if got := config.providerWorkspace.String(); got != "root:other" {
 		t.Errorf("the provider workspace is %s", got)
 	}
 	if config.leaderElect != want.leaderElect || config.silentAfter != want.silentAfter || config.failoverAfter != want.failoverAfter ||
-		config.defaultPlacement != want.defaultPlacement || config.workers != want.workers || config.repairAddress != want.repairAddress {
+		config.defaultPlacement != want.defaultPlacement || config.workers != want.workers || config.repairAddress != want.repairAddress ||
+		config.statusCounters != want.statusCounters {
 		t.Errorf("the configuration is %+v, want %+v", config, want)
 	}
 }

@@ -29,7 +29,6 @@ const (
 	lastScaleTime      = "lastScaleTime"
 	phase              = "phase"
 	available          = "Available"
-	currentReplicas    = "currentReplicas"
 	desiredReplicas    = "desiredReplicas"
 	currentHealthy     = "currentHealthy"
 	desiredHealthy     = "desiredHealthy"
@@ -148,8 +147,7 @@ func TestRolloutOfStatefulSetsAsKubectlJudgesIt(t *testing.T) {
 	kubectlRollout[*appsv1.StatefulSet]{
 		viewer: &polymorphichelpers.StatefulSetStatusViewer{},
 		meta:   func(s *appsv1.StatefulSet) *metav1.ObjectMeta { return &s.ObjectMeta },
-		// With a rolling update of no replicas, or without a partition, kubectl looks
-		// at nothing that says otherwise.
+		// With a rolling update of no replicas kubectl looks at nothing that says otherwise.
 		isMute: func(s *appsv1.StatefulSet) bool {
 			return *s.Spec.Replicas == 0 && s.Spec.UpdateStrategy.RollingUpdate != nil
 		},
@@ -172,10 +170,14 @@ func TestRolloutOfStatefulSetsAsKubectlJudgesIt(t *testing.T) {
 			local, wanted := upstream.DeepCopy(), *upstream.Spec.Replicas
 			local.Status = appsv1.StatefulSetStatus{
 				ObservedGeneration: observed(random), Replicas: wanted, ReadyReplicas: most(random, wanted), UpdatedReplicas: most(random, wanted),
-				CurrentRevision: "app-1", UpdateRevision: "app-1",
+				CurrentRevision: "app-1", UpdateRevision: "app-2",
 			}
-			if random.IntN(4) == 0 {
-				local.Status.UpdateRevision = "app-2"
+			// As SetDefaults_StatefulSet and completeRollingUpdate of its controller have it.
+			if local.Spec.UpdateStrategy.RollingUpdate == nil || local.Spec.UpdateStrategy.RollingUpdate.Partition == nil {
+				local.Spec.UpdateStrategy.RollingUpdate = &appsv1.RollingUpdateStatefulSetStrategy{Partition: new(int32)}
+			}
+			if s := &local.Status; s.UpdatedReplicas == wanted && s.ReadyReplicas == wanted {
+				s.CurrentRevision = s.UpdateRevision
 			}
 			return local
 		},

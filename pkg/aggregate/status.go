@@ -7,6 +7,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
+	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
 	"github.com/kcp-tmc/tmc/pkg/kinds"
 	"github.com/kcp-tmc/tmc/pkg/protocol"
 )
@@ -32,6 +33,9 @@ type Input struct {
 	FirstSeen func(report protocol.Report) time.Time
 	// Strategy is the strategy of an object that names none; empty for union.
 	Strategy string
+	// Counters says whose numbers are shown of an object that does not say it: one of the Counters constants; empty for the
+	// sums.
+	Counters string
 	// Problems are what the hub itself finds wrong with the object, such as a missing ConfigMap that its pods need: the
 	// condition Synced is false with the first reason, and its message begins with the first few of them, in their order,
 	// as they are, wherever the object is placed and if it is placed nowhere.
@@ -56,6 +60,9 @@ func Status(in Input) (status map[string]any, problem string) {
 	if len(placed) == 0 && kind.HasEnded(in.Object) {
 		return present(in), problem // that stays so when it has left the last cluster
 	}
+	if counters, _ := CountersOf(protocol.Read(in.Object), in.Counters); counters == v1alpha1.CountersPerCluster {
+		m.least = m.leastOf(m.shown)
+	}
 	if !kind.IsKnown() {
 		m.status = present(in) // what is not known to add up stays as it is
 	}
@@ -66,9 +73,7 @@ func Status(in Input) (status map[string]any, problem string) {
 	m.addPhase()
 	m.addAlike()
 	m.addAddresses()
-	if r, has := rollouts[kind.Rollout]; has && !all(placed, func(e protocol.Entry) bool { return e.IsUpToDate() && r.isDone(&m, e) }) {
-		r.understate(&m)
-	}
+	m.addUnderstatement()
 	m.addConditions()
 	return m.status, problem
 }
@@ -108,7 +113,9 @@ type merge struct {
 	// placed are all clusters of the placement, shown those whose numbers and conditions the status shows. A report that
 	// does not count is empty there.
 	placed, shown []protocol.Entry
-	status        map[string]any
+	// least is the cluster of those shown whose numbers the status has, nil where it has the sums.
+	least  *protocol.Entry
+	status map[string]any
 	// isWhySaid is set when a condition says why the object does not run as it should.
 	isWhySaid bool
 }
@@ -135,31 +142,6 @@ func (m *merge) share(e protocol.Entry) int64 {
 		return *e.Share
 	}
 	return m.replicas
-}
-
-// addCounters sums what the clusters count. Updated ones count only where the cluster has taken up the present inputs: to
-// another they are something else. A cluster that is not heard of lacks its whole share.
-func (m *merge) addCounters() {
-	if _, counted := m.kind.ReplicasOf(m.in.Object); !counted && !m.kind.IsKnown() {
-		return
-	}
-	for _, counter := range m.kind.Sums {
-		m.set(counter, sum(m.shown, counter))
-	}
-	current := filter(m.shown, protocol.Entry.IsUpToDate)
-	for _, counter := range m.kind.Updated {
-		m.set(counter, sum(current, counter))
-	}
-	if m.kind.Lacking == "" {
-		return
-	}
-	lacking := sum(m.shown, m.kind.Lacking)
-	for _, e := range m.shown {
-		if !isBelieved(e) {
-			lacking = clamp(lacking + clamp(m.share(e)))
-		}
-	}
-	m.set(m.kind.Lacking, lacking)
 }
 
 // sum adds up a counter. What a report claims beyond an int32 counts as the most that a status can hold.

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/kcp-tmc/tmc/pkg/kinds"
+	"github.com/kcp-tmc/tmc/pkg/protocol"
 )
 
 // addTimes merges the times of the status, RFC 3339 in UTC, which sort as they are. A text that is none is left out: the
@@ -34,11 +35,15 @@ func (m *merge) addTimes() {
 }
 
 // addRevisions gives the revisions: the one that all clusters have, or one name for all of theirs. Equal sets have equal
-// names.
+// names. Where the numbers are those of one cluster, the revisions are.
 func (m *merge) addRevisions() {
+	entries := m.shown
+	if m.least != nil {
+		entries = []protocol.Entry{*m.least}
+	}
 	for _, field := range m.kind.Revisions {
 		var revisions []string
-		for _, e := range m.shown {
+		for _, e := range entries {
 			if revision := e.Report.Texts[field]; revision != "" {
 				revisions = append(revisions, revision)
 			}

@@ -202,6 +202,7 @@ func (k *Kind) validateCounts() []error {
 		unless(k.Available != "" || len(sources) == 0, "available: it is missing, expected the counter of those that are available, such as availableReplicas"),
 		unless(len(sources) <= 1, "replicas, completions, wanted: expected one of them at most"),
 		unless(!slices.Contains(slices.Concat(k.Replicas, k.Partition, k.Completions), Items), "replicas, partition, completions: expected the path of one field, and not of items of a list"),
+		unless(k.Gap == nil || k.Gap.Has != "" && k.Gap.Of != "" && len(sources) == 0, "gap: expected has and of, two counters, and no replicas, completions or wanted"),
 		unless(len(k.Partition) == 0 || len(k.Replicas) > 0, "partition: it is divided with the replicas, expected replicas as well"),
 	)
 }

@@ -41,6 +41,12 @@ type Kind struct {
 	Updated []string `json:"updated,omitempty"`
 	// Lacking is the counter of those that are not available; a cluster that does not report lacks its whole share.
 	Lacking string `json:"lacking,omitempty"`
+	// Absolute are the sums that are no part of the replicas, such as pods on their way out. Where the status shows the numbers of
+	// one cluster, all others are measured by how many replicas it wants.
+	Absolute []string `json:"absolute,omitempty"`
+	// Gap says how far an object is from where it should be, for kinds that have neither replicas nor a counter of how many there
+	// are to be.
+	Gap *Gap `json:"gap,omitempty"`
 	// Required are the counters that the kind's API requires even when they are 0.
 	Required []string `json:"required,omitempty"`
 	// Times are the times of the status, and which of the clusters' times counts.
@@ -212,6 +218,13 @@ const (
 type Time struct {
 	Field string   `json:"field"`
 	Rule  TimeRule `json:"rule,omitempty"`
+}
+
+// Gap is what lies between two counters of a status.
+type Gap struct {
+	// Has is the counter of what there is, Of that of what there should be.
+	Has string `json:"has"`
+	Of  string `json:"of"`
 }
 
 // Phase is a text of a status that says how far an object is.

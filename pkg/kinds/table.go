@@ -27,6 +27,7 @@ var table = []*Kind{
 		Replicas: replicasPath, Available: availableReplicas,
 		Sums:    []string{replicas, readyReplicas, availableReplicas, "terminatingReplicas", "collisionCount"},
 		Updated: []string{updatedReplicas}, Lacking: "unavailableReplicas",
+		Absolute: []string{"terminatingReplicas", "collisionCount"},
 		Observes: AlwaysObserves,
 		Conditions: []Condition{
 			{Type: "Available", Merge: MergeAvailable},
@@ -40,7 +41,7 @@ var table = []*Kind{
 		Group: "apps", Kind: "StatefulSet", Version: "v1", Resource: "statefulsets", Workload: true,
 		Replicas: replicasPath, Partition: path("spec.updateStrategy.rollingUpdate.partition"), Available: availableReplicas,
 		Sums:    []string{replicas, readyReplicas, availableReplicas, "currentReplicas", "collisionCount"},
-		Updated: []string{updatedReplicas}, Required: []string{replicas, availableReplicas},
+		Updated: []string{updatedReplicas}, Required: []string{replicas, availableReplicas}, Absolute: []string{"collisionCount"},
 		Revisions: []string{"currentRevision", "updateRevision"},
 		Observes:  AlwaysObserves, Rollout: StatefulSetRollout,
 		// The Service that its pods have their names from goes where it goes.
@@ -91,6 +92,7 @@ var table = []*Kind{
 	{
 		Group: "autoscaling", Kind: "HorizontalPodAutoscaler",
 		Sums: []string{"currentReplicas", "desiredReplicas"}, Required: []string{"currentReplicas", "desiredReplicas"},
+		Gap:   &Gap{Has: "currentReplicas", Of: "desiredReplicas"},
 		Times: []Time{{Field: "lastScaleTime"}},
 		// It scales the target in whatever version that is named (kubernetes, pkg/controller/podautoscaler/horizontal.go).
 		Follows: &Follows{Target: path("spec.scaleTargetRef")},
@@ -101,6 +103,7 @@ var table = []*Kind{
 		Group: "policy", Kind: "PodDisruptionBudget", Observes: AlwaysObserves,
 		Sums:     []string{"currentHealthy", "desiredHealthy", "disruptionsAllowed", "expectedPods"},
 		Required: []string{"currentHealthy", "desiredHealthy", "disruptionsAllowed", "expectedPods"},
+		Gap:      &Gap{Has: "currentHealthy", Of: "desiredHealthy"},
 		Follows:  &Follows{Selector: Selector{Path: path("spec.selector")}},
 	},
 	// k8s.io/api/core/v1.PersistentVolumeClaimStatus. What was written to a volume that is lost is gone, whatever other

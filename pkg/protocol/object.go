@@ -172,6 +172,11 @@ func (o Object) Strategy() (name string, named bool) {
 	return o.annotations.get(v1alpha1.StatusStrategyAnnotation)
 }
 
+// Counters returns the annotation by which the user says whose numbers the status shows, and whether there is one.
+func (o Object) Counters() (name string, named bool) {
+	return o.annotations.get(v1alpha1.StatusCountersAnnotation)
+}
+
 // Override returns the user's JSON patch (RFC 6902) of the cluster's copy, and whether there is one.
 func (o Object) Override(cluster string) (patch string, overridden bool) {
 	return o.annotations.get(v1alpha1.OverrideAnnotation(cluster))

@@ -163,13 +163,16 @@ func TestReadCopiesNothing(t *testing.T) {
 
 func TestObjectOfTheUser(t *testing.T) {
 	o := Read(object(annotated(
-		v1alpha1.TargetClustersAnnotation, "", v1alpha1.StatusStrategyAnnotation, "latest", v1alpha1.ReplaceAnnotation, "true", v1alpha1.OverrideAnnotation("east"), "[]"),
+		v1alpha1.TargetClustersAnnotation, "", v1alpha1.StatusStrategyAnnotation, "latest", v1alpha1.StatusCountersAnnotation, "sum", v1alpha1.ReplaceAnnotation, "true", v1alpha1.OverrideAnnotation("east"), "[]"),
 		labelled(v1alpha1.GroupLabel("us"), "sync", v1alpha1.GroupLabel("eu"), "sync")))
 	if value, named := o.Targets(); value != "" || !named {
 		t.Errorf("Targets: %q, %t", value, named)
 	}
 	if value, named := o.Strategy(); value != "latest" || !named {
 		t.Errorf("Strategy: %q, %t", value, named)
+	}
+	if value, named := o.Counters(); value != "sum" || !named {
+		t.Errorf("Counters: %q, %t", value, named)
 	}
 	if value, overridden := o.Override("east"); value != "[]" || !overridden {
 		t.Errorf("Override: %q, %t", value, overridden)

@@ -1,6 +1,7 @@
 package aggregator
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -33,6 +34,9 @@ import (
 
 // reasonBadStrategy is the reason of the events on strategies that do not exist.
 const reasonBadStrategy = "InvalidStatusStrategy"
+
+// reasonBadCounters is the reason of the events on annotations status-counters that say nothing that there is.
+const reasonBadCounters = "InvalidStatusCounters"
 
 // placementGrace is how long the placement of a new workload may take before its status says that it is placed nowhere. It counts
 // from when the hub first saw it.
@@ -97,6 +101,9 @@ type Config struct {
 	Refusals *refusals.Refusals
 	// Kinds are the kinds that are known.
 	Kinds kinds.Kinds
+	// Counters says whose numbers statuses show where neither the object nor its placement says so: one of the Counters constants
+	// of v1alpha1, empty for the sums.
+	Counters string
 	// TenantType is the path of the WorkspaceType whose workspaces have all clusters bound.
 	TenantType string
 }
@@ -188,6 +195,8 @@ func (a *Aggregator) sync(ctx context.Context, key kcp.ObjectKey) (time.Duration
 	merged, problem := aggregate.Status(in)
 	again := lag.end()
 	a.config.Notices.Warn(key, upstreamObj, reasonBadStrategy, problem)
+	_, problem = aggregate.CountersOf(protocol.Read(upstreamObj), in.Counters)
+	a.config.Notices.Warn(key, upstreamObj, reasonBadCounters, problem)
 	present, _, _ := unstructured.NestedMap(upstreamObj.Object, "status")
 	isWritten := len(present) == 0 && len(merged) == 0 || apiequality.Semantic.DeepEqual(present, merged)
 	a.tellCauses(key, in, hasCauses, isWritten)
@@ -201,12 +210,14 @@ func (a *Aggregator) sync(ctx context.Context, key kcp.ObjectKey) (time.Duration
 
 // input is what the merged status of an object depends on.
 func (a *Aggregator) input(key kcp.ObjectKey, upstreamObj *unstructured.Unstructured, lag *lagging) aggregate.Input {
+	strategy, counters := a.asPlaced(key, upstreamObj)
 	return aggregate.Input{
 		Object:    upstreamObj,
 		Kinds:     a.config.Kinds,
 		Silent:    a.config.Registry.Silent,
 		FirstSeen: func(report protocol.Report) time.Time { return a.seen.first(key, report, lag.now) },
-		Strategy:  a.strategy(key, upstreamObj),
+		Strategy:  strategy,
+		Counters:  counters,
 		Problems:  slices.Concat(a.refused(key, upstreamObj), a.unseen(key, upstreamObj), a.missing(key, upstreamObj)),
 		Waits:     lag.waits,
 		Now:       metav1.NewTime(lag.now),
@@ -258,14 +269,15 @@ func (a *Aggregator) untilGone(key kcp.ObjectKey, upstreamObj *unstructured.Unst
 	return endingGrace - now.Sub(a.seen.since(a.seen.ending, key, now))
 }
 
-// strategy returns how the reports become a status as the object's placement has it, empty where it has no placement.
-func (a *Aggregator) strategy(key kcp.ObjectKey, upstreamObj *unstructured.Unstructured) string {
+// asPlaced returns how the reports become a status and whose numbers that shows, as the object's placement has it: empty, and as
+// the configuration has it, where that does not say so.
+func (a *Aggregator) asPlaced(key kcp.ObjectKey, upstreamObj *unstructured.Unstructured) (strategy, counters string) {
 	isWorkload := a.config.Kinds.IsWorkload(upstreamObj.GroupVersionKind().GroupKind())
 	chosen, _, _ := placement.Of(a.config.Inventory.Placements(key.Workspace, key.Namespace), upstreamObj, isWorkload)
 	if chosen == nil {
-		return ""
+		return "", a.config.Counters
 	}
-	return strings.ToLower(string(chosen.Spec.StatusStrategy))
+	return strings.ToLower(string(chosen.Spec.StatusStrategy)), cmp.Or(chosen.Spec.StatusCounters.Annotation(), a.config.Counters)
 }
 
 // write patches what differs of the status, and nothing else, of the object of that UID. An object that was deleted

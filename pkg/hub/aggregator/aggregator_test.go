@@ -293,6 +293,48 @@ func TestAggregatorStrategy(t *testing.T) {
 	}
 }
 
+func TestAggregatorCounters(t *testing.T) {
+	counters := func(name string) change {
+		return func(obj *unstructured.Unstructured) { obj.Object["spec"] = map[string]any{"statusCounters": name} }
+	}
+	reports := []change{on("east", "west"), reported(t, available("east", 1, began)), reported(t, available("west", 1, began))}
+	cases := map[string]struct {
+		flag       string
+		placements []change
+		changes    []change
+		available  float64
+		told       []string
+	}{
+		"nobody says anything":       {"", nil, reports, 2, nil},
+		"the flag":                   {"per-cluster", nil, reports, 1, nil},
+		"a placement over the flag":  {"per-cluster", []change{counters("Sum")}, reports, 2, nil},
+		"a placement that says none": {"per-cluster", []change{counters("")}, reports, 1, nil},
+		"an annotation over all":     {"sum", []change{counters("Sum")}, append(slices.Clone(reports), annotated(v1alpha1.StatusCountersAnnotation, "per-cluster")), 1, nil},
+		"an annotation that says none": {"", []change{counters("PerCluster")}, append(slices.Clone(reports), annotated(v1alpha1.StatusCountersAnnotation, "each")), 1,
+			[]string{"ws: InvalidStatusCounters: annotation tmc.kcp.io/status-counters: \"each\", expected \"sum\" or \"per-cluster\"; taking \"per-cluster\""}},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			f := newFakeHub()
+			key := f.add("ws", deployments, "Deployment", "web", tc.changes...)
+			for _, change := range tc.placements {
+				f.add("ws", v1alpha1.WorkloadPlacementsResource, "WorkloadPlacement", "p", change)
+			}
+			a := f.aggregator()
+			a.config.Counters = tc.flag
+			if _, err := a.sync(t.Context(), key); err != nil || len(f.written) != 1 {
+				t.Fatalf("%v; written: %q", err, f.written)
+			}
+			if got := statusOf(t, f.written[0])["availableReplicas"]; got != tc.available {
+				t.Errorf("%v are available, want %v", got, tc.available)
+			}
+			if diff := cmp.Diff(tc.told, f.told); diff != "" {
+				t.Errorf("told (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
 func TestAggregatorFutureReports(t *testing.T) {
 	f := newFakeHub()
 	key := f.add("ws", deployments, "Deployment", "web", on("east", "west"), annotated(v1alpha1.StatusStrategyAnnotation, "latest"),

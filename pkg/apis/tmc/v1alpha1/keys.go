@@ -15,6 +15,9 @@ const (
 	// StatusStrategyAnnotation names how the clusters' reports become one status: one of the StatusStrategy constants.
 	// Writer: the user. Reader: the aggregator.
 	StatusStrategyAnnotation = GroupName + "/status-strategy"
+	// StatusCountersAnnotation names whose numbers the status shows: one of the Counters constants.
+	// Writer: the user. Reader: the aggregator.
+	StatusCountersAnnotation = GroupName + "/status-counters"
 	// ReplaceAnnotation has a syncer, where its value is "true", delete a copy and make it anew when its cluster refuses a
 	// change of it as immutable.
 	// Writer: the user. Readers: the syncers.
@@ -57,6 +60,14 @@ const (
 	StatusStrategyMajority = "majority"
 	// StatusStrategyLatest: the newest report alone.
 	StatusStrategyLatest = "latest"
+)
+
+// The values of StatusCountersAnnotation, and of the flag --status-counters of tmc-controller.
+const (
+	// CountersSum, the default: the sums over the placed clusters.
+	CountersSum = "sum"
+	// CountersPerCluster: the numbers of the least advanced placed cluster.
+	CountersPerCluster = "per-cluster"
 )
 
 // Prefixes of the keys on an upstream object that end in a cluster's name.

@@ -91,6 +91,11 @@ type WorkloadPlacementSpec struct {
 	// StatusStrategy says how the clusters' reports become one status, unless the
 	// workload's annotation says so. Union is the default.
 	StatusStrategy StatusStrategy `json:"statusStrategy,omitempty"`
+	// StatusCounters says whose numbers the status shows, unless the workload's
+	// annotation says so: the sums over all clusters (Sum), or those of the cluster that
+	// is least advanced (PerCluster). Without it, as tmc-controller's --status-counters
+	// has it: Sum by default.
+	StatusCounters StatusCounters `json:"statusCounters,omitempty"`
 }
 
 // WorkloadSelector selects objects. Everything that is given has to match.
@@ -204,6 +209,32 @@ const (
 //
 // +kubebuilder:validation:Enum=Union;Majority;Latest
 type StatusStrategy string
+
+// StatusCounters says whose numbers a status shows.
+//
+// +kubebuilder:validation:Enum=Sum;PerCluster
+type StatusCounters string
+
+// Whose numbers a status can show.
+const (
+	// StatusCountersSum shows the sums over the placed clusters.
+	StatusCountersSum StatusCounters = "Sum"
+	// StatusCountersPerCluster shows the numbers of the least advanced placed cluster.
+	StatusCountersPerCluster StatusCounters = "PerCluster"
+)
+
+// Annotation returns the value of StatusCountersAnnotation that says the same, empty
+// for none.
+func (c StatusCounters) Annotation() string {
+	switch c {
+	case StatusCountersSum:
+		return CountersSum
+	case StatusCountersPerCluster:
+		return CountersPerCluster
+	default:
+		return ""
+	}
+}
 
 // ClusterWeight is the weight of some clusters.
 type ClusterWeight struct {
