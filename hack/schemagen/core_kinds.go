@@ -11,20 +11,29 @@ var services = kind{
 		{Name: "Type", Type: "string", JSONPath: ".spec.type",
 			Description: "How the service is exposed"},
 		{Name: "Cluster-IP", Type: "string", JSONPath: ".spec.clusterIP",
-			Description: "None for a headless service; each cluster has its own address"},
+			Description: "None for a headless service; 0.0.0.0 where each cluster has its own address"},
 		ageColumn,
 	},
 	// Defaults: SetDefaults_Service (kubernetes, pkg/apis/core/v1/defaults.go), but nothing
 	// that a cluster allocates (addresses, node ports) or that clusters may differ in
-	// (families of addresses, policies, affinity). Rules and words: validateService,
-	// validateServicePort and ValidateServiceUpdate, which keeps a clusterIP that the
-	// update does not give (pkg/apis/core/validation/validation.go). That the names of
-	// ports differ is left to the clusters: the rule's cost would need a bound on ports.
+	// (families of addresses, policies, affinity).
+	//
+	// clusterIP is the unspecified address: there is one, and which one only a cluster can
+	// say. A cluster's API server fills it in as well, when the Service is made and before
+	// anything serves it, and clients wait for that alone: Helm 3's --wait, and kstatus for
+	// load balancers. It never goes down (pkg/kinds/table.go). "" is what somebody has
+	// written, and no default replaces it.
+	//
+	// Rules and words: validateService, validateServicePort and ValidateServiceUpdate, which
+	// keeps a clusterIP that the update does not give (pkg/apis/core/validation/validation.go).
+	// That the names of ports differ is left to the clusters: the rule's cost would need
+	// a bound on ports.
 	overlay: `
 required: [spec]
 properties:
   spec:
     properties:
+      clusterIP: {default: 0.0.0.0}
       externalTrafficPolicy: {enum: ["", Cluster, Local]}
       ports:
         items:
@@ -39,7 +48,7 @@ properties:
       sessionAffinity: {enum: ["", ClientIP, None]}
       type: {default: ClusterIP}
     x-kubernetes-validations:
-    - rule: self.type == 'ExternalName' || (has(self.clusterIP) && self.clusterIP == 'None') || (has(self.ports) && size(self.ports) > 0)
+    - rule: self.type == 'ExternalName' || self.clusterIP == 'None' || (has(self.ports) && size(self.ports) > 0)
       message: only a headless service and one of type ExternalName need none
       fieldPath: .ports
       reason: FieldValueRequired
@@ -51,7 +60,7 @@ properties:
       message: a service of type ExternalName needs it
       fieldPath: .externalName
       reason: FieldValueRequired
-    - rule: "!(self.type in ['LoadBalancer', 'NodePort'] && has(self.clusterIP) && self.clusterIP == 'None')"
+    - rule: "!(self.type in ['LoadBalancer', 'NodePort'] && self.clusterIP == 'None')"
       message: may not be set to 'None' for LoadBalancer and NodePort services
       fieldPath: .clusterIP
     - rule: "!has(self.loadBalancerClass) || self.type == 'LoadBalancer'"
@@ -61,7 +70,7 @@ properties:
     - rule: "oldSelf.type != 'LoadBalancer' || self.type != 'LoadBalancer' || (` + unchanged("loadBalancerClass") + `)"
       message: may not change once set
       fieldPath: .loadBalancerClass
-    - rule: oldSelf.type == 'ExternalName' || self.type == 'ExternalName' || !has(self.clusterIP) || self.clusterIP == '' || (has(oldSelf.clusterIP) && self.clusterIP == oldSelf.clusterIP)
+    - rule: oldSelf.type == 'ExternalName' || self.type == 'ExternalName' || self.clusterIP in ['', '0.0.0.0'] || self.clusterIP == oldSelf.clusterIP
       message: may not change once set
       fieldPath: .clusterIP
 x-kubernetes-validations:` + nameIsLabel + `

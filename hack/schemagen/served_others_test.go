@@ -1,5 +1,7 @@
 package main
 
+import "testing"
+
 // otherSpecs are the specs of the kinds that belong to workloads.
 var otherSpecs = map[string]servedSpec{
 	"services": {
@@ -14,7 +16,7 @@ spec:
   selector: {app: web}
 status: {loadBalancer: {}}
 `,
-		defaults: "spec: {type: ClusterIP}",
+		defaults: "spec: {type: ClusterIP, clusterIP: 0.0.0.0}",
 		accepted: map[string]string{
 			"with a port without protocol":  "spec: {ports: [{port: 80}]}",
 			"with a port for two protocols": "spec: {ports: [{name: a, port: 53}, {name: b, port: 53, protocol: UDP}]}",
@@ -25,6 +27,8 @@ status: {loadBalancer: {}}
 			"with empty strings":            "spec: {sessionAffinity: '', externalTrafficPolicy: '', clusterIP: ''}",
 			"that keeps clients":            "spec: {sessionAffinity: ClientIP, sessionAffinityConfig: {clientIP: {timeoutSeconds: 10}}}",
 			"with a name that is a number":  "metadata: {name: 1st}",
+			"with an address of its own":    "spec: {clusterIP: 10.0.0.9}",
+			"with the unspecified address":  "spec: {clusterIP: 0.0.0.0}",
 		},
 		refused: map[string]refusal{
 			"without a spec":                      {"spec: null", "spec", "Required value"},
@@ -50,6 +54,7 @@ status: {loadBalancer: {}}
 			"to another type":       "spec: {type: NodePort}",
 			"to a name":             "spec: {type: ExternalName, externalName: example.com}",
 			"to a class":            "spec: {type: LoadBalancer, loadBalancerClass: x.io/y}",
+			"to the empty address":  "spec: {clusterIP: ''}",
 		},
 		fixed: map[string]refusal{
 			"to no address": {"spec: {clusterIP: None}", "spec.clusterIP", "may not change once set"},
@@ -245,4 +250,40 @@ status: {currentMetrics: null, desiredReplicas: 0}
 		},
 		zeros: "status: {desiredReplicas: 0}",
 	},
+}
+
+// TestServedServiceAddresses: the address of a Service is what somebody has written, or the unspecified one, and may be left
+// out of every update, as on a cluster.
+func TestServedServiceAddresses(t *testing.T) {
+	const manifest = "{apiVersion: v1, kind: Service, metadata: {name: web, namespace: default}, spec: {ports: [{port: 80}]}}"
+	server := serverOf(t, "services")
+	addressOf := func(patch string) (map[string]any, string) {
+		service := patched(t, manifest, patch)
+		if _, errs := server.create(service); len(errs) > 0 {
+			t.Fatalf("%s: refused: %v", patch, errs)
+		}
+		return service, service["spec"].(map[string]any)["clusterIP"].(string)
+	}
+	for patch, want := range map[string]string{
+		"{}":                           "0.0.0.0",
+		"spec: {clusterIP: ''}":        "",
+		"spec: {clusterIP: None}":      "None",
+		"spec: {clusterIP: 10.0.0.9}":  "10.0.0.9",
+		"spec: {clusterIP: 'fd00::1'}": "fd00::1",
+		"spec: {type: LoadBalancer}":   "0.0.0.0",
+		"spec: {type: NodePort}":       "0.0.0.0",
+		"spec: {type: ExternalName, externalName: example.com}": "0.0.0.0",
+	} {
+		old, got := addressOf(patch)
+		if got != want {
+			t.Errorf("%s: the address is %q, want %q", patch, got, want)
+		}
+		if _, errs := server.update(patched(t, manifest, "spec: {ports: [{port: 81}]}"), old); len(errs) > 0 {
+			t.Errorf("%s: an update without address is refused: %v", patch, errs)
+		}
+		same := patched(t, manifest, patch)
+		if _, errs := server.update(same, old); len(errs) > 0 {
+			t.Errorf("%s: the same again is refused: %v", patch, errs)
+		}
+	}
 }
