@@ -179,7 +179,7 @@ func TestReferenceHasEveryReason(t *testing.T) {
 		}
 	}
 	inTables := map[string]bool{}
-	for _, section := range []string{"Condition Synced", "Conditions of workloads", "Conditions of ClusterRegistrations and WorkloadPlacements", "Events"} {
+	for _, section := range []string{"Condition Synced", "Conditions of workloads", "Conditions of ClusterRegistrations and WorkloadPlacements", "Events", "Causes"} {
 		for found := range documented(t, section, word) {
 			inTables[found] = true
 		}

@@ -2,7 +2,6 @@ package aggregate
 
 import (
 	"cmp"
-	"math"
 	"slices"
 	"strings"
 
@@ -24,10 +23,8 @@ type Cause struct {
 
 	// wanted is how many pods these clusters are to have together, 0 where that is not known of one of them.
 	wanted int64
-	// rank is the place that a cluster gives it at worst: 0 comes first. weight is of how many pods it is true at least, and of no more
-	// than what a cluster has before it.
-	rank   int
-	weight int64
+	// rank is how bad it is, by the place that a cluster gives it at worst: 0 comes first.
+	rank int
 }
 
 // String says the cause in a line: "east, west: 4 of 6 pods: ImagePullBackOff: …".
@@ -39,8 +36,8 @@ func (c *Cause) coarse() string {
 	return strings.Join(c.Clusters[:min(len(c.Clusters), mostNames)], ", ") + ": " + said.Of(0)
 }
 
-// Causes returns why an object does not run as it should, as the clusters say whose numbers its status shows: that of most pods first,
-// and none before what a cluster calls worse.
+// Causes returns why an object does not run as it should, as the clusters say whose numbers its status shows: the worst first, and
+// of those that are equally bad for their clusters that of most pods.
 func Causes(in Input) []Cause {
 	m, _ := gather(in)
 	return causesOf(&m, m.shown)
@@ -52,7 +49,6 @@ func causesOf(m *merge, entries []protocol.Entry) []Cause {
 	var causes []Cause
 	at := map[identity]int{}
 	for _, e := range entries {
-		weight := int64(math.MaxInt32)
 		for rank, cause := range e.Report.Causes {
 			id := identity{cause.Reason, cause.Message}
 			i, isThere := at[id]
@@ -60,11 +56,7 @@ func causesOf(m *merge, entries []protocol.Entry) []Cause {
 				i, at[id] = len(causes), len(causes)
 				causes = append(causes, Cause{Cause: protocol.Cause{Reason: cause.Reason, Message: cause.Message}, rank: rank})
 			}
-			if cause.Count > 0 { // or it keeps all of them from running
-				weight = min(weight, clamp(cause.Count))
-			}
-			causes[i].add(e.Cluster, cause.Count, clamp(m.kind.PodsOf(e.Report)))
-			causes[i].rank, causes[i].weight = min(causes[i].rank, rank), clamp(causes[i].weight+weight)
+			causes[i].add(e.Cluster, cause.Count, clamp(m.kind.PodsOf(e.Report)), rank)
 		}
 	}
 	slices.SortFunc(causes, m.order)
@@ -72,8 +64,8 @@ func causesOf(m *merge, entries []protocol.Entry) []Cause {
 }
 
 // add adds what a cluster says that is to have so many pods.
-func (c *Cause) add(cluster string, count, wanted int64) {
-	c.Count = clamp(c.Count + clamp(count))
+func (c *Cause) add(cluster string, count, wanted int64, rank int) {
+	c.Count, c.rank = clamp(c.Count+clamp(count)), min(c.rank, rank)
 	if len(c.Clusters) > 0 && c.Clusters[len(c.Clusters)-1] == cluster {
 		return // it says so twice
 	}
@@ -87,37 +79,35 @@ func (c *Cause) add(cluster string, count, wanted int64) {
 
 // order is the order of causes. Without numbers it is one that stays.
 func (m *merge) order(a, b Cause) int {
-	byWeight := cmp.Compare(b.weight, a.weight)
-	if m.in.Coarse {
-		byWeight = 0
+	var byNumbers int
+	if !m.in.Coarse {
+		byNumbers = cmp.Or(cmp.Compare(b.Count, a.Count), cmp.Compare(len(b.Clusters), len(a.Clusters)))
 	}
-	return cmp.Or(byWeight, cmp.Compare(a.rank, b.rank), cmp.Compare(a.Reason, b.Reason), cmp.Compare(a.Message, b.Message))
+	return cmp.Or(cmp.Compare(a.rank, b.rank), byNumbers, cmp.Compare(a.Reason, b.Reason), cmp.Compare(a.Message, b.Message))
 }
 
 // why says why the object does not run as it should on some clusters, the first few of the causes, and notes that it is said. It is
-// empty where they give none. Those of one reason may be left out, for they are said.
-func (m *merge) why(entries []protocol.Entry, butOf string) string {
+// empty where they give none.
+func (m *merge) why(entries []protocol.Entry) string {
 	causes := causesOf(m, entries)
-	m.isWhySaid = m.isWhySaid || len(causes) > 0
-	var said []string
+	said := make([]string, 0, len(causes))
 	for _, c := range causes {
-		switch {
-		case c.Reason == butOf:
-		case m.in.Coarse:
+		if m.in.Coarse {
 			said = append(said, c.coarse())
-		default:
+		} else {
 			said = append(said, c.String())
 		}
 	}
+	m.isWhySaid = m.isWhySaid || len(said) > 0
 	if m.in.Coarse {
 		return strings.Join(said[:min(len(said), mostNames)], "; ")
 	}
 	return list(said, "; ")
 }
 
-// because adds to a message why that is so, where clusters say it.
-func (m *merge) because(message, separator string, entries []protocol.Entry, butOf string) string {
-	why := m.why(entries, butOf)
+// because adds to a message, whose last sentence is whole or not, why that is so, where clusters say it.
+func (m *merge) because(message, separator string, entries []protocol.Entry) string {
+	why := m.why(entries)
 	if message == "" || why == "" {
 		return message + why
 	}
@@ -125,10 +115,10 @@ func (m *merge) because(message, separator string, entries []protocol.Entry, but
 }
 
 // quoted is the message of a condition that is not as it should be: what clusters say of it, and, where the kind has that, why.
-func (m *merge) quoted(c kinds.Condition, reason string, quotes []string, of []protocol.Entry) string {
+func (m *merge) quoted(c kinds.Condition, quotes []string, of []protocol.Entry) string {
 	message := list(quotes, "; ")
 	if c.Causes {
-		message = m.because(message, "; ", of, reason)
+		message = m.because(message, "; ", of)
 	}
 	return message
 }
@@ -140,5 +130,5 @@ func (m *merge) hindered() []condition {
 	if m.isWhySaid || len(causes) == 0 {
 		return nil
 	}
-	return []condition{{v1alpha1.ConditionHindered, metav1.ConditionTrue, causes[0].Reason, m.why(m.shown, "")}}
+	return []condition{{v1alpha1.ConditionHindered, metav1.ConditionTrue, causes[0].Reason, m.why(m.shown)}}
 }

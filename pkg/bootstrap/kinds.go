@@ -10,6 +10,7 @@ import (
 var (
 	nodes       = schema.GroupResource{Resource: "nodes"}
 	pods        = schema.GroupResource{Resource: "pods"}
+	events      = schema.GroupResource{Resource: "events"}
 	namespaces  = schema.GroupResource{Resource: "namespaces"}
 	secrets     = schema.GroupResource{Resource: "secrets"}
 	autoscalers = schema.GroupResource{Group: "autoscaling", Resource: "horizontalpodautoscalers"}

@@ -38,11 +38,13 @@ func Rules(kinds []schema.GroupResource) []rbacv1.PolicyRule {
 	identity := rule(namespaces.Group, []string{namespaces.Resource}, "get")
 	identity.ResourceNames = []string{metav1.NamespaceSystem}
 	// Nodes and pods tell the size of the cluster, and how much of it is used. Pods also count when the syncer checks
-	// whether a namespace is empty.
+	// whether a namespace is empty, and those of a copy that is not ready say why.
 	capacity := []string{nodes.Resource}
 	if !synced.Has(pods) {
 		capacity = append(capacity, pods.Resource)
 	}
+	// Where the pods do not say it, events of their namespace do: probes that fail, pods and volumes that cannot be made.
+	capacity = append(capacity, events.Resource)
 	rules = append(rules, identity, rule(nodes.Group, capacity, "list", "watch"))
 	if !synced.Has(autoscalers) { // they tell that somebody else decides how many replicas a copy has
 		rules = append(rules, rule(autoscalers.Group, []string{autoscalers.Resource}, "list", "watch"))

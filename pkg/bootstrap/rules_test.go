@@ -79,7 +79,7 @@ func TestRulesAllow(t *testing.T) {
 			parsed("deployments.apps"),
 			map[string][]string{
 				"deployments.apps": sync, "statefulsets.apps": look, "replicasets.apps": look, "configmaps": look, "secrets": nothing,
-				"serviceaccounts": look, "roles.rbac.authorization.k8s.io": look, "events": nothing, "events.events.k8s.io": nothing,
+				"serviceaccounts": look, "roles.rbac.authorization.k8s.io": look, "events": follow, "events.events.k8s.io": nothing,
 				"pods": follow, "nodes": follow, "horizontalpodautoscalers.autoscaling": follow,
 				"namespaces":              {"list", "watch", "create", "patch", "delete"},
 				"deployments.apps/status": nothing, "clusterroles.rbac.authorization.k8s.io": nothing, "customresourcedefinitions.apiextensions.k8s.io": nothing,

@@ -94,6 +94,7 @@ func nameOf(entry any) string {
 var allowed = map[reflect.Type][]string{
 	reflect.TypeFor[Observation](): {"", string(AlwaysObserves), string(NeverObserves)},
 	reflect.TypeFor[Rollout]():     {"", string(DeploymentRollout), string(StatefulSetRollout), string(DaemonSetRollout)},
+	reflect.TypeFor[PodsBy]():      {"", string(PodsByObject), string(PodsByReplicaSets), string(PodsByJobs)},
 	reflect.TypeFor[Meaning]():     {"", string(Bad), string(Reached), string(Ongoing)},
 	reflect.TypeFor[Merge]():       {"", string(MergeWhenTrue), string(MergeAvailable), string(MergeProgressing)},
 	reflect.TypeFor[AlikeType]():   {"", string(AlikeTexts), string(AlikeAmounts)},

@@ -78,6 +78,8 @@ type Kind struct {
 	TTL Path `json:"ttl,omitempty"`
 	// Rollout says how a roll-out is judged.
 	Rollout Rollout `json:"rollout,omitempty"`
+	// PodsBy says who makes the object's pods on a cluster.
+	PodsBy PodsBy `json:"podsBy,omitempty"`
 
 	// Extends is set in an operator's entry for a kind that has a built-in one, which it adds to: what it does not say is as it is
 	// there, and its References are there beside those.
@@ -119,12 +121,6 @@ func (k *Kind) GroupVersionResource() schema.GroupVersionResource {
 // IsKnown reports whether the kind has an entry.
 func (k *Kind) IsKnown() bool { return !k.assumed }
 
-// LosesAnnotations reports whether `kubectl rollout undo` replaces all annotations of objects of the kind, with those that tmc writes
-// (getDeploymentPatch in k8s.io/kubectl, pkg/polymorphichelpers/rollback.go). No operator's entry changes that.
-func (k *Kind) LosesAnnotations() bool {
-	return k.GroupKind() == schema.GroupKind{Group: "apps", Kind: "Deployment"}
-}
-
 // Requires reports whether the kind's API requires a counter even when it is 0.
 func (k *Kind) Requires(counter string) bool { return slices.Contains(k.Required, counter) }
 
@@ -150,6 +146,20 @@ const (
 	StatefulSetRollout Rollout = "StatefulSet"
 	// DaemonSetRollout is done when every node that is to have a pod has an updated one that is available.
 	DaemonSetRollout Rollout = "DaemonSet"
+)
+
+// PodsBy says who makes the pods of an object: whom their owner references name.
+type PodsBy string
+
+const (
+	// PodsByEither is a kind of which it is not known: the object itself, or ReplicaSets that have its name and more.
+	PodsByEither PodsBy = ""
+	// PodsByObject is a kind that makes its pods itself.
+	PodsByObject PodsBy = "Object"
+	// PodsByReplicaSets is a kind that makes ReplicaSets, which have its name and the hash that their pods have as a label.
+	PodsByReplicaSets PodsBy = "ReplicaSets"
+	// PodsByJobs is a kind that makes Jobs, which its status.active lists.
+	PodsByJobs PodsBy = "Jobs"
 )
 
 // Meaning says what it means that a condition is true.

@@ -34,7 +34,7 @@ var table = []*Kind{
 			{Type: "Progressing", Failure: true, Merge: MergeProgressing},
 			{Type: "ReplicaFailure", Meaning: Bad, Failure: true, Merge: MergeWhenTrue},
 		},
-		UpdateTimes: true, Rollout: DeploymentRollout,
+		UpdateTimes: true, Rollout: DeploymentRollout, PodsBy: PodsByReplicaSets,
 	},
 	// k8s.io/api/apps/v1.StatefulSetStatus.
 	{
@@ -43,7 +43,7 @@ var table = []*Kind{
 		Sums:    []string{replicas, readyReplicas, availableReplicas, "currentReplicas", "collisionCount"},
 		Updated: []string{updatedReplicas}, Required: []string{replicas, availableReplicas}, Absolute: []string{"collisionCount"},
 		Revisions: []string{"currentRevision", "updateRevision"},
-		Observes:  AlwaysObserves, Rollout: StatefulSetRollout,
+		Observes:  AlwaysObserves, Rollout: StatefulSetRollout, PodsBy: PodsByObject,
 		// The Service that its pods have their names from goes where it goes.
 		FollowedBy: []Reference{{Path: path("spec.serviceName"), Resource: "services"}},
 		// Its pods and their claims have the names that those of the next one would have.
@@ -56,7 +56,7 @@ var table = []*Kind{
 		Sums:     []string{"currentNumberScheduled", "numberMisscheduled", "desiredNumberScheduled", "numberReady", "numberAvailable", "numberUnavailable", "collisionCount"},
 		Updated:  []string{"updatedNumberScheduled"},
 		Required: []string{"currentNumberScheduled", "numberMisscheduled", "desiredNumberScheduled", "numberReady"},
-		Observes: AlwaysObserves, Rollout: DaemonSetRollout,
+		Observes: AlwaysObserves, Rollout: DaemonSetRollout, PodsBy: PodsByObject,
 	},
 	// k8s.io/api/batch/v1.JobStatus. Its controller adds conditions when they become true.
 	{
@@ -64,7 +64,7 @@ var table = []*Kind{
 		Completions: path("spec.completions"), Available: "succeeded",
 		Sums:     []string{"active", "ready", "succeeded", "failed", "terminating"},
 		Times:    []Time{{Field: "startTime", Rule: Earliest}, {Field: "completionTime", Rule: LatestOfAll}},
-		Observes: NeverObserves,
+		Observes: NeverObserves, PodsBy: PodsByObject,
 		Conditions: []Condition{
 			{Type: "SuccessCriteriaMet", Meaning: Reached, Merge: MergeWhenTrue},
 			{Type: "Complete", Meaning: Reached, Merge: MergeWhenTrue},
@@ -81,7 +81,7 @@ var table = []*Kind{
 	// k8s.io/api/batch/v1.CronJobStatus. The runs that are `active` are objects of a cluster: what they refer to is not
 	// upstream, and they stay away. Its controller writes no observedGeneration.
 	{
-		Group: "batch", Kind: "CronJob", Version: "v1", Resource: "cronjobs", Workload: true, Observes: NeverObserves,
+		Group: "batch", Kind: "CronJob", Version: "v1", Resource: "cronjobs", Workload: true, Observes: NeverObserves, PodsBy: PodsByJobs,
 		Times: []Time{{Field: "lastScheduleTime"}, {Field: "lastSuccessfulTime"}},
 		// A queue manages the Jobs that it makes, not the CronJob.
 		Yields: cronJobYields(),

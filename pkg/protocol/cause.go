@@ -26,9 +26,9 @@ type Cause struct {
 	Message string `json:"m,omitempty"`
 }
 
-// boundedCauses returns the causes as a report may have them: the first ones, with the longest messages shortened so that all
+// BoundedCauses returns the causes as a report may have them: the first ones, with the longest messages shortened so that all
 // take no more than MaxReportCauseSize. Causes are left out only where their reasons alone are too long.
-func boundedCauses(causes []Cause) []Cause {
+func BoundedCauses(causes []Cause) []Cause {
 	causes = slices.Clone(causes[:min(len(causes), MaxReportCauses)])
 	for i, c := range causes {
 		if !isShort(c.Reason, maxReason, problemReason) {

@@ -9,22 +9,22 @@ import (
 
 func TestBoundedCauses(t *testing.T) {
 	short := []Cause{{Reason: "ImagePullBackOff", Count: 2, Message: "not found"}, {Reason: "FailedCreate", Message: "exceeded quota"}}
-	if diff := cmp.Diff(short, boundedCauses(short)); diff != "" {
+	if diff := cmp.Diff(short, BoundedCauses(short)); diff != "" {
 		t.Errorf("what fits is changed (-as it is +bounded):\n%s", diff)
 	}
 	long := []Cause{{Reason: "CrashLoopBackOff", Count: 1, Message: strings.Repeat("é<", 300)}, {Reason: "Unschedulable", Count: 1, Message: "0 nodes"}}
-	bounded := boundedCauses(long)
+	bounded := BoundedCauses(long)
 	if size := causesSize(bounded); size > MaxReportCauseSize || size < MaxReportCauseSize-40 {
 		t.Errorf("they take %d bytes, expected nearly all of %d", size, MaxReportCauseSize)
 	}
 	if !strings.HasSuffix(bounded[0].Message, "…") || bounded[1] != long[1] {
 		t.Errorf("not the longest message was shortened: %+v", bounded)
 	}
-	if diff := cmp.Diff(bounded, boundedCauses(bounded)); diff != "" {
+	if diff := cmp.Diff(bounded, BoundedCauses(bounded)); diff != "" {
 		t.Errorf("they are shortened again (-once +twice):\n%s", diff)
 	}
 	reason := "R" + strings.Repeat("r", 127)
-	if left := boundedCauses([]Cause{{Reason: reason}, {Reason: reason}, {Reason: reason}, {Reason: reason}}); len(left) != 3 {
+	if left := BoundedCauses([]Cause{{Reason: reason}, {Reason: reason}, {Reason: reason}, {Reason: reason}}); len(left) != 3 {
 		t.Errorf("%d causes are left whose reasons alone are too long for four, expected 3", len(left))
 	}
 }

@@ -210,7 +210,7 @@ func (r Report) trimmed() Report {
 		}
 	}
 	r.Problems, r.Notes = trimProblems(r.Problems, MaxReportProblems), trimProblems(r.Notes, MaxReportNotes)
-	r.Causes = boundedCauses(r.Causes)
+	r.Causes = BoundedCauses(r.Causes)
 	return r
 }
 

@@ -24,8 +24,10 @@ import (
 
 	"github.com/kcp-dev/logicalcluster/v3"
 
+	"github.com/kcp-tmc/tmc/pkg/agent/syncer/explain"
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
 	"github.com/kcp-tmc/tmc/pkg/kcp"
+	"github.com/kcp-tmc/tmc/pkg/protocol"
 	"github.com/kcp-tmc/tmc/pkg/transform"
 	"github.com/kcp-tmc/tmc/pkg/upstream"
 )
@@ -315,6 +317,27 @@ func (c *fakeCluster) owner() string {
 	return origin.Workspace
 }
 
+// fakeExplainer finds the causes that a case says, for who is asked about.
+type fakeExplainer struct {
+	asked map[kcp.ObjectKey]explain.Question
+	found []protocol.Cause
+	known bool
+}
+
+func (f *fakeExplainer) Run(ctx context.Context) { <-ctx.Done() }
+
+func (f *fakeExplainer) Explain(key kcp.ObjectKey, question explain.Question) ([]protocol.Cause, bool) {
+	f.asked[key] = question
+	return f.found, f.known
+}
+
+func (f *fakeExplainer) IsAsked(key kcp.ObjectKey) bool {
+	_, isAsked := f.asked[key]
+	return isAsked
+}
+
+func (f *fakeExplainer) Forget(key kcp.ObjectKey) { delete(f.asked, key) }
+
 // queue is a loop that remembers what it is asked for.
 type queue[K comparable] struct {
 	keys []K
@@ -346,6 +369,7 @@ type harness struct {
 	cluster         *fakeCluster
 	specs, statuses *queue[kcp.ObjectKey]
 	namespaces      *queue[string]
+	why             *fakeExplainer
 	time            time.Time
 }
 
@@ -388,6 +412,8 @@ func newUnreadHarness(tb testing.TB, c *fakeCluster, mode v1alpha1.NamespaceMode
 		Syncer: newSyncer(config, fake, c, caches), kcp: fake, cluster: c, time: time.Unix(1_000_000, 0),
 		specs: &queue[kcp.ObjectKey]{}, statuses: &queue[kcp.ObjectKey]{}, namespaces: &queue[string]{},
 	}
+	h.why = &fakeExplainer{asked: map[kcp.ObjectKey]explain.Question{}}
+	h.explainer = h.why
 	h.Syncer.specs, h.Syncer.statuses, h.Syncer.namespaces = h.specs, h.statuses, h.namespaces
 	h.now = func() time.Time { return h.time }
 	h.SetAllowed([]string{app})
@@ -461,10 +487,8 @@ func without(field ...string) option {
 	return func(obj *unstructured.Unstructured) { unstructured.RemoveNestedField(obj.Object, field...) }
 }
 
-// placed places an object on east, as the hub does: it says why.
 func placed(obj *unstructured.Unstructured) {
 	obj.SetLabels(map[string]string{v1alpha1.PlacementLabel("east"): v1alpha1.PlacementLabelValue})
-	annotated(v1alpha1.PlacementAnnotation, "{}")(obj)
 }
 
 func held(obj *unstructured.Unstructured) {

@@ -24,15 +24,16 @@ func (s *Syncer) syncStatus(ctx context.Context, key kcp.ObjectKey) (time.Durati
 		return 0, nil // the spec loop comes first, and queues the status
 	}
 	e, err := evaluate.Evaluate(s.gather(key), remembered.evaluation)
-	if err != nil || !e.IsReported() {
+	if err != nil {
 		return 0, err
+	}
+	if !e.IsReported() {
+		s.explainer.Forget(key)
+		return 0, nil
 	}
 	s.memories.keep(key, e)
 	present, isReported := protocol.Read(e.Upstream).EncodedReport(s.cluster)
 	now := s.now()
-	if wait := s.untilRestored(key, e, now); wait > 0 {
-		return wait, nil
-	}
 	notes, again := remembered.notesAt(now)
 	if len(remembered.problems)+len(notes) == 0 && !s.upstream.Resources()[key.Resource].HasStatus {
 		// There is nothing to say, and no status that a report could become part of (ConfigMaps, Secrets).
@@ -41,34 +42,32 @@ func (s *Syncer) syncStatus(ctx context.Context, key kcp.ObjectKey) (time.Durati
 		}
 		return 0, err
 	}
+	// What cannot be read was written at no time, says nothing, and is not what we would write.
+	last, _ := protocol.ParseReport(s.cluster, present)
 	report := e.Report(remembered.problems, notes...)
-	same, err := saysSame(s.cluster, present, report)
+	report, onlyWhy, err := s.withCauses(key, e, last, present, report)
+	if err != nil {
+		return 0, err
+	}
+	same, err := saysSame(last, present, report)
 	if err != nil || same {
 		return again, err
 	}
 	wait := reportInterval - now.Sub(remembered.reported)
-	if !isReported {
+	switch {
+	case !isReported:
 		wait = s.untilNews(key, e, report, now)
+	case onlyWhy:
+		wait = max(wait, explainInterval-now.Sub(remembered.explained))
 	}
 	if wait > 0 {
-		return wait, nil
+		return soonest(again, wait), nil
 	}
 	later, err := s.tryReport(ctx, key, e.Upstream, report, now)
-	return max(later, again), err
-}
-
-// restoreGrace is how long the hub may take to put back what an undo has taken off an object, this cluster's report among it. A hub
-// that has not seen the object before reads then from the reports what each cluster runs.
-const restoreGrace = 5 * time.Second
-
-// untilRestored returns how long to wait before reporting on an object that an undo has taken the report off.
-func (s *Syncer) untilRestored(key kcp.ObjectKey, e *evaluate.Evaluation, now time.Time) time.Duration {
-	if !e.IsBare {
-		return 0
+	if err == nil && onlyWhy {
+		s.memories.update(key, func(m *memory) { m.explained = now })
 	}
-	since := now
-	s.memories.update(key, func(m *memory) { since = m.bare.since(e.Upstream, now) })
-	return restoreGrace - now.Sub(since)
+	return max(later, again), err
 }
 
 // tryReport writes a report, and returns when to try again where kcp refuses it: there is no room for it. The hub says so on the
@@ -103,12 +102,10 @@ func (s *Syncer) patchReport(ctx context.Context, key kcp.ObjectKey, upstreamObj
 	return s.patchUpstream(ctx, key, change)
 }
 
-// saysSame reports whether the annotation says just what the report does, whenever it was written. It compares bytes: a report
-// that somebody has rewritten or added to is written anew.
-func saysSame(cluster, annotation string, report protocol.Report) (bool, error) {
-	// What cannot be read was written at no time, and is not what we would write.
-	present, _ := protocol.ParseReport(cluster, annotation)
-	report.Written = present.Written
+// saysSame reports whether the annotation, which reads as last, says just what the report does, whenever it was written. It
+// compares bytes: a report that somebody has rewritten or added to is written anew.
+func saysSame(last protocol.Report, annotation string, report protocol.Report) (bool, error) {
+	report.Written = last.Written
 	encoded, err := report.Encode()
 	return encoded == annotation, err
 }

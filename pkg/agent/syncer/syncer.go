@@ -3,6 +3,7 @@ package syncer
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -13,6 +14,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/util/workqueue"
@@ -21,6 +23,7 @@ import (
 	"github.com/kcp-dev/logicalcluster/v3"
 
 	"github.com/kcp-tmc/tmc/pkg/agent/syncer/evaluate"
+	"github.com/kcp-tmc/tmc/pkg/agent/syncer/explain"
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
 	"github.com/kcp-tmc/tmc/pkg/controller"
 	"github.com/kcp-tmc/tmc/pkg/kcp"
@@ -76,6 +79,14 @@ type kcpClient interface {
 	kcpServer
 }
 
+// explainer finds out why copies are not as ready as they should be: see explain.Explainer.
+type explainer interface {
+	Run(ctx context.Context)
+	Explain(key kcp.ObjectKey, question explain.Question) (found []protocol.Cause, isKnown bool)
+	IsAsked(key kcp.ObjectKey) bool
+	Forget(key kcp.ObjectKey)
+}
+
 // loop takes turns of keys: see controller.Controller.
 type loop[K comparable] interface {
 	Enqueue(key K)
@@ -105,6 +116,8 @@ type Syncer struct {
 	news       *namespaceNews
 	// refused are the copies that the cluster has refused.
 	refused *refusedCopies
+	// explainer says why copies are not ready.
+	explainer explainer
 	// admitting has one request at a time ask for a namespace for a workspace.
 	admitting singleflight.Group
 	// inherited are the namespaces, as inheritedNamespace, that are looked after for clusters that are not registered any more.
@@ -148,6 +161,11 @@ func New(config Config) (*Syncer, error) {
 		return nil, err
 	}
 	s := newSyncer(config, kcpSide, downstream, caches)
+	client, err := kubernetes.NewForConfig(config.Downstream)
+	if err != nil {
+		return nil, fmt.Errorf("client for cluster %s at %s: %w", config.Cluster, config.Downstream.Host, err)
+	}
+	s.explainer = explain.New(client, func(key kcp.ObjectKey) { s.statuses.Enqueue(key) })
 	kcpSide.Handle(s.onUpstream)
 	changes.onCopy, changes.onNamespace, changes.onTarget = s.onDownstream, s.onNamespace, s.onScaleTarget
 	return s, nil
@@ -231,6 +249,7 @@ func (s *Syncer) Run(ctx context.Context) error {
 		running.Go(func() { s.statuses.Run(ctx, s.workers) })
 		running.Go(func() { s.namespaces.Run(ctx, 1) })
 		running.Go(func() { s.lookForHints(ctx) })
+		running.Go(func() { s.explainer.Run(ctx) })
 		if s.isRegistered != nil {
 			running.Go(func() { s.clearAbandoned(ctx) })
 		}
@@ -285,6 +304,7 @@ func (s *Syncer) syncSpec(ctx context.Context, key kcp.ObjectKey) (time.Duration
 		s.memories.forget(key)
 		s.waiters.forget(key)
 		s.refused.forget(key)
+		s.explainer.Forget(key)
 		return 0, nil
 	}
 	done, err := s.act(ctx, t)
