@@ -56,6 +56,7 @@ var sharedCases = []func(*testing.T){
 var kindCases = []func(*testing.T){
 	TestSyncerPodsMayBeReplaced,
 	TestSyncerPodsMeetRestrictedStandard,
+	TestCausesOfRealKubelets,
 }
 
 // named returns a pattern for the command line that selects the cases.
