@@ -469,7 +469,10 @@ func (s editedSide) object(t *testing.T, name string, change edit) *unstructured
 // defaulted returns what a cluster would make of an object of kcp, which has fewer defaults.
 func (s editedSide) defaulted(t *testing.T, object *unstructured.Unstructured, change edit) *unstructured.Unstructured {
 	t.Helper()
-	made := &unstructured.Unstructured{Object: map[string]any{"spec": object.Object["spec"]}}
+	made := &unstructured.Unstructured{Object: map[string]any{"spec": object.DeepCopy().Object["spec"]}}
+	if kind, _, _ := unstructured.NestedString(made.Object, "spec", "strategy", "type"); kind == "Recreate" {
+		unstructured.RemoveNestedField(made.Object, "spec", "strategy", "rollingUpdate") // kcp fills it in, and a cluster refuses it
+	}
 	made.SetGroupVersionKind(object.GroupVersionKind())
 	made.SetName("defaulted-" + object.GetName())
 	made.SetLabels(object.GetLabels())

@@ -34,9 +34,11 @@ var deployments = kind{
 			Description: "Number of pods that are available to users"},
 		ageColumn,
 	},
-	// Defaults: SetDefaults_Deployment (kubernetes, pkg/apis/apps/v1/defaults.go), but
-	// not rollingUpdate, which a schema cannot default only where it is allowed. Rules
-	// and words: ValidateDeploymentSpec (pkg/apis/apps/validation/validation.go).
+	// Defaults: SetDefaults_Deployment (kubernetes, pkg/apis/apps/v1/defaults.go). Helm 3's
+	// --wait reads rollingUpdate, and crashes where there is none. A schema cannot ask for
+	// the type: Recreate has it as well, so that it is no error there. It never goes down
+	// (FilledIn in pkg/kinds/table.go). Rules and words: ValidateDeploymentSpec
+	// (pkg/apis/apps/validation/validation.go).
 	immutable: []string{"selector"},
 	overlay: `
 required: [spec]
@@ -56,6 +58,7 @@ properties:
         properties:
           type: {default: RollingUpdate}
           rollingUpdate:
+            default: {maxSurge: 25%, maxUnavailable: 25%}
             properties:
               maxSurge: {pattern: "^[0-9]+%$"}
               maxUnavailable: {pattern: "^[0-9]+%$"}
@@ -64,7 +67,7 @@ properties:
               message: may not be 0 when ` + "`maxSurge`" + ` is 0
               fieldPath: .maxUnavailable
         x-kubernetes-validations:
-        - rule: "!(self.type == 'Recreate' && has(self.rollingUpdate))"
+        - rule: "!(self.type == 'Recreate' && has(self.rollingUpdate)) || self.rollingUpdate.?maxSurge.orValue(0) == '25%' && self.rollingUpdate.?maxUnavailable.orValue(0) == '25%'"
           message: may not be specified when strategy ` + "`type`" + ` is 'Recreate'
           fieldPath: .rollingUpdate
           reason: FieldValueForbidden
@@ -189,8 +192,8 @@ var daemonSets = kind{
 			Description: "Number of nodes whose pod is available to users"},
 		ageColumn,
 	},
-	// Defaults: SetDefaults_DaemonSet (kubernetes, pkg/apis/apps/v1/defaults.go), but not
-	// rollingUpdate, which a schema cannot default only where it is of use. Rules and
+	// Defaults: SetDefaults_DaemonSet (kubernetes, pkg/apis/apps/v1/defaults.go), of
+	// rollingUpdate as a whole, and with OnDelete as well: see deployments. Rules and
 	// words: ValidateDaemonSetSpec, ValidateRollingUpdateDaemonSet and
 	// ValidateDaemonSetSpecUpdate (pkg/apis/apps/validation/validation.go); there,
 	// maxUnavailable is 1 when it is not given.
@@ -217,6 +220,7 @@ properties:
         properties:
           type: {default: RollingUpdate}
           rollingUpdate:
+            default: {maxSurge: 0, maxUnavailable: 1}
             properties:
               maxSurge: {pattern: "^0*(100|[1-9]?[0-9])%$"}
               maxUnavailable: {pattern: "^0*(100|[1-9]?[0-9])%$"}

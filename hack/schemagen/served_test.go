@@ -252,6 +252,11 @@ func asServer(t *testing.T, object map[string]any) map[string]any {
 	return result
 }
 
+// rolling is the strategy of a type with all that is filled in, whatever the type.
+func rolling(strategy string) map[string]any {
+	return map[string]any{"type": strategy, "rollingUpdate": map[string]any{"maxSurge": "25%", "maxUnavailable": "25%"}}
+}
+
 func TestServedDeploymentDefaults(t *testing.T) {
 	server := deploymentServer(t)
 	tests := map[string]struct {
@@ -260,24 +265,24 @@ func TestServedDeploymentDefaults(t *testing.T) {
 		want   map[string]any
 	}{
 		"of a short one": {
-			reason: "as on a cluster; rollingUpdate is left to the clusters",
+			reason: "as on a cluster",
 			want: map[string]any{"replicas": int64(1), "revisionHistoryLimit": int64(10), "progressDeadlineSeconds": int64(600),
-				"strategy": map[string]any{"type": "RollingUpdate"}},
+				"strategy": rolling("RollingUpdate")},
 		},
 		"of an empty strategy": {
 			reason: "kubectl create deployment sends one", patch: "spec: {strategy: {}}",
 			want: map[string]any{"replicas": int64(1), "revisionHistoryLimit": int64(10), "progressDeadlineSeconds": int64(600),
-				"strategy": map[string]any{"type": "RollingUpdate"}},
+				"strategy": rolling("RollingUpdate")},
 		},
 		"of what is null": {
 			reason: "templates leave empty fields", patch: "spec: {replicas: null, strategy: null, paused: null}",
 			want: map[string]any{"replicas": int64(1), "revisionHistoryLimit": int64(10), "progressDeadlineSeconds": int64(600),
-				"strategy": map[string]any{"type": "RollingUpdate"}},
+				"strategy": rolling("RollingUpdate")},
 		},
 		"do not overwrite": {
 			patch: "spec: {replicas: 0, revisionHistoryLimit: 0, progressDeadlineSeconds: 5, strategy: {type: Recreate}}",
 			want: map[string]any{"replicas": int64(0), "revisionHistoryLimit": int64(0), "progressDeadlineSeconds": int64(5),
-				"strategy": map[string]any{"type": "Recreate"}},
+				"strategy": rolling("Recreate")},
 		},
 	}
 	for name, tc := range tests {
@@ -310,6 +315,7 @@ func TestServedDeploymentIsAccepted(t *testing.T) {
 		"with quantities of all forms":           {patch: container("resources: {limits: {cpu: 1, memory: 1.5Gi}, requests: {cpu: 500m, memory: 1e3, x.io/y: '.5'}}")},
 		"with ports by number and name":          {patch: container("ports: [{containerPort: 80, name: http}], readinessProbe: {httpGet: {path: /, port: http}}, livenessProbe: {tcpSocket: {port: 80}}")},
 		"with the same port for two protocols":   {patch: container("ports: [{containerPort: 53}, {containerPort: 53, protocol: UDP}]")},
+		"with what is filled in, and of no use":  {patch: "spec: {strategy: {type: Recreate, rollingUpdate: {maxSurge: 25%, maxUnavailable: 25%}}}"},
 		"with a share as maxSurge":               {patch: "spec: {strategy: {rollingUpdate: {maxSurge: 25%, maxUnavailable: 0}}}"},
 		"with empty strings for what has enums":  {reason: "a cluster takes them for not given", patch: container("imagePullPolicy: '', terminationMessagePolicy: ''")},
 		"with image pull secrets without a name": {reason: "the name is the list's key", patch: "spec: {template: {spec: {imagePullSecrets: [{}]}}}"},

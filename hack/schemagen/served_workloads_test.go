@@ -82,7 +82,7 @@ spec:
       containers: [{name: agent, image: agent, resources: {}}]
 status: {}
 `,
-		defaults: "spec: {revisionHistoryLimit: 10, updateStrategy: {type: RollingUpdate}}",
+		defaults: "spec: {revisionHistoryLimit: 10, updateStrategy: {type: RollingUpdate, rollingUpdate: {maxSurge: 0, maxUnavailable: 1}}}",
 		accepted: map[string]string{
 			"that is rolled out by deletion": "spec: {updateStrategy: {type: OnDelete}}",
 			"with a share that is replaced":  "spec: {updateStrategy: {rollingUpdate: {maxUnavailable: 10%}}}",

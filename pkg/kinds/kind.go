@@ -104,6 +104,8 @@ type Kind struct {
 	// those of conventionalYields.
 	Yields []Yield `json:"yields,omitempty"`
 
+	// filledIn are the fields that kcp's schema fills in: see FilledIn. They are of built-in kinds alone, whose schemas are tmc's.
+	filledIn []FilledIn
 	// needs is the shape of the References, nil where there are none.
 	needs *shape
 	// assumed is set for a kind that no entry describes: its replicas and counters count only where they are there.
@@ -326,6 +328,16 @@ type Owned struct {
 	Keep []string `json:"keep,omitempty"`
 	// Unless is another field of the object and a value with which the field is the user's.
 	Unless *Value `json:"unless,omitempty"`
+}
+
+// FilledIn returns the fields that kcp's schema fills in where an object says nothing, as each cluster does by itself: a copy is
+// applied without them.
+func (k *Kind) FilledIn() []FilledIn { return k.filledIn }
+
+// FilledIn is a field, and what a schema fills in. The value is as JSON decodes it, integers as int64.
+type FilledIn struct {
+	Path  Path
+	Value any
 }
 
 // Value is a field and a value of it.

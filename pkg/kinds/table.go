@@ -35,6 +35,7 @@ var table = []*Kind{
 			{Type: "ReplicaFailure", Meaning: Bad, Failure: true, Merge: MergeWhenTrue},
 		},
 		UpdateTimes: true, Rollout: DeploymentRollout, PodsBy: PodsByReplicaSets,
+		filledIn: []FilledIn{{Path: path("spec.strategy.rollingUpdate"), Value: map[string]any{"maxSurge": "25%", "maxUnavailable": "25%"}}},
 	},
 	// k8s.io/api/apps/v1.StatefulSetStatus.
 	{
@@ -57,6 +58,7 @@ var table = []*Kind{
 		Updated:  []string{"updatedNumberScheduled"},
 		Required: []string{"currentNumberScheduled", "numberMisscheduled", "desiredNumberScheduled", "numberReady"},
 		Observes: AlwaysObserves, Rollout: DaemonSetRollout, PodsBy: PodsByObject,
+		filledIn: []FilledIn{{Path: path("spec.updateStrategy.rollingUpdate"), Value: map[string]any{"maxSurge": int64(0), "maxUnavailable": int64(1)}}},
 	},
 	// k8s.io/api/batch/v1.JobStatus. Its controller adds conditions when they become true.
 	{

@@ -32,7 +32,7 @@ type Input struct {
 // this order:
 //
 //  1. what belongs to the upstream server, to kcp or to tmc is removed;
-//  2. what only a cluster can own is removed;
+//  2. what only a cluster can own is removed, and what kcp's schema fills in as a cluster does;
 //  3. the cluster's rule is applied;
 //  4. the number of replicas becomes the cluster's share where replicas are divided, or is left out if OmitReplicas is set; and
 //     their partition becomes the cluster's part of it;
@@ -58,6 +58,7 @@ func Desired(in Input) (*unstructured.Unstructured, error) {
 	}
 	kind := in.Kinds.Of(in.Object.GroupVersionKind().GroupKind())
 	removeOwned(desired, kind)
+	removeFilledIn(desired, kind)
 	applyRule(desired, in.Rule, in.Origin.Workspace)
 	if err := applyShare(desired, in, kind); err != nil {
 		return nil, err

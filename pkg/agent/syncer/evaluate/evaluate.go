@@ -262,7 +262,7 @@ func (e *Evaluation) makeDesired(last *Evaluation) error {
 func (e *Evaluation) fit() {
 	e.Desired = e.base
 	if e.Downstream != nil && e.IsOurs(e.Downstream) {
-		e.Desired = transform.Onto(e.base, e.Downstream, e.kind().Merged)
+		e.Desired = transform.Onto(transform.AsBefore(e.base, e.Downstream, e.kind()), e.Downstream, e.kind().Merged)
 	}
 }
 
