@@ -46,7 +46,7 @@ type condition struct {
 // addConditions merges the conditions: those that have a rule of their own in the kind's entry, in its order, all others by
 // type, and our own.
 func (m *merge) addConditions() {
-	merged := slices.Concat(m.ruled(), m.others(), []condition{m.synced()}, m.ended(), m.boundTo(), m.hindered(), m.silent())
+	merged := slices.Concat(m.addReconciling(slices.Concat(m.ruled(), m.others())), []condition{m.synced()}, m.ended(), m.boundTo(), m.hindered(), m.silent())
 	previous, _, _ := unstructured.NestedSlice(m.in.Object.Object, "status", conditionsField)
 	conditions := make([]any, 0, len(merged))
 	for _, c := range merged {
@@ -65,7 +65,7 @@ func (m *merge) ruled() []condition {
 			merged = append(merged, m.progressing(c.Type)...)
 		case kinds.MergeWhenTrue:
 			merged = append(merged, m.whenTrue(c)...)
-		case kinds.MergeByMeaning: // is one of the others
+		case kinds.MergeByMeaning, kinds.MergeWhenAllSay: // is one of the others
 		}
 	}
 	return merged
@@ -75,17 +75,40 @@ func (m *merge) others() []condition {
 	var types []string
 	for _, e := range m.shown {
 		for _, c := range e.Report.Conditions {
-			if m.kind.Condition(c.Type).Merge == kinds.MergeByMeaning && !protocol.IsHubsCondition(c.Type) {
+			if m.isOther(c.Type) {
 				types = append(types, c.Type)
 			}
 		}
 	}
-	slices.Sort(types)
+	slices.SortFunc(types, func(a, b string) int {
+		return cmp.Or(isLast(a)-isLast(b), cmp.Compare(a, b))
+	})
 	var merged []condition
 	for _, conditionType := range slices.Compact(types) {
 		merged = append(merged, m.byMeaning(m.kind.Condition(conditionType)))
 	}
 	return merged
+}
+
+// isOther reports whether a type of conditions is merged by its meaning alone.
+func (m *merge) isOther(conditionType string) bool {
+	switch m.kind.Condition(conditionType).Merge {
+	case kinds.MergeByMeaning:
+		return !protocol.IsHubsCondition(conditionType)
+	case kinds.MergeWhenAllSay:
+		return all(m.shown, func(e protocol.Entry) bool { _, says := e.Report.Condition(conditionType); return says })
+	default:
+		return false
+	}
+}
+
+// isLast is 1 for Reconciling, and 0 for what comes before it: kstatus believes the first that it knows, and what has failed on one
+// cluster has failed.
+func isLast(conditionType string) int {
+	if conditionType == v1alpha1.ConditionReconciling {
+		return 1
+	}
+	return 0
 }
 
 // says is a test whether a cluster reports the condition with the status.

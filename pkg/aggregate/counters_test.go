@@ -2,10 +2,13 @@ package aggregate
 
 import (
 	"maps"
+	"math/rand/v2"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"k8s.io/apimachinery/pkg/api/equality"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
@@ -258,5 +261,68 @@ func TestNumbersOfTheLeastAdvancedClusterOfOtherKinds(t *testing.T) {
 				t.Errorf("%s (-want +got):\n%s", tc.reason, diff)
 			}
 		})
+	}
+}
+
+// rollTwo rolls a Deployment of ten replicas each out on two clusters, one step of either at a time, and returns how many reports
+// differ from the one before, and how many statuses do.
+func rollTwo(t *testing.T, counters string, random *rand.Rand) (reports, statuses int) {
+	t.Helper()
+	upstream := &unstructured.Unstructured{Object: map[string]any{
+		"apiVersion": "apps/v1", "kind": "Deployment", "metadata": map[string]any{"name": "x", "generation": int64(2)}, "spec": map[string]any{"replicas": int64(10)},
+	}}
+	upstream.SetLabels(placement([]string{"east", "west"}))
+	state := map[string]protocol.Report{}
+	for _, cluster := range []string{"east", "west"} {
+		state[cluster] = complete(cluster, 1, 10)
+	}
+	write := func(at int64) {
+		said := annotations(t, state["east"], state["west"])
+		if !maps.Equal(said, upstream.GetAnnotations()) {
+			upstream.SetAnnotations(said)
+			reports++
+		}
+		status, _ := Status(Input{Object: upstream, Inputs: noInputs, Counters: counters, Now: metav1.Unix(at, 0)})
+		if !equality.Semantic.DeepEqual(status, upstream.Object["status"]) {
+			upstream.Object["status"] = status
+			statuses++
+		}
+	}
+	write(0)
+	reports, statuses = 0, 0
+	steps := map[string]int64{}
+	for at := int64(1); steps["east"]+steps["west"] < 24; at++ {
+		cluster := []string{"east", "west"}[random.IntN(2)]
+		step := min(steps[cluster]+1, 12)
+		steps[cluster] = step
+		state[cluster] = with(complete(cluster, 2, 10), func(r *protocol.Report) {
+			updated := min(step-1, 10)
+			available := min(max(step-2, 0), 10)
+			r.Counters = map[string]int64{updatedReplicas: updated, replicas: 10 + min(updated, 10-available), readyReplicas: 10, availableReplicas: 10 - updated + available}
+			if step < 12 {
+				r.Conditions[1] = protocol.ReportCondition{Type: progressing, Status: "True", Reason: reasonProgressing, Message: "ReplicaSet is progressing."}
+			}
+		})
+		write(at)
+		write(at) // nothing has happened
+	}
+	return reports, statuses
+}
+
+func TestARolloutTakesNoMoreWritesPerCluster(t *testing.T) {
+	total := map[string]int{}
+	for seed := range uint64(100) {
+		for _, counters := range []string{v1alpha1.CountersSum, v1alpha1.CountersPerCluster} {
+			reports, statuses := rollTwo(t, counters, rand.New(rand.NewPCG(seed, 3)))
+			if statuses > reports {
+				t.Errorf("seed %d, %s: %d reports made %d statuses", seed, counters, reports, statuses)
+			}
+			total[counters] += statuses
+			total["reports"] += reports
+		}
+	}
+	t.Logf("100 roll-outs of 20 pods on two clusters: %v", total)
+	if total[v1alpha1.CountersPerCluster] > total[v1alpha1.CountersSum] {
+		t.Errorf("the numbers of one cluster are written more often than the sums: %v", total)
 	}
 }

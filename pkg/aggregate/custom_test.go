@@ -81,13 +81,13 @@ func TestStatusOfACustomResourceWithReplicas(t *testing.T) {
 		"a counter that is there stays when it becomes zero": {
 			kinds.Kinds{}, replicas, map[string]any{"readyReplicas": int64(9)}, nil,
 			map[string]any{"readyReplicas": int64(0)},
-			map[string]string{"Synced": "False"},
+			map[string]string{"Reconciling": "True", "Synced": "False"},
 		},
 		"without spec.replicas nothing adds up": {
 			kinds.Kinds{}, nil, map[string]any{"replicas": int64(9)},
 			[]protocol.Report{running("east", 2, 2), running("west", 1, 1)},
 			map[string]any{"replicas": int64(9)},
-			map[string]string{"Synced": "False"}, // the shares add up to another number than that of a kind without
+			map[string]string{"Reconciling": "True", "Synced": "False"}, // the shares add up to another number than that of a kind without
 
 		},
 		"an entry says what adds up and how conditions are merged": {
@@ -134,8 +134,8 @@ func TestSilentConditions(t *testing.T) {
 		silent func(string) string
 		want   map[string]string
 	}{
-		"each silent cluster has a condition":  {silent("east", "west"), map[string]string{"Synced": "False", "silent.tmc.kcp.io/east": "True", "silent.tmc.kcp.io/west": "True"}},
-		"no other cluster has":                 {silent("west", "north"), map[string]string{"Synced": "False", "silent.tmc.kcp.io/west": "True"}},
+		"each silent cluster has a condition":  {silent("east", "west"), map[string]string{"Reconciling": "True", "Synced": "False", "silent.tmc.kcp.io/east": "True", "silent.tmc.kcp.io/west": "True"}},
+		"no other cluster has":                 {silent("west", "north"), map[string]string{"Reconciling": "True", "Synced": "False", "silent.tmc.kcp.io/west": "True"}},
 		"what a cluster says of it is no news": {nil, map[string]string{"Synced": "True"}},
 	}
 	for name, tc := range cases {

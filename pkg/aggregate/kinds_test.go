@@ -255,7 +255,7 @@ func TestStatusOfJobs(t *testing.T) {
 		"one is silent": {
 			reason:  "what nobody knows of is not complete",
 			reports: []protocol.Report{jobReport("east", "2026-01-01T00:00:01Z", "2026-01-01T00:00:09Z", "Complete")},
-			want:    want{map[string]string{"Synced": "west: has not reported"}, "2026-01-01T00:00:01Z", "", 2},
+			want:    want{map[string]string{"Reconciling": "west: has not reported", "Synced": "west: has not reported"}, "2026-01-01T00:00:01Z", "", 2},
 		},
 	}
 	for name, tc := range cases {
@@ -633,7 +633,7 @@ func TestStatusOfNetworkPolicies(t *testing.T) {
 	if diff := cmp.Diff(map[string]any{}, status); diff != "" {
 		t.Errorf("the rest of the status (-want +got):\n%s", diff)
 	}
-	if diff := cmp.Diff(map[string]string{"Synced": "False NotReported west: has not reported"}, conditions); diff != "" {
+	if diff := cmp.Diff(map[string]string{"Reconciling": "True NotReported west: has not reported", "Synced": "False NotReported west: has not reported"}, conditions); diff != "" {
 		t.Errorf("conditions (-want +got):\n%s", diff)
 	}
 }

@@ -133,12 +133,13 @@ func isStatefulSetSettled(m *merge, f figures) bool {
 }
 
 // understateStatefulSet leaves one replica not ready, which kubectl looks at first. Where none are asked for, the revisions
-// differ.
+// differ, and one is still to go, which kstatus looks at.
 func understateStatefulSet(m *merge) {
 	if m.replicas > 0 {
 		m.set(readyReplicas, min(m.get(readyReplicas), m.replicas-1))
 		return
 	}
+	m.set(replicas, max(m.get(replicas), 1))
 	m.status[updateRevision] = "pending"
 	delete(m.status, currentRevision)
 }

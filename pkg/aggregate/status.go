@@ -2,6 +2,7 @@ package aggregate
 
 import (
 	"math"
+	"slices"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -14,6 +15,8 @@ import (
 
 // Fields that the statuses of many kinds have.
 const (
+	// stalled is the type of a condition that kstatus takes for a failure.
+	stalled            = "Stalled"
 	conditionsField    = "conditions"
 	observedGeneration = "observedGeneration"
 )
@@ -90,8 +93,17 @@ func gather(in Input) (m merge, problem string) {
 		if !isBelieved(placed[i]) {
 			placed[i].Report = protocol.Report{Cluster: placed[i].Cluster}
 		}
+		if !placed[i].IsUpToDate() {
+			placed[i].Report.Conditions = withoutStalled(placed[i].Report.Conditions)
+		}
 	}
 	return merge{in: in, kind: kind, strategy: chosen, replicas: facts.Replicas, placed: placed, shown: chosen.show(in, placed), status: map[string]any{}}, problem
+}
+
+// withoutStalled returns the conditions of a copy that is of an earlier state of the object without the one by which kstatus is told
+// of a failure: it is history, and the object is not to be given up for it.
+func withoutStalled(conditions []protocol.ReportCondition) []protocol.ReportCondition {
+	return slices.DeleteFunc(conditions, func(c protocol.ReportCondition) bool { return c.Type == stalled })
 }
 
 // present returns a copy of the present status.

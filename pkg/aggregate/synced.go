@@ -14,7 +14,8 @@ import (
 )
 
 // synced is true when the object is placed, every placed cluster has reported a copy of it as it is now, none has a problem and the
-// hub has found none, whatever the strategy.
+// hub has found none, whatever the strategy. Kinds of others have a condition of this name as well, such as those of Crossplane and
+// Sealed Secrets, and clients that know them read it as theirs: so a copy that has it must have it true.
 //
 // What the hub has found comes first, and gives the reason: it is wrong for every cluster, it is what the user can mend,
 // and often it is why clusters are silent or complain. Of it and of what clusters say the message names a few each, so that
@@ -34,6 +35,10 @@ func (m *merge) synced() condition {
 		for _, problem := range e.Report.Problems {
 			theirs = append(theirs, e.Cluster+": "+problem.Message)
 			reason = cmp.Or(reason, problem.Reason)
+		}
+		if c, has := e.Report.Condition(v1alpha1.ConditionSynced); has && c.Status != metav1.ConditionTrue {
+			theirs = append(theirs, e.Cluster+": "+cmp.Or(c.Message, c.Reason, string(c.Status)))
+			reason = cmp.Or(reason, c.Reason, reasonMerged)
 		}
 	}
 	if len(own)+len(theirs) == 0 {

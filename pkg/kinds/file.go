@@ -96,7 +96,7 @@ var allowed = map[reflect.Type][]string{
 	reflect.TypeFor[Rollout]():     {"", string(DeploymentRollout), string(StatefulSetRollout), string(DaemonSetRollout)},
 	reflect.TypeFor[PodsBy]():      {"", string(PodsByObject), string(PodsByReplicaSets), string(PodsByJobs)},
 	reflect.TypeFor[Meaning]():     {"", string(Bad), string(Reached), string(Ongoing)},
-	reflect.TypeFor[Merge]():       {"", string(MergeWhenTrue), string(MergeAvailable), string(MergeProgressing)},
+	reflect.TypeFor[Merge]():       {"", string(MergeWhenTrue), string(MergeWhenAllSay), string(MergeAvailable), string(MergeProgressing)},
 	reflect.TypeFor[AlikeType]():   {"", string(AlikeTexts), string(AlikeAmounts)},
 	reflect.TypeFor[TimeRule]():    {"", string(Earliest), string(LatestOfAll)},
 }

@@ -186,6 +186,9 @@ const (
 	MergeByMeaning Merge = ""
 	// MergeWhenTrue is that rule, and the condition is left out unless it is true.
 	MergeWhenTrue Merge = "WhenTrue"
+	// MergeWhenAllSay is the rule of the condition's meaning, and the condition is left out until every cluster says something of
+	// it.
+	MergeWhenAllSay Merge = "WhenAllSay"
 	// MergeAvailable is that of a Deployment's Available: a cluster that says nothing is not available.
 	MergeAvailable Merge = "Available"
 	// MergeProgressing is that of a Deployment's Progressing: an exceeded deadline of the present generation comes first.

@@ -96,6 +96,9 @@ var table = []*Kind{
 		Sums: []string{"currentReplicas", "desiredReplicas"}, Required: []string{"currentReplicas", "desiredReplicas"},
 		Gap:   &Gap{Has: "currentReplicas", Of: "desiredReplicas"},
 		Times: []Time{{Field: "lastScaleTime"}},
+		// The number is capped, an indication to change the bounds, while scaling works. Argo CD takes it for a sign of health
+		// (https://argo-cd.readthedocs.io/en/stable/operator-manual/health/), so none is given while a cluster says nothing.
+		Conditions: []Condition{{Type: "ScalingLimited", Meaning: Bad, Merge: MergeWhenAllSay}},
 		// It scales the target in whatever version that is named (kubernetes, pkg/controller/podautoscaler/horizontal.go).
 		Follows: &Follows{Target: path("spec.scaleTargetRef")},
 	},
@@ -274,7 +277,7 @@ var conventional = []Condition{
 	{Type: "LoadBalancerPortsError", Meaning: Bad, Failure: true},
 	// Custom resources: Reconciling is under way and Stalled is a failure in kstatus, both abnormal when true; Degraded is
 	// what many operators say of an object that serves less well than it should.
-	{Type: "Reconciling", Meaning: Ongoing},
+	{Type: v1alpha1.ConditionReconciling, Meaning: Ongoing},
 	{Type: "Stalled", Meaning: Bad, Failure: true},
 	{Type: "Degraded", Meaning: Bad},
 	// tmc's own: something keeps an object from running as it should, though its copies are.

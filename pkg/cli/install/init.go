@@ -50,7 +50,7 @@ func Init(ctx context.Context, options Options) error {
 		return err
 	}
 	for _, install := range []func(context.Context) error{
-		s.ensureWorkspace, s.applyProvider, s.applyProviderPolicies, s.applyRepair, s.waitForProvider, s.updateViews, s.warnOfShared,
+		s.ensureWorkspace, s.applyProvider, s.applyProviderPolicies, s.applyRepair, s.waitForProvider, s.updateViews, s.warnOfShared, s.tellOfCounters,
 	} {
 		if err := install(ctx); err != nil {
 			return err
@@ -253,6 +253,16 @@ func (s *server) warnOfShared(ctx context.Context) error {
 	}
 	return nil
 }
+
+// tellOfCounters tells the caller what clients need that compare the numbers of a status with those of the spec.
+func (s *server) tellOfCounters(context.Context) error {
+	s.noticef("%s", countersNote)
+	return nil
+}
+
+const countersNote = "helm --wait, Flux and kapply compare a status with spec.replicas; where clusters have all replicas each, show them the numbers of one cluster: " +
+	"statusCounters: " + string(v1alpha1.StatusCountersPerCluster) + " in WorkloadPlacements, the annotation " + v1alpha1.StatusCountersAnnotation + ": " + v1alpha1.CountersPerCluster +
+	", or tmc-controller --status-counters=" + v1alpha1.CountersPerCluster + " for all"
 
 // sharesNamespaces reports whether the rule in a registration makes one tenant of all workspaces.
 func sharesNamespaces(registration *v1alpha1.ClusterRegistration) bool {

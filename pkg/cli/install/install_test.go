@@ -98,6 +98,9 @@ func TestInit(t *testing.T) {
 				t.Errorf("%s is %s, want it created", name, action)
 			}
 		}
+		if notes := strings.Join(got.warnings, "\n"); !strings.Contains(notes, "statusCounters: PerCluster") || !strings.Contains(notes, "--status-counters=per-cluster") {
+			t.Errorf("the notes do not say what helm --wait needs: %q", notes)
+		}
 		if first := got.results[0].String(); first != "workspace.tenancy.kcp.io/tmc created" {
 			t.Errorf("the first that is reported is %q, want the workspace", first)
 		}
@@ -482,7 +485,7 @@ func TestInitPolicies(t *testing.T) {
 		if writes := initWith(t, fake, told.options(config), nil); !slices.Equal(writes, []string{"update root:typed apibindings/tmc.kcp.io-x7k2p"}) {
 			t.Errorf("init wrote %v", writes)
 		}
-		if len(told.warnings) != 2 || !strings.Contains(told.warnings[0], "root:barred") || strings.Count(told.warnings[1], `(called "root:team-a")`) != 1 {
+		if len(told.warnings) != 3 || !strings.Contains(told.warnings[0], "root:barred") || strings.Count(told.warnings[1], `(called "root:team-a")`) != 1 {
 			t.Errorf("it says %q", told.warnings)
 		}
 	})

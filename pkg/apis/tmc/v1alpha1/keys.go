@@ -109,6 +109,11 @@ const (
 	// ConditionSynced is true when every placed cluster has reported and has no problem to tell of.
 	// Writer: the aggregator. Readers: people, the plugin.
 	ConditionSynced = "Synced"
+	// ConditionReconciling is true of an object that a placed cluster has not taken up as it is now, or has not started while others
+	// have, where no number of its status tells: it is how kstatus is told (Helm, Flux, kapply). It is absent otherwise, or what
+	// clusters say of it under this name.
+	// Writer: the aggregator, in the same write as ConditionSynced. Readers: these clients, and people.
+	ConditionReconciling = "Reconciling"
 	// ConditionEnded is true of an object with a time to live (a Job's ttlSecondsAfterFinished) since it has ended on every
 	// cluster that it is placed on, and absent otherwise. Its lastTransitionTime, by the hub's clock, is when that time began.
 	// Writer and reader: the aggregator, which deletes the object when the time is over.
