@@ -18,10 +18,12 @@ import (
 	"github.com/kcp-tmc/tmc/pkg/hub/inventory"
 	"github.com/kcp-tmc/tmc/pkg/hub/protect"
 	"github.com/kcp-tmc/tmc/pkg/hub/registry"
+	hubrevisions "github.com/kcp-tmc/tmc/pkg/hub/revisions"
 	"github.com/kcp-tmc/tmc/pkg/hub/scheduler"
 	"github.com/kcp-tmc/tmc/pkg/hub/webhook"
 	"github.com/kcp-tmc/tmc/pkg/kcp"
 	"github.com/kcp-tmc/tmc/pkg/kinds"
+	"github.com/kcp-tmc/tmc/pkg/revisions"
 	"github.com/kcp-tmc/tmc/pkg/upstream"
 )
 
@@ -43,6 +45,9 @@ type hub struct {
 	protector  *protect.Protector
 	scheduler  *scheduler.Scheduler
 	aggregator *aggregator.Aggregator
+	// revised has the revisions of workloads; keeper keeps them.
+	revised *upstream.Client
+	keeper  *hubrevisions.Keeper
 	// initializing has the workspaces of the tenants' type that kcp initializes; initializer works on them.
 	initializing *upstream.Client
 	initializer  *guard.Initializer
@@ -84,6 +89,9 @@ func newHub(config hubConfig) (*hub, error) {
 		return nil, err
 	}
 	h.place(notices)
+	if err := h.revise(notices); err != nil {
+		return nil, err
+	}
 	if config.repairAddress != "" {
 		if h.repair, err = newRepairing(config); err != nil {
 			return nil, err
@@ -124,7 +132,8 @@ func (h *hub) place(notices *events.Notices) {
 
 // listen subscribes each part to the events that it needs. Of a change in kcp, the parts that others ask are told first.
 func (h *hub) listen() {
-	h.upstream.Handle(h.paths.OnUpstream, h.bindings.OnUpstream, h.guard.OnUpstream, h.protector.OnUpstream, h.scheduler.OnUpstream, h.aggregator.OnUpstream)
+	h.upstream.Handle(h.paths.OnUpstream, h.bindings.OnUpstream, h.guard.OnUpstream, h.protector.OnUpstream, h.scheduler.OnUpstream, h.aggregator.OnUpstream, h.keeper.OnUpstream)
+	h.revised.Handle(h.keeper.OnRevision)
 	h.registry.Handle(h.protector.OnCluster, h.scheduler.OnCluster, h.aggregator.OnCluster)
 	h.paths.Handle(h.scheduler.OnWorkspace)
 	h.bindings.Handle(h.scheduler.OnWorkspace, h.aggregator.OnWorkspace)
@@ -150,6 +159,26 @@ func (h *hub) initialize() error {
 	}
 	h.initializer, err = guard.NewInitializer(h.initializing, h.config.kcp, h.config.providerWorkspace, h.guard)
 	return err
+}
+
+// revise makes the part that keeps revisions, and its caches.
+func (h *hub) revise(notices *events.Notices) error {
+	var err error
+	h.revised, err = upstream.New(upstream.Options{
+		Config:            h.config.kcp,
+		ProviderWorkspace: h.config.providerWorkspace,
+		Export:            v1alpha1.APIExportName,
+		Want:              func(r kcp.Resource) bool { return v1alpha1.IsRevision(r.GroupResource()) },
+		NotServed:         "kcp serves no ReplicaSets yet, so no revisions are kept: if that stays so, run `kubectl tmc init` of this version",
+		Indexers:          hubrevisions.Indexers(),
+		Transform:         hubrevisions.Slim,
+		FieldManager:      v1alpha1.ControllerFieldManager,
+	})
+	if err != nil {
+		return err
+	}
+	h.keeper = hubrevisions.New(hubrevisions.Config{Upstream: h.upstream, Revisions: h.revised, Notices: notices})
+	return nil
 }
 
 // placed answers the registry what is on a cluster, and takes it off.
@@ -179,6 +208,7 @@ func (h *hub) run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return h.upstream.Run(ctx) })
 	group.Go(func() error { return h.initializing.Run(ctx) })
+	group.Go(func() error { return h.revised.Run(ctx) })
 	group.Go(func() error {
 		h.registry.Run(ctx)
 		return nil
@@ -213,6 +243,7 @@ func (h *hub) work(ctx context.Context) {
 	running.Go(func() { h.registry.Work(ctx, placed{h}) })
 	running.Go(func() { h.scheduler.Run(ctx, h.config.workers) })
 	running.Go(func() { h.aggregator.Run(ctx, h.config.workers) })
+	running.Go(func() { h.keeper.Run(ctx, h.config.workers) })
 	if h.repair != nil {
 		running.Go(func() { h.repair.keeper.Work(ctx) })
 	}
@@ -235,6 +266,7 @@ func (h *hub) lead(ctx context.Context) error {
 func strip(obj any) (any, error) {
 	if upstreamObj, ok := obj.(*unstructured.Unstructured); ok {
 		upstreamObj.SetManagedFields(nil)
+		revisions.Slim(upstreamObj) // before the template goes
 		kinds.Slim(upstreamObj)
 		inventory.SlimBinding(upstreamObj)
 		guard.Slim(upstreamObj)

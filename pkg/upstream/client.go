@@ -51,6 +51,8 @@ type Options struct {
 	// Want reports whether a resource that kcp serves there is watched. What kcp begins to
 	// serve later is watched from then on.
 	Want func(kcp.Resource) bool
+	// NotServed, if set, is what to log while nothing is served of what is wanted, which then may stay so: kcp is asked less often.
+	NotServed string
 	// Watching, if set, is told of each of them before its objects are read.
 	Watching func(context.Context, kcp.Resource)
 	// Selector is a label selector for all of them, empty for everything.
@@ -288,6 +290,17 @@ func (c *Client) HasRead(resource schema.GroupVersionResource) bool {
 func (c *Client) HasReadWorkspace(workspace logicalcluster.Name) bool {
 	s, err := c.sourceOf(workspace)
 	return err == nil && s.hasSynced()
+}
+
+// HasReadAll reports whether all objects of a resource have been read, on every shard.
+func (c *Client) HasReadAll(resource schema.GroupVersionResource) bool {
+	c.mu.RLock()
+	listed := c.listed
+	c.mu.RUnlock()
+	return listed && !slices.ContainsFunc(c.sources(), func(s *source) bool {
+		informer := s.informerOf(resource)
+		return informer == nil || !informer.HasSynced()
+	})
 }
 
 // Resources returns what is served, and watched, anywhere.

@@ -1,6 +1,7 @@
 package upstream
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -79,7 +80,7 @@ func newShardSource(options Options, url string, handle Handler) (*source, error
 		discover: func(ctx context.Context) ([]kcp.Resource, error) {
 			return kcp.Discover(ctx, kcp.ForAllWorkspaces(config, url))
 		},
-		notServed: "kcp is still setting up the virtual workspace; will try again",
+		notServed: cmp.Or(options.NotServed, "kcp is still setting up the virtual workspace; will try again"),
 		all:       client.Cluster(logicalcluster.Wildcard),
 		in:        func(name logicalcluster.Name) dynamic.Interface { return client.Cluster(name.Path()) },
 		mayServe:  func(logicalcluster.Name) bool { return true }, // it denies workspaces that it does not serve
@@ -158,13 +159,16 @@ func boundResources(bindings []unstructured.Unstructured, export string) (logica
 const (
 	servedInterval     = time.Second
 	rediscoverInterval = time.Minute
+	// patientInterval is servedInterval with Options.NotServed, after patientTries.
+	patientInterval = 15 * time.Second
+	patientTries    = 30
 )
 
 // run watches what is served until ctx ends, and waits for all that it started.
 func (s *source) run(ctx context.Context) {
 	defer s.waitAll()
 	logged := "" // what was logged last, so that it is not repeated every second
-	for {
+	for tries := 1; ; tries++ {
 		served, err := s.served(ctx)
 		if ctx.Err() != nil {
 			return
@@ -175,8 +179,11 @@ func (s *source) run(ctx context.Context) {
 			logged = s.explain(ctx, err, logged)
 		}
 		interval := servedInterval
-		if s.isKnown() {
+		switch {
+		case s.isKnown():
 			interval = rediscoverInterval // what goes wrong from now on, the informers log
+		case s.options.NotServed != "" && tries >= patientTries:
+			interval = patientInterval
 		}
 		select {
 		case <-ctx.Done():
