@@ -23,7 +23,7 @@ rules:
 - level: Metadata
   resources:
   - group: apps
-    resources: [deployments, deployments/status, deployments/scale]
+    resources: [deployments, deployments/status, deployments/scale, replicasets, controllerrevisions]
   - group: ""
     resources: [namespaces, events]
   - group: coordination.k8s.io

@@ -48,18 +48,20 @@ func TestRolloutFigures(t *testing.T) {
 	u.rollOut(t, "web", east, west)
 	u.eventuallySynced(t, "web")
 
+	revisions := u.watchReplicaSets(t)
 	var lags []time.Duration
-	var reports, statuses int
+	var reports, statuses, numbers int
 	for i := range count {
 		one := u.measureRollout(t, i)
 		lags = append(lags, one.lag)
-		reports, statuses = reports+one.reports, statuses+one.statuses
+		reports, statuses, numbers = reports+one.reports, statuses+one.statuses, numbers+one.numbers
 		if one.reports > mostReports || one.statuses > mostReports {
 			t.Errorf("rollout %d took %d reports and %d status writes, want at most %d each", i, one.reports, one.statuses, mostReports)
 		}
 	}
 	slices.Sort(lags)
 	t.Logf("%d rollouts of %d pods on two clusters: %.1f reports and %.1f status writes each", count, pods, float64(reports)/float64(count), float64(statuses)/float64(count))
+	t.Logf("and of revisions: %.1f writes of ReplicaSets, %.1f of the Deployment's number", float64(arrived(revisions))/float64(count), float64(numbers)/float64(count))
 	t.Logf("from the last pod Ready to the merged status: p50 %s, p99 %s", lags[len(lags)/2].Round(time.Millisecond), lags[len(lags)*99/100].Round(time.Millisecond))
 	report := get(t, u.upstream("web")).Annotations[v1alpha1.StatusAnnotation(east)]
 	t.Logf("a report has %d bytes", len(report))
@@ -70,8 +72,8 @@ func TestRolloutFigures(t *testing.T) {
 
 // cost is what one rollout took.
 type cost struct {
-	lag               time.Duration
-	reports, statuses int
+	lag                        time.Duration
+	reports, statuses, numbers int
 }
 
 // measureRollout rolls out anew and watches both sides until kcp says that it is done.
@@ -120,6 +122,9 @@ func (c *cost) add(before, after *appsv1.Deployment) {
 	}
 	if !apiequality.Semantic.DeepEqual(before.Status, after.Status) {
 		c.statuses++
+	}
+	if key := "deployment.kubernetes.io/revision"; before.Annotations[key] != after.Annotations[key] {
+		c.numbers++
 	}
 }
 
