@@ -21,6 +21,8 @@ GOVULNCHECK := bin/tools/govulncheck
 CYCLONEDX := bin/tools/cyclonedx-gomod
 KIND := bin/tools/kind
 HELM := bin/tools/helm
+HELM4 := bin/tools/helm4
+FLUXAPPLY := bin/tools/fluxapply
 SHELLCHECK := shellcheck
 
 .PHONY: help
@@ -53,7 +55,7 @@ CGO_ENABLED=0 go build -trimpath -ldflags "$(LDFLAGS)" -o bin/race/ ./cmd/kubect
 endef
 
 .PHONY: e2e
-e2e: tools $(HELM) ## Run the e2e tests: real programs, real kcp, three real clusters (about 18 min)
+e2e: tools $(HELM4) $(HELM) $(FLUXAPPLY) ## Run the e2e tests: real programs, real kcp, three real clusters (about 18 min)
 	$(build-race)
 	TMC_E2E=1 go test -race -v -count=1 -timeout 10m -skip '^TestStackWithKind$$' ./e2e/framework
 	TMC_BIN_DIR=$(CURDIR)/bin/race go test -race -v -count=1 -timeout 50m ./e2e
@@ -146,10 +148,23 @@ $(KIND): hack/kind/go.mod hack/kind/go.sum
 	CGO_ENABLED=0 go -C hack/kind build -trimpath -ldflags "-s -w" -o $(CURDIR)/bin/tools/ tool
 	@touch $@
 
+# Both Helms require the same versions of what they share. Together they take as long as one of them.
+$(HELM4): hack/helm4/go.mod hack/helm4/go.sum
+	@echo "building Helm 4: about two minutes the first time"
+	@mkdir -p bin/tools
+	CGO_ENABLED=0 go -C hack/helm4 build -trimpath -ldflags "-s -w" -o $(CURDIR)/$@ tool
+	@touch $@
+
 $(HELM): hack/helm/go.mod hack/helm/go.sum
-	@echo "building helm: about two minutes the first time"
+	@echo "building Helm 3: some seconds after Helm 4, and else about two minutes the first time"
 	@mkdir -p bin/tools
 	CGO_ENABLED=0 go -C hack/helm build -trimpath -ldflags "-s -w" -o $(CURDIR)/bin/tools/ tool
+	@touch $@
+
+$(FLUXAPPLY): hack/flux/go.mod hack/flux/go.sum $(wildcard hack/flux/*.go)
+	@echo "building fluxapply: about 10 seconds the first time, after the tools"
+	@mkdir -p bin/tools
+	CGO_ENABLED=0 go -C hack/flux build -trimpath -ldflags "-s -w" -o $(CURDIR)/$@ .
 	@touch $@
 
 $(CYCLONEDX): hack/sbom/go.mod hack/sbom/go.sum

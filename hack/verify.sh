@@ -27,7 +27,7 @@ unchanged() {
 
 unchanged make generate
 unchanged go mod tidy
-for module in hack/kcp hack/cluster hack/lint hack/codegen hack/kind hack/sbom hack/helm hack/vuln; do
+for module in hack/kcp hack/cluster hack/lint hack/codegen hack/kind hack/sbom hack/helm hack/helm4 hack/flux hack/vuln; do
 	echo "verify: modules of $module"
 	go -C "$module" mod verify >/dev/null
 done

@@ -2,6 +2,7 @@ package aggregate
 
 import (
 	"cmp"
+	"math"
 	"slices"
 	"strings"
 
@@ -23,8 +24,10 @@ type Cause struct {
 
 	// wanted is how many pods these clusters are to have together, 0 where that is not known of one of them.
 	wanted int64
-	// rank is how bad it is, by the place that a cluster gives it at worst: 0 comes first.
-	rank int
+	// rank is the place that a cluster gives it at worst: 0 comes first. weight is of how many pods it is true at least, and of no more
+	// than what a cluster has before it.
+	rank   int
+	weight int64
 }
 
 // String says the cause in a line: "east, west: 4 of 6 pods: ImagePullBackOff: …".
@@ -36,8 +39,8 @@ func (c *Cause) coarse() string {
 	return strings.Join(c.Clusters[:min(len(c.Clusters), mostNames)], ", ") + ": " + said.Of(0)
 }
 
-// Causes returns why an object does not run as it should, as the clusters say whose numbers its status shows: the worst first, and
-// of those that are equally bad for their clusters that of most pods.
+// Causes returns why an object does not run as it should, as the clusters say whose numbers its status shows: that of most pods first,
+// and none before what a cluster calls worse.
 func Causes(in Input) []Cause {
 	m, _ := gather(in)
 	return causesOf(&m, m.shown)
@@ -49,6 +52,7 @@ func causesOf(m *merge, entries []protocol.Entry) []Cause {
 	var causes []Cause
 	at := map[identity]int{}
 	for _, e := range entries {
+		weight := int64(math.MaxInt32)
 		for rank, cause := range e.Report.Causes {
 			id := identity{cause.Reason, cause.Message}
 			i, isThere := at[id]
@@ -56,7 +60,11 @@ func causesOf(m *merge, entries []protocol.Entry) []Cause {
 				i, at[id] = len(causes), len(causes)
 				causes = append(causes, Cause{Cause: protocol.Cause{Reason: cause.Reason, Message: cause.Message}, rank: rank})
 			}
-			causes[i].add(e.Cluster, cause.Count, clamp(m.kind.PodsOf(e.Report)), rank)
+			if cause.Count > 0 { // or it keeps all of them from running
+				weight = min(weight, clamp(cause.Count))
+			}
+			causes[i].add(e.Cluster, cause.Count, clamp(m.kind.PodsOf(e.Report)))
+			causes[i].rank, causes[i].weight = min(causes[i].rank, rank), clamp(causes[i].weight+weight)
 		}
 	}
 	slices.SortFunc(causes, m.order)
@@ -64,8 +72,8 @@ func causesOf(m *merge, entries []protocol.Entry) []Cause {
 }
 
 // add adds what a cluster says that is to have so many pods.
-func (c *Cause) add(cluster string, count, wanted int64, rank int) {
-	c.Count, c.rank = clamp(c.Count+clamp(count)), min(c.rank, rank)
+func (c *Cause) add(cluster string, count, wanted int64) {
+	c.Count = clamp(c.Count + clamp(count))
 	if len(c.Clusters) > 0 && c.Clusters[len(c.Clusters)-1] == cluster {
 		return // it says so twice
 	}
@@ -79,35 +87,37 @@ func (c *Cause) add(cluster string, count, wanted int64, rank int) {
 
 // order is the order of causes. Without numbers it is one that stays.
 func (m *merge) order(a, b Cause) int {
-	var byNumbers int
-	if !m.in.Coarse {
-		byNumbers = cmp.Or(cmp.Compare(b.Count, a.Count), cmp.Compare(len(b.Clusters), len(a.Clusters)))
+	byWeight := cmp.Compare(b.weight, a.weight)
+	if m.in.Coarse {
+		byWeight = 0
 	}
-	return cmp.Or(cmp.Compare(a.rank, b.rank), byNumbers, cmp.Compare(a.Reason, b.Reason), cmp.Compare(a.Message, b.Message))
+	return cmp.Or(byWeight, cmp.Compare(a.rank, b.rank), cmp.Compare(a.Reason, b.Reason), cmp.Compare(a.Message, b.Message))
 }
 
 // why says why the object does not run as it should on some clusters, the first few of the causes, and notes that it is said. It is
-// empty where they give none.
-func (m *merge) why(entries []protocol.Entry) string {
+// empty where they give none. Those of one reason may be left out, for they are said.
+func (m *merge) why(entries []protocol.Entry, butOf string) string {
 	causes := causesOf(m, entries)
-	said := make([]string, 0, len(causes))
+	m.isWhySaid = m.isWhySaid || len(causes) > 0
+	var said []string
 	for _, c := range causes {
-		if m.in.Coarse {
+		switch {
+		case c.Reason == butOf:
+		case m.in.Coarse:
 			said = append(said, c.coarse())
-		} else {
+		default:
 			said = append(said, c.String())
 		}
 	}
-	m.isWhySaid = m.isWhySaid || len(said) > 0
 	if m.in.Coarse {
 		return strings.Join(said[:min(len(said), mostNames)], "; ")
 	}
 	return list(said, "; ")
 }
 
-// because adds to a message, whose last sentence is whole or not, why that is so, where clusters say it.
-func (m *merge) because(message, separator string, entries []protocol.Entry) string {
-	why := m.why(entries)
+// because adds to a message why that is so, where clusters say it.
+func (m *merge) because(message, separator string, entries []protocol.Entry, butOf string) string {
+	why := m.why(entries, butOf)
 	if message == "" || why == "" {
 		return message + why
 	}
@@ -115,10 +125,10 @@ func (m *merge) because(message, separator string, entries []protocol.Entry) str
 }
 
 // quoted is the message of a condition that is not as it should be: what clusters say of it, and, where the kind has that, why.
-func (m *merge) quoted(c kinds.Condition, quotes []string, of []protocol.Entry) string {
+func (m *merge) quoted(c kinds.Condition, reason string, quotes []string, of []protocol.Entry) string {
 	message := list(quotes, "; ")
 	if c.Causes {
-		message = m.because(message, "; ", of)
+		message = m.because(message, "; ", of, reason)
 	}
 	return message
 }
@@ -130,5 +140,5 @@ func (m *merge) hindered() []condition {
 	if m.isWhySaid || len(causes) == 0 {
 		return nil
 	}
-	return []condition{{v1alpha1.ConditionHindered, metav1.ConditionTrue, causes[0].Reason, m.why(m.shown)}}
+	return []condition{{v1alpha1.ConditionHindered, metav1.ConditionTrue, causes[0].Reason, m.why(m.shown, "")}}
 }

@@ -76,13 +76,23 @@ func TestCausesInConditionsOfDeployments(t *testing.T) {
 			"No minimum availability in east, west (2 of 2 clusters). east, west: 5 of 6 pods: " + pull,
 			"east: has timed out progressing.; west: has timed out progressing.; east, west: 5 of 6 pods: " + pull,
 		},
-		"the worst first": {
-			"a cluster says which of its own are worse; among those, pods count",
-			[]protocol.Report{rolling("east", 0, crashes(1), pulls(2)), rolling("west", 0, crashes(1), quota), rolling("north", 0, cause("Unschedulable", 3, "no node"))},
-			"No minimum availability in east, north, west (3 of 3 clusters). north: 3 of 3 pods: Unschedulable: no node; east, west: 2 of 6 pods: " + crash +
-				"; east: 2 of 3 pods: " + pull + " and 1 more",
-			"east: is progressing.; north: is progressing.; west: is progressing.; north: 3 of 3 pods: Unschedulable: no node; east, west: 2 of 6 pods: " + crash +
-				"; east: 2 of 3 pods: " + pull + " and 1 more",
+		"most pods first": {
+			"of all clusters together, and then by reason",
+			[]protocol.Report{rolling("east", 0, pulls(2), crashes(1)), rolling("west", 0, crashes(2)), rolling("north", 0, cause("Unschedulable", 1, "no node"), quota)},
+			"No minimum availability in east, north, west (3 of 3 clusters). east, west: 3 of 6 pods: " + crash + "; east: 2 of 3 pods: " + pull +
+				"; north: 1 of 3 pods: Unschedulable: no node and 1 more",
+			"east: is progressing.; north: is progressing.; west: is progressing.; east, west: 3 of 6 pods: " + crash + "; east: 2 of 3 pods: " + pull +
+				"; north: 1 of 3 pods: Unschedulable: no node and 1 more",
+		},
+		"what a cluster calls worse first": {
+			"pods that were evicted are of the past", []protocol.Report{rolling("east", 0, crashes(1), cause("Evicted", 50, "low on memory")), rolling("west", 0, pulls(2))},
+			"No minimum availability in east, west (2 of 2 clusters). west: 2 of 3 pods: " + pull + "; east: 1 of 3 pods: " + crash + "; east: 50 pods: Evicted: low on memory",
+			"east: is progressing.; west: is progressing.; west: 2 of 3 pods: " + pull + "; east: 1 of 3 pods: " + crash + "; east: 50 pods: Evicted: low on memory",
+		},
+		"no pods can be made": {
+			"that keeps all from running", []protocol.Report{rolling("east", 0, pulls(3)), rolling("west", 0, quota)},
+			"No minimum availability in east, west (2 of 2 clusters). west: FailedCreate: exceeded quota: small; east: 3 of 3 pods: " + pull,
+			"east: is progressing.; west: is progressing.; west: FailedCreate: exceeded quota: small; east: 3 of 3 pods: " + pull,
 		},
 		"enough of them run": {
 			"those that do not are worth a word", []protocol.Report{hurt("east", crashes(1)), complete("west", 5, 3)},
@@ -173,7 +183,9 @@ func TestCausesWhereNoConditionOfTheKindTellsThem(t *testing.T) {
 		},
 		"a Job that has failed": {
 			"batch/v1", "Job",
-			[]protocol.Report{with(saying("east", nil, nil, failed), func(r *protocol.Report) { r.Causes = []protocol.Cause{exit} }), saying("west", nil, nil)},
+			[]protocol.Report{with(saying("east", nil, nil, failed), func(r *protocol.Report) {
+				r.Causes = []protocol.Cause{exit, cause("BackoffLimitExceeded", 0, "Job has reached the specified backoff limit")}
+			}), saying("west", nil, nil)},
 			map[string]string{"Failed": "True BackoffLimitExceeded east: Job has reached the specified backoff limit; east: 1 pod: Error: container app: exit code 3"},
 		},
 		"a claim": {

@@ -140,11 +140,11 @@ func (m *merge) available(conditionType string) condition {
 		return condition{conditionType, metav1.ConditionFalse, reasonNoClusters, "The workload is placed on no cluster."}
 	case total > 0 && m.strategy.passes(total-len(lacking), total):
 		message := fmt.Sprintf("Minimum availability in %s.", clusters(total-len(lacking)))
-		return condition{conditionType, metav1.ConditionTrue, reasonAvailable, m.because(message, " ", m.shown)}
+		return condition{conditionType, metav1.ConditionTrue, reasonAvailable, m.because(message, " ", m.shown, "")}
 	default:
 		message := fmt.Sprintf("No minimum availability in %s (%d of %s).", list(lacking, ", "), len(lacking), clusters(total))
 		isNot := func(e protocol.Entry) bool { return !isTrue(e) }
-		return condition{conditionType, metav1.ConditionFalse, reasonUnavailable, m.because(message, " ", filter(m.shown, isNot))}
+		return condition{conditionType, metav1.ConditionFalse, reasonUnavailable, m.because(message, " ", filter(m.shown, isNot), "")}
 	}
 }
 
@@ -168,7 +168,7 @@ func (m *merge) progressing(conditionType string) []condition {
 	for _, failure := range []func(protocol.Entry) bool{hasFailed, cannotProgress} {
 		if failed := filter(m.shown, failure); m.strategy.fails(len(failed), total) {
 			reason, quotes := quote(failed, conditionType)
-			return []condition{{conditionType, metav1.ConditionFalse, reason, m.because(list(quotes, "; "), "; ", failed)}}
+			return []condition{{conditionType, metav1.ConditionFalse, reason, m.because(list(quotes, "; "), "; ", failed, "")}}
 		}
 	}
 	waiting := without(m.shown, protocol.Entry.IsUpToDate)
@@ -186,7 +186,7 @@ func (m *merge) progressing(conditionType string) []condition {
 	case len(opinions) == 0:
 		return nil
 	case !m.strategy.passes(len(opinions)-len(unfinished), len(opinions)):
-		return []condition{{conditionType, metav1.ConditionTrue, reasonProgressing, m.because(list(unfinished, "; "), "; ", rolling)}}
+		return []condition{{conditionType, metav1.ConditionTrue, reasonProgressing, m.because(list(unfinished, "; "), "; ", rolling, "")}}
 	default:
 		return []condition{{conditionType, metav1.ConditionTrue, reasonComplete, fmt.Sprintf("Successfully progressed in %s.", clusters(total))}}
 	}
@@ -198,7 +198,7 @@ func (m *merge) whenTrue(c kinds.Condition) []condition {
 	reason, quotes := quote(saySo, c.Type)
 	switch {
 	case c.TrueAnywhere() && m.strategy.fails(len(saySo), len(m.shown)):
-		return []condition{{c.Type, metav1.ConditionTrue, reason, m.quoted(c, quotes, saySo)}}
+		return []condition{{c.Type, metav1.ConditionTrue, reason, m.quoted(c, reason, quotes, saySo)}}
 	case !c.TrueAnywhere() && len(saySo) > 0 && m.strategy.passes(len(saySo), len(m.shown)):
 		return []condition{{c.Type, metav1.ConditionTrue, reason, fmt.Sprintf("In %s.", clusters(len(saySo)))}}
 	default:
@@ -226,7 +226,7 @@ func (m *merge) byMeaning(c kinds.Condition) condition {
 	if m.strategy.fails(len(filter(m.shown, says(c.Type, bad))), total) {
 		status = bad
 	}
-	return condition{c.Type, status, cmp.Or(reason, reasonMerged), m.quoted(c, quotes, others)}
+	return condition{c.Type, status, cmp.Or(reason, reasonMerged), m.quoted(c, reason, quotes, others)}
 }
 
 // silent returns a condition for each placed cluster that is silent: who reads the object need not read messages.

@@ -251,3 +251,16 @@ func TestKindHasEnded(t *testing.T) {
 		}
 	}
 }
+
+// TestLosesAnnotations holds to what kubectl's rollback code does: of the kinds that it can undo, only Deployments get the annotations
+// of what they are rolled back to.
+func TestLosesAnnotations(t *testing.T) {
+	for name, want := range map[string]bool{"Deployment": true, "StatefulSet": false, "DaemonSet": false} {
+		if got := (Kinds{}).Of(schema.GroupKind{Group: "apps", Kind: name}).LosesAnnotations(); got != want {
+			t.Errorf("%s: got %t", name, got)
+		}
+	}
+	if (Kinds{}).Of(schema.GroupKind{Group: "example.com", Kind: "Deployment"}).LosesAnnotations() {
+		t.Error("another group's Deployment is taken for one")
+	}
+}

@@ -133,12 +133,25 @@ func (c *Change) Explain(placement Placement) {
 	set(c.Annotations, c.of.annotations, v1alpha1.PlacementAnnotation, new(string(encode(placement))))
 }
 
-// WithoutExplanation returns the change without what it has the object say about why it is where it is: that may be long, and nothing
-// waits for it.
+// Shortened returns the change with no more of why the object is where it is than who decided and what was divided, and without
+// reports that it would put back: the annotations of an object have little room, and nothing waits for the rest.
+func (c *Change) Shortened() *Change {
+	short := c.WithoutExplanation()
+	if placement, explains := c.Explanation(); explains {
+		shortest := Placement{By: placement.By, Name: placement.Name, Replicas: placement.Replicas}
+		set(short.Annotations, c.of.annotations, v1alpha1.PlacementAnnotation, new(string(encode(shortest))))
+	}
+	return short
+}
+
+// WithoutExplanation returns the change without what it has the object say about why it is where it is, and without reports that it
+// would put back.
 func (c *Change) WithoutExplanation() *Change {
 	short := *c
 	short.Annotations = maps.Clone(c.Annotations)
-	delete(short.Annotations, v1alpha1.PlacementAnnotation)
+	maps.DeleteFunc(short.Annotations, func(key string, value *string) bool {
+		return key == v1alpha1.PlacementAnnotation || isReport(key) && value != nil
+	})
 	return &short
 }
 

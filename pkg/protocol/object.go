@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"iter"
-	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -301,16 +300,6 @@ func (p pairs) same(other pairs, doesNotCount func(key string) bool) bool {
 		}
 	}
 	return true
-}
-
-// KeepFor removes from an upstream object the annotations that a cluster's syncer does not read: the reports of other clusters,
-// and why the object is placed.
-func KeepFor(cluster string, upstreamObj metav1.Object) {
-	annotations := upstreamObj.GetAnnotations()
-	maps.DeleteFunc(annotations, func(key, _ string) bool {
-		return key == v1alpha1.PlacementAnnotation || isReport(key) && key != v1alpha1.StatusAnnotation(cluster)
-	})
-	upstreamObj.SetAnnotations(annotations)
 }
 
 // WithoutInUse returns the finalizers of an APIBinding without the one by which the hub keeps the binding while clusters

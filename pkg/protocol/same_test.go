@@ -3,7 +3,6 @@ package protocol
 import (
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
@@ -72,15 +71,5 @@ func TestObjectSaysSameTo(t *testing.T) {
 				t.Errorf("same: %t, want %t", got, tc.same)
 			}
 		})
-	}
-}
-
-func TestKeepFor(t *testing.T) {
-	obj := &metav1.ObjectMeta{Annotations: map[string]string{
-		"note": "hi", v1alpha1.PlacementAnnotation: "{}", v1alpha1.StatusAnnotation("west"): "{}", v1alpha1.StatusAnnotation("east"): "{}",
-	}}
-	KeepFor("east", obj)
-	if diff := cmp.Diff(map[string]string{"note": "hi", v1alpha1.StatusAnnotation("east"): "{}"}, obj.Annotations); diff != "" {
-		t.Errorf("annotations (-want +got):\n%s", diff)
 	}
 }

@@ -487,8 +487,10 @@ func without(field ...string) option {
 	return func(obj *unstructured.Unstructured) { unstructured.RemoveNestedField(obj.Object, field...) }
 }
 
+// placed places an object on east, as the hub does: it says why.
 func placed(obj *unstructured.Unstructured) {
 	obj.SetLabels(map[string]string{v1alpha1.PlacementLabel("east"): v1alpha1.PlacementLabelValue})
+	annotated(v1alpha1.PlacementAnnotation, "{}")(obj)
 }
 
 func held(obj *unstructured.Unstructured) {

@@ -57,6 +57,8 @@ type memory struct {
 	reported, explained time.Time
 	// silent is when there was first found to be nothing to report of the copy, and ending when it was first seen to be being deleted.
 	silent, ending sighting
+	// bare is when the upstream object was first seen to have lost what the hub says of it, of one generation.
+	bare generationSighting
 }
 
 // version is one of a copy, and when we have made it.
@@ -91,6 +93,21 @@ func (s *sighting) since(uid types.UID, now time.Time) time.Time {
 		*s = sighting{uid, now}
 	}
 	return s.at
+}
+
+// generationSighting is when something was first seen of a generation of the object of a UID, by our clock.
+type generationSighting struct {
+	sighting
+
+	generation int64
+}
+
+// since returns when it was first seen of the object as it is: now, if it never was.
+func (s *generationSighting) since(obj *unstructured.Unstructured, now time.Time) time.Time {
+	if s.generation != obj.GetGeneration() {
+		*s = generationSighting{generation: obj.GetGeneration()}
+	}
+	return s.sighting.since(obj.GetUID(), now)
 }
 
 // wish is what was seen that whoever deleted an upstream object, of that UID, has asked for: what is to become of what belongs to it.

@@ -34,6 +34,9 @@ func (s *Syncer) syncStatus(ctx context.Context, key kcp.ObjectKey) (time.Durati
 	s.memories.keep(key, e)
 	present, isReported := protocol.Read(e.Upstream).EncodedReport(s.cluster)
 	now := s.now()
+	if wait := s.untilRestored(key, e, now); wait > 0 {
+		return wait, nil
+	}
 	notes, again := remembered.notesAt(now)
 	if len(remembered.problems)+len(notes) == 0 && !s.upstream.Resources()[key.Resource].HasStatus {
 		// There is nothing to say, and no status that a report could become part of (ConfigMaps, Secrets).
@@ -68,6 +71,20 @@ func (s *Syncer) syncStatus(ctx context.Context, key kcp.ObjectKey) (time.Durati
 		s.memories.update(key, func(m *memory) { m.explained = now })
 	}
 	return max(later, again), err
+}
+
+// restoreGrace is how long the hub may take to put back what an undo has taken off an object, this cluster's report among it. A hub
+// that has not seen the object before reads then from the reports what each cluster runs.
+const restoreGrace = 5 * time.Second
+
+// untilRestored returns how long to wait before reporting on an object that an undo has taken the report off.
+func (s *Syncer) untilRestored(key kcp.ObjectKey, e *evaluate.Evaluation, now time.Time) time.Duration {
+	if !e.IsBare {
+		return 0
+	}
+	since := now
+	s.memories.update(key, func(m *memory) { since = m.bare.since(e.Upstream, now) })
+	return restoreGrace - now.Sub(since)
 }
 
 // tryReport writes a report, and returns when to try again where kcp refuses it: there is no room for it. The hub says so on the

@@ -206,3 +206,32 @@ func TestSaysSame(t *testing.T) {
 		})
 	}
 }
+
+// TestReportOnWhatIsUndone leaves it to the hub to put a report back that an undo has taken off, and tells it what the cluster runs
+// when it does not.
+func TestReportOnWhatIsUndone(t *testing.T) {
+	here := web(placed, held)
+	bare := func(generation int64) *unstructured.Unstructured {
+		return web(placed, held, without("metadata", "annotations"), func(obj *unstructured.Unstructured) { obj.SetGeneration(generation) })
+	}
+	h := newHarness(t, newFakeCluster(), v1alpha1.NamespaceModeExclusive)
+	h.cache(t, madeNamespace("ws"), copyOf("ws", here, ready(3)))
+	key := h.place(bare(2))
+	h.memories.update(key, func(m *memory) { m.seen = true })
+	turn := func(want time.Duration, patches int) {
+		t.Helper()
+		if again, err := h.syncStatus(t.Context(), key); again != want || err != nil || len(h.kcp.patches) != patches {
+			t.Fatalf("again after %s, error %v, patches %v; want %s and %d", again, err, h.kcp.patches, want, patches)
+		}
+	}
+	turn(restoreGrace, 0)
+	h.time = h.time.Add(restoreGrace - time.Second)
+	turn(time.Second, 0)
+	h.place(bare(3))
+	turn(restoreGrace, 0)
+	h.time = h.time.Add(restoreGrace)
+	turn(0, 1)
+	if report, err := protocol.Read(h.kcp.objects[key]).Report("east"); err != nil || report.Replicas == nil || *report.Replicas != 3 {
+		t.Errorf("reported %+v, %v", report, err)
+	}
+}

@@ -180,6 +180,9 @@ func (a *Aggregator) sync(ctx context.Context, key kcp.ObjectKey) (time.Duration
 		a.spoken.forget(key)
 		return 0, nil
 	}
+	if wait := a.untilRestored(key, upstreamObj); wait > 0 {
+		return wait, nil
+	}
 	hasCauses := a.tellProblems(key, upstreamObj)
 	a.config.Notices.Warn(key, upstreamObj, reasonBadProvided, a.badProvided(upstreamObj)...)
 	resource := a.config.Upstream.Resources()[key.Resource]

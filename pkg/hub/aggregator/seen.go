@@ -9,13 +9,14 @@ import (
 )
 
 // seen remembers when something was first seen, by the hub's clock: the reports of objects that show the latest, one for each
-// cluster, objects that are placed nowhere, those that a cluster lags behind, and those that clusters are letting go of. It forgets
+// cluster, objects that are placed nowhere, those that a cluster lags behind, those that
+// clusters are letting go of, and those that an undo has made bare. It forgets
 // them with the object. After a restart all is seen for the first time again.
 type seen struct {
 	mu             sync.Mutex
 	byKey          map[kcp.ObjectKey]map[string]sighting
 	nobody, lagged map[kcp.ObjectKey]time.Time
-	ending         map[kcp.ObjectKey]time.Time
+	ending, bare   map[kcp.ObjectKey]time.Time
 }
 
 // sighting is a report, by the time that it claims, and when it was seen.
@@ -27,7 +28,8 @@ type sighting struct {
 func newSeen() *seen {
 	return &seen{
 		byKey:  map[kcp.ObjectKey]map[string]sighting{},
-		nobody: map[kcp.ObjectKey]time.Time{}, lagged: map[kcp.ObjectKey]time.Time{}, ending: map[kcp.ObjectKey]time.Time{},
+		nobody: map[kcp.ObjectKey]time.Time{}, lagged: map[kcp.ObjectKey]time.Time{},
+		ending: map[kcp.ObjectKey]time.Time{}, bare: map[kcp.ObjectKey]time.Time{},
 	}
 }
 
@@ -77,6 +79,7 @@ func (s *seen) forget(key kcp.ObjectKey) {
 	delete(s.nobody, key)
 	delete(s.lagged, key)
 	delete(s.ending, key)
+	delete(s.bare, key)
 }
 
 // lagging is one merge's question whether clusters that lag behind a change may do so a little longer.

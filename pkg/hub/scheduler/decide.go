@@ -24,6 +24,7 @@ type decided struct {
 // after the other, and each is known to the next: two workloads do not both take the place that is free. What has been
 // decided is assumed until it is carried out.
 func (s *Scheduler) decide(key kcp.ObjectKey, upstreamObj *unstructured.Unstructured) (decision placement.Decision, isNews bool) {
+	upstreamObj, _ = s.restored(key, upstreamObj)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	before, known := s.decided[key]

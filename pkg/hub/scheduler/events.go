@@ -36,6 +36,7 @@ func isPlaceable(key kcp.ObjectKey) bool {
 
 // OnUpstream queues a changed object, and what is placed after it; it is an upstream.Handler.
 func (s *Scheduler) OnUpstream(key kcp.ObjectKey, oldObj, newObj *unstructured.Unstructured) {
+	s.noteLost(key, oldObj, newObj)
 	switch {
 	case !isPlaceable(key):
 		s.onPlacement(key, oldObj, newObj)

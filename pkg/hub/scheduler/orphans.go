@@ -22,13 +22,14 @@ import (
 
 // retire writes what is to be written on an object that is being deleted.
 func (s *Scheduler) retire(ctx context.Context, key kcp.ObjectKey, upstreamObj *unstructured.Unstructured) error {
-	change := placement.Retire(upstreamObj, s.groupsOf)
+	whole, regained := s.restored(key, upstreamObj)
+	change := placement.Retire(whole, s.groupsOf)
 	if wish := change.Annotations[v1alpha1.PropagationAnnotation]; wish != nil && *wish == string(metav1.DeletePropagationOrphan) {
 		if err := s.keepFollowers(ctx, key, upstreamObj); err != nil {
 			return err
 		}
 	}
-	return s.write(ctx, key, change)
+	return s.write(ctx, key, change.Regaining(protocol.Read(upstreamObj), regained))
 }
 
 // keepFollowers notes on what follows an object that it stays where it is.

@@ -15,8 +15,8 @@ import (
 const reasonWriteRefused = protocol.ReasonWriteRefused
 
 // carryOut writes the change, if there is any, and reports whether that is done. What kcp refuses for good is tried again after a
-// while: when is returned. Where that is for want of room, what places the object is written without what explains it: labels and
-// finalizers have room of their own.
+// while: when is returned. Where that is for want of room, what places the object is written with the shortest explanation, or without
+// any: labels and finalizers have room of their own.
 func (s *Scheduler) carryOut(ctx context.Context, key kcp.ObjectKey, change *protocol.Change) (written bool, again time.Duration, err error) {
 	if wait := s.refusals.Wait(key); wait > 0 && !change.IsEmpty() {
 		return false, wait, nil
@@ -37,12 +37,18 @@ func (s *Scheduler) refused(ctx context.Context, key kcp.ObjectKey, change *prot
 		klog.FromContext(ctx).Info("kcp refuses what places an object; will try again, ever less often", "reason", refusal.Error())
 	}
 	again = s.refusals.Refused(key, refusal)
-	short := change.WithoutExplanation()
-	if _, explains := change.Explanation(); !explains || short.IsEmpty() {
+	if _, explains := change.Explanation(); !explains {
 		return false, again, nil
 	}
-	if err := s.write(ctx, key, short); err != nil && !kcp.IsRefusal(err) {
-		return false, 0, err
+	for _, short := range []*protocol.Change{change.Shortened(), change.WithoutExplanation()} {
+		if short.IsEmpty() {
+			break
+		}
+		if err := s.write(ctx, key, short); err == nil {
+			break
+		} else if !kcp.IsRefusal(err) {
+			return false, 0, err
+		}
 	}
 	return false, again, nil // what is missing is what its next turn writes
 }

@@ -75,7 +75,7 @@ func TestSyncOfWhatIsRefused(t *testing.T) {
 		}
 		now = now.Add(again)
 	}
-	if f.tries > 80 || len(f.warned) != 1 || !strings.Contains(f.warned[0], "Too long") || !slices.Equal(heard, []string{"web"}) {
+	if f.tries > 110 || len(f.warned) != 1 || !strings.Contains(f.warned[0], "Too long") || !slices.Equal(heard, []string{"web"}) {
 		t.Errorf("%d tries in an hour; told: %q; heard: %v", f.tries, f.warned, heard)
 	}
 	turn()

@@ -96,6 +96,8 @@ type Scheduler struct {
 	nowhere nowhere
 	// written says when the status of a placement was last written.
 	written sync.Map
+	// bares are the objects that an undo has taken the hub's annotations off.
+	bares *bares
 	// refusals are the writes that kcp refuses.
 	refusals *refusals.Refusals
 	// now is the clock; tests replace it.
@@ -109,7 +111,7 @@ type Scheduler struct {
 
 // New returns a Scheduler.
 func New(config Config) *Scheduler {
-	s := &Scheduler{config: config, load: load{map[kcp.ObjectKey][]string{}, map[string]int{}}, now: time.Now, decided: map[kcp.ObjectKey]decided{}}
+	s := &Scheduler{config: config, load: load{map[kcp.ObjectKey][]string{}, map[string]int{}}, now: time.Now, decided: map[kcp.ObjectKey]decided{}, bares: newBares()}
 	s.refusals = refusals.New("what tmc has to write on the object for its placement", func() time.Time { return s.now() }, s.onRefusal)
 	s.nowhere.since = map[kcp.ObjectKey]time.Time{}
 	s.objects = controller.New("scheduler", s.sync)

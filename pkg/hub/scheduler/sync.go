@@ -46,11 +46,20 @@ func (s *Scheduler) sync(ctx context.Context, key kcp.ObjectKey) (time.Duration,
 	case key.Resource == v1alpha1.NamespacesResource:
 		return s.syncNamespace(ctx, key, upstreamObj)
 	}
+	return s.move(ctx, key, upstreamObj)
+}
+
+// move writes what places an object where it is to be, or takes it from where it is not to be any more.
+func (s *Scheduler) move(ctx context.Context, key kcp.ObjectKey, cached *unstructured.Unstructured) (time.Duration, error) {
+	upstreamObj, regained := s.restored(key, cached)
 	stays := s.staysFor(key, upstreamObj)
 	decision := s.stay(upstreamObj, s.place(key, upstreamObj), stays)
+	if wait := s.untilReported(key, cached, decision); wait > 0 {
+		return wait, nil
+	}
 	change := placement.Plan(upstreamObj, decision, s.ready(key, upstreamObj, decision.Clusters), s.groupsOf, s.now())
 	change.StayFor(stays)
-	if change.IsEmpty() {
+	if change.IsEmpty() && len(regained) == 0 {
 		s.refusals.Written(key)
 		return decision.Again, nil
 	}
@@ -58,7 +67,7 @@ func (s *Scheduler) sync(ctx context.Context, key kcp.ObjectKey) (time.Duration,
 	// race for its list. What never got to a cluster that is silent must not wait for its syncer.
 	change.Hold(slices.DeleteFunc(change.Entered(), func(cluster string) bool { return !s.config.Registry.Cluster(cluster).Ready })...)
 	klog.FromContext(ctx).V(2).Info("Placing", "clusters", decision.Clusters, "by", decision.By)
-	if written, again, err := s.carryOut(ctx, key, change); !written || err != nil {
+	if written, again, err := s.carryOut(ctx, key, change.Regaining(protocol.Read(cached), regained)); !written || err != nil {
 		return again, err
 	}
 	s.tell(upstreamObj, decision, change)

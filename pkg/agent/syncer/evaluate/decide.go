@@ -91,6 +91,8 @@ type Decision struct {
 // Situation is what decides about the action: one field for each column of the truth table.
 type Situation struct {
 	Upstream Presence
+	// Bare is set when the upstream object has lost what the hub says of it.
+	Bare bool
 	// Held is set when the upstream object has our finalizer.
 	Held bool
 	// Blocked is set when a problem keeps the copy from being made.
@@ -155,6 +157,8 @@ func (s Situation) Action() Action {
 // placed is the part of the truth table about an object that is placed here.
 func (s Situation) placed() Action {
 	switch {
+	case s.Bare:
+		return Nothing // the hub says in a moment what the copy is to be
 	case !s.Held:
 		return Hold
 	case s.Blocked:
@@ -225,7 +229,7 @@ func (d *Decision) heed(contest Standing) {
 
 func (e *Evaluation) situation(strays []Stray, lacks bool) Situation {
 	s := Situation{
-		Upstream: Unseen, Blocked: e.Problem != nil, HasRun: e.HasRun, Copy: e.Difference, Strays: NoStrays, Lacks: lacks,
+		Upstream: Unseen, Bare: e.IsBare, Blocked: e.Problem != nil, HasRun: e.HasRun, Copy: e.Difference, Strays: NoStrays, Lacks: lacks,
 		Ending: e.Downstream != nil && isEnding(e.Downstream),
 	}
 	if e.Upstream != nil {

@@ -14,11 +14,11 @@ import (
 
 // row is a line of the truth table: what the columns have to be, nil for whatever, and the action.
 type row struct {
-	upstream                                                  []Presence
-	copies                                                    []Difference
-	strays                                                    []Strays
-	held, blocked, hasRun, ending, strayEnd, lacks, contested *bool
-	want                                                      Action
+	upstream                                                        []Presence
+	copies                                                          []Difference
+	strays                                                          []Strays
+	bare, held, blocked, hasRun, ending, strayEnd, lacks, contested *bool
+	want                                                            Action
 }
 
 func (r row) matches(s Situation) bool {
@@ -26,7 +26,7 @@ func (r row) matches(s Situation) bool {
 	for _, column := range []struct {
 		want *bool
 		got  bool
-	}{{r.held, s.Held}, {r.blocked, s.Blocked}, {r.hasRun, s.HasRun}, {r.ending, s.Ending}, {r.strayEnd, s.StraysEnding}, {r.lacks, s.Lacks}, {r.contested, s.Contested}} {
+	}{{r.bare, s.Bare}, {r.held, s.Held}, {r.blocked, s.Blocked}, {r.hasRun, s.HasRun}, {r.ending, s.Ending}, {r.strayEnd, s.StraysEnding}, {r.lacks, s.Lacks}, {r.contested, s.Contested}} {
 		isOther = isOther || column.want != nil && *column.want != column.got
 	}
 	return !isOther && among(r.upstream, s.Upstream) && among(r.copies, s.Copy) && among(r.strays, s.Strays)
@@ -59,25 +59,26 @@ func TestSituationAction(t *testing.T) {
 		{upstream: leaving, copies: notOurs, strays: none, held: yes, want: Release},
 		{upstream: leaving, copies: notOurs, strays: none, held: no, want: Nothing},
 
-		{upstream: here, held: no, want: Hold},
-		{upstream: here, held: yes, blocked: yes, want: Complain},
-		{upstream: here, held: yes, blocked: no, copies: []Difference{Foreign}, want: Refuse},
-		{upstream: here, held: yes, blocked: no, copies: missing, hasRun: yes, strays: none, want: Nothing},
-		{upstream: here, held: yes, blocked: no, copies: missing, hasRun: yes, strays: needed, want: Linger},
-		{upstream: here, held: yes, blocked: no, copies: missing, hasRun: yes, strays: dispensable, want: Clear},
-		{upstream: here, held: yes, blocked: no, copies: missing, hasRun: no, lacks: yes, want: Wait},
-		{upstream: here, held: yes, blocked: no, copies: missing, hasRun: no, lacks: no, contested: yes, want: BackOff},
-		{upstream: here, held: yes, blocked: no, copies: missing, hasRun: no, lacks: no, contested: no, want: Create},
-		{upstream: here, held: yes, blocked: no, copies: none2, ending: no, strays: none, want: Nothing},
-		{upstream: here, held: yes, blocked: no, copies: none2, ending: no, strays: needed, want: Linger},
-		{upstream: here, held: yes, blocked: no, copies: none2, ending: no, strays: dispensable, want: Clear},
-		{upstream: here, held: yes, blocked: no, copies: none2, ending: yes, want: Nothing},
-		{upstream: here, held: yes, blocked: no, copies: namesake, ending: yes, want: Nothing},
-		{upstream: here, held: yes, blocked: no, copies: namesake, ending: no, want: Delete},
-		{upstream: here, held: yes, blocked: no, copies: different, ending: yes, want: Nothing},
-		{upstream: here, held: yes, blocked: no, copies: different, ending: no, lacks: yes, want: Wait},
-		{upstream: here, held: yes, blocked: no, copies: different, ending: no, lacks: no, contested: yes, want: BackOff},
-		{upstream: here, held: yes, blocked: no, copies: different, ending: no, lacks: no, contested: no, want: Update},
+		{upstream: here, bare: yes, want: Nothing},
+		{upstream: here, bare: no, held: no, want: Hold},
+		{upstream: here, bare: no, held: yes, blocked: yes, want: Complain},
+		{upstream: here, bare: no, held: yes, blocked: no, copies: []Difference{Foreign}, want: Refuse},
+		{upstream: here, bare: no, held: yes, blocked: no, copies: missing, hasRun: yes, strays: none, want: Nothing},
+		{upstream: here, bare: no, held: yes, blocked: no, copies: missing, hasRun: yes, strays: needed, want: Linger},
+		{upstream: here, bare: no, held: yes, blocked: no, copies: missing, hasRun: yes, strays: dispensable, want: Clear},
+		{upstream: here, bare: no, held: yes, blocked: no, copies: missing, hasRun: no, lacks: yes, want: Wait},
+		{upstream: here, bare: no, held: yes, blocked: no, copies: missing, hasRun: no, lacks: no, contested: yes, want: BackOff},
+		{upstream: here, bare: no, held: yes, blocked: no, copies: missing, hasRun: no, lacks: no, contested: no, want: Create},
+		{upstream: here, bare: no, held: yes, blocked: no, copies: none2, ending: no, strays: none, want: Nothing},
+		{upstream: here, bare: no, held: yes, blocked: no, copies: none2, ending: no, strays: needed, want: Linger},
+		{upstream: here, bare: no, held: yes, blocked: no, copies: none2, ending: no, strays: dispensable, want: Clear},
+		{upstream: here, bare: no, held: yes, blocked: no, copies: none2, ending: yes, want: Nothing},
+		{upstream: here, bare: no, held: yes, blocked: no, copies: namesake, ending: yes, want: Nothing},
+		{upstream: here, bare: no, held: yes, blocked: no, copies: namesake, ending: no, want: Delete},
+		{upstream: here, bare: no, held: yes, blocked: no, copies: different, ending: yes, want: Nothing},
+		{upstream: here, bare: no, held: yes, blocked: no, copies: different, ending: no, lacks: yes, want: Wait},
+		{upstream: here, bare: no, held: yes, blocked: no, copies: different, ending: no, lacks: no, contested: yes, want: BackOff},
+		{upstream: here, bare: no, held: yes, blocked: no, copies: different, ending: no, lacks: no, contested: no, want: Update},
 	}
 	count := 0
 	for _, s := range situations() {
@@ -128,6 +129,7 @@ func situations() []Situation {
 		}
 		return more
 	})
+	flag(func(s *Situation, value bool) { s.Bare = value })
 	flag(func(s *Situation, value bool) { s.Held = value })
 	flag(func(s *Situation, value bool) { s.Blocked = value })
 	flag(func(s *Situation, value bool) { s.HasRun = value })
@@ -140,7 +142,7 @@ func situations() []Situation {
 
 func isImpossible(s Situation) bool {
 	return s.Copy == Missing && s.Ending || s.Strays == NoStrays && s.StraysEnding ||
-		s.Upstream == Placed && !s.Blocked && s.Copy == Undetermined // something is desired then
+		s.Upstream == Placed && !s.Blocked && !s.Bare && s.Copy == Undetermined // something is desired then
 }
 
 func TestDecide(t *testing.T) {

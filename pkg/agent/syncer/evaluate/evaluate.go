@@ -129,6 +129,9 @@ type Evaluation struct {
 	AwaitsNamespace bool
 	// Placed is set when the object is to be on the cluster.
 	Placed bool
+	// IsBare is set when the object is to be on the cluster and has lost what the hub says of it, its share of the replicas above all
+	// (see protocol.Object.IsBare): the copy is left as it is until the hub has said it again.
+	IsBare bool
 	// HasRun is set for a Job that has come to its end here: it is not run again.
 	HasRun bool
 	// Current is set when the copy that is reported is as it should be: see Input.Reported.
@@ -151,7 +154,8 @@ func Evaluate(in Input, last *Evaluation) (*Evaluation, error) {
 		return &same, nil
 	}
 	e := &Evaluation{Input: in, Placed: in.Upstream != nil && IsPlaced(in.Upstream, in.Origin.Cluster)}
-	if e.Placed {
+	e.IsBare = e.Placed && in.kind().LosesAnnotations() && protocol.Read(in.Upstream).IsBare()
+	if e.Placed && !e.IsBare {
 		e.HasRun = hasRun(in)
 		if err := e.makeDesired(last); err != nil {
 			return nil, err

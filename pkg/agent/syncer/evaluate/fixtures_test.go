@@ -38,7 +38,11 @@ func generation(number int64) option {
 	return func(obj *unstructured.Unstructured) { obj.SetGeneration(number) }
 }
 
-var placed = labelled(v1alpha1.PlacementLabel("east"))
+// placed places an object on east, as the hub does: it says why.
+func placed(obj *unstructured.Unstructured) {
+	labelled(v1alpha1.PlacementLabel("east"))(obj)
+	annotated(v1alpha1.PlacementAnnotation, "{}")(obj)
+}
 
 func held(obj *unstructured.Unstructured) {
 	obj.SetFinalizers([]string{"someone.else/finalizer", v1alpha1.Finalizer("east")})

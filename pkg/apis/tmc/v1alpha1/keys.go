@@ -44,7 +44,8 @@ const (
 	// Writer: the user. Readers: the syncers; the aggregator, as part of the inputs.
 	YieldAnnotation = GroupName + "/yield"
 	// PlacementAnnotation says why an object is where it is: a protocol.Placement as JSON.
-	// Writer: the scheduler, with the labels. Readers: the scheduler, the aggregator, the plugin, and people.
+	// Writer: the scheduler, with the labels. Readers: the scheduler, the aggregator, the plugin, and people; the syncers, whether
+	// it is there.
 	PlacementAnnotation = GroupName + "/placement"
 	// GroupLabelPrefix starts the label, with PlacementLabelValue, of an object that is placed on a cluster of the isolation
 	// group that follows.
