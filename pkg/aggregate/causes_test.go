@@ -336,13 +336,16 @@ func TestCausesChangeNothingButWords(t *testing.T) {
 		}
 		counters := []string{v1alpha1.CountersSum, v1alpha1.CountersPerCluster}[i/len(all)]
 		object.SetAnnotations(annotations(t, reports...))
-		with := withoutWords(t, object, counters)
+		with, sees := withoutWords(t, object, counters), concluded(t, object, counters)
 		for i := range reports {
 			reports[i].Causes = nil
 		}
 		object.SetAnnotations(annotations(t, reports...))
 		if diff := cmp.Diff(withoutWords(t, object, counters), with); diff != "" {
 			t.Errorf("%s, %s (-without causes +with causes):\n%s", kind.Kind, counters, diff)
+		}
+		if diff := cmp.Diff(concluded(t, object, counters), sees); diff != "" {
+			t.Errorf("%s, %s: what clients conclude (-without causes +with causes):\n%s", kind.Kind, counters, diff)
 		}
 	}
 }
@@ -357,4 +360,17 @@ func withoutWords(t *testing.T, object *unstructured.Unstructured, counters stri
 	}
 	status[conditionsField] = slices.DeleteFunc(conditions, func(c any) bool { return c.(map[string]any)["type"] == v1alpha1.ConditionHindered })
 	return status
+}
+
+// concluded returns what clients conclude from an object's status, the condition that is of causes alone among the others.
+func concluded(t *testing.T, object *unstructured.Unstructured, counters string) map[string]verdict {
+	t.Helper()
+	status, _ := Status(Input{Object: object, Inputs: noInputs, Now: now, Counters: counters})
+	object = object.DeepCopy()
+	object.Object["status"] = status
+	verdicts := map[string]verdict{}
+	for name, concludes := range clients {
+		verdicts[name] = concludes(t, object)
+	}
+	return verdicts
 }
