@@ -1,7 +1,11 @@
 package revisions
 
 import (
+	"math"
+
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/kcp-tmc/tmc/pkg/protocol"
 )
 
 // state is what a workload's status says of its roll-out.
@@ -38,8 +42,32 @@ func stateOfDeployment(deployment *unstructured.Unstructured, isObserved bool) s
 	}
 	s.isPaused, _, _ = unstructured.NestedBool(deployment.Object, "spec", "paused")
 	s.hasFailed = isObserved && hasExceededDeadline(deployment)
+	if s.hasFailed {
+		s.updated = updatedOf(deployment, s)
+	}
 	s.isComplete = isObserved && !s.hasFailed && s.updated >= wanted(deployment) && s.replicas <= s.updated && s.available >= s.updated
 	return s
+}
+
+// updatedOf returns how many pods of a Deployment are updated. Its status says too few of them while a cluster is not done, where its
+// numbers are the sums over the clusters; then the reports say it.
+func updatedOf(deployment *unstructured.Unstructured, s state) int64 {
+	object := protocol.Read(deployment)
+	var replicas, updated int64
+	for _, cluster := range object.Placed() {
+		report, err := object.Report(cluster)
+		if err != nil {
+			continue // counts as nothing there, too
+		}
+		replicas = min(replicas+report.Counters["replicas"], math.MaxInt32)
+		if report.Generation == deployment.GetGeneration() {
+			updated = min(updated+report.Counters["updatedReplicas"], math.MaxInt32)
+		}
+	}
+	if replicas != s.replicas {
+		return s.updated
+	}
+	return max(s.updated, min(updated, s.replicas))
 }
 
 // wanted is how many replicas a workload asks for. The API server's default is 1.

@@ -12,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
+	"github.com/kcp-tmc/tmc/pkg/protocol"
 	"github.com/kcp-tmc/tmc/pkg/yamltest"
 )
 
@@ -59,6 +60,51 @@ func TestEvaluateOfAFailedRollOut(t *testing.T) {
 	want = map[int64]Numbers{2: {}, 3: {3, 3, 3, 3}}
 	if diff := cmp.Diff(want, s.numbersOf()); diff != "" {
 		t.Errorf("rolled back (-want +got)\n%s", diff)
+	}
+}
+
+// TestEvaluateOfAFailedRollOutOnOneOfTwoClusters has a status that says too few updated pods, so that kubectl waits.
+func TestEvaluateOfAFailedRollOutOnOneOfTwoClusters(t *testing.T) {
+	for name, tc := range map[string]struct {
+		reports  []string
+		replicas int64
+		want     map[int64]Numbers
+	}{
+		"the sums": {
+			[]string{`{"gen":2,"n":{"replicas":3,"updatedReplicas":3}}`, `{"gen":2,"n":{"replicas":3,"updatedReplicas":3}}`}, 6,
+			map[int64]Numbers{1: {}, 2: {6, 6, 3, 3}},
+		},
+		"the numbers of one cluster": {
+			[]string{`{"gen":2,"n":{"replicas":3,"updatedReplicas":3}}`, `{"gen":2,"n":{"replicas":4,"updatedReplicas":2}}`}, 4,
+			map[int64]Numbers{1: {2, 2, 2, 2}, 2: {2, 2, 1, 1}},
+		},
+		"a cluster that has not begun": {
+			[]string{`{"gen":2,"n":{"replicas":3,"updatedReplicas":3}}`, `{"gen":1,"n":{"replicas":3,"updatedReplicas":3}}`}, 6,
+			map[int64]Numbers{1: {3, 3, 3, 3}, 2: {Wanted: 3, Replicas: 3}},
+		},
+		"a cluster that says nothing": {
+			[]string{`{"gen":2,"n":{"replicas":3,"updatedReplicas":3}}`, "no"}, 3,
+			map[int64]Numbers{1: {}, 2: {3, 3, 3, 3}},
+		},
+	} {
+		s := newServer(t, deploymentKind)
+		s.settle(false)
+		s.status(6, 6, 6)
+		s.settle(false)
+		s.setImage("web:broken")
+		s.settle(false)
+		for i, report := range tc.reports {
+			cluster := []string{"east", "west"}[i]
+			s.set("sync", "metadata", "labels", v1alpha1.PlacementLabel(cluster))
+			report = strings.Replace(report, "{", fmt.Sprintf(`{"v":%d,"cluster":%q,`, protocol.ReportVersion, cluster), 1)
+			s.set(report, "metadata", "annotations", v1alpha1.StatusAnnotation(cluster))
+		}
+		s.status(tc.replicas, 2, 3)
+		s.fail()
+		s.settle(false)
+		if diff := cmp.Diff(tc.want, s.numbersOf()); diff != "" {
+			t.Errorf("%s (-want +got)\n%s", name, diff)
+		}
 	}
 }
 
