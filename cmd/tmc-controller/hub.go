@@ -115,7 +115,10 @@ func (h *hub) place(notices *events.Notices) {
 		Kinds:         h.config.kinds,
 		Default:       h.config.defaultPlacement,
 		FailoverAfter: h.config.failoverAfter,
-		Refused:       func(key kcp.ObjectKey) { h.aggregator.OnRefusal(key) },
+		Revision: func(key kcp.ObjectKey, upstreamObj *unstructured.Unstructured) string {
+			return h.keeper.Revision(key, upstreamObj)
+		},
+		Refused: func(key kcp.ObjectKey) { h.aggregator.OnRefusal(key) },
 	})
 	h.aggregator = aggregator.New(aggregator.Config{
 		Upstream:   h.upstream,

@@ -108,6 +108,13 @@ func (c *Change) SetReport(cluster string, encoded *string) {
 	set(c.Annotations, c.of.annotations, v1alpha1.StatusAnnotation(cluster), encoded)
 }
 
+// SetRevision has a Deployment say which revision it is at, as on a cluster. Empty leaves that as it is.
+func (c *Change) SetRevision(number string) {
+	if number != "" {
+		set(c.Annotations, c.of.annotations, deploymentDomain+"revision", &number)
+	}
+}
+
 // SetGroups has the views of these isolation groups show the object, and no others.
 func (c *Change) SetGroups(groups []string) {
 	for _, group := range c.of.Groups() {

@@ -171,11 +171,14 @@ func TestClientWaitsUntilResourcesAreServed(t *testing.T) {
 	f.served["one"] = []string{"deployments"}
 	f.mu.Unlock()
 	waitUntil(t, "discovery names Deployments", func() bool { return len(c.Resources()) == 1 })
-	if c.HasSynced() || c.HasRead(deployments) {
+	if c.HasSynced() || c.HasRead(deployments) || c.HasReadAll(deployments) {
 		t.Error("Deployments are read that cannot be listed yet")
 	}
 	f.serve(deploymentsAt("one"))
 	waitUntil(t, "Deployments are read", c.HasSynced)
+	if !c.HasReadAll(deployments) || c.HasReadAll(deployments.GroupVersion().WithResource("replicasets")) {
+		t.Error("want Deployments read, and not what is not served")
+	}
 	if len(watched) != 1 || (<-watched).Resource != "deployments" {
 		t.Error("it was not told once what is watched")
 	}

@@ -3,9 +3,9 @@ package revisions
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
-	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -20,28 +20,29 @@ import (
 // mostCollisions is how many names of others a revision passes by. Two are rare: the name has a hash of the template.
 const mostCollisions = 5
 
-// changedRetry is after how long a workload has its next turn that is not in kcp as it is in the cache.
-const changedRetry = 200 * time.Millisecond
+// errBehind says that something is not in kcp any more as it is in the caches. Its event brings another turn, if the time that passes
+// until the next one does not.
+var errBehind = errors.New("the caches are behind kcp")
 
-// carryOut writes what a plan has, and returns how long to wait where the caches are behind. The annotation of the workload comes after
-// the revision that it names, and what is deleted last.
-func (k *Keeper) carryOut(ctx context.Context, key kcp.ObjectKey, workload *unstructured.Unstructured, plan revisions.Plan) (time.Duration, error) {
+// carryOut writes what a plan has. The annotation of the workload comes after the revision that it names, and what is deleted last. It
+// fails with errBehind, or as kcp does.
+func (k *Keeper) carryOut(ctx context.Context, key kcp.ObjectKey, workload *unstructured.Unstructured, plan revisions.Plan) error {
 	if plan.Create != nil {
-		if isMade, err := k.create(ctx, key, workload, *plan.Create); err != nil || !isMade {
-			return changedRetry, err
+		if err := k.create(ctx, key, workload, *plan.Create); err != nil {
+			return err
 		}
 	}
 	for i := range plan.Changes {
-		if isWritten, err := k.change(ctx, key, workload, &plan.Changes[i]); err != nil || !isWritten {
-			return changedRetry, err
+		if err := k.change(ctx, key, workload, &plan.Changes[i]); err != nil {
+			return err
 		}
 	}
 	if plan.Annotation != "" {
 		if err := k.annotate(ctx, key, workload, plan.Annotation); err != nil {
-			return 0, err
+			return err
 		}
 	}
-	return 0, k.part(ctx, key, workload, plan)
+	return k.part(ctx, key, workload, plan)
 }
 
 // part releases and deletes what a plan has for that.
@@ -59,66 +60,68 @@ func (k *Keeper) part(ctx context.Context, key kcp.ObjectKey, workload *unstruct
 	return nil
 }
 
-// live returns a workload as kcp has it now, nil where it is not any more what the cache has. What the caches do not hold is read only
-// when a revision is made or adopted.
+// live returns a workload as kcp has it now. It fails with errBehind where that is not any more what the cache has. What the caches do
+// not hold is read only when a revision is made or adopted.
 func (k *Keeper) live(ctx context.Context, key kcp.ObjectKey, workload *unstructured.Unstructured) (*unstructured.Unstructured, error) {
 	live, err := k.config.Upstream.Live(ctx, key)
-	if err != nil || live == nil || live.GetUID() != workload.GetUID() || live.GetDeletionTimestamp() != nil {
+	if err != nil {
 		return nil, err
 	}
-	if revisions.DigestOf(live) != revisions.DigestOf(workload) {
-		return nil, nil
+	if live == nil || live.GetUID() != workload.GetUID() || live.GetDeletionTimestamp() != nil || revisions.DigestOf(live) != revisions.DigestOf(workload) {
+		return nil, errBehind
 	}
 	return live, nil
 }
 
-// create makes the revision of a workload, and reports whether it is there.
-func (k *Keeper) create(ctx context.Context, key kcp.ObjectKey, workload *unstructured.Unstructured, creation revisions.Creation) (isMade bool, err error) {
+// create makes the revision of a workload.
+func (k *Keeper) create(ctx context.Context, key kcp.ObjectKey, workload *unstructured.Unstructured, creation revisions.Creation) error {
 	live, err := k.live(ctx, key, workload)
-	if err != nil || live == nil {
-		return false, err
+	if err != nil {
+		return err
 	}
 	for collisions := range int32(mostCollisions + 1) {
 		revision, err := revisions.Make(live, creation, collisions)
 		if err != nil {
-			return false, apierrors.NewBadRequest(fmt.Sprintf("%s: %v", key, err)) // as kcp would refuse it
+			return apierrors.NewBadRequest(fmt.Sprintf("%s: %v", key, err)) // as kcp would refuse it
 		}
 		there, err := k.config.Upstream.Create(ctx, revisionKey(key, revision.GetName()), revision)
 		if apierrors.IsAlreadyExists(err) {
 			there, err = k.config.Upstream.Live(ctx, revisionKey(key, revision.GetName()))
 		}
-		if err != nil || there == nil {
-			return false, err
+		switch {
+		case err != nil:
+			return err
+		case there == nil:
+			return errBehind // it has gone in between
 		}
 		if found := revisions.Of(there); found.Owner == workload.GetUID() && found.Digest == revisions.DigestOf(workload) {
 			klog.FromContext(ctx).V(2).Info("Made a revision", "name", found.Name, "number", found.Number)
 			k.memory.wrote(key, found)
-			return true, nil
+			return nil
 		}
 	}
-	return false, apierrors.NewBadRequest(fmt.Sprintf("%s: the names of its revisions are taken, or kcp changes their templates", key))
+	return apierrors.NewBadRequest(fmt.Sprintf("%s: the names of its revisions are taken, or kcp changes their templates", key))
 }
 
-// change changes a revision, and reports whether that has been done.
-func (k *Keeper) change(ctx context.Context, key kcp.ObjectKey, workload *unstructured.Unstructured, change *revisions.Change) (isWritten bool, err error) {
+// change changes a revision.
+func (k *Keeper) change(ctx context.Context, key kcp.ObjectKey, workload *unstructured.Unstructured, change *revisions.Change) error {
 	if change.Adopts() {
-		if live, err := k.live(ctx, key, workload); err != nil || live == nil {
-			return false, err
+		if _, err := k.live(ctx, key, workload); err != nil {
+			return err
 		}
 	}
 	patch, err := json.Marshal(change.Patch())
 	if err != nil {
-		return false, fmt.Errorf("encoding the change of %s: %w", change.Of.Name, err)
+		return fmt.Errorf("encoding the change of %s: %w", change.Of.Name, err)
 	}
 	written, err := k.config.Upstream.Patch(ctx, revisionKey(key, change.Of.Name), types.MergePatchType, patch)
 	if kcp.IsMissingObject(err, change.Of.Name) {
-		return false, nil
+		return errBehind
 	}
-	if err != nil {
-		return false, err
+	if err == nil {
+		k.memory.wrote(key, revisions.Of(written))
 	}
-	k.memory.wrote(key, revisions.Of(written))
-	return true, nil
+	return err
 }
 
 // annotate has a workload say which revision it is at.

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -52,7 +53,7 @@ type fakeKCP struct {
 	cache    map[kcp.ObjectKey]*unstructured.Unstructured
 	version  int
 	asked    []string
-	isUnread bool
+	isUnread atomic.Bool
 	refuses  error
 	told     []string
 	keeper   *Keeper
@@ -200,9 +201,9 @@ func (f *fakeKCP) replicaSets() []string {
 	return found
 }
 
-func (f *fakeKCP) HasReadWorkspace(logicalcluster.Name) bool { return !f.isUnread }
+func (f *fakeKCP) HasReadWorkspace(logicalcluster.Name) bool { return !f.isUnread.Load() }
 
-func (f *fakeKCP) HasReadAll(schema.GroupVersionResource) bool { return !f.isUnread }
+func (f *fakeKCP) HasReadAll(schema.GroupVersionResource) bool { return !f.isUnread.Load() }
 
 func (f *fakeKCP) Cached(key kcp.ObjectKey) *unstructured.Unstructured { return f.cache[key] }
 

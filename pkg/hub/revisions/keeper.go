@@ -2,6 +2,8 @@ package revisions
 
 import (
 	"context"
+	"reflect"
+	"sync"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -9,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/cache"
+	"k8s.io/klog/v2"
 
 	"github.com/kcp-dev/logicalcluster/v3"
 
@@ -23,6 +26,9 @@ import (
 const (
 	// readRetry is how long a workload waits while not all of its workspace, or not all revisions, have been read.
 	readRetry = time.Second
+	// unservedRetry is how long a workload waits whose workspace serves no revisions: its binding has not followed the APIExport, or
+	// has something else of that name.
+	unservedRetry = 30 * time.Second
 	// fallGrace is how long the numbers of a ReplicaSet may be too high while its roll-out is under way or pods have failed: most come
 	// back sooner. settledGrace is how long they may be so when the roll-out is complete: surplus pods of a Deployment that is scaled
 	// in go one after the other.
@@ -69,6 +75,8 @@ type Keeper struct {
 	memory *memory
 	// refusals are the writes that kcp refuses.
 	refusals *refusals.Refusals
+	// unserved are the workspaces of which it was logged that they serve no revisions.
+	unserved sync.Map
 	// now is the clock; tests replace it.
 	now func() time.Time
 }
@@ -91,25 +99,44 @@ func (k *Keeper) OnUpstream(key kcp.ObjectKey, oldObj, newObj *unstructured.Unst
 		(revisions.DigestOf(oldObj) != revisions.DigestOf(newObj) || !protocol.Read(oldObj).SameButReports(protocol.Read(newObj))) {
 		k.refusals.Changed(key)
 	}
-	k.loop.Enqueue(key)
+	if oldObj == nil || newObj == nil || !k.isReport(oldObj, newObj) {
+		k.loop.Enqueue(key)
+	}
 }
 
-// OnRevision queues the workload of a revision that has changed; it is an upstream.Handler. One that nothing controls may be of any
-// workload of its namespace.
+// isReport reports whether a change of a workload is of reports alone, as most are.
+func (k *Keeper) isReport(oldObj, newObj *unstructured.Unstructured) bool {
+	return oldObj.GetGeneration() == newObj.GetGeneration() && protocol.Read(oldObj).SameButReports(protocol.Read(newObj)) &&
+		reflect.DeepEqual(oldObj.Object["status"], newObj.Object["status"])
+}
+
+// Revision returns the number that a workload's annotation is to say, empty where it has none, or says so already. What writes to the
+// workload in any case can write it as well.
+func (k *Keeper) Revision(key kcp.ObjectKey, workload *unstructured.Unstructured) string {
+	if _, has := revisions.ResourceOf(key.Resource.GroupResource()); !has || !k.hasRead() {
+		return ""
+	}
+	plan := revisions.Evaluate(revisions.Input{Workload: workload, Revisions: k.memory.overlay(key, k.cached(key, workload)), MayCreate: true})
+	return plan.Annotation
+}
+
+// OnRevision queues the workload of a revision that has changed; it is an upstream.Handler. One that nothing controls any more may be of
+// any workload of its namespace.
 func (k *Keeper) OnRevision(key kcp.ObjectKey, oldObj, newObj *unstructured.Unstructured) {
 	if newObj == nil && oldObj != nil {
 		revision := revisions.Of(oldObj)
 		k.memory.gone(ownerOf(key, revision), revision)
 	}
+	isOwned := false
 	for _, obj := range []*unstructured.Unstructured{oldObj, newObj} {
-		if obj == nil {
+		if obj == nil || revisions.Of(obj).Owner == "" {
 			continue
 		}
-		if revision := revisions.Of(obj); revision.Owner != "" {
-			k.loop.Enqueue(ownerOf(key, revision))
-		} else if newObj != nil {
-			k.config.Upstream.EachIn(key.Workspace, key.Namespace, func(workload kcp.ObjectKey, _ *unstructured.Unstructured) { k.OnUpstream(workload, nil, nil) })
-		}
+		isOwned = isOwned || obj == oldObj
+		k.loop.Enqueue(ownerOf(key, revisions.Of(obj)))
+	}
+	if isOwned && newObj != nil && revisions.Of(newObj).Owner == "" {
+		k.config.Upstream.EachIn(key.Workspace, key.Namespace, func(workload kcp.ObjectKey, _ *unstructured.Unstructured) { k.OnUpstream(workload, nil, nil) })
 	}
 }
 
@@ -153,15 +180,26 @@ func (k *Keeper) sync(ctx context.Context, key kcp.ObjectKey) (time.Duration, er
 	if wait := k.refusals.Wait(key); wait > 0 {
 		return wait, nil
 	}
-	wait, err := k.carryOut(ctx, key, workload, plan)
-	switch {
-	case kcp.IsRefusal(err) || kcp.IsNotServed(err):
-		return k.refusals.Refused(key, err), nil
-	case err != nil:
-		return 0, err
+	if err := k.carryOut(ctx, key, workload, plan); err != nil {
+		return k.failed(ctx, key, err)
 	}
 	k.refusals.Written(key)
-	return max(again, wait), nil
+	return again, nil
+}
+
+// failed returns when to try again what kcp has not taken, or the error where that is as for any other.
+func (k *Keeper) failed(ctx context.Context, key kcp.ObjectKey, err error) (again time.Duration, _ error) {
+	switch {
+	case kcp.IsRefusal(err):
+		return k.refusals.Refused(key, err), nil
+	case kcp.IsNotServed(err):
+		if _, told := k.unserved.LoadOrStore(key.Workspace, true); !told {
+			klog.FromContext(ctx).Info("The workspace serves no revisions, or not yet, so none are kept there; will try again", "reason", err.Error())
+		}
+		return unservedRetry, nil
+	default:
+		return 0, err
+	}
 }
 
 // evaluate returns what is to be done for a workload, and when to look again, 0 for not before the next event.

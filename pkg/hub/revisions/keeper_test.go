@@ -2,6 +2,7 @@ package revisions
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -158,7 +159,7 @@ func TestKeeperDoesNotAct(t *testing.T) {
 		"in a namespace that is being deleted": func(f *fakeKCP) {
 			f.put(namespace, yamltest.Object(f.t, "{apiVersion: v1, kind: Namespace, metadata: {name: shop, deletionTimestamp: \"2026-01-01T00:00:00Z\"}}"))
 		},
-		"before all has been read": func(f *fakeKCP) { f.isUnread = true },
+		"before all has been read": func(f *fakeKCP) { f.isUnread.Store(true) },
 		"for what is gone":         func(f *fakeKCP) { delete(f.live, web) },
 		"for what is paused": func(f *fakeKCP) {
 			f.change(web, func(obj *unstructured.Unstructured) { obj.Object["spec"].(map[string]any)["paused"] = true })
@@ -357,18 +358,92 @@ func TestKeeperBacksOff(t *testing.T) {
 	f.wrote("after a change", created, annotated)
 }
 
+func TestKeeperWaitsUntilRevisionsAreServed(t *testing.T) {
+	f := newFake(t, deployment)
+	f.refuses = &apierrors.StatusError{ErrStatus: metav1.Status{Reason: metav1.StatusReasonNotFound, Code: 404, Details: &metav1.StatusDetails{}}}
+	for range 3 {
+		if again := f.sync(); again != unservedRetry {
+			t.Errorf("the next turn is after %s, want %s", again, unservedRetry)
+		}
+	}
+	if len(f.told) > 0 {
+		t.Errorf("users are told %q", f.told)
+	}
+	f.takeWrites()
+	f.refuses = nil
+	f.settle()
+	f.wrote("when they are served", created, annotated)
+}
+
+// TestKeeperRevision has the scheduler write what the Deployment is to say.
+func TestKeeperRevision(t *testing.T) {
+	f := newFake(t, deployment)
+	number := f.keeper.Revision(web, f.cache[web])
+	f.change(web, func(obj *unstructured.Unstructured) {
+		annotations := obj.GetAnnotations()
+		annotations[revisions.RevisionAnnotation] = number
+		obj.SetAnnotations(annotations)
+	})
+	f.catchUp()
+	f.settle()
+	f.wrote("a new Deployment that says its number", created)
+	if again := f.keeper.Revision(web, f.cache[web]); number != "1" || again != "" {
+		t.Errorf("the number is %q, then %q", number, again)
+	}
+	f.isUnread.Store(true)
+	if number := f.keeper.Revision(web, f.cache[web]); number != "" {
+		t.Errorf("before all has been read, the number is %q", number)
+	}
+	if number := f.keeper.Revision(namespace, f.cache[web]); number != "" {
+		t.Errorf("of a namespace, the number is %q", number)
+	}
+}
+
+func TestKeeperIgnoresReports(t *testing.T) {
+	f := newFake(t, deployment)
+	before := f.cache[web]
+	for name, want := range map[string]bool{v1alpha1.StatusAnnotation("east"): true, "a": false} {
+		after := before.DeepCopy()
+		after.SetAnnotations(map[string]string{"kcp.io/cluster": "team", "team": "a", name: "b"})
+		if got := f.keeper.isReport(before, after); got != want {
+			t.Errorf("%s: got %t, want %t", name, got, want)
+		}
+	}
+	after := before.DeepCopy()
+	after.Object["status"] = map[string]any{"replicas": int64(1)}
+	if f.keeper.isReport(before, after) {
+		t.Error("another status is no report")
+	}
+}
+
 func TestKeeperWaitsForTheCache(t *testing.T) {
 	f := newFake(t, deployment)
 	f.change(web, func(obj *unstructured.Unstructured) {
 		check(t, unstructured.SetNestedSlice(obj.Object, []any{map[string]any{"name": "web", "image": "web:2"}}, "spec", "template", "spec", "containers"))
 	})
-	if again := f.sync(); again != changedRetry {
-		t.Errorf("the next turn is after %s, want %s", again, changedRetry)
+	behind := func(what string) {
+		t.Helper()
+		if _, err := f.keeper.sync(t.Context(), web); !errors.Is(err, errBehind) {
+			t.Errorf("%s: got %v, want %v", what, err, errBehind)
+		}
+		f.wrote(what)
 	}
-	f.wrote("of a template that is no longer so")
+	behind("a template that is no longer so")
 	delete(f.live, web)
-	f.sync()
-	f.wrote("of a workload that is no longer there")
+	behind("a workload that is no longer there")
+
+	f = newFake(t, deployment)
+	f.settle()
+	f.rollOut(3, 3, 3)
+	for key := range f.live {
+		if key.Resource == v1alpha1.ReplicaSetsResource {
+			delete(f.live, key)
+		}
+	}
+	f.takeWrites()
+	if _, err := f.keeper.sync(t.Context(), web); !errors.Is(err, errBehind) {
+		t.Errorf("a revision that is no longer there: got %v, want %v", err, errBehind)
+	}
 }
 
 func TestKeeperKeepsControllerRevisions(t *testing.T) {
@@ -392,10 +467,10 @@ func TestKeeperIsQueued(t *testing.T) {
 		f.keeper.now = time.Now
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
-		f.isUnread = true
+		f.isUnread.Store(true)
 		go func() {
 			time.Sleep(10 * time.Second)
-			f.isUnread = false
+			f.isUnread.Store(false)
 		}()
 		f.keeper.Run(ctx, 1)
 		f.wrote("as soon as all has been read", created, annotated)
@@ -428,7 +503,7 @@ func TestKeeperIsSteady(t *testing.T) {
 						f.catchUp()
 					default:
 						_, err := f.keeper.sync(t.Context(), web)
-						if err != nil && !apierrors.IsConflict(err) {
+						if err != nil && !apierrors.IsConflict(err) && !errors.Is(err, errBehind) {
 							t.Fatal(err)
 						}
 					}

@@ -42,6 +42,9 @@ type Config struct {
 	Default placement.Default
 	// Refused hears of objects whose problem among Scheduler.Refusals has changed; it may be nil.
 	Refused func(key kcp.ObjectKey)
+	// Revision returns the number of the revision that an object is to say that it is at, as it enters its first cluster: empty where
+	// that is as it is. It may be nil.
+	Revision func(key kcp.ObjectKey, upstreamObj *unstructured.Unstructured) string
 	// FailoverAfter is how long a cluster may be silent before what can go elsewhere does.
 	FailoverAfter time.Duration
 }

@@ -63,9 +63,7 @@ func (s *Scheduler) move(ctx context.Context, key kcp.ObjectKey, cached *unstruc
 		s.refusals.Written(key)
 		return decision.Again, nil
 	}
-	// A syncer sets its finalizer itself where it is missing. In one write with the label, the syncers of an object need not
-	// race for its list. What never got to a cluster that is silent must not wait for its syncer.
-	change.Hold(slices.DeleteFunc(change.Entered(), func(cluster string) bool { return !s.config.Registry.Cluster(cluster).Ready })...)
+	s.enter(key, upstreamObj, change)
 	klog.FromContext(ctx).V(2).Info("Placing", "clusters", decision.Clusters, "by", decision.By)
 	if written, again, err := s.carryOut(ctx, key, change.Regaining(protocol.Read(cached), regained)); !written || err != nil {
 		return again, err
@@ -73,6 +71,17 @@ func (s *Scheduler) move(ctx context.Context, key kcp.ObjectKey, cached *unstruc
 	s.tell(upstreamObj, decision, change)
 	s.tellLeftOut(upstreamObj, change)
 	return decision.Again, nil
+}
+
+// enter adds to a change what goes with entering clusters, if it has the object enter any.
+func (s *Scheduler) enter(key kcp.ObjectKey, upstreamObj *unstructured.Unstructured, change *protocol.Change) {
+	entered := change.Entered()
+	// A syncer sets its finalizer itself where it is missing. In one write with the label, the syncers of an object need not
+	// race for its list. What never got to a cluster that is silent must not wait for its syncer.
+	change.Hold(slices.DeleteFunc(slices.Clone(entered), func(cluster string) bool { return !s.config.Registry.Cluster(cluster).Ready })...)
+	if len(entered) > 0 && s.config.Revision != nil {
+		change.SetRevision(s.config.Revision(key, upstreamObj)) // would be a write of its own
+	}
 }
 
 // syncNamespace labels a namespace for the clusters that anything in it is on, or is to be: their syncers see by it what its

@@ -52,6 +52,20 @@ func TestSyncWritesOnePatch(t *testing.T) {
 	}
 }
 
+func TestSyncWritesTheRevisionAlong(t *testing.T) {
+	f := newFakeKCP(t, web)
+	s := f.scheduler(fleet{"east"})
+	s.config.Revision = func(kcp.ObjectKey, *unstructured.Unstructured) string { return "1" }
+	for range 2 {
+		if _, err := s.sync(t.Context(), f.keyOf("web")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(f.patches) != 1 || !strings.Contains(f.patches[0], `"deployment.kubernetes.io/revision":"1"`) {
+		t.Errorf("written: %q, want one patch with the revision", f.patches)
+	}
+}
+
 func TestChangeOfPartitionIsOneWrite(t *testing.T) {
 	const db = `{apiVersion: apps/v1, kind: StatefulSet, metadata: {name: db, uid: db, generation: 3, labels: {cluster.tmc.kcp.io/east: sync, cluster.tmc.kcp.io/west: sync},
 		finalizers: [syncer.tmc.kcp.io/east, syncer.tmc.kcp.io/west], annotations: {replicas.tmc.kcp.io/east: "2", replicas.tmc.kcp.io/west: "2", partition.tmc.kcp.io/east: 1/2,
