@@ -35,13 +35,14 @@ const (
 // TestIdleSystemIsSilent counts requests, so it does not run beside others.
 func TestIdleSystemIsSilent(t *testing.T) {
 	u := newTenant(t, env.shared, "silence")
-	deployments := u.watch(t)
+	deployments, revisions := u.watch(t)
 	trail := auditFromNow(t)
 	start := time.Now()
 	u.createMany(t)
 	t.Logf("%d Deployments were created in %s", many, time.Since(start).Round(time.Millisecond))
 	eventually(t, fmt.Sprintf("%d Deployments to be available and observed", many), manyTimeout, allDone(deployments))
 	t.Logf("they were synced and reported %s after the first was created", time.Since(start).Round(time.Millisecond))
+	eventually(t, fmt.Sprintf("the revisions of %d Deployments to have their numbers", many), soon, allCounted(revisions))
 	logWrites(t, trail)
 	t.Logf("the syncer of east has had %d MiB at most, the controller %d MiB",
 		env.shared.syncers[east].peakMemory(t), env.shared.controller.peakMemory(t))
@@ -68,7 +69,7 @@ func TestIdleSystemIsSilent(t *testing.T) {
 		t.Logf("the syncer of east has had %d MiB at most since then", env.shared.syncers[east].peakMemory(t))
 	})
 	t.Run("a controller that starts anew writes nothing", func(t *testing.T) {
-		restartsSilently(t, env.shared.controller, "scheduler", "aggregator")
+		restartsSilently(t, env.shared.controller, "scheduler", "aggregator", "revisions")
 	})
 }
 
@@ -141,15 +142,15 @@ func settle(t *testing.T) {
 	}
 }
 
-// watch keeps the tenant's Deployments at hand, so that waiting for many of them costs the servers nothing.
-func (u *tenant) watch(t *testing.T) appslisters.DeploymentLister {
+// watch keeps the tenant's Deployments and their revisions at hand, so that waiting for many of them costs the servers nothing.
+func (u *tenant) watch(t *testing.T) (appslisters.DeploymentLister, appslisters.ReplicaSetLister) {
 	t.Helper()
 	factory := informers.NewSharedInformerFactoryWithOptions(u.client, 0, informers.WithNamespace(u.namespace))
-	lister := factory.Apps().V1().Deployments().Lister()
+	deployments, revisions := factory.Apps().V1().Deployments().Lister(), factory.Apps().V1().ReplicaSets().Lister()
 	factory.Start(t.Context().Done())
 	factory.WaitForCacheSync(t.Context().Done())
 	t.Cleanup(factory.Shutdown)
-	return lister
+	return deployments, revisions
 }
 
 // createMany makes Deployments as fast as kcp takes them.
@@ -173,6 +174,20 @@ func allDone(deployments appslisters.DeploymentLister) func(context.Context) (bo
 		done := 0
 		for _, d := range all {
 			if isRolledOut(d) && isCalm(d) {
+				done++
+			}
+		}
+		return done == many, fmt.Sprintf("%d of %d", done, len(all)), err
+	}
+}
+
+// allCounted reports whether there is a revision of each Deployment, with the numbers of the end.
+func allCounted(revisions appslisters.ReplicaSetLister) func(context.Context) (bool, string, error) {
+	return func(context.Context) (bool, string, error) {
+		all, err := revisions.List(labels.Everything())
+		done := 0
+		for _, revision := range all {
+			if revision.Status.ReadyReplicas == 1 {
 				done++
 			}
 		}
