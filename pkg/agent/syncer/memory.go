@@ -55,6 +55,8 @@ type memory struct {
 	missed time.Time
 	// reported is when the last report was written, and explained when the last one was of which only the causes were new.
 	reported, explained time.Time
+	// whyRefused is when kcp refused a report with causes.
+	whyRefused time.Time
 	// silent is when there was first found to be nothing to report of the copy, and ending when it was first seen to be being deleted.
 	silent, ending sighting
 	// bare is when the upstream object was first seen to have lost what the hub says of it, of one generation.

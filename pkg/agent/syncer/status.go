@@ -32,45 +32,62 @@ func (s *Syncer) syncStatus(ctx context.Context, key kcp.ObjectKey) (time.Durati
 		return 0, nil
 	}
 	s.memories.keep(key, e)
-	present, isReported := protocol.Read(e.Upstream).EncodedReport(s.cluster)
 	now := s.now()
 	if wait := s.untilRestored(key, e, now); wait > 0 {
 		return wait, nil
 	}
 	notes, again := remembered.notesAt(now)
 	if len(remembered.problems)+len(notes) == 0 && !s.upstream.Resources()[key.Resource].HasStatus {
-		// There is nothing to say, and no status that a report could become part of (ConfigMaps, Secrets).
-		if isReported {
-			err = s.patchReport(ctx, key, e.Upstream, nil)
-		}
-		return 0, err
+		return 0, s.withdrawReport(ctx, key, e.Upstream)
 	}
+	later, err := s.report(ctx, key, e, e.Report(remembered.problems, notes...))
+	return soonest(again, later), err
+}
+
+// report writes a report if it is not what the annotation says, and adds why the copy is not ready. It returns when to look again,
+// 0 for never.
+func (s *Syncer) report(ctx context.Context, key kcp.ObjectKey, e *evaluate.Evaluation, report protocol.Report) (time.Duration, error) {
+	remembered, now := s.memories.get(key), s.now()
+	present, isReported := protocol.Read(e.Upstream).EncodedReport(s.cluster)
 	// What cannot be read was written at no time, says nothing, and is not what we would write.
 	last, _ := protocol.ParseReport(s.cluster, present)
-	report := e.Report(remembered.problems, notes...)
 	report, onlyWhy, err := s.withCauses(key, e, last, present, report)
 	if err != nil {
 		return 0, err
 	}
-	same, err := saysSame(last, present, report)
-	if err != nil || same {
+	again := remembered.heldBack(now)
+	if same, err := saysSame(last, present, report); err != nil || same {
 		return again, err
 	}
-	wait := reportInterval - now.Sub(remembered.reported)
-	switch {
-	case !isReported:
+	wait := remembered.spacing(onlyWhy, now)
+	if !isReported {
 		wait = s.untilNews(key, e, report, now)
-	case onlyWhy:
-		wait = max(wait, explainInterval-now.Sub(remembered.explained))
 	}
 	if wait > 0 {
 		return soonest(again, wait), nil
 	}
 	later, err := s.tryReport(ctx, key, e.Upstream, report, now)
-	if err == nil && onlyWhy {
+	if isWritten := err == nil; onlyWhy && isWritten {
 		s.memories.update(key, func(m *memory) { m.explained = now })
 	}
-	return max(later, again), err
+	return soonest(again, later), err
+}
+
+// withdrawReport removes a report where there is nothing to say, and no status that it could become part of (ConfigMaps, Secrets).
+func (s *Syncer) withdrawReport(ctx context.Context, key kcp.ObjectKey, upstreamObj *unstructured.Unstructured) error {
+	if _, isReported := protocol.Read(upstreamObj).EncodedReport(s.cluster); !isReported {
+		return nil
+	}
+	return s.patchReport(ctx, key, upstreamObj, nil)
+}
+
+// spacing returns how long the next report has to wait for the last one, and, where only the causes are new, for the last such one.
+func (m *memory) spacing(onlyWhy bool, now time.Time) time.Duration {
+	wait := reportInterval - now.Sub(m.reported)
+	if onlyWhy {
+		wait = max(wait, explainInterval-now.Sub(m.explained))
+	}
+	return wait
 }
 
 // restoreGrace is how long the hub may take to put back what an undo has taken off an object, this cluster's report among it. A hub
@@ -91,8 +108,12 @@ func (s *Syncer) untilRestored(key kcp.ObjectKey, e *evaluate.Evaluation, now ti
 // object, a change of which is news.
 func (s *Syncer) tryReport(ctx context.Context, key kcp.ObjectKey, upstreamObj *unstructured.Unstructured, report protocol.Report, now time.Time) (time.Duration, error) {
 	err := s.writeReport(ctx, key, upstreamObj, report, now)
-	if err == nil || !kcp.IsRefusal(err) {
+	switch {
+	case err == nil || !kcp.IsRefusal(err):
 		return 0, err
+	case len(report.Causes) > 0:
+		s.memories.update(key, func(m *memory) { m.whyRefused = now })
+		return reportInterval, nil // without them: the numbers count more
 	}
 	klog.FromContext(ctx).Info("kcp refuses the report on an object", "reason", err.Error(), "again", longestRefusal)
 	return longestRefusal, nil

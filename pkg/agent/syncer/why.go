@@ -19,7 +19,11 @@ const explainInterval = 30 * time.Second
 // the reasons that were reported stay.
 func (s *Syncer) withCauses(key kcp.ObjectKey, e *evaluate.Evaluation, last protocol.Report, present string, report protocol.Report) (with protocol.Report, onlyWhy bool, err error) {
 	found, isKnown := s.causes(key, e, last.Causes)
-	if !isKnown {
+	remembered := s.memories.get(key)
+	switch {
+	case remembered.heldBack(s.now()) > 0:
+		found = nil
+	case !isKnown:
 		found = last.Causes
 	}
 	if len(found)+len(last.Causes) == 0 {
@@ -59,10 +63,18 @@ func (s *Syncer) causes(key kcp.ObjectKey, e *evaluate.Evaluation, reported []pr
 	return found, isKnown
 }
 
-// soonest returns the shorter of two times, of which the first may be 0 for never.
+// heldBack returns for how long reports have to do without causes, for which the annotations of the object had no room.
+func (m *memory) heldBack(now time.Time) time.Duration {
+	if m.whyRefused.IsZero() {
+		return 0
+	}
+	return max(longestRefusal-now.Sub(m.whyRefused), 0)
+}
+
+// soonest returns the shorter of two times, each of which may be 0, or past, for never.
 func soonest(a, b time.Duration) time.Duration {
-	if a == 0 {
-		return b
+	if a <= 0 || b <= 0 {
+		return max(a, b, 0)
 	}
 	return min(a, b)
 }

@@ -6,7 +6,9 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
 	"github.com/kcp-tmc/tmc/pkg/kcp"
@@ -176,6 +178,23 @@ func TestCausesOfEndedJobStay(t *testing.T) {
 	if len(w.why.asked) > 0 {
 		t.Error("what is reported of a Job that has ended is asked again")
 	}
+}
+
+// TestCausesGiveWayToNumbers has an object whose annotations have no room for causes.
+func TestCausesGiveWayToNumbers(t *testing.T) {
+	w := newWhyHarness(t)
+	w.why.known, w.why.found = true, cause(1, "1", "a")
+	w.cache(t, copyOf("ws", w.here, available(1)))
+	w.kcp.patchErr = apierrors.NewInvalid(schema.GroupKind{Kind: "Deployment"}, "web", nil)
+	w.turn(t, reportInterval, 2)
+	w.kcp.patchErr = nil
+	w.time = w.time.Add(time.Second)
+	w.turn(t, longestRefusal-time.Second, 3)
+	w.check(t, nil)
+	w.turn(t, longestRefusal-time.Second, 3)
+	w.time = w.time.Add(longestRefusal)
+	w.turn(t, 0, 4)
+	w.check(t, cause(1, "1", "a"))
 }
 
 func TestCausesOfNothing(t *testing.T) {

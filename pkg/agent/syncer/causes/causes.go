@@ -68,6 +68,9 @@ type Own []protocol.Cause
 // maxMessage is how long one message may be, in bytes: one leaves room for another.
 const maxMessage = 380
 
+// mostGroups is how many causes are told apart: four of them are reported.
+const mostGroups = 32
+
 // finding is one cause, as it is known before it is put into words.
 type finding struct {
 	reason string
@@ -156,24 +159,24 @@ func (x *examination) after(t time.Time) (isYet bool) {
 	return true
 }
 
-// grouped puts the findings together that have the same cause. Of their words, the latest count.
+// grouped puts the findings together that have the same cause. Of their words, the latest count. Those without words come last:
+// a kubelet that waits may not say any more what the registry has said.
 func grouped(found []finding) []finding {
-	slices.SortStableFunc(found, func(a, b finding) int { return b.at.Compare(a.at) })
-	byIdentity := map[string]int{}
+	slices.SortStableFunc(found, func(a, b finding) int {
+		return cmp.Or(compareBools(a.words == "", b.words == ""), b.at.Compare(a.at))
+	})
 	var groups []finding
 	for _, f := range found {
-		id := identity(f.cause())
-		at, isKnown := byIdentity[id]
-		if !isKnown {
-			byIdentity[id] = len(groups)
+		at := slices.IndexFunc(groups, func(g finding) bool { return isSame(g.cause(), f.cause()) })
+		if at < 0 {
 			groups = append(groups, f)
+			if len(groups) == mostGroups {
+				break
+			}
 			continue
 		}
 		groups[at].pods += f.pods
 		groups[at].isPast = groups[at].isPast && f.isPast
-		if groups[at].words == "" {
-			groups[at].words = f.words
-		}
 	}
 	return groups
 }

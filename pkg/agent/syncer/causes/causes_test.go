@@ -22,11 +22,11 @@ func TestOfPod(t *testing.T) {
 	}{
 		"an image that is not there": {
 			status: `{name: app, ready: false, restartCount: 0, image: "registry.example.com/web:2", imageID: "", state: {waiting: {reason: ErrImagePull, message: 'rpc error: code = NotFound desc = failed to pull and unpack image "registry.example.com/web:2": failed to resolve reference "registry.example.com/web:2": registry.example.com/web:2: not found'}}}`,
-			want:   "ImagePullBackOff: image registry.example.com/web:2: registry.example.com/web:2: not found",
+			want:   "ImagePullBackOff: image registry.example.com/web:2: registry.example.com/web:2: not found", //nolint:dupword // that is how they write it
 		},
 		"the same while the kubelet waits, since 1.31": {
 			status: `{name: app, ready: false, restartCount: 0, image: "registry.example.com/web:2", imageID: "", state: {waiting: {reason: ImagePullBackOff, message: 'Back-off pulling image "registry.example.com/web:2": ErrImagePull: rpc error: code = NotFound desc = failed to pull and unpack image "registry.example.com/web:2": failed to resolve reference "registry.example.com/web:2": registry.example.com/web:2: not found'}}}`,
-			want:   "ImagePullBackOff: image registry.example.com/web:2: registry.example.com/web:2: not found",
+			want:   "ImagePullBackOff: image registry.example.com/web:2: registry.example.com/web:2: not found", //nolint:dupword // that is how they write it
 		},
 		"the same while an older kubelet waits": {
 			status: `{name: app, ready: false, restartCount: 0, image: "registry.example.com/web:2", imageID: "", state: {waiting: {reason: ImagePullBackOff, message: 'Back-off pulling image "registry.example.com/web:2"'}}}`,
@@ -252,6 +252,26 @@ status:
 			},
 			want: `ProvisioningFailed: claim data: storageclass.storage.k8s.io "fast" not found`,
 		},
+		"a claim that is about to be bound": {
+			pod: head + spec + `
+status:
+  phase: Pending
+  conditions: [{type: PodScheduled, status: "False", reason: Unschedulable, message: "0/1 nodes are available: pod has unbound immediate PersistentVolumeClaims. not found", lastTransitionTime: "2026-01-01T12:09:55Z"}]`,
+		},
+		"a claim that is not bound, and nobody says why": {
+			pod: head + spec + `
+status:
+  phase: Pending
+  conditions: [{type: PodScheduled, status: "False", reason: Unschedulable, message: "0/1 nodes are available: pod has unbound immediate PersistentVolumeClaims. preemption: 0/1 nodes are available: 1 Preemption is not helpful for scheduling.", lastTransitionTime: "2026-01-01T12:09:45Z"}]`,
+			want: "Unschedulable: no node fits: pod has unbound immediate PersistentVolumeClaims",
+		},
+		"a node that others have to leave first": {
+			pod: head + spec + `
+status:
+  phase: Pending
+  nominatedNodeName: n
+  conditions: [{type: PodScheduled, status: "False", reason: Unschedulable, message: "0/1 nodes are available: 1 Insufficient cpu. preemption: 0/1 nodes are available: 1 No preemption victims found for incoming pod.", lastTransitionTime: "2026-01-01T12:09:55Z"}]`,
+		},
 		"a claim that is not there": {
 			pod: head + spec + `
 status:
@@ -433,17 +453,18 @@ func TestOfGroups(t *testing.T) {
 	pull := app(t, `{name: app, ready: false, restartCount: 0, image: i, imageID: "", state: {waiting: {reason: ErrImagePull, message: 'not found'}}}`)
 	waits := another(app(t, `{name: app, ready: false, restartCount: 0, image: i, imageID: "", state: {waiting: {reason: ImagePullBackOff, message: 'Back-off pulling image "i": ErrImagePull: not found'}}}`), "b")
 	crash := another(app(t, `{name: app, ready: false, restartCount: 4, image: i, imageID: "", state: {waiting: {reason: CrashLoopBackOff}}, lastState: {terminated: {exitCode: 1, reason: Error, message: "no database", finishedAt: "2026-01-01T12:09:01Z"}}}`), "c")
+	silent := another(app(t, `{name: app, ready: false, restartCount: 0, image: i, imageID: "", state: {waiting: {reason: ImagePullBackOff, message: 'Back-off pulling image "i"'}}}`), "d")
 	evicted := pod(t, head+spec+`status: {phase: Failed, reason: Evicted, message: low on memory}`)
 	foreign := pull.DeepCopy()
 	foreign.OwnerReferences[0].Name = "web-api-7d4b9c5f6"
 	orphan := pull.DeepCopy()
 	orphan.OwnerReferences = nil
 	answer := Of(web, Own{{Reason: "FailedCreate", Message: "exceeded quota"}}, Evidence{
-		Pods: []*corev1.Pod{evicted, evicted, evicted, crash, pull, foreign, waits, orphan}, HasWarnings: true, Now: now,
+		Pods: []*corev1.Pod{evicted, evicted, evicted, silent, crash, pull, foreign, waits, orphan}, HasWarnings: true, Now: now,
 	})
 	want := []protocol.Cause{
 		{Reason: "FailedCreate", Message: "exceeded quota"},
-		{Reason: "ImagePullBackOff", Count: 2, Message: "image registry.example.com/web:2: not found"},
+		{Reason: "ImagePullBackOff", Count: 3, Message: "image registry.example.com/web:2: not found"},
 		{Reason: "CrashLoopBackOff", Count: 1, Message: "container app, exit code 1: no database"},
 		{Reason: "Evicted", Count: 3, Message: "low on memory"},
 	}

@@ -92,20 +92,20 @@ func (x *examination) container(c container) (finding, bool) {
 	case state.Waiting != nil && !slices.Contains(quietReasons, state.Waiting.Reason):
 		return c.waiting(state.Waiting), true
 	case state.Terminated != nil:
-		isBad := state.Terminated.ExitCode != 0 || c.isRepeated
-		return c.ended(state.Terminated), isBad && c.isCrashing(state.Terminated, c.status.RestartCount+1)
-	case c.status.Ready || last == nil || !c.isCrashing(last, c.status.RestartCount):
+		return c.ended(state.Terminated), c.isCrashing(state.Terminated, c.status.RestartCount+1)
+	case c.status.Ready || last == nil:
 		return finding{}, false
 	case state.Running != nil && !x.after(state.Running.StartedAt.Add(calm)):
 		return finding{}, false
 	default:
-		return c.ended(last), last.ExitCode != 0 || c.isRepeated
+		return c.ended(last), c.isCrashing(last, c.status.RestartCount)
 	}
 }
 
 // isCrashing reports whether a container that has ended so often has a fault.
 func (c container) isCrashing(end *corev1.ContainerStateTerminated, times int32) bool {
-	return times >= crashes || end.Reason == reasonOOM || slices.Contains(startReasons, end.Reason)
+	isBad := end.ExitCode != 0 || c.isRepeated
+	return isBad && (times >= crashes || end.Reason == reasonOOM || slices.Contains(startReasons, end.Reason))
 }
 
 // waiting says why a container waits.

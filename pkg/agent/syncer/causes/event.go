@@ -108,29 +108,34 @@ func (x *examination) lasts(event *corev1.Event) bool {
 
 // ofCopy says what the copy's own events say: that pods cannot be made, or that a claim is not bound.
 func (x *examination) ofCopy(living int64) []finding {
-	if x.subject.IsClaim {
+	switch {
+	case x.subject.IsClaim:
 		x.answer.NeedsClaims = true
-		event := x.claim(func(event *corev1.Event) bool { return event.InvolvedObject.UID == x.subject.UID })
-		if event == nil {
-			return nil
+		if event := x.claim(func(event *corev1.Event) bool { return event.InvolvedObject.UID == x.subject.UID }); event != nil {
+			return []finding{claimed(event)}
 		}
-		return []finding{claimed(event)}
-	}
-	if living >= x.subject.Wanted || x.subject.SaysFailedCreate || x.subject.Ended || x.subject.PodsBy == kinds.PodsByReplicaSets {
+		return nil
+	case living >= x.subject.Wanted, x.subject.SaysFailedCreate, x.subject.Ended, x.subject.PodsBy == kinds.PodsByReplicaSets:
 		return nil // the condition of a Deployment says what its ReplicaSets say
 	}
 	x.answer.NeedsWarnings = true
+	event := x.latest(x.Warnings, func(event *corev1.Event) bool { return event.Reason == reasonFailedCreate && x.subject.isOf(event) })
+	if event == nil {
+		return nil
+	}
+	return []finding{{reason: reasonFailedCreate, words: Create(event.Message), at: lastOf(event)}}
+}
+
+// latest returns the last of the events that are not too old, nil for none.
+func (x *examination) latest(events []*corev1.Event, isIt func(*corev1.Event) bool) *corev1.Event {
 	var latest *corev1.Event
-	for _, event := range x.Warnings {
+	for _, event := range events {
 		isNewer := latest == nil || lastOf(event).After(lastOf(latest))
-		if event.Reason == reasonFailedCreate && x.subject.isOf(event) && isNewer && x.Now.Sub(lastOf(event)) <= freshCreate {
+		if isIt(event) && isNewer && x.Now.Sub(lastOf(event)) <= freshCreate {
 			latest = event
 		}
 	}
-	if latest == nil {
-		return nil
-	}
-	return []finding{{reason: reasonFailedCreate, words: Create(latest.Message), at: lastOf(latest)}}
+	return latest
 }
 
 // isOf reports whether an event is about the copy, or about a ReplicaSet that it has made.
@@ -174,14 +179,7 @@ var claimReasons = []string{"FailedBinding", "ProvisioningFailed", "ClaimMisboun
 
 // claim returns the latest of those events that are about the claim, nil for none.
 func (x *examination) claim(isIt func(*corev1.Event) bool) *corev1.Event {
-	var latest *corev1.Event
-	for _, event := range x.Claims {
-		isNewer := latest == nil || lastOf(event).After(lastOf(latest))
-		if slices.Contains(claimReasons, event.Reason) && isIt(event) && isNewer && x.Now.Sub(lastOf(event)) <= freshCreate {
-			latest = event
-		}
-	}
-	return latest
+	return x.latest(x.Claims, func(event *corev1.Event) bool { return slices.Contains(claimReasons, event.Reason) && isIt(event) })
 }
 
 // lastOf and firstOf are when something was said last and first, in either of the forms that events have.

@@ -31,6 +31,10 @@ const (
 	endTime = 30 * time.Second
 )
 
+// unboundClaims is what a scheduler says of claims that are to be bound before the pod is (k8s.io/kubernetes,
+// pkg/scheduler/framework/plugins/volumebinding).
+const unboundClaims = "unbound immediate PersistentVolumeClaims"
+
 // has reports whether a pod that the selector finds is one of the subject's: selectors of others may find it as well.
 func (s Subject) has(pod *corev1.Pod) bool {
 	owner := metav1.GetControllerOfNoCopy(pod)
@@ -118,7 +122,10 @@ func (x *examination) unscheduled(pod *corev1.Pod, scheduled *corev1.PodConditio
 			return claim, true
 		}
 	}
-	return f, true
+	if strings.Contains(scheduled.Message, unboundClaims) && x.after(scheduled.LastTransitionTime.Add(longWait)) {
+		return f, false // to bind them takes a moment
+	}
+	return f, pod.Status.NominatedNodeName == ""
 }
 
 // unready is a pod that runs and is not ready, and of which no event says why.

@@ -24,7 +24,8 @@ func StripPod(pod *corev1.Pod) *corev1.Pod {
 			RestartPolicy: pod.Spec.RestartPolicy, InitContainers: stripContainers(pod.Spec.InitContainers), Containers: stripContainers(pod.Spec.Containers),
 		},
 		Status: corev1.PodStatus{
-			Phase: pod.Status.Phase, Reason: pod.Status.Reason, Message: text.Shorten(pod.Status.Message, maxWords),
+			NominatedNodeName: pod.Status.NominatedNodeName,
+			Phase:             pod.Status.Phase, Reason: pod.Status.Reason, Message: text.Shorten(pod.Status.Message, maxWords),
 			InitContainerStatuses: stripStatuses(pod.Status.InitContainerStatuses), ContainerStatuses: stripStatuses(pod.Status.ContainerStatuses),
 		},
 	}
@@ -37,8 +38,7 @@ func StripPod(pod *corev1.Pod) *corev1.Pod {
 		}
 	}
 	for _, c := range pod.Status.Conditions {
-		switch c.Type {
-		case corev1.PodScheduled, corev1.PodReady:
+		if c.Type == corev1.PodScheduled || c.Type == corev1.PodReady {
 			c.Message = text.Shorten(c.Message, maxWords)
 			stripped.Status.Conditions = append(stripped.Status.Conditions, c)
 		}

@@ -39,13 +39,18 @@ type Unready struct {
 // Unready returns the copy as one to be asked about, nil when its own status says that it is as ready as it should be, and when
 // there is nobody to ask.
 func (e *Evaluation) Unready() *Unready {
-	downstreamObj, kind := e.Downstream, e.kind()
-	if downstreamObj == nil && e.Reported() != nil {
+	switch {
+	case e.Downstream == nil && e.Reported() != nil:
 		return &Unready{Subject: causes.Subject{Ended: true}, Lasting: true} // a Job that has run and is gone
-	}
-	if downstreamObj == nil || !e.IsOurs(downstreamObj) || downstreamObj.GetDeletionTimestamp() != nil {
+	case e.Downstream == nil, !e.IsOurs(e.Downstream), e.Downstream.GetDeletionTimestamp() != nil:
 		return nil
+	default:
+		return e.unreadyCopy(e.kind())
 	}
+}
+
+// unreadyCopy is Unready of a copy that is there.
+func (e *Evaluation) unreadyCopy(kind *kinds.Kind) *Unready {
 	switch {
 	case kind.Phase != nil && len(kind.BoundTo) > 0:
 		return e.unboundClaim(kind)

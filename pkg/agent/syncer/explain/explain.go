@@ -17,8 +17,8 @@ import (
 )
 
 const (
-	// MaxWatched is how many copies have their pods watched at the same time: those that came last. The others are looked at one
-	// after the other.
+	// MaxWatched is how many copies have their pods watched at the same time: those that came last. The others are looked at in
+	// turns.
 	MaxWatched = 64
 	// pollInterval is how often to look at one of those at most, and pollPause how much longer that is for each of them.
 	pollInterval = 10 * time.Second
@@ -32,7 +32,7 @@ const (
 	lookInterval = 200 * time.Millisecond
 	// deniedInterval is how long to go without what the cluster does not let be read.
 	deniedInterval = 5 * time.Minute
-	// workers is how many copies are looked at at a time.
+	// workers is how many copies are looked at in parallel.
 	workers = 2
 )
 
@@ -179,9 +179,9 @@ func (x *Explainer) turn(ctx context.Context, key kcp.ObjectKey) (time.Duration,
 		x.mu.Unlock()
 		return wait, nil
 	}
-	if x.watches(key, a) {
+	if x.watches(key, a) { //nolint:contextcheck // watches outlive the turn: they end with Run
 		defer x.mu.Unlock()
-		return x.turnWatched(key, a), nil
+		return x.turnWatched(key, a), nil //nolint:contextcheck // likewise
 	}
 	question := a.Question
 	x.mu.Unlock()
@@ -274,22 +274,25 @@ func (x *Explainer) look(ctx context.Context, q Question) (causes.Answer, error)
 		evidence.Pods = found
 	}
 	answer := causes.Of(q.Subject, q.Own, evidence)
-	if !answer.IsOpen || evidence.IsDenied {
+	if !answer.IsOpen {
 		return answer, nil
 	}
-	var err error
-	if answer.NeedsWarnings {
-		evidence.HasWarnings = true
-		evidence.Warnings, err = x.listEvents(ctx, q.Subject.Namespace, warningFeed)
-	}
-	if answer.NeedsClaims && err == nil {
-		evidence.HasClaims = true
-		evidence.Claims, err = x.listEvents(ctx, q.Subject.Namespace, claimFeed)
-	}
-	if err != nil && !x.deny(ctx, events, err) {
+	if err := x.readEvents(ctx, q.Subject.Namespace, answer, &evidence); err != nil && !x.deny(ctx, events, err) {
 		return causes.Answer{}, err
 	}
 	return causes.Of(q.Subject, q.Own, evidence), nil
+}
+
+// readEvents asks the cluster once for the events that an answer needs.
+func (x *Explainer) readEvents(ctx context.Context, namespace string, answer causes.Answer, evidence *causes.Evidence) (err error) {
+	evidence.HasWarnings, evidence.HasClaims = answer.NeedsWarnings, answer.NeedsClaims
+	if answer.NeedsWarnings {
+		evidence.Warnings, err = x.listEvents(ctx, namespace, warningFeed)
+	}
+	if answer.NeedsClaims && err == nil {
+		evidence.Claims, err = x.listEvents(ctx, namespace, claimFeed)
+	}
+	return err
 }
 
 // isDenied reports whether the cluster has said lately that a resource may not be read.

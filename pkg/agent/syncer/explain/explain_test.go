@@ -137,8 +137,8 @@ func (b *bench) requests() []string {
 	return requests
 }
 
-func crash(pods int64, exitCode int, of string) protocol.Cause {
-	return protocol.Cause{Reason: "CrashLoopBackOff", Count: pods, Message: fmt.Sprintf("container app, exit code %d: of %s", exitCode, of)}
+func crash(exitCode int, of string) protocol.Cause {
+	return protocol.Cause{Reason: "CrashLoopBackOff", Count: 1, Message: fmt.Sprintf("container app, exit code %d: of %s", exitCode, of)}
 }
 
 func TestExplain(t *testing.T) {
@@ -146,7 +146,7 @@ func TestExplain(t *testing.T) {
 	if len(b.requests()) > 0 {
 		t.Fatalf("requests %v while nobody is asked about", b.requests())
 	}
-	b.eventually(t, asking("db", 1), crash(1, 1, "db-0"))
+	b.eventually(t, asking("db", 1), crash(1, "db-0"))
 	if got := b.requests(); !slices.Contains(got, "watch pods app=db") || slices.ContainsFunc(got, func(r string) bool { return !strings.Contains(r, "pods app=db") }) {
 		t.Errorf("requests %v, want those for its pods alone", got)
 	}
@@ -158,7 +158,7 @@ func TestExplain(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b.eventually(t, asking("db", 1), crash(1, 1, "db-0"), crash(1, 2, "db-1"))
+	b.eventually(t, asking("db", 1), crash(1, "db-0"), crash(2, "db-1"))
 
 	if !b.IsAsked(keyOf("db")) {
 		t.Error("it is not asked about")
@@ -173,7 +173,7 @@ func TestExplain(t *testing.T) {
 // TestExplainTellsNothingOfChurn has a pod crash again, with other words.
 func TestExplainTellsNothingOfChurn(t *testing.T) {
 	b := newBench(t, nil, crashing("db", 0, 1))
-	b.eventually(t, asking("db", 1), crash(1, 1, "db-0"))
+	b.eventually(t, asking("db", 1), crash(1, "db-0"))
 	again := crashing("db", 0, 1)
 	again.Status.ContainerStatuses[0].RestartCount = 4
 	again.Status.ContainerStatuses[0].LastTerminationState.Terminated.Message = "other words"
@@ -230,7 +230,7 @@ func TestExplainSettles(t *testing.T) {
 	question := asking("db", 1)
 	question.Subject.Settling = 300 * time.Millisecond
 	start := time.Now()
-	b.eventually(t, question, crash(1, 1, "db-0"))
+	b.eventually(t, question, crash(1, "db-0"))
 	if took := time.Since(start); took < 300*time.Millisecond {
 		t.Errorf("it was asked after %s", took)
 	}
@@ -239,10 +239,10 @@ func TestExplainSettles(t *testing.T) {
 // TestExplainOfAnother has the question change: of another object of the name, with another selector, and with more pods.
 func TestExplainOfAnother(t *testing.T) {
 	b := newBench(t, nil, crashing("db", 0, 1))
-	b.eventually(t, asking("db", 1), crash(1, 1, "db-0"))
+	b.eventually(t, asking("db", 1), crash(1, "db-0"))
 	more := asking("db", 3)
 	more.Own = causes.Own{{Reason: "Failed", Message: "own"}}
-	b.eventually(t, more, protocol.Cause{Reason: "Failed", Message: "own"}, crash(1, 1, "db-0"))
+	b.eventually(t, more, protocol.Cause{Reason: "Failed", Message: "own"}, crash(1, "db-0"))
 
 	elsewhere := asking("db", 1)
 	elsewhere.Subject.Selector = "app=none"
@@ -262,7 +262,7 @@ func TestExplainOfEnded(t *testing.T) {
 	ended := asking("load", 1)
 	ended.Subject.Ended = true
 	ended.Own = causes.Own{{Reason: "BackoffLimitExceeded", Message: "too often"}}
-	want := []protocol.Cause{crash(1, 1, "load-0"), {Reason: "BackoffLimitExceeded", Message: "too often"}}
+	want := []protocol.Cause{crash(1, "load-0"), {Reason: "BackoffLimitExceeded", Message: "too often"}}
 	b.eventually(t, ended, want...)
 	if got := b.requests(); !slices.Equal(got, []string{"list pods app=load"}) {
 		t.Errorf("requests %v, want one", got)
@@ -280,12 +280,12 @@ func TestExplainIsBounded(t *testing.T) {
 	objects = append(objects, failedCreate("none", "exceeded quota"))
 	b := newBench(t, func(b *bench) { b.limit = 2 }, objects...)
 	for i := range 5 {
-		b.eventually(t, asking(fmt.Sprintf("db%d", i), 1), crash(1, i+1, fmt.Sprintf("db%d-0", i)))
+		b.eventually(t, asking(fmt.Sprintf("db%d", i), 1), crash(i+1, fmt.Sprintf("db%d-0", i)))
 	}
 	b.eventually(t, asking("none", 1), protocol.Cause{Reason: "FailedCreate", Message: "exceeded quota"})
 	b.Explainer.mu.Lock()
 	isWatched := b.asked[keyOf("db4")].isWatched && b.asked[keyOf("none")].isWatched
-	number, pause := b.Explainer.watched(), b.pollAfter()
+	number, pause := b.watched(), b.pollAfter()
 	b.Explainer.mu.Unlock()
 	if number != 2 || !isWatched || pause != pollInterval {
 		t.Errorf("%d are watched, the last ones: %t; the others are looked at each %s", number, isWatched, pause)
@@ -334,7 +334,7 @@ func TestExplainWithoutRights(t *testing.T) {
 // TestExplainWithoutEvents has a cluster that lets pods be read and no events.
 func TestExplainWithoutEvents(t *testing.T) {
 	b := newBench(t, func(b *bench) { b.client.PrependReactor("list", "events", forbidden("events")) }, crashing("db", 0, 1), pending("db", 1))
-	b.eventually(t, asking("db", 3), crash(1, 1, "db-0"))
+	b.eventually(t, asking("db", 3), crash(1, "db-0"))
 	if b.Explainer.mu.Lock(); len(b.feeds) != 0 {
 		t.Error("events are watched that may not be read")
 	}
@@ -358,13 +358,13 @@ func TestExplainTriesAgain(t *testing.T) {
 	b.asked[keyOf("db")] = &asked{Question: asking("db", 1), isLookedAt: true}
 	b.Explainer.mu.Unlock()
 	b.turns.Enqueue(keyOf("db"))
-	b.eventually(t, asking("db", 1), crash(1, 1, "db-0"))
+	b.eventually(t, asking("db", 1), crash(1, "db-0"))
 }
 
 // TestExplainBeforeRun has copies asked about before it runs.
 func TestExplainBeforeRun(t *testing.T) {
 	b := newBench(t, func(b *bench) { b.Explain(keyOf("db"), asking("db", 1)) }, crashing("db", 0, 1))
-	b.eventually(t, asking("db", 1), crash(1, 1, "db-0"))
+	b.eventually(t, asking("db", 1), crash(1, "db-0"))
 }
 
 func TestPauseGrowsWithCopies(t *testing.T) {
