@@ -47,12 +47,21 @@ func TestRolloutFigures(t *testing.T) {
 	u.apply(t, some(deployment("web", withReplicas(pods/2))))
 	u.rollOut(t, "web", east, west)
 	u.eventuallySynced(t, "web")
+	u.measureRollouts(t, "the sums", count, 0, pods)
 
+	u.kubectl(t, "annotate", "deployment/web", v1alpha1.StatusCountersAnnotation+"="+v1alpha1.CountersPerCluster)
+	eventuallyIs(t, "the numbers to be those of one cluster", u.upstream("web"), func(d *appsv1.Deployment) bool { return d.Status.Replicas == pods/2 })
+	u.measureRollouts(t, "the numbers of one cluster", count, count, pods/2)
+}
+
+// measureRollouts measures some rollouts, counted from the first, at whose end the status shows so many replicas.
+func (u *tenant) measureRollouts(t *testing.T, shown string, count, first int, replicas int32) {
+	t.Helper()
 	revisions := u.watchReplicaSets(t)
 	var lags []time.Duration
 	var reports, statuses, numbers int
 	for i := range count {
-		one := u.measureRollout(t, i)
+		one := u.measureRollout(t, first+i, replicas)
 		lags = append(lags, one.lag)
 		reports, statuses, numbers = reports+one.reports, statuses+one.statuses, numbers+one.numbers
 		if one.reports > mostReports || one.statuses > mostReports {
@@ -60,7 +69,7 @@ func TestRolloutFigures(t *testing.T) {
 		}
 	}
 	slices.Sort(lags)
-	t.Logf("%d rollouts of %d pods on two clusters: %.1f reports and %.1f status writes each", count, pods, float64(reports)/float64(count), float64(statuses)/float64(count))
+	t.Logf("%s: %d rollouts of %d pods on two clusters: %.1f reports and %.1f status writes each", shown, count, pods, float64(reports)/float64(count), float64(statuses)/float64(count))
 	t.Logf("and of revisions: %.1f writes of ReplicaSets, %.1f of the Deployment's number", float64(arrived(revisions))/float64(count), float64(numbers)/float64(count))
 	t.Logf("from the last pod Ready to the merged status: p50 %s, p99 %s", lags[len(lags)/2].Round(time.Millisecond), lags[len(lags)*99/100].Round(time.Millisecond))
 	report := get(t, u.upstream("web")).Annotations[v1alpha1.StatusAnnotation(east)]
@@ -76,8 +85,8 @@ type cost struct {
 	reports, statuses, numbers int
 }
 
-// measureRollout rolls out anew and watches both sides until kcp says that it is done.
-func (u *tenant) measureRollout(t *testing.T, i int) cost {
+// measureRollout rolls out anew and watches both sides until kcp says that it is done, with so many replicas in its status.
+func (u *tenant) measureRollout(t *testing.T, i int, replicas int32) cost {
 	t.Helper()
 	before := get(t, u.upstream("web"))
 	changes, err := u.client.AppsV1().Deployments(u.namespace).Watch(t.Context(), metav1.ListOptions{FieldSelector: "metadata.name=web", ResourceVersion: before.ResourceVersion})
@@ -100,7 +109,7 @@ func (u *tenant) measureRollout(t *testing.T, i int) cost {
 				}
 				result.add(last, now)
 				last = now
-				if now.Status.ObservedGeneration >= after.Generation && now.Status.UpdatedReplicas == pods && now.Status.AvailableReplicas == pods && now.Status.Replicas == pods {
+				if now.Status.ObservedGeneration >= after.Generation && now.Status.UpdatedReplicas == replicas && now.Status.AvailableReplicas == replicas && now.Status.Replicas == replicas {
 					result.lag = time.Since(ready())
 					return true, "", nil
 				}

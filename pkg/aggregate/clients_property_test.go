@@ -134,6 +134,7 @@ func (m *member) report() protocol.Report {
 		report.Generation--
 	case ofOldInputs:
 		report.Inputs = "before"
+	default:
 	}
 	report.LocalObservedGeneration, _, _ = unstructured.NestedInt64(m.copy.Object, "status", observedGeneration)
 	if replicas, has, _ := unstructured.NestedInt64(m.copy.Object, "spec", "replicas"); has {
