@@ -43,8 +43,8 @@ type Input struct {
 	// condition Synced is false with the first reason, and its message begins with the first few of them, in their order,
 	// as they are, wherever the object is placed and if it is placed nowhere.
 	Problems []protocol.Problem
-	// Waits is asked when Synced is true at present, and would be false for nothing but that clusters have not taken up a change
-	// yet: it reports whether to wait a little before saying so. Nil never does.
+	// Waits is asked when nothing is wrong but that clusters have not taken up a change yet: it reports whether to wait a little
+	// before saying so. Nil never does.
 	Waits func() bool
 	// Coarse leaves out of messages of how many pods and clusters a cause is true. Who compares two such statuses learns whether
 	// more has changed than that.
@@ -63,6 +63,9 @@ func Status(in Input) (status map[string]any, problem string) {
 	if len(placed) == 0 && kind.HasEnded(in.Object) {
 		return present(in), problem // that stays so when it has left the last cluster
 	}
+	if m.isTakenUpSoon() {
+		return present(in), problem
+	}
 	if counters, _ := CountersOf(protocol.Read(in.Object), in.Counters); counters == v1alpha1.CountersPerCluster {
 		m.least = m.leastOf(m.shown)
 	}
@@ -79,6 +82,19 @@ func Status(in Input) (status map[string]any, problem string) {
 	m.addUnderstatement()
 	m.addConditions()
 	return m.status, problem
+}
+
+// isTakenUpSoon reports whether the status stays as it is for a moment, since clusters are about to take up a change of an object that
+// was in place. Its observedGeneration says to every client that it is not about the change yet, and what clusters say until the last
+// of them has taken it up would be a write each.
+func (m *merge) isTakenUpSoon() bool {
+	observed, _, _ := unstructured.NestedInt64(m.in.Object.Object, "status", observedGeneration)
+	isOfBefore := m.kind.Observes == kinds.AlwaysObserves && observed < m.in.Object.GetGeneration()
+	isWrong := func(e protocol.Entry) bool { return !isBelieved(e) || len(e.Report.Problems) > 0 }
+	if !isOfBefore || !m.wasSynced() || len(m.in.Problems)+len(filter(m.placed, isWrong)) > 0 {
+		return false
+	}
+	return !all(m.placed, protocol.Entry.IsUpToDate) && m.in.Waits != nil && m.in.Waits()
 }
 
 // gather reads what clusters report of an object.

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
@@ -58,7 +59,7 @@ func TestSyncedIsOfThePresentGeneration(t *testing.T) {
 		},
 		"its controller has not observed it": {
 			"Deployment", []protocol.Report{with(complete("east", 2, 1), func(r *protocol.Report) { r.LocalObservedGeneration = 1 }), complete("west", 2, 1)}, "", wasSynced, false,
-			"True Synced In place in 2 clusters.", false,
+			"True Synced In place in 2 clusters.", true,
 		},
 		"a kind without generations on clusters": {
 			"Service", []protocol.Report{{Version: 1, Cluster: "east", Generation: 2}, {Version: 1, Cluster: "west", Generation: 2}}, "", wasNot, false, "True Synced In place in 2 clusters.", false,
@@ -77,7 +78,7 @@ func TestSyncedIsOfThePresentGeneration(t *testing.T) {
 			apiVersion := map[string]string{"Deployment": "apps/v1", "Service": "v1", "Job": "batch/v1"}[tc.kind]
 			object := &unstructured.Unstructured{Object: map[string]any{
 				"apiVersion": apiVersion, "kind": tc.kind, "metadata": map[string]any{"name": "app", "generation": int64(2)},
-				"status": map[string]any{"conditions": []any{map[string]any{"type": "Synced", "status": tc.was}}},
+				"status": map[string]any{"conditions": []any{map[string]any{"type": "Synced", "status": tc.was, "reason": "Synced", "message": "In place in 2 clusters."}}},
 			}}
 			object.SetLabels(placement([]string{"east", "west"}))
 			object.SetAnnotations(annotations(t, tc.reports...))
@@ -113,6 +114,45 @@ func TestSyncedOfWhatIsNowhere(t *testing.T) {
 			got := syncedOf(t, Input{Object: object, Now: now, Problems: tc.problems})
 			if !strings.HasPrefix(got, "False "+tc.want) || strings.Contains(got, "0 clusters") {
 				t.Errorf("got %q, want %q", got, tc.want)
+			}
+		})
+	}
+}
+
+// TestStatusWaitsForTheLastToTakeAChangeUp holds that a change of what is in place is not told before every cluster has taken it up,
+// or the time for that is over: the status is of the former generation, and says so.
+func TestStatusWaitsForTheLastToTakeAChangeUp(t *testing.T) {
+	rolling := func(cluster string) protocol.Report {
+		return with(complete(cluster, 2, 3), func(r *protocol.Report) { r.Counters[updatedReplicas], r.Counters[replicas] = 1, 4 })
+	}
+	cases := map[string]struct {
+		reports []protocol.Report
+		silent  func(string) string
+		waits   bool
+		isSame  bool
+	}{
+		"none has taken it up":                     {reports: []protocol.Report{complete("east", 1, 3), complete("west", 1, 3)}, waits: true, isSame: true},
+		"one has":                                  {reports: []protocol.Report{rolling("east"), complete("west", 1, 3)}, waits: true, isSame: true},
+		"one has, and the other takes longer":      {reports: []protocol.Report{rolling("east"), complete("west", 1, 3)}},
+		"both have":                                {reports: []protocol.Report{rolling("east"), rolling("west")}, waits: true},
+		"one has, and nothing is heard of another": {reports: []protocol.Report{rolling("east"), complete("west", 1, 3)}, silent: westIsSilent, waits: true},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			object := &unstructured.Unstructured{Object: map[string]any{
+				"apiVersion": "apps/v1", "kind": "Deployment", "metadata": map[string]any{"name": "app", "generation": int64(1)}, "spec": map[string]any{"replicas": int64(3)},
+			}}
+			object.SetLabels(placement([]string{"east", "west"}))
+			object.SetAnnotations(annotations(t, complete("east", 1, 3), complete("west", 1, 3)))
+			in := Input{Object: object, Now: now, Inputs: noInputs, Waits: func() bool { return tc.waits }}
+			before, _ := Status(in)
+			object.Object["status"] = before
+			object.SetGeneration(2)
+			object.SetAnnotations(annotations(t, tc.reports...))
+			in.Silent = tc.silent
+			after, _ := Status(in)
+			if isSame := cmp.Equal(before, after); isSame != tc.isSame {
+				t.Errorf("the status is as it was: %t\n%v", isSame, after)
 			}
 		})
 	}
