@@ -13,7 +13,7 @@ import (
 // undone is what `kubectl rollout undo` makes of placed: the template of a revision, and the annotations of its ReplicaSet
 // instead of all others.
 const undone = `{metadata: {annotations: {kcp.io/cluster: null, team: green, tmc.kcp.io/placement: null, replicas.tmc.kcp.io/west: null,
-status.tmc.kcp.io/west: null, deletion.tmc.kcp.io/west: null, tmc.kcp.io/target-clusters: west, deployment.kubernetes.io/revision: "1"}},
+status.tmc.kcp.io/west: null, deletion.tmc.kcp.io/west: null, tmc.kcp.io/target-clusters: west}},
 spec: {template: {spec: {containers: [{name: app, image: web:0}]}}}}`
 
 func TestConsumersPolicyOfRolloutUndo(t *testing.T) {
@@ -28,7 +28,7 @@ func TestConsumersPolicyOfRolloutUndo(t *testing.T) {
 		want string
 	}{
 		"Undo":                  {reason: "that is what the exception is for", resource: deployments},
-		"NoAnnotations":         {reason: "the ReplicaSet has none", patch: "metadata: {annotations: null}", resource: deployments},
+		"NoAnnotations":         {reason: "the ReplicaSet has none", patch: "metadata: {annotations: {team: null, tmc.kcp.io/target-clusters: null}}", resource: deployments},
 		"Again":                 {reason: "the hub has not put them back yet", before: undone, patch: "spec: {template: {spec: {containers: [{name: app, image: web:9}]}}}", resource: deployments},
 		"AgainAfterAReport":     {reason: "a syncer was faster than the hub", before: "metadata: {annotations: {tmc.kcp.io/placement: null, replicas.tmc.kcp.io/west: null, deletion.tmc.kcp.io/west: null}}", resource: deployments},
 		"OtherVersion":          {reason: "all versions are the same object", resource: schema.GroupVersionResource{Group: "apps", Version: "v2", Resource: "deployments"}},
@@ -43,6 +43,9 @@ func TestConsumersPolicyOfRolloutUndo(t *testing.T) {
 		"WithoutAUsersLabel":    {reason: "undo leaves labels", patch: "metadata: {labels: {app: null}}", resource: deployments, want: "status.tmc.kcp.io/west"},
 		"WithoutOurFinalizer":   {reason: "a copy would be left", patch: "metadata: {finalizers: [example.com/theirs]}", resource: deployments, want: "syncer.tmc.kcp.io/west"},
 		"WithoutTheirFinalizer": {reason: "undo leaves finalizers", patch: "metadata: {finalizers: [syncer.tmc.kcp.io/west]}", resource: deployments, want: "status.tmc.kcp.io/west"},
+		"WithoutRevision":       {reason: "undo leaves it, and syncers would not know", patch: "metadata: {annotations: null}", resource: deployments, want: "status.tmc.kcp.io/west"},
+		"AnotherRevision":       {reason: "only the hub counts them", patch: "metadata: {annotations: {deployment.kubernetes.io/revision: '9'}}", resource: deployments, want: "status.tmc.kcp.io/west"},
+		"NeverRevised":          {reason: "there is nothing to undo", before: "metadata: {annotations: {deployment.kubernetes.io/revision: null}}", resource: deployments, want: "status.tmc.kcp.io/west"},
 		"SameTemplate":          {reason: "kubectl skips that", patch: "spec: {template: {spec: {containers: [{name: app, image: web:1}]}}}", resource: deployments, want: "status.tmc.kcp.io/west"},
 		"ReplicasAlone":         {reason: "no undo", patch: "spec: {replicas: 9, template: {spec: {containers: [{name: app, image: web:1}]}}}", resource: deployments, want: "status.tmc.kcp.io/west"},
 		"StatefulSet":           {reason: "kubectl's undo of one leaves its annotations", resource: schema.GroupVersionResource{Group: "apps", Version: "v1", Resource: "statefulsets"}, want: "status.tmc.kcp.io/west"},
@@ -56,7 +59,7 @@ func TestConsumersPolicyOfRolloutUndo(t *testing.T) {
 	policy := newJudge(t, "tmc-consumers")
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
-			before := patched(t, object(t, placed), tc.before)
+			before := patched(t, patched(t, object(t, placed), "metadata: {annotations: {deployment.kubernetes.io/revision: '2'}}"), tc.before)
 			after := patched(t, patched(t, before, undone), tc.patch)
 			if tc.before != "" && strings.Contains(tc.before, "propagation") {
 				after = patched(t, after, "metadata: {annotations: {tmc.kcp.io/propagation: null}}")
@@ -78,12 +81,13 @@ func TestCostOfRolloutUndo(t *testing.T) {
 	policy := newJudge(t, "tmc-consumers")
 	before := crowded(object(t, placed), 1500, 1900, 450)
 	annotations := before.GetAnnotations()
+	annotations["deployment.kubernetes.io/revision"] = "2"
 	for i := range 250 {
 		annotations["status.tmc.kcp.io/c"+strings.Repeat("x", i)] = strings.Repeat("r", 800)
 	}
 	before.SetAnnotations(annotations)
 	after := before.DeepCopy()
-	after.SetAnnotations(map[string]string{"team": "blue"})
+	after.SetAnnotations(map[string]string{"team": "blue", "deployment.kubernetes.io/revision": "2"})
 	r := policytest.Request{User: &user.DefaultInfo{Name: "alice", Groups: []string{"system:authenticated"}}, Resource: deploymentsResource, Before: before}
 	if r.After = after; !judgedQuickly(t, policy, r).Denied() {
 		t.Error("taking everything away without another template is not denied")

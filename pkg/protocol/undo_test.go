@@ -1,6 +1,7 @@
 package protocol
 
 import (
+	"maps"
 	"strings"
 	"testing"
 
@@ -18,17 +19,18 @@ func divided() *metav1.ObjectMeta {
 		Labels:     map[string]string{"app": "web", v1alpha1.PlacementLabel("east"): "sync", v1alpha1.PlacementLabel("west"): "sync"},
 		Finalizers: []string{v1alpha1.Finalizer("east"), v1alpha1.Finalizer("west")},
 		Annotations: map[string]string{
-			"team": "blue", v1alpha1.TargetClustersAnnotation: "east", v1alpha1.PlacementAnnotation: `{"by":"annotation","replicas":3}`,
+			"team": "blue", revisionAnnotation: "2", v1alpha1.TargetClustersAnnotation: "east", v1alpha1.PlacementAnnotation: `{"by":"annotation","replicas":3}`,
 			v1alpha1.ReplicasAnnotation("east"): "3", v1alpha1.DeletionAnnotation("west"): "2026-01-02T03:04:05Z",
 			v1alpha1.StatusAnnotation("east"): `{"v":1,"cluster":"east","want":3}`,
 		},
 	}
 }
 
-// undone is what an undo of it leaves.
+// undone is what an undo of it leaves: these annotations, and the number of the revision.
 func undone(annotations map[string]string) *metav1.ObjectMeta {
 	obj := divided()
-	obj.Generation, obj.Annotations = 3, annotations
+	obj.Generation, obj.Annotations = 3, map[string]string{revisionAnnotation: "2"}
+	maps.Copy(obj.Annotations, annotations)
 	return obj
 }
 
@@ -38,16 +40,16 @@ func TestIsBare(t *testing.T) {
 		obj    *metav1.ObjectMeta
 		want   bool
 	}{
-		"Whole":           {"it has all", divided(), false},
-		"Undone":          {"it has nothing", undone(nil), true},
-		"UsersOwn":        {"what the user says is not the hub's", undone(map[string]string{"team": "blue", v1alpha1.TargetClustersAnnotation: "east", v1alpha1.OverrideAnnotation("east"): "[]"}), true},
-		"Reported":        {"a report is a syncer's", undone(map[string]string{v1alpha1.StatusAnnotation("east"): "{}"}), true},
-		"Explained":       {"the hub has written", undone(map[string]string{v1alpha1.PlacementAnnotation: "{}"}), false},
-		"Divided":         {"what is divided is written with a share, be there no room for more", undone(map[string]string{v1alpha1.ReplicasAnnotation("west"): "1"}), false},
-		"Part":            {"likewise", undone(map[string]string{v1alpha1.PartitionAnnotation("west"): "1/2"}), false},
-		"Leaving":         {"it leaves all its clusters, and nobody says why it is there", undone(map[string]string{v1alpha1.DeletionAnnotation("west"): "now"}), false},
-		"FirstGeneration": {"nothing has been undone", &metav1.ObjectMeta{Generation: 1, Labels: divided().Labels}, false},
-		"Nowhere":         {"the hub says nothing of it", &metav1.ObjectMeta{Generation: 3, Labels: map[string]string{"app": "web"}}, false},
+		"Whole":     {"it has all", divided(), false},
+		"Undone":    {"it has nothing", undone(nil), true},
+		"UsersOwn":  {"what the user says is not the hub's", undone(map[string]string{"team": "blue", v1alpha1.TargetClustersAnnotation: "east", v1alpha1.OverrideAnnotation("east"): "[]"}), true},
+		"Reported":  {"a report is a syncer's", undone(map[string]string{v1alpha1.StatusAnnotation("east"): "{}"}), true},
+		"Explained": {"the hub has written", undone(map[string]string{v1alpha1.PlacementAnnotation: "{}"}), false},
+		"Divided":   {"what is divided is written with a share, be there no room for more", undone(map[string]string{v1alpha1.ReplicasAnnotation("west"): "1"}), false},
+		"Part":      {"likewise", undone(map[string]string{v1alpha1.PartitionAnnotation("west"): "1/2"}), false},
+		"Leaving":   {"it leaves all its clusters, and nobody says why it is there", undone(map[string]string{v1alpha1.DeletionAnnotation("west"): "now"}), false},
+		"ByHand":    {"no hub has ever written on it", &metav1.ObjectMeta{Generation: 3, Labels: divided().Labels}, false},
+		"Nowhere":   {"the hub says nothing of it", &metav1.ObjectMeta{Generation: 3, Labels: map[string]string{"app": "web"}, Annotations: map[string]string{revisionAnnotation: "1"}}, false},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -122,7 +124,7 @@ func TestFromReports(t *testing.T) {
 // TestRegaining has what was lost written again in one patch with what changes, and nothing of what is gone.
 func TestRegaining(t *testing.T) {
 	bare := &unstructured.Unstructured{Object: map[string]any{"metadata": map[string]any{
-		"uid": "web", "resourceVersion": "8", "generation": int64(3), "labels": map[string]any{v1alpha1.PlacementLabel("east"): "sync", v1alpha1.PlacementLabel("west"): "sync"},
+		"uid": "web", "resourceVersion": "8", "labels": map[string]any{v1alpha1.PlacementLabel("east"): "sync", v1alpha1.PlacementLabel("west"): "sync"},
 		"annotations": map[string]any{v1alpha1.StatusAnnotation("east"): "new"},
 	}}}
 	regained := map[string]string{

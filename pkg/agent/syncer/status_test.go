@@ -212,7 +212,7 @@ func TestSaysSame(t *testing.T) {
 func TestReportOnWhatIsUndone(t *testing.T) {
 	here := web(placed, held)
 	bare := func(generation int64) *unstructured.Unstructured {
-		return web(placed, held, without("metadata", "annotations"), func(obj *unstructured.Unstructured) { obj.SetGeneration(generation) })
+		return web(placed, held, without("metadata", "annotations"), annotated("deployment.kubernetes.io/revision", "2"), func(obj *unstructured.Unstructured) { obj.SetGeneration(generation) })
 	}
 	h := newHarness(t, newFakeCluster(), v1alpha1.NamespaceModeExclusive)
 	h.cache(t, madeNamespace("ws"), copyOf("ws", here, ready(3)))

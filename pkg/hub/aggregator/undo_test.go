@@ -16,6 +16,7 @@ func TestStatusOfWhatIsUndone(t *testing.T) {
 	undone := func(obj *unstructured.Unstructured) {
 		obj.SetGeneration(2)
 		obj.SetFinalizers([]string{v1alpha1.Finalizer("east")})
+		obj.SetAnnotations(map[string]string{"deployment.kubernetes.io/revision": "2"})
 	}
 	f := newFakeHub()
 	key := f.add("ws", deployments, "Deployment", "web", on("east"), undone, withStatus(map[string]any{"observedGeneration": int64(1)}))
@@ -33,7 +34,7 @@ func TestStatusOfWhatIsUndone(t *testing.T) {
 	if turn(0, 1); len(a.seen.bare) > 0 {
 		t.Errorf("what is put back is remembered: %v", a.seen.bare)
 	}
-	f.objects[key].SetAnnotations(nil)
+	undone(f.objects[key])
 	turn(restoreGrace, 1)
 	f.objects[key].SetDeletionTimestamp(new(metav1.NewTime(began)))
 	turn(endingGrace, 1) // what goes is not put back

@@ -19,21 +19,21 @@ import (
 // settled are Deployments that have been placed, and of which nothing is to be written.
 const (
 	duplicated = `{apiVersion: apps/v1, kind: Deployment, metadata: {name: web, generation: 2, labels: {cluster.tmc.kcp.io/east: sync, cluster.tmc.kcp.io/west: sync},
-		finalizers: [syncer.tmc.kcp.io/east, syncer.tmc.kcp.io/west], annotations: {team: blue, status.tmc.kcp.io/east: '{"v":1,"cluster":"east","want":4}', status.tmc.kcp.io/west: '{"v":1,"cluster":"west","want":4}',
+		finalizers: [syncer.tmc.kcp.io/east, syncer.tmc.kcp.io/west], annotations: {team: blue, deployment.kubernetes.io/revision: "2", status.tmc.kcp.io/east: '{"v":1,"cluster":"east","want":4}', status.tmc.kcp.io/west: '{"v":1,"cluster":"west","want":4}',
 		tmc.kcp.io/placement: '{"by":"default","clusters":{"east":"default: every ready cluster","west":"default: every ready cluster"}}'}}, spec: {replicas: 4}}`
 	// split has shares that nothing but what it says tells: by weight, or with other shares before, it would be two each.
 	split = `{apiVersion: apps/v1, kind: Deployment, metadata: {name: web, generation: 2, labels: {cluster.tmc.kcp.io/east: sync, cluster.tmc.kcp.io/west: sync},
-		finalizers: [syncer.tmc.kcp.io/east, syncer.tmc.kcp.io/west], annotations: {team: blue, replicas.tmc.kcp.io/east: "3", replicas.tmc.kcp.io/west: "1",
+		finalizers: [syncer.tmc.kcp.io/east, syncer.tmc.kcp.io/west], annotations: {team: blue, deployment.kubernetes.io/revision: "2", replicas.tmc.kcp.io/east: "3", replicas.tmc.kcp.io/west: "1",
 		status.tmc.kcp.io/east: '{"v":1,"cluster":"east","want":3}', status.tmc.kcp.io/west: '{"v":1,"cluster":"west","want":1}',
 		tmc.kcp.io/placement: '{"by":"placement","name":"p","replicas":4,"clusters":{"east":"placement p: spread","west":"placement p: spread"}}'}}, spec: {replicas: 4}}`
 	// moved is on east, and is leaving west, which the placement would choose as well.
 	moved = `{apiVersion: apps/v1, kind: Deployment, metadata: {name: web, generation: 2, labels: {cluster.tmc.kcp.io/east: sync, cluster.tmc.kcp.io/west: sync},
-		finalizers: [syncer.tmc.kcp.io/east, syncer.tmc.kcp.io/west], annotations: {team: blue, deletion.tmc.kcp.io/west: "1970-01-01T00:00:00Z",
+		finalizers: [syncer.tmc.kcp.io/east, syncer.tmc.kcp.io/west], annotations: {team: blue, deployment.kubernetes.io/revision: "2", deletion.tmc.kcp.io/west: "1970-01-01T00:00:00Z",
 		status.tmc.kcp.io/east: '{"v":1,"cluster":"east","want":4}', status.tmc.kcp.io/west: '{"v":1,"cluster":"west","want":4}',
 		tmc.kcp.io/placement: '{"by":"placement","name":"p","clusters":{"east":"placement p: spread"}}'}}, spec: {replicas: 4}}`
 	// leftAll leaves all its clusters, and nobody says why it was there.
 	leftAll = `{apiVersion: apps/v1, kind: Deployment, metadata: {name: web, generation: 2, labels: {cluster.tmc.kcp.io/west: sync}, finalizers: [syncer.tmc.kcp.io/west],
-		annotations: {tmc.kcp.io/target-clusters: "", deletion.tmc.kcp.io/west: "1970-01-01T00:00:00Z", tmc.kcp.io/placement: '{"by":"annotation"}'}}, spec: {replicas: 4}}`
+		annotations: {deployment.kubernetes.io/revision: "2", tmc.kcp.io/target-clusters: "", deletion.tmc.kcp.io/west: "1970-01-01T00:00:00Z", tmc.kcp.io/placement: '{"by":"annotation"}'}}, spec: {replicas: 4}}`
 )
 
 // undo gives web these annotations instead of all others, and tells the scheduler.
@@ -46,9 +46,9 @@ func (f *fakeKCP) undo(s *Scheduler, annotations map[string]string) {
 	s.OnUpstream(f.keyOf("web"), before, f.object("web"))
 }
 
-// inWorkspace adds the annotation that kcp has on all objects.
+// inWorkspace adds the annotations that an undo does not take off: that of kcp, and the number of the revision.
 func inWorkspace(annotations map[string]string) map[string]string {
-	return merge(maps.Clone(annotations), map[string]*string{logicalcluster.AnnotationKey: new("ws")})
+	return merge(maps.Clone(annotations), map[string]*string{logicalcluster.AnnotationKey: new("ws"), "deployment.kubernetes.io/revision": new("2")})
 }
 
 // protocols returns those annotations of web that are not its user's.

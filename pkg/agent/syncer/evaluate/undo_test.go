@@ -9,9 +9,10 @@ import (
 	"github.com/kcp-tmc/tmc/pkg/protocol"
 )
 
-// undone takes all annotations off a Deployment, as `kubectl rollout undo` does, and changes its generation.
+// undone takes all annotations off a Deployment but the number of its revision, as `kubectl rollout undo` does, and changes its
+// generation.
 func undone(obj *unstructured.Unstructured) {
-	obj.SetAnnotations(nil)
+	obj.SetAnnotations(map[string]string{"deployment.kubernetes.io/revision": "2"})
 	obj.SetGeneration(2)
 }
 
