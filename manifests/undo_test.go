@@ -44,7 +44,7 @@ func TestConsumersPolicyOfRolloutUndo(t *testing.T) {
 		"WithoutOurFinalizer":   {reason: "a copy would be left", patch: "metadata: {finalizers: [example.com/theirs]}", resource: deployments, want: "syncer.tmc.kcp.io/west"},
 		"WithoutTheirFinalizer": {reason: "undo leaves finalizers", patch: "metadata: {finalizers: [syncer.tmc.kcp.io/west]}", resource: deployments, want: "status.tmc.kcp.io/west"},
 		"WithoutRevision":       {reason: "undo leaves it, and syncers would not know", patch: "metadata: {annotations: null}", resource: deployments, want: "status.tmc.kcp.io/west"},
-		"AnotherRevision":       {reason: "only the hub counts them", patch: "metadata: {annotations: {deployment.kubernetes.io/revision: '9'}}", resource: deployments, want: "status.tmc.kcp.io/west"},
+		"FormerRevision":        {reason: "the hub has counted on since kubectl read it", patch: "metadata: {annotations: {deployment.kubernetes.io/revision: '1'}}", resource: deployments},
 		"NeverRevised":          {reason: "there is nothing to undo", before: "metadata: {annotations: {deployment.kubernetes.io/revision: null}}", resource: deployments, want: "status.tmc.kcp.io/west"},
 		"SameTemplate":          {reason: "kubectl skips that", patch: "spec: {template: {spec: {containers: [{name: app, image: web:1}]}}}", resource: deployments, want: "status.tmc.kcp.io/west"},
 		"ReplicasAlone":         {reason: "no undo", patch: "spec: {replicas: 9, template: {spec: {containers: [{name: app, image: web:1}]}}}", resource: deployments, want: "status.tmc.kcp.io/west"},
