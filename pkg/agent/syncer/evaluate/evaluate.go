@@ -154,7 +154,7 @@ func Evaluate(in Input, last *Evaluation) (*Evaluation, error) {
 		return &same, nil
 	}
 	e := &Evaluation{Input: in, Placed: in.Upstream != nil && IsPlaced(in.Upstream, in.Origin.Cluster)}
-	e.IsBare = e.Placed && in.kind().LosesAnnotations() && protocol.Read(in.Upstream).IsBare()
+	e.IsBare = e.Placed && in.isBare()
 	if e.Placed && !e.IsBare {
 		e.HasRun = hasRun(in)
 		if err := e.makeDesired(last); err != nil {
@@ -164,6 +164,11 @@ func Evaluate(in Input, last *Evaluation) (*Evaluation, error) {
 	e.Difference = e.differenceOf(in.Downstream)
 	e.Current = e.Difference == NoDifference || in.Downstream == nil && e.HasRun && e.differenceOf(in.Final) == NoDifference
 	return e, nil
+}
+
+// isBare reports whether an undo has taken off the upstream object what the hub says of it.
+func (in Input) isBare() bool {
+	return in.kind().LosesAnnotations() && protocol.Read(in.Upstream).IsBare()
 }
 
 // Forget returns the evaluation as it is to be remembered: without a desired copy that is not about to be applied, unless it
