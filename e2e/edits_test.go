@@ -473,6 +473,9 @@ func (s editedSide) defaulted(t *testing.T, object *unstructured.Unstructured, c
 	if kind, _, _ := unstructured.NestedString(made.Object, "spec", "strategy", "type"); kind == "Recreate" {
 		unstructured.RemoveNestedField(made.Object, "spec", "strategy", "rollingUpdate") // kcp fills it in, and a cluster refuses it
 	}
+	if address, _, _ := unstructured.NestedString(made.Object, "spec", "clusterIP"); address == "0.0.0.0" {
+		unstructured.RemoveNestedField(made.Object, "spec", "clusterIP") // likewise: no copy has it
+	}
 	made.SetGroupVersionKind(object.GroupVersionKind())
 	made.SetName("defaulted-" + object.GetName())
 	made.SetLabels(object.GetLabels())
