@@ -111,6 +111,15 @@ func lastApplied(t *testing.T, on, manifest *unstructured.Unstructured) {
 	on.SetAnnotations(annotations)
 }
 
+// appliedAt is what a server-side apply by Helm notes, at a time of the day.
+func appliedAt(time string) string {
+	return "metadata: {managedFields: [{manager: helm, operation: Apply, apiVersion: apps/v1, time: \"2026-11-29T" + time + "Z\", fieldsType: FieldsV1, fieldsV1: {}}, " +
+		"{manager: helm, operation: Update, apiVersion: apps/v1, time: \"2026-11-29T11:00:00Z\", fieldsType: FieldsV1, fieldsV1: {}}]}"
+}
+
+// withManaged is a patch with what a server-side apply by Helm notes.
+func withManaged(time, patch string) string { return appliedAt(time) + "\n" + patch }
+
 // pod is a merge patch of the pods' spec.
 func pod(patch string) string { return "spec: {template: {spec: {" + patch + "}}}" }
 
@@ -144,6 +153,7 @@ func TestPatchesPolicyDenies(t *testing.T) {
 		"edit":                            {write{manager: editor, after: onlyImage}, []string{`"b" in containers`, "kubectl replace"}},
 		"patch":                           {write{manager: patcher, after: onlyImage}, []string{`"b" in containers`, "--field-manager"}},
 		"helm":                            {write{manager: helm, after: onlyImage}, []string{`"b" in containers`, "Helm 4"}},
+		"helm on what was applied":        {write{manager: helm, live: appliedAt("10:00:00"), after: onlyImage}, []string{`"b" in containers`, "Helm 4"}},
 		"rollout":                         {write{manager: "kubectl-rollout", after: onlyImage}, []string{`"b" in containers`}},
 		"apply":                           {write{manager: applier, meant: newImage, after: onlyImage}, []string{`"b" in containers`, "kubectl apply --server-side"}},
 		"apply under another name":        {write{manager: "argocd-controller", meant: newImage, after: onlyImage}, []string{`"b" in containers`}},
@@ -222,6 +232,9 @@ func TestPatchesPolicyAllows(t *testing.T) {
 		"restart":                          {manager: "kubectl-rollout", after: "spec: {template: {metadata: {annotations: {a: b}}}}"},
 		"a repaired image":                 same(newImage),
 		"an image that is set":             {manager: setter, after: newImage},
+		"first applied by Helm 4":          {manager: helm, after: withManaged("10:00:00", pod(`containers: [{name: a, image: "web:2"}]`))},
+		"applied by Helm 4 again":          {manager: helm, live: appliedAt("10:00:00"), after: withManaged("10:00:01", pod(`containers: [{name: a, image: "web:2"}]`))},
+		"a Service's port, by Helm 4":      {manager: helm, of: shopService, after: withManaged("10:00:01", "spec: {ports: [{name: http, port: 81, protocol: TCP, targetPort: 8080}]}")},
 		"an image that is edited":          {manager: editor, after: newImage},
 		"an image by a JSON patch":         {manager: patcher, after: newImage},
 		"a new container":                  same(pod(`containers: [` + containerA + `, ` + containerB + `, {name: c, image: "c:1"}]`)),
