@@ -228,9 +228,10 @@ spec:
 func (u *tenant) refusesWritesToWhatGoes(t *testing.T) {
 	kcp, on := u.inKCP(), u.onCluster(east)
 	chart := goingChart(t)
-	helm := func(args ...string) error {
-		return runTool(t.Context(), editedSide{side: kcp}, helmCommand, "HELM_CACHE_HOME="+t.TempDir(), append([]string{"--namespace=" + u.namespace}, args...)...)
+	run := func(program string, args ...string) error {
+		return runTool(t.Context(), editedSide{side: kcp}, program, "HELM_CACHE_HOME="+t.TempDir(), append([]string{"--namespace=" + u.namespace}, args...)...)
 	}
+	helm := func(args ...string) error { return run(helmCommand, args...) }
 	check(t, helm("install", "going", chart))
 	u.rollOut(t, "going", east, west)
 	on.kubectl(t, "patch", "deployment/going", "--type=merge", `--patch={"metadata":{"finalizers":["example.com/slow"]}}`)
@@ -239,7 +240,6 @@ func (u *tenant) refusesWritesToWhatGoes(t *testing.T) {
 
 	words := []string{"Deployment going is being deleted", "letting go of it", east, "try again in a moment"}
 	for what, refused := range map[string]error{
-		"helm install": helm("install", "going", chart, "--set=replicas=2"),
 		"kubectl patch": func() error {
 			_, err := kcp.try(t.Context(), "patch", "deployment/going", "--type=merge", `--patch={"spec":{"replicas":2}}`)
 			return err
@@ -252,6 +252,15 @@ func (u *tenant) refusesWritesToWhatGoes(t *testing.T) {
 	} {
 		if refused == nil || !hasWords(refused.Error(), words) {
 			t.Errorf("%s: got %v, want it refused with %q", what, refused, words)
+		}
+	}
+	// Helm sends no request for what is as in its manifest.
+	words = []string{"cannot be imported", "being deleted, and its clusters are letting go of it; try again in a moment"}
+	for _, program := range []string{helmCommand, helm4Command} {
+		for _, values := range []string{"replicas=1", "replicas=2"} {
+			if err := run(program, "install", "going", chart, "--set="+values); err == nil || !hasWords(err.Error(), words) {
+				t.Errorf("%s install with %s: got %v, want it refused with %q", program, values, err, words)
+			}
 		}
 	}
 	kcp.kubectl(t, "annotate", "deployment/going", "example.com/note=kept")

@@ -262,6 +262,39 @@ func TestRetireNotesWishes(t *testing.T) {
 	}
 }
 
+func TestRetireTakesWhatGoesFromHelm(t *testing.T) {
+	const name, going = "meta.helm.sh/release-name", "being deleted, and its clusters are letting go of it; try again in a moment"
+	release := func(obj *unstructuredObject) {
+		labels := obj.GetLabels()
+		if labels == nil {
+			labels = map[string]string{}
+		}
+		labels["app.kubernetes.io/managed-by"] = "Helm"
+		obj.SetLabels(labels)
+		annotated(map[string]string{name: "web"})(obj)
+	}
+	cases := map[string]struct {
+		obj  *unstructuredObject
+		want string
+	}{
+		"it goes":                        {deployment(on("west"), heldBy("west"), release, deleted), going},
+		"no cluster holds it":            {deployment(release, deleted), "web"},
+		"it is not a release's":          {deployment(on("west"), heldBy("west"), deleted), ""},
+		"somebody else has an eye on it": {deployment(on("west"), heldBy("west"), annotated(map[string]string{name: "web"}), deleted), "web"},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			apply(tc.obj, Retire(tc.obj, groupsOf))
+			if got := tc.obj.GetAnnotations()["meta.helm.sh/release-name"]; got != tc.want {
+				t.Errorf("the release is %q, want %q", got, tc.want)
+			}
+			if again := Retire(tc.obj, groupsOf); !again.IsEmpty() {
+				t.Errorf("once more %+v", again)
+			}
+		})
+	}
+}
+
 func TestRetireRegroups(t *testing.T) {
 	obj := deployment(on("g-eu-1"), heldBy("g-eu-1", "west"), deleted)
 	apply(obj, Retire(obj, groupsOf))

@@ -64,6 +64,23 @@ func (c *Change) NotePropagation() {
 	}
 }
 
+// Where Helm notes whose an object is (helm, pkg/action/validate.go), and what stands there while the object goes.
+const (
+	helmLabel, helmValue = "app.kubernetes.io/managed-by", "Helm"
+	helmRelease          = "meta.helm.sh/release-name"
+	helmGoing            = "being deleted, and its clusters are letting go of it; try again in a moment"
+)
+
+// Disown notes on an object of a Helm release that is being deleted, that it is no release's any more. Helm takes over what bears
+// its release's name. Of what is as in its manifest it then writes nothing, so that nothing could refuse it: Helm would say that all
+// is deployed, and the object would go. With another name there it refuses, and shows what stands there.
+func (c *Change) Disown() {
+	label, _ := c.of.labels.get(helmLabel)
+	if _, isHelms := c.of.annotations.get(helmRelease); isHelms && label == helmValue && c.of.IsDeleting() {
+		set(c.Annotations, c.of.annotations, helmRelease, new(helmGoing))
+	}
+}
+
 // StaysFor returns what an object stays for where it is (v1alpha1.StaysForAnnotation), in the order of the annotation.
 func (o Object) StaysFor() []string {
 	value, _ := o.annotations.get(v1alpha1.StaysForAnnotation)

@@ -110,3 +110,25 @@ func TestObjectStaysFor(t *testing.T) {
 		t.Errorf("notes %v", got)
 	}
 }
+
+func TestDisownIsForWhatGoes(t *testing.T) {
+	release := func(obj *unstructured.Unstructured) {
+		obj.SetLabels(map[string]string{"app.kubernetes.io/managed-by": "Helm"})
+		obj.SetAnnotations(map[string]string{"meta.helm.sh/release-name": "web"})
+	}
+	for name, tc := range map[string]struct {
+		of   *unstructured.Unstructured
+		want int
+	}{
+		"of a release":               {object(release, deleting), 1},
+		"of a release, and it stays": {object(release), 0},
+		"of nobody":                  {object(deleting), 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			change := Read(tc.of).NewChange()
+			if change.Disown(); len(change.Annotations) != tc.want {
+				t.Errorf("it writes %v, want %d annotations", change.Annotations, tc.want)
+			}
+		})
+	}
+}
