@@ -48,6 +48,8 @@ const (
 // kustomization stands for the object of that kind.
 type kustomization struct {
 	name, namespace string
+	// targetNamespace is that of objects that say none. All objects are taken for ones of a namespace.
+	targetNamespace string
 	// inventory is the file of what .status.inventory has: an object's id, and the version of its API.
 	inventory string
 	// timeout bounds the wait, and interval is how often it looks.
@@ -59,10 +61,11 @@ func main() {
 	var remove bool
 	var k kustomization
 	flag.StringVar(&kubeconfig, "kubeconfig", os.Getenv("KUBECONFIG"), "kubeconfig of the server")
-	flag.StringVar(&file, "filename", "", "file with the set of manifests; each has its namespace in it")
+	flag.StringVar(&file, "filename", "", "file with the set of manifests")
 	flag.BoolVar(&remove, "delete", false, "delete the set, as when its Kustomization is deleted, and wait until it is gone")
 	flag.StringVar(&k.name, "name", "fluxapply", "name of the Kustomization")
 	flag.StringVar(&k.namespace, "namespace", "flux-system", "namespace of the Kustomization")
+	flag.StringVar(&k.targetNamespace, "target-namespace", "default", "namespace of objects that say none")
 	flag.StringVar(&k.inventory, "inventory", "", "file in which to keep what has been applied")
 	flag.DurationVar(&k.timeout, "timeout", 5*time.Minute, "how long to wait")
 	flag.DurationVar(&k.interval, "interval", 5*time.Second, "how often to look while waiting")
@@ -96,6 +99,11 @@ func (k *kustomization) run(ctx context.Context, kubeconfig, file string, remove
 	objects, err := ssautil.ReadObjects(input)
 	if err != nil {
 		return err
+	}
+	for _, o := range objects {
+		if o.GetNamespace() == "" {
+			o.SetNamespace(k.targetNamespace)
+		}
 	}
 	return k.reconcile(ctx, manager, objects)
 }
