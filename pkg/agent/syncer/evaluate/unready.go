@@ -109,6 +109,9 @@ func (e *Evaluation) lacks(kind *kinds.Kind, wants int64) bool {
 	if kind.CopyHas(e.Downstream) < wants {
 		return true
 	}
+	if missing, _ := status[kind.Lacking].(int64); missing > 0 {
+		return true // the one pod of before serves, and the one beside it that is to replace it does not become ready
+	}
 	return !e.leavesOld() && slices.ContainsFunc(kind.Updated, func(counter string) bool {
 		count, _ := status[counter].(int64)
 		return count < wants

@@ -68,6 +68,7 @@ func TestUnready(t *testing.T) {
 		"one is not available":                {deployment, counts(map[string]any{"availableReplicas": int64(2)}), &Unready{Subject: subject(kinds.PodsByReplicaSets, "app=web", 3)}},
 		"there is no status yet":              {deployment, nil, &Unready{Subject: subject(kinds.PodsByReplicaSets, "app=web", 3)}},
 		"one is of an earlier spec":           {deployment, counts(map[string]any{"updatedReplicas": int64(2)}), &Unready{Subject: subject(kinds.PodsByReplicaSets, "app=web", 3)}},
+		"one more is there, and not ready":    {deployment, counts(map[string]any{"unavailableReplicas": int64(1)}), &Unready{Subject: subject(kinds.PodsByReplicaSets, "app=web", 3)}},
 		"its roll-out is paused":              {ofKind("apps/v1", "Deployment", selected(map[string]any{"paused": true})), counts(map[string]any{"updatedReplicas": int64(2)}), nil},
 		"it is to have none":                  {ofKind("apps/v1", "Deployment", selected(map[string]any{"replicas": int64(0)})), nil, nil},
 		"the pods of which cannot be made":    {deployment, counts(map[string]any{"availableReplicas": int64(2), "conditions": condition("ReplicaFailure", "FailedCreate", `pods "web-1-x" is forbidden: exceeded quota`)}), &Unready{Subject: failed, Own: causes.Own{{Reason: "FailedCreate", Message: "exceeded quota"}}}},
