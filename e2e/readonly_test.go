@@ -50,6 +50,38 @@ spec: {clusterIP: None, selector: {app: web}, ports: [{port: 80}]}
 `
 )
 
+// withNulls has fields as charts leave them that have nothing to say. Server-side apply sends them as they are.
+const withNulls = `
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: nulls}
+spec:
+  replicas: null
+  selector: {matchLabels: {app: nulls}}
+  template:
+    metadata: {labels: {app: nulls}, annotations: null}
+    spec:
+      nodeSelector: null
+      volumes: null
+      containers:
+      - {name: app, image: "app:1", env: null, resources: {limits: null, requests: {cpu: 1m}}, securityContext: null}
+---
+apiVersion: networking.k8s.io/v1
+kind: Ingress
+metadata: {name: nulls}
+spec: {ingressClassName: null, tls: null, defaultBackend: {service: {name: plain, port: {number: 80}}}}
+---
+apiVersion: autoscaling/v2
+kind: HorizontalPodAutoscaler
+metadata: {name: nulls}
+spec: {maxReplicas: 3, metrics: null, behavior: null, scaleTargetRef: {apiVersion: apps/v1, kind: Deployment, name: nulls}}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: nulls}
+spec: {loadBalancerIP: null, selector: {app: nulls}, ports: [{port: 80, nodePort: null, targetPort: null}]}
+`
+
 // TestWorkspaceServesWhatIsOnlyRead asks for pods and revisions as clients of one cluster do, and tries to write them. What
 // keeps the revision here is a ConfigMap, so that nothing but kcp and the policies deals with it.
 func TestWorkspaceServesWhatIsOnlyRead(t *testing.T) {
@@ -103,6 +135,17 @@ func TestWorkspaceServesWhatIsOnlyRead(t *testing.T) {
 		user.kubectl(t, "delete", "replicaset", "orphan", "--timeout=60s")
 	})
 	t.Run("Services have an address", u.servicesHaveAddresses)
+	t.Run("nulls mean absent", func(t *testing.T) {
+		u.inKCP().apply(t, withNulls)
+		u.rollOut(t, "nulls", east, west)
+		u.eventuallySynced(t, "nulls")
+		user.kubectl(t, "set", "env", "deployment/nulls", "--containers=app", "A=b")
+		for _, clusterName := range []string{east, west} {
+			u.onCluster(clusterName).eventually(t, "deployment/nulls", "{.spec.template.spec.containers[0].env[0].value}", "b")
+		}
+		u.inKCP().apply(t, strings.ReplaceAll(withNulls, "app:1", "app:2"))
+		u.rollOut(t, "nulls", east, west)
+	})
 	t.Run("namespaces go with revisions in them", func(t *testing.T) {
 		other := unique("read-only-other")
 		user.kubectl(t, "create", "namespace", other)

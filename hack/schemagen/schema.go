@@ -82,14 +82,15 @@ func builtInSchema(k kind, openAPI []byte) (apiextensionsv1.JSONSchemaProps, err
 	if err != nil {
 		return schema, err
 	}
-	if schema, err = slimmed(schema, k); err != nil {
-		return schema, err
-	}
 	schema, err = withImmutability(schema, k)
 	if err != nil {
 		return schema, err
 	}
-	return withConditions(schema, k)
+	schema, err = withConditions(schema, k)
+	if err != nil {
+		return schema, err
+	}
+	return slimmed(withNullables(schema), k)
 }
 
 // specFromCRD returns the spec that says the same as a CustomResourceDefinition.

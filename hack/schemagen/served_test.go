@@ -277,7 +277,7 @@ func TestServedDeploymentDefaults(t *testing.T) {
 		"of what is null": {
 			reason: "templates leave empty fields", patch: "spec: {replicas: null, strategy: null, paused: null}",
 			want: map[string]any{"replicas": int64(1), "revisionHistoryLimit": int64(10), "progressDeadlineSeconds": int64(600),
-				"strategy": rolling("RollingUpdate")},
+				"strategy": rolling("RollingUpdate"), "paused": nil},
 		},
 		"do not overwrite": {
 			patch: "spec: {replicas: 0, revisionHistoryLimit: 0, progressDeadlineSeconds: 5, strategy: {type: Recreate}}",
