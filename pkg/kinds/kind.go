@@ -126,7 +126,7 @@ func (k *Kind) IsKnown() bool { return !k.assumed }
 // LosesAnnotations reports whether `kubectl rollout undo` replaces all annotations of objects of the kind, with those that tmc writes
 // (getDeploymentPatch in k8s.io/kubectl, pkg/polymorphichelpers/rollback.go). No operator's entry changes that.
 func (k *Kind) LosesAnnotations() bool {
-	return k.GroupKind() == schema.GroupKind{Group: "apps", Kind: "Deployment"}
+	return k.GroupKind() == schema.GroupKind{Group: appsGroup, Kind: "Deployment"}
 }
 
 // Requires reports whether the kind's API requires a counter even when it is 0.

@@ -16,6 +16,8 @@ const (
 	updatedReplicas   = "updatedReplicas"
 )
 
+const appsGroup = "apps"
+
 var replicasPath = path("spec.replicas")
 
 // table are the built-in kinds, workloads first, in the order in which they are shown. To add a kind, add its entry here
@@ -23,7 +25,7 @@ var replicasPath = path("spec.replicas")
 var table = []*Kind{
 	// k8s.io/api/apps/v1.DeploymentStatus.
 	{
-		Group: "apps", Kind: "Deployment", Version: "v1", Resource: "deployments", Workload: true,
+		Group: appsGroup, Kind: "Deployment", Version: "v1", Resource: "deployments", Workload: true,
 		Replicas: replicasPath, Available: availableReplicas,
 		Sums:    []string{replicas, readyReplicas, availableReplicas, "terminatingReplicas", "collisionCount"},
 		Updated: []string{updatedReplicas}, Lacking: "unavailableReplicas",
@@ -39,7 +41,7 @@ var table = []*Kind{
 	},
 	// k8s.io/api/apps/v1.StatefulSetStatus.
 	{
-		Group: "apps", Kind: "StatefulSet", Version: "v1", Resource: "statefulsets", Workload: true,
+		Group: appsGroup, Kind: "StatefulSet", Version: "v1", Resource: "statefulsets", Workload: true,
 		Replicas: replicasPath, Partition: path("spec.updateStrategy.rollingUpdate.partition"), Available: availableReplicas,
 		Sums:    []string{replicas, readyReplicas, availableReplicas, "currentReplicas", "collisionCount"},
 		Updated: []string{updatedReplicas}, Required: []string{replicas, availableReplicas}, Absolute: []string{"collisionCount"},
@@ -52,7 +54,7 @@ var table = []*Kind{
 	},
 	// k8s.io/api/apps/v1.DaemonSetStatus.
 	{
-		Group: "apps", Kind: "DaemonSet", Version: "v1", Resource: "daemonsets", Workload: true,
+		Group: appsGroup, Kind: "DaemonSet", Version: "v1", Resource: "daemonsets", Workload: true,
 		Wanted: "desiredNumberScheduled", Available: "numberAvailable",
 		Sums:     []string{"currentNumberScheduled", "numberMisscheduled", "desiredNumberScheduled", "numberReady", "numberAvailable", "numberUnavailable", "collisionCount"},
 		Updated:  []string{"updatedNumberScheduled"},
