@@ -37,6 +37,8 @@ var (
 	// rulePath finds what a rule asks for: has or size, whose argument it is, a variable, a path below it, and a method that
 	// is called on that.
 	rulePath = regexp.MustCompile(`(\b(?:has|size)\()?\b(\w+)((?:\.\w+)*)(\()?`)
+	// isMacro matches the macros that go through the items of a list or a map.
+	isMacro = regexp.MustCompile(`^(?:all|exists)$`)
 	// ruleMacro finds a path of which a macro goes through the items, and the variable that is each of them.
 	ruleMacro = regexp.MustCompile(`\b((?:self|oldSelf)((?:\.\w+)*)\.(?:all|exists)\()(\w+),`)
 )
@@ -59,7 +61,7 @@ func askedBy(rule string) asked {
 			at := strings.LastIndex(path, ".")
 			path, method = path[:max(at, 0)], path[at+1:]
 		}
-		if match[1] != "" || path != "" && (method == "all" || method == "exists") {
+		if match[1] != "" || path != "" && isMacro.MatchString(method) {
 			path += present
 		}
 		paths = append(paths, strings.TrimPrefix(path, "."))
