@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -28,9 +29,23 @@ const selecting = `
 // turn comes by itself, and not with the next look (recheck in pkg/agent/syncer).
 const takeover = 20 * time.Second
 
+// sharedModes is held by a test that changes the namespaceMode of a cluster of the shared installation, and by one that needs the
+// mode that is there without a rule.
+var sharedModes sync.Mutex
+
+// holdModes keeps other tests from changing a namespaceMode of the shared installation until the test is over.
+func holdModes(t *testing.T) {
+	t.Helper()
+	sharedModes.Lock()
+	t.Cleanup(sharedModes.Unlock)
+}
+
 // setMode sets the namespaceMode of a cluster, and takes it back with the test.
 func (in *installation) setMode(t *testing.T, clusterName string, mode v1alpha1.NamespaceMode) {
 	t.Helper()
+	if in == env.shared {
+		holdModes(t)
+	}
 	set := func(ctx context.Context, transform string) error {
 		_, err := in.inProvider(t).try(ctx, "patch", "cr", clusterName, "--type=merge", `--patch={"spec":{"transform":`+transform+`}}`)
 		return err
@@ -91,6 +106,7 @@ func (s side) marks(t *testing.T) string {
 // alone uses the first.
 func TestNamespaceBelongsToFirstWorkspace(t *testing.T) {
 	t.Parallel()
+	holdModes(t)
 	made, operators := unique("made"), unique("listed-operators")
 	for _, clusterName := range []string{east, west} {
 		check(t, env.clusters[clusterName].kubectl(t, "create", "namespace", operators))

@@ -261,7 +261,7 @@ func TestCopyWithoutOriginIsNoOrphan(t *testing.T) {
 // TestConflictOfTwoWorkspacesIsToldToBoth has two workspaces want the same name in one namespace of a cluster.
 func TestConflictOfTwoWorkspacesIsToldToBoth(t *testing.T) {
 	t.Parallel()
-	env.shared.setMode(t, west, v1alpha1.NamespaceModeShared) // no other test that runs beside this one sets it there
+	env.shared.setMode(t, west, v1alpha1.NamespaceModeShared)
 	namespace := unique("both")
 	first := newTenantIn(t, env.shared, unique("one"), namespace)
 	second := newTenantIn(t, env.shared, unique("two"), namespace)
