@@ -11,8 +11,9 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-	corev1 "k8s.io/api/core/v1"
+	appsv1 "k8s.io/api/apps/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/watch"
 
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
 )
@@ -157,7 +158,7 @@ func TestRolloutVerbs(t *testing.T) {
 			t.Parallel()
 			check(t, kcp.tryApply(t.Context(), r.manifest))
 			plain.apply(t, r.manifest)
-			most := u.watchPods(t, r)
+			most := u.watchReplicas(t, r)
 			for _, step := range r.steps {
 				r.compare(t, step, kcp, plain)
 				for _, clusterName := range []string{east, west} {
@@ -166,9 +167,9 @@ func TestRolloutVerbs(t *testing.T) {
 					}
 				}
 			}
-			for clusterName, pods := range most() {
-				if r.share > 0 && pods > r.share {
-					t.Errorf("%s had %d pods at a time, and its share is %d", clusterName, pods, r.share)
+			for clusterName, replicas := range most() {
+				if replicas != r.share {
+					t.Errorf("the copy on %s had up to %d replicas, and its share is %d", clusterName, replicas, r.share)
 				}
 			}
 		})
@@ -240,31 +241,40 @@ func normalized(said string) string {
 	return strings.Join(append(lines, conditions...), "\n")
 }
 
-// watchPods watches the pods of a workload on both clusters. What it returns gives the most that there were at a time, without those
-// that were going.
-func (u *tenant) watchPods(t *testing.T, r rolled) func() map[string]int {
+// watchReplicas returns what says how many replicas the copy on each cluster has been given at most, since it was called. Pods are no
+// measure: a cluster's own controllers may start a new one before they have deleted the old one.
+func (u *tenant) watchReplicas(t *testing.T, r rolled) func() map[string]int {
 	t.Helper()
 	most, mu := map[string]int{}, sync.Mutex{}
 	if r.share == 0 {
 		return func() map[string]int { return nil }
 	}
-	_, app, _ := strings.Cut(r.object, "/")
+	kind, name, _ := strings.Cut(r.object, "/")
 	for _, clusterName := range []string{east, west} {
-		changes, err := env.clusters[clusterName].client.CoreV1().Pods(u.namespace).Watch(t.Context(), metav1.ListOptions{LabelSelector: "app=" + app})
+		var changes watch.Interface
+		var err error
+		apps, one := env.clusters[clusterName].client.AppsV1(), metav1.ListOptions{FieldSelector: "metadata.name=" + name}
+		if kind == "statefulset" {
+			changes, err = apps.StatefulSets(u.namespace).Watch(t.Context(), one)
+		} else {
+			changes, err = apps.Deployments(u.namespace).Watch(t.Context(), one)
+		}
 		check(t, err)
 		t.Cleanup(changes.Stop)
 		go func() {
-			there := map[string]bool{}
 			for event := range changes.ResultChan() {
-				pod, isPod := event.Object.(*corev1.Pod)
-				if !isPod {
+				var replicas *int32
+				switch workload := event.Object.(type) {
+				case *appsv1.Deployment:
+					replicas = workload.Spec.Replicas
+				case *appsv1.StatefulSet:
+					replicas = workload.Spec.Replicas
+				}
+				if replicas == nil {
 					continue
 				}
-				if delete(there, pod.Name); pod.DeletionTimestamp == nil && event.Type != "DELETED" {
-					there[pod.Name] = true
-				}
 				mu.Lock()
-				most[clusterName] = max(most[clusterName], len(there))
+				most[clusterName] = max(most[clusterName], int(*replicas))
 				mu.Unlock()
 			}
 		}()
