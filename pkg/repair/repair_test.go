@@ -222,6 +222,9 @@ func TestTypesAndSchemas(t *testing.T) {
 	schemas := manifests.Schemas()
 	found := 0
 	for _, schema := range schemas {
+		if schema.Spec.Names.Kind == "ControllerRevision" {
+			continue // it has no spec
+		}
 		for _, version := range schema.Spec.Versions {
 			typ := map[string]any{"apiVersion": strings.TrimPrefix(schema.Spec.Group+"/"+version.Name, "/"), "kind": schema.Spec.Names.Kind}
 			k, err := kindOf(Write{Old: typ, New: typ})
