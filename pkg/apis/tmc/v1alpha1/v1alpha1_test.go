@@ -59,3 +59,11 @@ func TestValidateGroupName(t *testing.T) {
 		}
 	}
 }
+
+func TestStatusCountersAnnotation(t *testing.T) {
+	for counters, want := range map[StatusCounters]string{StatusCountersSum: "sum", StatusCountersPerCluster: "per-cluster", "": "", "Both": ""} {
+		if got := counters.Annotation(); got != want {
+			t.Errorf("%q: got %q, want %q", counters, got, want)
+		}
+	}
+}
