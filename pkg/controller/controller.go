@@ -93,3 +93,12 @@ func (c *Controller[K]) next(ctx context.Context) bool {
 	}
 	return true
 }
+
+// Sooner returns the shorter of two times after which to look at a key again, each of which may be 0, or past, for not before the
+// next event.
+func Sooner(a, b time.Duration) time.Duration {
+	if a <= 0 || b <= 0 {
+		return max(a, b, 0)
+	}
+	return min(a, b)
+}

@@ -94,3 +94,11 @@ func TestRunReturnsWhenTheLastKeyIsDone(t *testing.T) {
 		}
 	})
 }
+
+func TestSooner(t *testing.T) {
+	for _, tc := range [][3]time.Duration{{0, 0, 0}, {0, 5, 5}, {5, 0, 5}, {5, 3, 3}, {3, 5, 3}, {-1, 5, 5}, {5, -1, 5}, {-1, -2, 0}} {
+		if got := Sooner(tc[0], tc[1]); got != tc[2] {
+			t.Errorf("of %d and %d: %d", tc[0], tc[1], got)
+		}
+	}
+}

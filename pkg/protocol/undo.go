@@ -17,8 +17,8 @@ import (
 // replicas, who is to leave, reports. Labels and finalizers stay. The hub writes the annotations again, from what it saw of the
 // object last. Until then the object is bare, and no syncer acts on it: without its share, a cluster would run all replicas.
 
-// revisionAnnotation is the number of a Deployment's revision, which the hub writes. An undo leaves it as it is, and the policy
-// tmc-consumers lets no other through.
+// revisionAnnotation is the number of a Deployment's revision, which the hub writes. An undo leaves one there, and the policy
+// tmc-consumers lets no write pass that takes it away with the rest.
 const revisionAnnotation = deploymentDomain + "revision"
 
 // IsBare reports whether the object has labels of clusters, and none of the annotations that the hub writes with them. The hub says

@@ -8,6 +8,7 @@ import (
 	"k8s.io/klog/v2"
 
 	"github.com/kcp-tmc/tmc/pkg/agent/syncer/evaluate"
+	"github.com/kcp-tmc/tmc/pkg/controller"
 	"github.com/kcp-tmc/tmc/pkg/kcp"
 	"github.com/kcp-tmc/tmc/pkg/protocol"
 )
@@ -41,7 +42,7 @@ func (s *Syncer) syncStatus(ctx context.Context, key kcp.ObjectKey) (time.Durati
 		return 0, s.withdrawReport(ctx, key, e.Upstream)
 	}
 	later, err := s.report(ctx, key, e, e.Report(remembered.problems, notes...))
-	return soonest(again, later), err
+	return controller.Sooner(again, later), err
 }
 
 // report writes a report if it is not what the annotation says, and adds why the copy is not ready. It returns when to look again,
@@ -64,13 +65,13 @@ func (s *Syncer) report(ctx context.Context, key kcp.ObjectKey, e *evaluate.Eval
 		wait = s.untilNews(key, e, report, now)
 	}
 	if wait > 0 {
-		return soonest(again, wait), nil
+		return controller.Sooner(again, wait), nil
 	}
 	later, err := s.tryReport(ctx, key, e.Upstream, report, now)
 	if isWritten := err == nil; onlyWhy && isWritten {
 		s.memories.update(key, func(m *memory) { m.explained = now })
 	}
-	return soonest(again, later), err
+	return controller.Sooner(again, later), err
 }
 
 // withdrawReport removes a report where there is nothing to say, and no status that it could become part of (ConfigMaps, Secrets).

@@ -70,11 +70,3 @@ func (m *memory) heldBack(now time.Time) time.Duration {
 	}
 	return max(longestRefusal-now.Sub(m.whyRefused), 0)
 }
-
-// soonest returns the shorter of two times, each of which may be 0, or past, for never.
-func soonest(a, b time.Duration) time.Duration {
-	if a <= 0 || b <= 0 {
-		return max(a, b, 0)
-	}
-	return min(a, b)
-}

@@ -206,9 +206,6 @@ func TestCausesOfNothing(t *testing.T) {
 	if len(w.why.asked) > 0 {
 		t.Error("it is asked about although it leaves")
 	}
-	if got := soonest(3*time.Second, time.Second); got != time.Second {
-		t.Errorf("the soonest is %s", got)
-	}
 	if strings.Contains(w.kcp.patches[0], `"why"`) {
 		t.Error("a report without causes has a field for them")
 	}

@@ -205,10 +205,10 @@ func (a *Aggregator) sync(ctx context.Context, key kcp.ObjectKey) (time.Duration
 	a.tellCauses(key, in, hasCauses, isWritten)
 	if isWritten {
 		expiry, err := a.expire(ctx, key, upstreamObj)
-		return sooner(again, expiry), err
+		return controller.Sooner(again, expiry), err
 	}
 	wait, err := a.carryOut(ctx, key, utteranceOf(in, hasCauses), present, merged)
-	return sooner(again, wait), err
+	return controller.Sooner(again, wait), err
 }
 
 // input is what the merged status of an object depends on.

@@ -44,14 +44,6 @@ func (a *Aggregator) expire(ctx context.Context, key kcp.ObjectKey, upstreamObj 
 	}
 }
 
-// sooner returns the shorter of two times to wait, of which 0 is for ever.
-func sooner(a, b time.Duration) time.Duration {
-	if a == 0 || b != 0 && b < a {
-		return b
-	}
-	return a
-}
-
 // endings remember since when objects have ended, by a clock that nobody sets. What the status says was written by a hub: this
 // one, or one before it on another machine, whose clock may differ.
 type endings struct {

@@ -234,11 +234,3 @@ func TestExpireIsRefused(t *testing.T) {
 		}
 	})
 }
-
-func TestSooner(t *testing.T) {
-	for _, tc := range [][3]time.Duration{{0, 0, 0}, {0, 5, 5}, {5, 0, 5}, {5, 3, 3}, {3, 5, 3}} {
-		if got := sooner(tc[0], tc[1]); got != tc[2] {
-			t.Errorf("of %d and %d: %d", tc[0], tc[1], got)
-		}
-	}
-}

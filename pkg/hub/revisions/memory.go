@@ -32,7 +32,7 @@ type remembered struct {
 	// workload is the resource version that a write of the workload gave, empty where the cache has it.
 	workload string
 	at       time.Time
-	// falling is since when the numbers of the present revision are too high, due when they may be lowered.
+	// due is when the numbers of the present revision may be lowered, zero while they are not too high.
 	due time.Time
 }
 

@@ -235,20 +235,12 @@ func (x *Explainer) turnWatched(key kcp.ObjectKey, a *asked) time.Duration {
 	x.publish(key, a, answer.Causes)
 	again := answer.Again
 	if answer.IsOpen {
-		again = soonest(again, slowInterval)
+		again = controller.Sooner(again, slowInterval)
 	}
 	if evidence.IsDenied && (answer.NeedsWarnings || answer.NeedsClaims) {
-		again = soonest(again, deniedInterval)
+		again = controller.Sooner(again, deniedInterval)
 	}
 	return again
-}
-
-// soonest returns the shorter of two times, of which the first may be 0 for never.
-func soonest(a, b time.Duration) time.Duration {
-	if a == 0 {
-		return b
-	}
-	return min(a, b)
 }
 
 // publish notes an answer, and tells of it when it is another one.
