@@ -111,7 +111,7 @@ func (c *Change) SetReport(cluster string, encoded *string) {
 // SetRevision has a Deployment say which revision it is at, as on a cluster. Empty leaves that as it is.
 func (c *Change) SetRevision(number string) {
 	if number != "" {
-		set(c.Annotations, c.of.annotations, deploymentDomain+"revision", &number)
+		set(c.Annotations, c.of.annotations, RevisionAnnotation, &number)
 	}
 }
 

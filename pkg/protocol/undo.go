@@ -17,15 +17,15 @@ import (
 // replicas, who is to leave, reports. Labels and finalizers stay. The hub writes the annotations again, from what it saw of the
 // object last. Until then the object is bare, and no syncer acts on it: without its share, a cluster would run all replicas.
 
-// revisionAnnotation is the number of a Deployment's revision, which the hub writes. An undo leaves one there, and the policy
+// RevisionAnnotation says the number of a Deployment's revision, which the hub writes. An undo leaves one there, and the policy
 // tmc-consumers lets no write pass that takes it away with the rest.
-const revisionAnnotation = deploymentDomain + "revision"
+const RevisionAnnotation = deploymentDomain + "revision"
 
 // IsBare reports whether the object has labels of clusters, and none of the annotations that the hub writes with them. The hub says
 // why an object is placed in the same write as the label; where that has no room, KeepFor says that it could not. An object without
 // a number of its revision cannot have been undone: where there is no hub, people label what is to be on a cluster.
 func (o Object) IsBare() bool {
-	if _, hasRevision := o.annotations.get(revisionAnnotation); !hasRevision {
+	if _, hasRevision := o.annotations.get(RevisionAnnotation); !hasRevision {
 		return false
 	}
 	if _, isExplained := o.annotations.get(v1alpha1.PlacementAnnotation); isExplained {

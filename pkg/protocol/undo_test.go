@@ -19,7 +19,7 @@ func divided() *metav1.ObjectMeta {
 		Labels:     map[string]string{"app": "web", v1alpha1.PlacementLabel("east"): "sync", v1alpha1.PlacementLabel("west"): "sync"},
 		Finalizers: []string{v1alpha1.Finalizer("east"), v1alpha1.Finalizer("west")},
 		Annotations: map[string]string{
-			"team": "blue", revisionAnnotation: "2", v1alpha1.TargetClustersAnnotation: "east", v1alpha1.PlacementAnnotation: `{"by":"annotation","replicas":3}`,
+			"team": "blue", RevisionAnnotation: "2", v1alpha1.TargetClustersAnnotation: "east", v1alpha1.PlacementAnnotation: `{"by":"annotation","replicas":3}`,
 			v1alpha1.ReplicasAnnotation("east"): "3", v1alpha1.DeletionAnnotation("west"): "2026-01-02T03:04:05Z",
 			v1alpha1.StatusAnnotation("east"): `{"v":1,"cluster":"east","want":3}`,
 		},
@@ -29,7 +29,7 @@ func divided() *metav1.ObjectMeta {
 // undone is what an undo of it leaves: these annotations, and the number of the revision.
 func undone(annotations map[string]string) *metav1.ObjectMeta {
 	obj := divided()
-	obj.Generation, obj.Annotations = 3, map[string]string{revisionAnnotation: "2"}
+	obj.Generation, obj.Annotations = 3, map[string]string{RevisionAnnotation: "2"}
 	maps.Copy(obj.Annotations, annotations)
 	return obj
 }
@@ -49,7 +49,7 @@ func TestIsBare(t *testing.T) {
 		"Part":      {"likewise", undone(map[string]string{v1alpha1.PartitionAnnotation("west"): "1/2"}), false},
 		"Leaving":   {"it leaves all its clusters, and nobody says why it is there", undone(map[string]string{v1alpha1.DeletionAnnotation("west"): "now"}), false},
 		"ByHand":    {"no hub has ever written on it", &metav1.ObjectMeta{Generation: 3, Labels: divided().Labels}, false},
-		"Nowhere":   {"the hub says nothing of it", &metav1.ObjectMeta{Generation: 3, Labels: map[string]string{"app": "web"}, Annotations: map[string]string{revisionAnnotation: "1"}}, false},
+		"Nowhere":   {"the hub says nothing of it", &metav1.ObjectMeta{Generation: 3, Labels: map[string]string{"app": "web"}, Annotations: map[string]string{RevisionAnnotation: "1"}}, false},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {

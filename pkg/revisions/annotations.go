@@ -13,7 +13,7 @@ import (
 
 // Annotations of the deployment controller (k8s.io/kubectl/pkg/util/deployment).
 const (
-	revisionAnnotation        = "deployment.kubernetes.io/revision"
+	revisionAnnotation        = protocol.RevisionAnnotation
 	historyAnnotation         = "deployment.kubernetes.io/revision-history"
 	desiredReplicasAnnotation = "deployment.kubernetes.io/desired-replicas"
 	maxReplicasAnnotation     = "deployment.kubernetes.io/max-replicas"
