@@ -23,6 +23,7 @@ KIND := bin/tools/kind
 HELM := bin/tools/helm
 HELM4 := bin/tools/helm4
 FLUXAPPLY := bin/tools/fluxapply
+PLOT := bin/tools/plot
 SHELLCHECK := shellcheck
 
 .PHONY: help
@@ -45,6 +46,7 @@ test-unit: ## Run the unit tests, with the race detector, and print what they co
 	@mkdir -p bin
 	go test -race -coverprofile=bin/coverage.out $$(go list ./... | grep -v /e2e$$)
 	go run ./hack/coverage -gate -profile bin/coverage.out
+	go -C hack/plot test ./...
 
 # The daemons are tested with the race detector. The plugin is not: it runs hundreds of times, a second each with it, and
 # its unit tests have it.
@@ -165,6 +167,12 @@ $(FLUXAPPLY): hack/flux/go.mod hack/flux/go.sum $(wildcard hack/flux/*.go)
 	@echo "building fluxapply: about 10 seconds the first time, after the tools"
 	@mkdir -p bin/tools
 	CGO_ENABLED=0 go -C hack/flux build -trimpath -ldflags "-s -w" -o $(CURDIR)/$@ .
+	@touch $@
+
+$(PLOT): hack/plot/go.mod hack/plot/go.sum $(wildcard hack/plot/*.go)
+	@echo "building plot: about 5 seconds the first time"
+	@mkdir -p bin/tools
+	CGO_ENABLED=0 go -C hack/plot build -trimpath -ldflags "-s -w" -o $(CURDIR)/$@ .
 	@touch $@
 
 $(CYCLONEDX): hack/sbom/go.mod hack/sbom/go.sum

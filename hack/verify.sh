@@ -27,13 +27,14 @@ unchanged() {
 
 unchanged make generate
 unchanged go mod tidy
-for module in hack/kcp hack/cluster hack/lint hack/codegen hack/kind hack/sbom hack/helm hack/helm4 hack/flux hack/vuln; do
+for module in hack/kcp hack/cluster hack/lint hack/codegen hack/kind hack/sbom hack/helm hack/helm4 hack/flux hack/plot hack/vuln; do
 	echo "verify: modules of $module"
 	go -C "$module" mod verify >/dev/null
 done
 unchanged gofmt -w cmd e2e hack manifests pkg
 echo "verify: go vet"
 go vet ./...
+go -C hack/plot vet ./...
 echo "verify: lint"
 make lint
 echo "verify: known vulnerabilities"
