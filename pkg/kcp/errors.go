@@ -51,6 +51,18 @@ func IsRefusal(err error) bool {
 	return apierrors.IsInvalid(err) || apierrors.IsBadRequest(err) || apierrors.IsForbidden(err) || apierrors.IsRequestEntityTooLargeError(err)
 }
 
+// IsTestFailed reports whether a server has not applied a JSON patch because a test in it fails, or a path that it names is not there:
+// the object is not as it was read. The answer is the one about an invalid object, without the object (applyJSPatch in
+// pkg/endpoints/handlers/patch.go of k8s.io/apiserver).
+func IsTestFailed(err error) bool {
+	var status apierrors.APIStatus
+	if !apierrors.IsInvalid(err) || !errors.As(err, &status) {
+		return false
+	}
+	details := status.Status().Details
+	return details == nil || details.Kind == "" && details.Name == ""
+}
+
 // IsForeign reports whether a request for a resource that every workspace serves was answered
 // by a server that knows no workspaces. To such a server /clusters/… is a path like any other:
 // it has nothing there, which is a 404 that is no Status, or it forbids the path, where kcp

@@ -23,7 +23,7 @@ var deployments = schema.GroupResource{Group: "apps", Resource: "deployments"}
 // TestMeaningsOfErrors asks each predicate about answers of kcp, of servers that are no kcp, and of nobody. The
 // object that was asked for is web.
 func TestMeaningsOfErrors(t *testing.T) {
-	type meanings struct{ missing, missingObject, notServed, foreign, denied, transient bool }
+	type meanings struct{ missing, missingObject, notServed, foreign, denied, transient, testFailed bool }
 	noReason := func(code int32, details *metav1.StatusDetails) error {
 		return &apierrors.StatusError{ErrStatus: metav1.Status{Code: code, Details: details}}
 	}
@@ -45,6 +45,8 @@ func TestMeaningsOfErrors(t *testing.T) {
 		"a refusal without details":                           {noReason(403, nil), meanings{foreign: true}},
 		"the credentials are not accepted":                    {apierrors.NewUnauthorized("who?"), meanings{}},
 		"somebody else has written":                           {apierrors.NewConflict(deployments, "web", errors.New("changed")), meanings{}},
+		"the test of a JSON patch fails":                      {apierrors.NewGenericServerResponse(422, "", schema.GroupResource{}, "", "testing value failed", 0, false), meanings{testFailed: true}},
+		"the object is not valid":                             {apierrors.NewInvalid(schema.GroupKind{Kind: "Deployment"}, "web", nil), meanings{}},
 		"the server is busy":                                  {apierrors.NewTooManyRequests("later", 1), meanings{transient: true}},
 		"the server has failed":                               {apierrors.NewInternalError(errors.New("etcd")), meanings{transient: true}},
 		"kcp is down":                                         {&net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}, meanings{transient: true}},
@@ -52,7 +54,7 @@ func TestMeaningsOfErrors(t *testing.T) {
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
-			got := meanings{IsMissing(tc.err), IsMissingObject(tc.err, "web"), IsNotServed(tc.err), IsForeign(tc.err), IsDenied(tc.err), IsTransient(tc.err)}
+			got := meanings{IsMissing(tc.err), IsMissingObject(tc.err, "web"), IsNotServed(tc.err), IsForeign(tc.err), IsDenied(tc.err), IsTransient(tc.err), IsTestFailed(tc.err)}
 			if got != tc.want {
 				t.Errorf("got %+v, want %+v", got, tc.want)
 			}

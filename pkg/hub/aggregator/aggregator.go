@@ -3,20 +3,16 @@ package aggregator
 import (
 	"cmp"
 	"context"
-	"encoding/json"
-	"fmt"
 	"maps"
 	"slices"
 	"strings"
 	"time"
 
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/apimachinery/pkg/util/jsonmergepatch"
 
 	"github.com/kcp-dev/logicalcluster/v3"
 
@@ -207,7 +203,7 @@ func (a *Aggregator) sync(ctx context.Context, key kcp.ObjectKey) (time.Duration
 		expiry, err := a.expire(ctx, key, upstreamObj)
 		return controller.Sooner(again, expiry), err
 	}
-	wait, err := a.carryOut(ctx, key, utteranceOf(in, hasCauses), present, merged)
+	wait, err := a.carryOut(ctx, key, utteranceOf(in, hasCauses), upstreamObj, merged)
 	return controller.Sooner(again, wait), err
 }
 
@@ -225,22 +221,6 @@ func (a *Aggregator) input(key kcp.ObjectKey, upstreamObj *unstructured.Unstruct
 		Waits:     lag.waits,
 		Now:       metav1.NewTime(lag.now),
 	}
-}
-
-// carryOut writes what differs of the status, and returns how long to wait where kcp does not take it, or where it says nothing new.
-func (a *Aggregator) carryOut(ctx context.Context, key kcp.ObjectKey, says utterance, present, merged map[string]any) (wait time.Duration, err error) {
-	if wait := max(a.refusals.Wait(key), a.spoken.wait(key, says)); wait > 0 {
-		return wait, nil
-	}
-	switch err := a.write(ctx, key, says.of, present, merged); {
-	case kcp.IsRefusal(err):
-		return a.refusals.Refused(key, err), nil
-	case err != nil:
-		return 0, err
-	}
-	a.refusals.Written(key)
-	a.spoken.written(key, says)
-	return 0, nil
 }
 
 // untilPlaced returns how long to leave an object alone that has no status and is placed nowhere: one that has just come is about to
@@ -281,30 +261,4 @@ func (a *Aggregator) asPlaced(key kcp.ObjectKey, upstreamObj *unstructured.Unstr
 		return "", a.config.Counters
 	}
 	return strings.ToLower(string(chosen.Spec.StatusStrategy)), cmp.Or(chosen.Spec.StatusCounters.Annotation(), a.config.Counters)
-}
-
-// write patches what differs of the status, and nothing else, of the object of that UID. An object that was deleted
-// meanwhile is no error.
-func (a *Aggregator) write(ctx context.Context, key kcp.ObjectKey, uid types.UID, present, merged map[string]any) error {
-	before, err := json.Marshal(present)
-	if err != nil {
-		return fmt.Errorf("encoding the present status of %s: %w", key, err)
-	}
-	after, err := json.Marshal(merged)
-	if err != nil {
-		return fmt.Errorf("encoding the status of %s: %w", key, err)
-	}
-	status, err := jsonmergepatch.CreateThreeWayJSONMergePatch(before, after, before)
-	if err != nil {
-		return fmt.Errorf("comparing the statuses of %s: %w", key, err)
-	}
-	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{"uid": uid}, "status": json.RawMessage(status)})
-	if err != nil {
-		return fmt.Errorf("encoding the status of %s: %w", key, err)
-	}
-	_, err = a.config.Upstream.Patch(ctx, key, types.MergePatchType, patch, "status")
-	if apierrors.IsNotFound(err) {
-		return nil
-	}
-	return err
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -168,12 +167,7 @@ func TestAggregatorWaitsForAChange(t *testing.T) {
 					t.Fatal(err)
 				}
 				for _, patch := range f.written[written:] {
-					status, _, _ := unstructured.NestedMap(f.objects[key].Object, "status")
-					if status == nil {
-						status = map[string]any{}
-					}
-					maps.Copy(status, statusOf(t, patch))
-					withStatus(status)(f.objects[key])
+					withStatus(stored(t, patch))(f.objects[key])
 				}
 				return again
 			}
@@ -195,18 +189,35 @@ func TestAggregatorWaitsForAChange(t *testing.T) {
 	}
 }
 
-// statusOf returns the status that a patch writes.
+// statusOf returns the status that a patch writes, and checks that it is for the object that was read.
 func statusOf(t *testing.T, written string) map[string]any {
 	t.Helper()
-	var patch struct {
-		Metadata map[string]any `json:"metadata"`
-		Status   map[string]any `json:"status"`
+	var patch []struct {
+		Op, Path string
+		Value    any
 	}
 	content, isStatus := strings.CutPrefix(written, "[status]")
-	if err := json.Unmarshal([]byte(content), &patch); err != nil || !isStatus || !cmp.Equal(patch.Metadata, map[string]any{"uid": "u"}) {
+	if err := json.Unmarshal([]byte(content), &patch); err != nil || !isStatus || len(patch) < 2 || patch[0].Path != "/metadata/uid" || patch[0].Value != "u" {
 		t.Fatalf("%v: %s", err, written)
 	}
-	return patch.Status
+	last := patch[len(patch)-1]
+	status, isMap := last.Value.(map[string]any)
+	if last.Op != "add" || last.Path != "/status" || !isMap {
+		t.Fatalf("it does not end with the status: %s", written)
+	}
+	return status
+}
+
+// stored returns the status that a patch writes as a cache would have it: numbers are integers.
+func stored(t *testing.T, written string) map[string]any {
+	t.Helper()
+	status := statusOf(t, written)
+	for field, value := range status {
+		if number, isNumber := value.(float64); isNumber {
+			status[field] = int64(number)
+		}
+	}
+	return status
 }
 
 func TestAggregatorWrite(t *testing.T) {
@@ -220,10 +231,10 @@ func TestAggregatorWrite(t *testing.T) {
 	if _, err := a.sync(t.Context(), key); err != nil || len(f.written) != 1 {
 		t.Fatalf("%v; written: %q", err, f.written)
 	}
-	t.Run("the patch has what differs", func(t *testing.T) {
+	t.Run("the patch has the status", func(t *testing.T) {
 		status := statusOf(t, f.written[0])
 		delete(status, "conditions")
-		want := map[string]any{"availableReplicas": 2.0, "readyReplicas": nil, "observedGeneration": 1.0}
+		want := map[string]any{"replicas": 2.0, "availableReplicas": 2.0, "observedGeneration": 1.0}
 		if diff := cmp.Diff(want, status); diff != "" {
 			t.Errorf("(-want +got):\n%s", diff)
 		}

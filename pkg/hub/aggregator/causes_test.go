@@ -1,9 +1,7 @@
 package aggregator
 
 import (
-	"encoding/json"
 	"fmt"
-	"strings"
 	"testing"
 	"time"
 
@@ -73,32 +71,9 @@ func (h *hindrance) sync() (writes int, again time.Duration) {
 		h.Fatal(err)
 	}
 	for _, written := range h.f.written {
-		var patch struct{ Status map[string]any }
-		if err := json.Unmarshal([]byte(strings.TrimPrefix(written, "[status]")), &patch); err != nil {
-			h.Fatal(err)
-		}
-		h.apply(patch.Status)
+		h.f.objects[h.key].Object["status"] = stored(h.T, written)
 	}
 	return len(h.f.written), again
-}
-
-// apply merges a patch of a status into the object's, as kcp does.
-func (h *hindrance) apply(patch map[string]any) {
-	status, _, _ := unstructured.NestedMap(h.f.objects[h.key].Object, "status")
-	if status == nil {
-		status = map[string]any{}
-	}
-	for field, value := range patch {
-		switch number, isNumber := value.(float64); {
-		case value == nil:
-			delete(status, field)
-		case isNumber:
-			status[field] = int64(number)
-		default:
-			status[field] = value
-		}
-	}
-	h.f.objects[h.key].Object["status"] = status
 }
 
 func (h *hindrance) wants(what string, want ...string) {

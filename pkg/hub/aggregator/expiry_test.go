@@ -67,17 +67,7 @@ func (c *clock) at(after time.Duration) (again time.Duration) {
 	if len(c.written) == 0 {
 		return again
 	}
-	merged, _, _ := unstructured.NestedMap(c.objects[c.key].Object, "status")
-	if merged == nil {
-		merged = map[string]any{}
-	}
-	for field, value := range statusOf(c.t, c.written[0]) {
-		if number, isNumber := value.(float64); isNumber {
-			value = int64(number)
-		}
-		merged[field] = value
-	}
-	c.objects[c.key].Object["status"], c.written = merged, nil
+	c.objects[c.key].Object["status"], c.written = stored(c.t, c.written[0]), nil
 	return c.at(after)
 }
 

@@ -10,13 +10,16 @@ import (
 
 // seen remembers when something was first seen, by the hub's clock: the reports of objects that show the latest, one for each
 // cluster, objects that are placed nowhere, those that a cluster lags behind, those that
-// clusters are letting go of, and those that an undo has made bare. It forgets
-// them with the object. After a restart all is seen for the first time again.
+// clusters are letting go of, and those that an undo has made bare. Of objects whose status kcp did not take, for they are placed
+// otherwise, it remembers the state that was read. It forgets them with the object. After a restart all is seen for the first time
+// again.
 type seen struct {
 	mu             sync.Mutex
 	byKey          map[kcp.ObjectKey]map[string]sighting
 	nobody, lagged map[kcp.ObjectKey]time.Time
 	ending, bare   map[kcp.ObjectKey]time.Time
+	// outdated are resource versions.
+	outdated map[kcp.ObjectKey]string
 }
 
 // sighting is a report, by the time that it claims, and when it was seen.
@@ -30,6 +33,7 @@ func newSeen() *seen {
 		byKey:  map[kcp.ObjectKey]map[string]sighting{},
 		nobody: map[kcp.ObjectKey]time.Time{}, lagged: map[kcp.ObjectKey]time.Time{},
 		ending: map[kcp.ObjectKey]time.Time{}, bare: map[kcp.ObjectKey]time.Time{},
+		outdated: map[kcp.ObjectKey]string{},
 	}
 }
 
@@ -71,6 +75,26 @@ func (s *seen) first(key kcp.ObjectKey, report protocol.Report, now time.Time) t
 	return now
 }
 
+// moved notes that kcp did not take a status that was merged from the object of that resource version, or, with an empty one, that it
+// did.
+func (s *seen) moved(key kcp.ObjectKey, version string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if version == "" {
+		delete(s.outdated, key)
+		return
+	}
+	s.outdated[key] = version
+}
+
+// hasMoved reports whether kcp did not take the status that was merged last, of that very state of the object.
+func (s *seen) hasMoved(key kcp.ObjectKey, version string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	last, noted := s.outdated[key]
+	return noted && last == version
+}
+
 // forget drops what is remembered of an object that is gone.
 func (s *seen) forget(key kcp.ObjectKey) {
 	s.mu.Lock()
@@ -80,6 +104,7 @@ func (s *seen) forget(key kcp.ObjectKey) {
 	delete(s.lagged, key)
 	delete(s.ending, key)
 	delete(s.bare, key)
+	delete(s.outdated, key)
 }
 
 // lagging is one merge's question whether clusters that lag behind a change may do so a little longer.
