@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -62,7 +63,7 @@ func (c *localCluster) create(ctx context.Context, options ClusterOptions) error
 		return err
 	}
 	for _, component := range localComponents {
-		if err := c.waitHealthy(ctx, component); err != nil {
+		if err := c.waitStarted(ctx, component); err != nil {
 			return err
 		}
 	}
@@ -121,6 +122,19 @@ func (c *localCluster) kwokctl(ctx context.Context, args ...string) error {
 	return nil
 }
 
+// errEnded is that a component's process is gone.
+var errEnded = errors.New("its process has ended")
+
+// waitStarted is waitHealthy for the start of the cluster. A kube-controller-manager ends when its API server takes more than
+// 10 s to start, as on a busy machine, and is started again.
+func (c *localCluster) waitStarted(ctx context.Context, component string) error {
+	err := c.waitHealthy(ctx, component)
+	for tries := 0; errors.Is(err, errEnded) && tries < 3; tries++ {
+		err = c.StartComponent(ctx, component)
+	}
+	return err
+}
+
 // waitHealthy waits for one component, and gives up when its process is gone.
 func (c *localCluster) waitHealthy(ctx context.Context, component string) error {
 	// These are certificates of the components' own making on the loopback address, and a health check
@@ -136,7 +150,7 @@ func (c *localCluster) waitHealthy(ctx context.Context, component string) error 
 		}
 		running, findErr := c.find(component)
 		if findErr == nil && len(running) == 0 {
-			return true, "", errors.New("its process has ended")
+			return true, "", errEnded
 		}
 		return false, state, err
 	})
@@ -317,4 +331,9 @@ func readComponent(file, component string) (componentSpec, error) {
 			}
 		}
 	}
+}
+
+// EtcdURL gives the address at which the cluster's etcd serves its clients.
+func (c *localCluster) EtcdURL() string {
+	return "http://" + net.JoinHostPort(loopback, strconv.Itoa(c.lease.Ports()[0]))
 }

@@ -40,6 +40,8 @@ type Options struct {
 	// KCPAddress is the IP address at which kcp listens, and which its URLs name; empty for 127.0.0.1. Clusters
 	// whose pods are to reach kcp need another one.
 	KCPAddress string
+	// SeparateEtcd gives kcp an etcd of its own process, Stack.KCPEtcd, instead of one inside kcp.
+	SeparateEtcd bool
 	// Provider makes the clusters; nil for control planes on this machine with simulated nodes.
 	Provider Provider
 }
@@ -48,6 +50,8 @@ type Options struct {
 type Stack struct {
 	// KCP is the kcp server.
 	KCP *KCP
+	// KCPEtcd is its etcd with Options.SeparateEtcd, and nil without.
+	KCPEtcd *KCPEtcd
 
 	options   Options
 	temporary bool
@@ -198,10 +202,13 @@ func (s *Stack) prepare() error {
 
 // start runs kcp and the clusters.
 func (s *Stack) start(ctx context.Context) error {
-	var err error
+	extraArgs, err := s.prepareEtcd()
+	if err != nil {
+		return err
+	}
 	s.KCP, err = newKCP(kcpConfig{
 		binary:      s.options.KCPBinary,
-		extraArgs:   s.options.KCPArgs,
+		extraArgs:   append(extraArgs, s.options.KCPArgs...),
 		address:     s.options.KCPAddress,
 		auditPolicy: s.options.AuditPolicy,
 		dir:         s.dir,
@@ -213,6 +220,11 @@ func (s *Stack) start(ctx context.Context) error {
 	group, groupCtx := errgroup.WithContext(ctx)
 	group.Go(func() error {
 		return s.progress.step("kcp", "starting (about 30 s)", "ready", func() error {
+			if s.KCPEtcd != nil {
+				if err := s.KCPEtcd.Start(groupCtx); err != nil {
+					return err
+				}
+			}
 			return s.KCP.Start(groupCtx)
 		})
 	})
@@ -230,9 +242,23 @@ func (s *Stack) start(ctx context.Context) error {
 	return s.writeRecord()
 }
 
+// prepareEtcd makes kcp's own etcd, where it is to have one, and returns the arguments by which kcp uses it.
+func (s *Stack) prepareEtcd() (kcpArgs []string, err error) {
+	if !s.options.SeparateEtcd {
+		return nil, nil
+	}
+	if s.KCPEtcd, err = newKCPEtcd(s.options.ToolsDir, s.dir, s.run); err != nil {
+		return nil, err
+	}
+	return []string{"--etcd-servers=" + s.KCPEtcd.URL()}, nil
+}
+
 // writeRecord writes down what belongs to the stack now. The caller holds the lock.
 func (s *Stack) writeRecord() error {
 	expected := []string{kcpName}
+	if s.KCPEtcd != nil {
+		expected = append(expected, kcpEtcdName)
+	}
 	if s.options.Provider == nil {
 		for name := range s.clusters {
 			for _, component := range localComponents {
@@ -367,7 +393,7 @@ func (s *Stack) stopProcesses(ctx context.Context) error {
 // stopServers ends kcp and the clusters at the same time.
 func (s *Stack) stopServers(ctx context.Context) error {
 	var group sync.WaitGroup
-	errs := make(chan error, len(s.clusters)+1)
+	errs := make(chan error, len(s.clusters)+2)
 	for name := range s.clusters {
 		group.Go(func() { errs <- s.provider.Delete(ctx, name) })
 	}
@@ -375,6 +401,9 @@ func (s *Stack) stopServers(ctx context.Context) error {
 		group.Go(func() { errs <- s.KCP.close(ctx) })
 	}
 	group.Wait()
+	if s.KCPEtcd != nil { // kcp ends in order while it is there
+		errs <- s.KCPEtcd.close()
+	}
 	close(errs)
 	var all []error
 	for err := range errs {

@@ -1,0 +1,197 @@
+package chaos
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
+	"k8s.io/client-go/rest"
+
+	"github.com/kcp-tmc/tmc/e2e/framework"
+)
+
+// server is one of those that are not tmc's: kcp, its etcd, and those of the clusters.
+type server struct {
+	name string
+	kill func(context.Context) error
+	run  func(context.Context) error
+	// signal freezes it, or thaws it.
+	freeze, thaw func(context.Context) error
+
+	// turn is held while it is killed or started: faults overlap.
+	turn  sync.Mutex
+	downs int
+	stops int
+}
+
+// The names of the servers of kcp. Those of a cluster are its name, a slash, and the component's.
+const (
+	kcpServer     = "kcp"
+	kcpEtcdServer = "kcp-etcd"
+	apiServer     = "kube-apiserver"
+	etcdServer    = "etcd"
+)
+
+// addServers notes how servers are killed and started.
+func (g *Ground) addServers() error {
+	kcp, etcd := g.stack.KCP, g.stack.KCPEtcd
+	add := func(s *server) { g.servers[s.name] = s }
+	add(&server{
+		name: kcpServer,
+		kill: func(context.Context) error { return kcp.Kill() }, run: kcp.Start,
+		freeze: func(context.Context) error { return kcp.Process().Freeze() },
+		thaw:   func(context.Context) error { return kcp.Process().Thaw() },
+	})
+	add(&server{
+		name: kcpEtcdServer,
+		kill: func(context.Context) error { return etcd.Kill() }, run: etcd.Start,
+		freeze: func(context.Context) error { return etcd.Process().Freeze() },
+		thaw:   func(context.Context) error { return etcd.Process().Thaw() },
+	})
+	for _, name := range ClusterNames {
+		cluster, err := g.stack.Cluster(name)
+		if err != nil {
+			return err
+		}
+		for _, component := range []string{apiServer, etcdServer} {
+			add(&server{
+				name:   name + "/" + component,
+				kill:   func(ctx context.Context) error { return cluster.StopComponent(ctx, component) },
+				run:    func(ctx context.Context) error { return cluster.StartComponent(ctx, component) },
+				freeze: func(ctx context.Context) error { return cluster.FreezeComponent(ctx, component) },
+				thaw:   func(ctx context.Context) error { return cluster.ThawComponent(ctx, component) },
+			})
+		}
+	}
+	return nil
+}
+
+// takeDown kills the server, which does not run until bringUp has been called as often.
+func (s *server) takeDown(ctx context.Context) error {
+	s.turn.Lock()
+	defer s.turn.Unlock()
+	s.downs++
+	if s.downs > 1 {
+		return nil
+	}
+	return s.kill(ctx)
+}
+
+// bringUp starts the server that takeDown has killed, and waits until it serves.
+func (s *server) bringUp(ctx context.Context) error {
+	s.turn.Lock()
+	defer s.turn.Unlock()
+	s.downs--
+	if s.downs > 0 {
+		return nil
+	}
+	return s.run(ctx)
+}
+
+// stop stops the server in its tracks, until resume has been called as often.
+func (s *server) stop(ctx context.Context) error {
+	s.turn.Lock()
+	defer s.turn.Unlock()
+	s.stops++
+	if s.downs > 0 {
+		return nil
+	}
+	return s.freeze(ctx)
+}
+
+// resume lets the server run on.
+func (s *server) resume(ctx context.Context) error {
+	s.turn.Lock()
+	defer s.turn.Unlock()
+	s.stops--
+	if s.stops > 0 || s.downs > 0 {
+		return nil
+	}
+	return s.thaw(ctx)
+}
+
+// etcdURL returns where an etcd serves its clients: that of kcp, or of a cluster.
+func (g *Ground) etcdURL(name string) (string, error) {
+	if name == kcpServer {
+		return g.stack.KCPEtcd.URL(), nil
+	}
+	cluster, err := g.stack.Cluster(name)
+	if err != nil {
+		return "", err
+	}
+	local, ok := cluster.(interface{ EtcdURL() string })
+	if !ok {
+		return "", fmt.Errorf("cluster %s does not tell of its etcd", name)
+	}
+	return local.EtcdURL(), nil
+}
+
+// revive starts the servers that have ended by themselves, as some do without what they need.
+func (g *Ground) revive(ctx context.Context) error {
+	processes, err := framework.Status(g.stack.Dir())
+	if err != nil {
+		return err
+	}
+	for _, process := range processes {
+		if process.State != "stopped" {
+			continue
+		}
+		_, _ = fmt.Fprintf(g.options.Progress, "  %s has ended, and is started again\n", process.Name)
+		if err := g.startServer(ctx, process.Name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// startServer starts any of the stack's processes, by its name there.
+func (g *Ground) startServer(ctx context.Context, name string) error {
+	if s := g.servers[name]; s != nil {
+		s.turn.Lock()
+		defer s.turn.Unlock()
+		return s.run(ctx)
+	}
+	clusterName, component, _ := strings.Cut(name, "/")
+	cluster, err := g.stack.Cluster(clusterName)
+	if err != nil {
+		return err
+	}
+	return cluster.StartComponent(ctx, component)
+}
+
+// waitServers waits until kcp and all clusters say that they are ready.
+func (g *Ground) waitServers(ctx context.Context) error {
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return waitServer(ctx, g.KCP) })
+	for _, config := range g.Clusters {
+		group.Go(func() error { return waitServer(ctx, config) })
+	}
+	return group.Wait()
+}
+
+func waitServer(ctx context.Context, config *rest.Config) error {
+	client, err := rest.HTTPClientFor(config)
+	if err != nil {
+		return err
+	}
+	return framework.WaitHTTP(ctx, client, config.Host+"/readyz", healTimeout)
+}
+
+// refuseWrites has the etcd of kcp or of a cluster refuse what would take space, or accept it again.
+func (g *Ground) refuseWrites(ctx context.Context, of string, refuse bool) error {
+	etcdURL, err := g.etcdURL(of)
+	if err != nil {
+		return err
+	}
+	if !refuse {
+		// It may just be away.
+		return framework.Eventually(ctx, "the etcd of "+of+" to accept writes", healTimeout, func(ctx context.Context) (bool, string, error) {
+			err := framework.RefuseWrites(ctx, etcdURL, false)
+			return err == nil, "", err
+		})
+	}
+	_ = framework.RefuseWrites(ctx, etcdURL, true) // it may be away
+	return nil
+}
