@@ -1,0 +1,256 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/kcp-tmc/tmc/e2e/framework"
+)
+
+// options are the flags.
+type options struct {
+	world
+
+	source, dir, profiles string
+	cores                 int
+	timeout               time.Duration
+	only                  []string
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := newCommand().ExecuteContext(ctx); err != nil {
+		fmt.Fprintln(os.Stderr, framework.ErrorPrefix+err.Error())
+		os.Exit(1)
+	}
+}
+
+func newCommand() *cobra.Command {
+	o := options{
+		world:  world{clusters: 500, workloads: 10_000, workspaces: 100, namespaces: 4, strategy: "Spread", companions: 10},
+		source: ".", dir: "bin/simulate", cores: 1, timeout: 10 * time.Minute,
+	}
+	cmd := &cobra.Command{
+		Use: "simulate", Short: "Measure how the hub grows, without what kcp costs", Args: cobra.NoArgs, SilenceErrors: true, SilenceUsage: true,
+		RunE: func(cmd *cobra.Command, _ []string) error { return measure(cmd.Context(), o, cmd.OutOrStdout()) },
+	}
+	flags := cmd.Flags()
+	flags.IntVar(&o.clusters, "clusters", o.clusters, "number of clusters")
+	flags.IntVar(&o.workloads, "workloads", o.workloads, "number of Deployments, each placed on three clusters")
+	flags.IntVar(&o.workspaces, "workspaces", o.workspaces, "number of workspaces")
+	flags.IntVar(&o.namespaces, "namespaces", o.namespaces, "number of namespaces of each workspace")
+	flags.IntVar(&o.companions, "companions", o.companions, "how many workloads share a ConfigMap that they name, and a Service that selects them; 0 for none")
+	flags.StringVar(&o.strategy, "strategy", o.strategy, "strategy of the WorkloadPlacements")
+	flags.StringVar(&o.source, "source", o.source, "source tree of the tmc-controller to measure")
+	flags.StringVar(&o.dir, "dir", o.dir, "directory for the program and its log")
+	flags.StringVar(&o.profiles, "profiles", o.profiles, "directory for profiles of CPU and heap, empty for none")
+	flags.IntVar(&o.cores, "cores", o.cores, "GOMAXPROCS of the hub")
+	flags.DurationVar(&o.timeout, "timeout", o.timeout, "how long each step may take")
+	flags.StringSliceVar(&o.only, "only", nil, "steps after placing: change, create, scale, delete, configmap, flap, drain, restart; all if empty")
+	return cmd
+}
+
+// figures are those of a step.
+type figures struct {
+	name      string
+	cpu, wall time.Duration
+	writes    map[string]int
+	memory    memory
+}
+
+type run struct {
+	options
+
+	out    io.Writer
+	server *server
+	binary string
+	hub    *hub
+}
+
+func measure(ctx context.Context, o options, out io.Writer) error {
+	binary, err := build(ctx, o.source, o.dir)
+	if err != nil {
+		return err
+	}
+	s, err := newServer(ctx)
+	if err != nil {
+		return err
+	}
+	o.fill(s)
+	syncers := newSyncers(s)
+	go syncers.run()
+	r := &run{options: o, out: out, server: s, binary: binary}
+	_, _ = fmt.Fprintf(out, "%d clusters, %d workloads in %d namespaces of %d workspaces, strategy %s\n", o.clusters, o.workloads, o.workspaces*o.namespaces, o.workspaces, o.strategy)
+	_, _ = fmt.Fprintf(out, "%-34s %12s %12s %10s %10s %10s  %s\n", "step", "CPU", "time", "heap MB", "RSS MB", "peak MB", "writes")
+	if err := r.step(ctx, "start, and place everything", func() error {
+		r.hub, err = start(ctx, o, binary, s.address)
+		return err
+	}); err != nil {
+		return err
+	}
+	defer func() { r.hub.stop() }()
+	for _, step := range []struct {
+		name, title string
+		do          func()
+	}{
+		{"change", "one workload gets another image", r.changeImage},
+		{"scale", "one workload is scaled", r.scale},
+		{"create", "one workload is created", func() { o.fillWorkload(s, o.workloads) }},
+		{"delete", "one workload is deleted", func() { s.remove(deployments, o.workloadKey(o.workloads)) }},
+		{"configmap", "a ConfigMap is labelled", r.labelConfigMap},
+		{"down", "one cluster falls silent", func() { s.remove(leases, leaseKey(clusterName(0))) }},
+		{"up", "it is heard again", func() { s.set(leases, lease(clusterName(0))) }},
+		{"drain", "one cluster is drained", r.drain(1, true)},
+		{"undrain", "it is open again", r.drain(1, false)},
+	} {
+		if len(o.only) > 0 && !slices.Contains(o.only, step.name) {
+			continue
+		}
+		if err := r.step(ctx, step.title, func() error { step.do(); return nil }); err != nil {
+			return err
+		}
+	}
+	if len(o.only) > 0 && !slices.Contains(o.only, "restart") {
+		return nil
+	}
+	r.hub.stop()
+	return r.step(ctx, "restart with all placed", func() error {
+		r.hub, err = start(ctx, o, binary, s.address)
+		return err
+	})
+}
+
+// step measures what the hub takes until it has done what something has it do.
+func (r *run) step(ctx context.Context, title string, do func() error) error {
+	var before time.Duration
+	if r.hub != nil {
+		before = r.hub.cpu()
+	}
+	old := r.hub
+	_, writesBefore, _ := r.server.counts()
+	began := time.Now()
+	if err := do(); err != nil {
+		return err
+	}
+	if r.hub != old {
+		before = 0
+	}
+	stop := r.profileCPU(title)
+	err := r.hub.settle(ctx, r.server, r.timeout)
+	f := figures{name: title, cpu: r.hub.cpu() - before}
+	_, writes, last := r.server.counts()
+	if f.wall = last.Sub(began); f.wall < 0 {
+		f.wall = 0
+	}
+	if r.hub != old && f.wall == 0 {
+		f.wall = time.Since(began) - 2*time.Second
+	}
+	maps.DeleteFunc(writes, func(kind string, number int) bool { return number == writesBefore[kind] })
+	for kind := range writes {
+		writes[kind] -= writesBefore[kind]
+	}
+	f.writes = writes
+	f.memory, _ = r.hub.memory()
+	stop()
+	r.print(f, err)
+	return err
+}
+
+func (r *run) profileCPU(title string) (stop func()) {
+	if r.profiles == "" {
+		return func() {}
+	}
+	_ = os.MkdirAll(r.profiles, 0o755)
+	file := filepath.Join(r.profiles, strings.NewReplacer(" ", "-", ",", "").Replace(title))
+	done := make(chan struct{})
+	seconds := 3
+	if strings.Contains(title, "start") {
+		seconds = 30
+	}
+	hub := r.hub
+	go func() {
+		defer close(done)
+		for range 40 {
+			if hub.profile(fmt.Sprintf("profile?seconds=%d", seconds), file+".cpu") == nil {
+				return
+			}
+			time.Sleep(50 * time.Millisecond)
+		}
+	}()
+	return func() {
+		<-done
+		_ = hub.profile("heap", file+".heap")
+	}
+}
+
+func (r *run) print(f figures, err error) {
+	var writes []string
+	for _, kind := range slices.Sorted(maps.Keys(f.writes)) {
+		writes = append(writes, fmt.Sprintf("%d %s", f.writes[kind], kind))
+	}
+	if err != nil {
+		writes = append(writes, err.Error())
+	}
+	mb := func(bytes int64) int64 { return bytes >> 20 }
+	_, _ = fmt.Fprintf(r.out, "%-34s %12s %12s %10d %10d %10d  %s\n", f.name, f.cpu.Round(100*time.Microsecond), f.wall.Round(time.Millisecond),
+		mb(f.memory.heap), mb(f.memory.resident), mb(f.memory.peak), strings.Join(writes, ", "))
+}
+
+func (r *run) changeImage() {
+	r.server.change(deployments, r.workloadKey(0), func(content map[string]any) {
+		template := content["spec"].(map[string]any)["template"].(map[string]any)
+		container := template["spec"].(map[string]any)["containers"].([]any)[0].(map[string]any)
+		container["image"] = "registry.example.com/shop/web:v2"
+		moveGeneration(content)
+	})
+}
+
+func (r *run) scale() {
+	r.server.change(deployments, r.workloadKey(0), func(content map[string]any) {
+		content["spec"].(map[string]any)["replicas"] = int64(3)
+		moveGeneration(content)
+	})
+}
+
+func (r *run) labelConfigMap() {
+	if r.companions == 0 {
+		return
+	}
+	workspace, namespace := r.namespace(0)
+	r.server.change(configMaps, workspace+"|"+namespace+"|settings-0", func(content map[string]any) {
+		metadata := content["metadata"].(map[string]any)
+		labels, _ := metadata["labels"].(map[string]any)
+		if labels == nil {
+			labels = map[string]any{}
+			metadata["labels"] = labels
+		}
+		labels["team"] = "shop"
+	})
+}
+
+func moveGeneration(content map[string]any) {
+	metadata := content["metadata"].(map[string]any)
+	generation, _ := metadata["generation"].(int64)
+	metadata["generation"] = generation + 1
+}
+
+func (r *run) drain(cluster int, drain bool) func() {
+	return func() {
+		r.server.change(registrations, provider+"||"+clusterName(cluster), func(content map[string]any) {
+			content["spec"].(map[string]any)["drain"] = drain
+			moveGeneration(content)
+		})
+	}
+}

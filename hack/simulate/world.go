@@ -1,0 +1,182 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+	"time"
+)
+
+// world is what there is.
+type world struct {
+	clusters, workloads, workspaces, namespaces int
+	// scarce has each namespace's WorkloadPlacement choose among few clusters, and more workloads than it can satisfy.
+	strategy string
+	// companions is how many workloads share a ConfigMap that they name, and a Service; 0 for none.
+	companions int
+}
+
+// copies is on how many clusters each workload is to be.
+const copies = 3
+
+// groupSize is how many clusters share an isolation group.
+const groupSize = 50
+
+func clusterName(i int) string   { return fmt.Sprintf("cluster-%03d", i) }
+func groupName(i int) string     { return fmt.Sprintf("group-%d", i/groupSize) }
+func workspaceName(i int) string { return fmt.Sprintf("ws%06d", i) }
+func (w world) namespace(i int) (workspace, namespace string) {
+	at := i % (w.workspaces * w.namespaces)
+	return workspaceName(at % w.workspaces), fmt.Sprintf("shop-%d", at/w.workspaces)
+}
+func workloadName(i int) string { return fmt.Sprintf("web-%06d", i) }
+
+func (w world) workloadKey(i int) string {
+	workspace, namespace := w.namespace(i)
+	return workspace + "|" + namespace + "|" + workloadName(i)
+}
+
+type fields = map[string]any
+
+// fill makes all of the world on the server.
+func (w world) fill(s *server) {
+	s.set(endpointSlices, fields{
+		"apiVersion": "apis.kcp.io/v1alpha1", "kind": "APIExportEndpointSlice",
+		"metadata": fields{"name": "tmc.kcp.io", "annotations": fields{"kcp.io/cluster": provider}},
+		"status":   fields{"endpoints": []any{fields{"url": s.address + virtualEndpoint}}},
+	})
+	for i := range w.clusters {
+		w.fillCluster(s, i)
+	}
+	for i := range w.workspaces {
+		w.fillWorkspace(s, workspaceName(i))
+	}
+	for i := range w.workloads {
+		w.fillWorkload(s, i)
+	}
+}
+
+func (w world) fillCluster(s *server, i int) {
+	name := clusterName(i)
+	capacity := fields{"cpu": "640", "memory": "2560Gi", "pods": "11000"}
+	s.set(registrations, fields{
+		"apiVersion": "tmc.kcp.io/v1alpha1", "kind": "ClusterRegistration",
+		"metadata": fields{"name": name, "generation": int64(1), "finalizers": []any{"tmc.kcp.io/drain"}, "labels": fields{"tier": fmt.Sprintf("t%d", i%10)}, "annotations": fields{"kcp.io/cluster": provider}},
+		"spec":     fields{"location": fmt.Sprintf("location-%d", i%20), "isolation": "Group", "isolationGroup": groupName(i)},
+		"status": fields{
+			"conditions": []any{fields{"type": "Ready", "status": "True", "reason": "HeartbeatReceived", "message": "its syncer sends heartbeats", "lastTransitionTime": "2026-11-29T10:00:00Z"}},
+			"clusterUID": name, "export": "group-" + groupName(i), "allocatable": capacity, "requested": fields{"cpu": "100", "memory": "400Gi", "pods": "1000"},
+			"resources": []any{"configmaps/v1", "secrets/v1", "serviceaccounts/v1", "services/v1", "persistentvolumeclaims/v1", "deployments.apps/v1", "statefulsets.apps/v1", "daemonsets.apps/v1"},
+		},
+	})
+	s.set(leases, lease(name))
+}
+
+func lease(cluster string) fields {
+	return fields{
+		"apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
+		"metadata": fields{"name": cluster, "namespace": "tmc-heartbeats", "annotations": fields{"kcp.io/cluster": provider}},
+		"spec":     fields{"holderIdentity": cluster, "renewTime": time.Now().UTC().Format("2006-01-02T15:04:05.000000Z")},
+	}
+}
+
+func leaseKey(cluster string) string { return provider + "|tmc-heartbeats|" + cluster }
+
+func bindingOf(workspace, name, export string, claims []any) fields {
+	return fields{
+		"apiVersion": "apis.kcp.io/v1alpha2", "kind": "APIBinding",
+		"metadata": fields{"name": name, "generation": int64(1), "finalizers": []any{"tmc.kcp.io/in-use", "apis.kcp.io/apibinding-finalizer"}, "annotations": fields{"kcp.io/cluster": workspace}},
+		"spec":     fields{"reference": fields{"export": fields{"path": "root:tmc", "name": export}}},
+		"status":   fields{"apiExportClusterName": provider, "phase": "Bound", "appliedPermissionClaims": claims},
+	}
+}
+
+func (w world) fillWorkspace(s *server, workspace string) {
+	claim := func(group, resource string, selector fields) fields {
+		return fields{"group": group, "resource": resource, "verbs": []any{"*"}, "selector": selector}
+	}
+	all := fields{"matchAll": true}
+	s.set(bindings, bindingOf(workspace, "tmc.kcp.io", "tmc.kcp.io", []any{
+		claim("apis.kcp.io", "apibindings", all), claim("admissionregistration.k8s.io", "validatingadmissionpolicies", all),
+		claim("admissionregistration.k8s.io", "validatingadmissionpolicybindings", all),
+	}))
+	for i := 0; i < w.clusters; i += groupSize {
+		selected := fields{"matchLabels": fields{"group.tmc.kcp.io/" + groupName(i): "sync"}}
+		var claims []any
+		for _, kind := range s.kinds {
+			if kind.namespaced && !strings.Contains(kind.group, "kcp.io") || kind.resource == "namespaces" {
+				claims = append(claims, claim(kind.group, kind.resource, selected))
+			}
+		}
+		s.set(bindings, bindingOf(workspace, "tmc-group-"+groupName(i), "group-"+groupName(i), claims))
+	}
+	for i := range w.namespaces {
+		namespace := fmt.Sprintf("shop-%d", i)
+		s.set(namespaces, fields{
+			"apiVersion": "v1", "kind": "Namespace",
+			"metadata": fields{"name": namespace, "annotations": fields{"kcp.io/cluster": workspace}, "labels": fields{"kubernetes.io/metadata.name": namespace}},
+		})
+		s.set(placements, fields{
+			"apiVersion": "tmc.kcp.io/v1alpha1", "kind": "WorkloadPlacement",
+			"metadata": fields{"name": "three", "namespace": namespace, "generation": int64(1), "annotations": fields{"kcp.io/cluster": workspace}},
+			"spec":     fields{"numberOfClusters": int64(copies), "strategy": w.strategy},
+		})
+	}
+}
+
+// fillWorkload makes a Deployment as kubectl apply and kcp would have it, and what goes with it.
+func (w world) fillWorkload(s *server, i int) {
+	workspace, namespace := w.namespace(i)
+	name, group := workloadName(i), i
+	if w.companions > 0 {
+		group = i / (w.workspaces * w.namespaces) / w.companions
+		if i/(w.workspaces*w.namespaces)%w.companions == 0 {
+			s.set(configMaps, fields{
+				"apiVersion": "v1", "kind": "ConfigMap", "data": fields{"settings": strings.Repeat("x", 1000)},
+				"metadata": fields{"name": fmt.Sprintf("settings-%d", group), "namespace": namespace, "annotations": fields{"kcp.io/cluster": workspace}, "managedFields": managedFields(fields{"f:data": fields{}})},
+			})
+			s.set(services, fields{
+				"apiVersion": "v1", "kind": "Service", "spec": fields{"selector": fields{"part-of": fmt.Sprintf("app-%d", group)}, "type": "ClusterIP", "clusterIP": "0.0.0.0", "ports": []any{fields{"port": int64(80), "protocol": "TCP", "targetPort": int64(8080)}}},
+				"metadata": fields{"name": fmt.Sprintf("svc-%d", group), "namespace": namespace, "generation": int64(1), "annotations": fields{"kcp.io/cluster": workspace}, "managedFields": managedFields(fields{"f:spec": fields{}})},
+			})
+		}
+	}
+	s.set(deployments, w.deployment(workspace, namespace, name, group))
+}
+
+func managedFields(of fields) []any {
+	return []any{fields{"manager": "kubectl-client-side-apply", "operation": "Update", "apiVersion": "apps/v1", "time": "2026-11-29T10:00:00Z", "fieldsType": "FieldsV1", "fieldsV1": of}}
+}
+
+func (w world) deployment(workspace, namespace, name string, group int) fields {
+	labels := fields{"app": name, "part-of": fmt.Sprintf("app-%d", group), "app.kubernetes.io/managed-by": "kubectl"}
+	var env []any
+	for i := range 8 {
+		env = append(env, fields{"name": fmt.Sprintf("SETTING_%d", i), "value": "some value of some length"})
+	}
+	container := fields{
+		"name": "web", "image": "registry.example.com/shop/web:v1.2.3", "imagePullPolicy": "IfNotPresent", "env": env,
+		"ports":                  []any{fields{"containerPort": int64(8080), "name": "http", "protocol": "TCP"}},
+		"resources":              fields{"requests": fields{"cpu": "100m", "memory": "128Mi"}, "limits": fields{"memory": "256Mi"}},
+		"readinessProbe":         fields{"httpGet": fields{"path": "/healthz", "port": "http", "scheme": "HTTP"}, "periodSeconds": int64(5), "timeoutSeconds": int64(1), "successThreshold": int64(1), "failureThreshold": int64(3)},
+		"terminationMessagePath": "/dev/termination-log", "terminationMessagePolicy": "File",
+	}
+	if w.companions > 0 {
+		container["envFrom"] = []any{fields{"configMapRef": fields{"name": fmt.Sprintf("settings-%d", group)}}}
+	}
+	template := fields{"metadata": fields{"labels": labels}, "spec": fields{
+		"containers": []any{container}, "dnsPolicy": "ClusterFirst", "restartPolicy": "Always", "schedulerName": "default-scheduler", "securityContext": fields{}, "terminationGracePeriodSeconds": int64(30),
+	}}
+	owned := fields{"f:metadata": fields{"f:labels": fields{".": fields{}, "f:app": fields{}}}, "f:spec": fields{"f:replicas": fields{}, "f:selector": fields{}, "f:strategy": fields{"f:type": fields{}},
+		"f:template": fields{"f:spec": fields{"f:containers": fields{`k:{"name":"web"}`: fields{".": fields{}, "f:image": fields{}, "f:env": fields{}, "f:ports": fields{}, "f:resources": fields{}, "f:readinessProbe": fields{}}}}}}}
+	return fields{
+		"apiVersion": "apps/v1", "kind": "Deployment",
+		"metadata": fields{
+			"name": name, "namespace": namespace, "generation": int64(1), "labels": labels, "managedFields": managedFields(owned),
+			"annotations": fields{"kcp.io/cluster": workspace, "kubectl.kubernetes.io/last-applied-configuration": strings.Repeat("y", 900)},
+		},
+		"spec": fields{
+			"replicas": int64(2), "revisionHistoryLimit": int64(10), "progressDeadlineSeconds": int64(600), "selector": fields{"matchLabels": fields{"app": name}}, "template": template,
+			"strategy": fields{"type": "RollingUpdate", "rollingUpdate": fields{"maxSurge": "25%", "maxUnavailable": "25%"}},
+		},
+	}
+}
