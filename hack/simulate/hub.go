@@ -57,10 +57,10 @@ func build(ctx context.Context, source, dir string) (string, error) {
 
 // hub is a tmc-controller that runs.
 type hub struct {
-	cmd             *exec.Cmd
-	address, health string
-	log             *os.File
-	ended           chan error
+	cmd                      *exec.Cmd
+	address, health, metrics string
+	log                      *os.File
+	ended                    chan error
 }
 
 // start starts a hub against the server.
@@ -82,8 +82,11 @@ func start(ctx context.Context, o options, binary, serverAddress string) (*hub, 
 	if h.health, err = freeAddress(ctx); err != nil {
 		return nil, err
 	}
+	if h.metrics, err = freeAddress(ctx); err != nil {
+		return nil, err
+	}
 	h.cmd = exec.CommandContext(ctx, binary, "--kcp-kubeconfig", kubeconfig, "--leader-elect=false", "--cluster-silent-after=24h",
-		"--bind-address", h.health, "--metrics-bind-address=")
+		"--bind-address", h.health, "--metrics-bind-address", h.metrics)
 	h.cmd.Env = append(os.Environ(), "TMC_SIMULATE_ADDRESS="+h.address, "GOMAXPROCS="+strconv.Itoa(o.cores))
 	h.cmd.Stdout, h.cmd.Stderr = log, log
 	if err := h.cmd.Start(); err != nil {
@@ -132,6 +135,21 @@ func (h *hub) isReady() bool {
 	return response.StatusCode == http.StatusOK
 }
 
+// isIdle reports whether no loop of the hub has anything to do. A program that gets no CPU takes none either.
+func (h *hub) isIdle() bool {
+	body, err := get("http://" + h.metrics + "/metrics")
+	if err != nil {
+		return false
+	}
+	for line := range strings.SplitSeq(string(body), "\n") {
+		isOfLoop := strings.HasPrefix(line, "workqueue_depth{") || strings.HasPrefix(line, "workqueue_unfinished_work_seconds{")
+		if isOfLoop && !strings.HasSuffix(line, " 0") {
+			return false
+		}
+	}
+	return true
+}
+
 // memory is what a hub takes: the live heap after a collection, and the resident set, at present and at most, in bytes.
 type memory struct{ heap, resident, peak int64 }
 
@@ -161,8 +179,10 @@ func (h *hub) memory() (memory, error) {
 	return m, err
 }
 
-func (h *hub) ask(path string) ([]byte, error) {
-	response, err := http.Get("http://" + h.address + path) //nolint:noctx // on this machine
+func (h *hub) ask(path string) ([]byte, error) { return get("http://" + h.address + path) }
+
+func get(url string) ([]byte, error) {
+	response, err := http.Get(url) //nolint:noctx // on this machine
 	if err != nil {
 		return nil, err
 	}
@@ -196,7 +216,7 @@ func (h *hub) settle(ctx context.Context, s *server, timeout time.Duration) erro
 		case <-time.After(step):
 		}
 		now := h.cpu()
-		if _, _, last := s.counts(); now-before < 8*time.Millisecond && time.Since(last) > silence && h.isReady() {
+		if _, _, last := s.counts(); now-before < 8*time.Millisecond && time.Since(last) > silence && h.isReady() && h.isIdle() {
 			idle++
 		} else {
 			idle = 0

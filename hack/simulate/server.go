@@ -13,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	jsonpatch "github.com/evanphx/json-patch/v5"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/json"
 	"k8s.io/client-go/kubernetes/scheme"
@@ -480,6 +481,11 @@ func (s *server) write(w http.ResponseWriter, r *http.Request, at place) {
 		answer(w, map[string]any{"kind": "Status", "apiVersion": "v1", "status": "Success"})
 		return
 	}
+	known := s.objects[at.collection][at.key()]
+	if strings.HasPrefix(r.Header.Get("Content-Type"), "application/json-patch+json") {
+		s.patchJSON(w, at, known, body)
+		return
+	}
 	content, err := decode(body)
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusBadRequest)
@@ -489,7 +495,6 @@ func (s *server) write(w http.ResponseWriter, r *http.Request, at place) {
 		answer(w, content) // nobody reads them
 		return
 	}
-	known := s.objects[at.collection][at.key()]
 	switch r.Method {
 	case http.MethodPatch, http.MethodPut:
 		if known == nil {
@@ -516,6 +521,30 @@ func (s *server) write(w http.ResponseWriter, r *http.Request, at place) {
 	}
 	obj := s.store(at.collection, content)
 	_, _ = w.Write(obj.raw)
+}
+
+// patchJSON applies a JSON patch (RFC 6902). The caller holds mu.
+func (s *server) patchJSON(w http.ResponseWriter, at place, known *object, body []byte) {
+	if known == nil {
+		refuse(w, http.StatusNotFound, "NotFound", at)
+		return
+	}
+	patch, err := jsonpatch.DecodePatch(body)
+	if err != nil {
+		refuse(w, http.StatusBadRequest, "BadRequest", at)
+		return
+	}
+	after, err := patch.Apply(known.raw)
+	if err != nil { // a test that has failed, for instance
+		refuse(w, http.StatusUnprocessableEntity, "Invalid", at)
+		return
+	}
+	var content map[string]any
+	if err := json.Unmarshal(after, &content); err != nil {
+		refuse(w, http.StatusBadRequest, "BadRequest", at)
+		return
+	}
+	_, _ = w.Write(s.store(at.collection, content).raw)
 }
 
 // meets reports whether an object is as the UID and the resource version in a write have it, as far as they are there.

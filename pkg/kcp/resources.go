@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/sets"
 	"k8s.io/client-go/discovery"
@@ -94,11 +95,24 @@ type ObjectKey struct {
 // annotation kcp.io/cluster.
 func KeyOf(resource schema.GroupVersionResource, upstreamObj metav1.Object) ObjectKey {
 	return ObjectKey{
-		Workspace: logicalcluster.From(upstreamObj),
+		Workspace: WorkspaceOf(upstreamObj),
 		Resource:  resource,
 		Namespace: upstreamObj.GetNamespace(),
 		Name:      upstreamObj.GetName(),
 	}
+}
+
+// WorkspaceOf returns the name of the logical cluster that an upstream object is in, as its annotation kcp.io/cluster has it. It is
+// logicalcluster.From without the copy of all annotations that an unstructured object makes to be asked for one.
+func WorkspaceOf(upstreamObj metav1.Object) logicalcluster.Name {
+	content, isUnstructured := upstreamObj.(*unstructured.Unstructured)
+	if !isUnstructured {
+		return logicalcluster.From(upstreamObj)
+	}
+	metadata, _ := content.Object["metadata"].(map[string]any)
+	annotations, _ := metadata["annotations"].(map[string]any)
+	workspace, _ := annotations[logicalcluster.AnnotationKey].(string)
+	return logicalcluster.Name(workspace)
 }
 
 // String returns the key as workspace|resource.group namespace/name, for logs.

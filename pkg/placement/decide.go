@@ -98,8 +98,9 @@ func (s *snapshot) decideByAnnotation(value string) Decision {
 		}
 		problem := s.checkNamed(name)
 		if cluster := s.known[name]; problem == "" && s.leavesOut(cluster) {
-			decision.LeftOut[name] = cluster.LeftOut
-			problem = s.sayLeftOut(map[string]v1alpha1.LeftOut{name: cluster.LeftOut})
+			why := s.leftOut(cluster)
+			decision.LeftOut[name] = why
+			problem = s.sayLeftOut(map[string]v1alpha1.LeftOut{name: why})
 		}
 		if problem != "" {
 			decision.Problems = append(decision.Problems, fmt.Sprintf("annotation %s: %s", v1alpha1.TargetClustersAnnotation, problem))

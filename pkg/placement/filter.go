@@ -20,7 +20,7 @@ type snapshot struct {
 
 	object protocol.Object
 	kind   *kinds.Kind
-	// clusters are those of the request by name: no rule depends on their order.
+	// clusters are those of the request, sorted by name.
 	clusters []*Cluster
 	known    map[string]*Cluster
 	// on are the clusters that the object is on and not leaving. present are those, and the assumed.
@@ -35,26 +35,23 @@ type snapshot struct {
 func newSnapshot(request Request) *snapshot {
 	object := protocol.Read(request.Object)
 	kind := request.Kinds.Of(request.Object.GroupVersionKind().GroupKind())
+	if request.Fleet == nil {
+		request.Fleet = NewFleet(slices.Clone(request.Clusters))
+	}
 	s := &snapshot{
 		Request: request, object: object, kind: kind,
-		known:  make(map[string]*Cluster, len(request.Clusters)),
+		clusters: request.Fleet.clusters, known: request.Fleet.byName,
 		on:     sets.New(object.Placed()...),
 		closed: object.IsDeleting() || kind.HasEnded(request.Object),
 	}
-	for i := range request.Clusters {
-		cluster := &request.Clusters[i]
-		s.clusters = append(s.clusters, cluster)
-		s.known[cluster.Name] = cluster
-	}
-	slices.SortFunc(s.clusters, func(a, b *Cluster) int { return cmp.Compare(a.Name, b.Name) })
 	s.present = s.on.Clone().Insert(request.Assumed.Clusters...)
-	for _, cluster := range s.clusters {
-		switch {
-		case cluster.LeftOut == "":
-		case object.HasEntered(cluster.Name):
-			s.present.Insert(cluster.Name)
+	for _, name := range append(object.Present(), request.Assumed.Clusters...) {
+		switch cluster, known := s.known[name]; {
+		case !known, s.leftOut(cluster) == "":
+		case object.HasEntered(name):
+			s.present.Insert(name)
 		default:
-			s.present.Delete(cluster.Name) // it was decided before the cluster was left out
+			s.present.Delete(name) // it was decided before the cluster was left out
 		}
 	}
 	s.draining = sets.New(object.Kept()...).Intersection(s.on)
@@ -95,12 +92,12 @@ func (s *snapshot) filter(t terms) candidates {
 			continue
 		}
 		why := s.whyEvicted(cluster, t)
-		isLeftOut := isLeftOut(cluster, why)
+		isLeftOut := s.isLeftOut(cluster, why)
 		switch closed := cmp.Or(why, whyClosed(cluster, t)); {
 		case why == "" && s.present.Has(cluster.Name):
 			c.staying = append(c.staying, cluster)
 		case isLeftOut && !s.closed:
-			c.leftOut[cluster.Name] = cluster.LeftOut
+			c.leftOut[cluster.Name] = s.leftOut(cluster)
 		case isLeftOut:
 		case closed != "":
 			c.rejected = append(c.rejected, cluster.Name+": "+closed)
@@ -112,8 +109,16 @@ func (s *snapshot) filter(t terms) candidates {
 }
 
 // isLeftOut reports whether the object would enter a cluster if its syncer saw it. Whether the cluster is ready comes and goes.
-func isLeftOut(cluster *Cluster, why string) bool {
-	return cluster.LeftOut != "" && (why == "" || why == notReady)
+func (s *snapshot) isLeftOut(cluster *Cluster, why string) bool {
+	return (why == "" || why == notReady) && s.leftOut(cluster) != ""
+}
+
+// leftOut returns why the object cannot enter a cluster, empty when it can.
+func (s *snapshot) leftOut(cluster *Cluster) v1alpha1.LeftOut {
+	if s.LeftOut == nil {
+		return cluster.LeftOut
+	}
+	return s.LeftOut(cluster)
 }
 
 // whyOutside returns why the placement does not mean a cluster at all, empty when it does.
@@ -130,7 +135,7 @@ func (s *snapshot) whyOutside(cluster *Cluster, t terms) string {
 
 // leavesOut reports whether the object is not on the cluster, and cannot enter it because its syncer would not see it.
 func (s *snapshot) leavesOut(cluster *Cluster) bool {
-	return cluster.LeftOut != "" && !s.closed && !s.object.HasEntered(cluster.Name)
+	return !s.closed && s.leftOut(cluster) != "" && !s.object.HasEntered(cluster.Name)
 }
 
 // whyEvicted returns why even what is on the cluster has to leave, empty when it may stay.

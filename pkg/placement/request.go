@@ -72,8 +72,14 @@ type Request struct {
 	Workspace string
 	// Placements are those of its namespace, in any order.
 	Placements []*v1alpha1.WorkloadPlacement
-	// Clusters are all that there are, in any order.
+	// Clusters are all that there are, in any order. They count where Fleet is nil.
 	Clusters []Cluster
+	// Fleet is all clusters that there are, shared by many decisions.
+	Fleet *Fleet
+	// LeftOut returns why the object cannot enter a cluster of the fleet, empty when it can. Nil means Cluster.LeftOut.
+	LeftOut func(*Cluster) v1alpha1.LeftOut
+	// Workloads returns how many workloads are placed on a cluster of the fleet. Nil means Cluster.Workloads.
+	Workloads func(cluster string) int
 	// Default says where a workload goes that nothing else places.
 	Default Default
 	// Assumed is what has been decided about the object and is not on it yet. It counts as if it were, so that a decision

@@ -83,7 +83,7 @@ func (s *snapshot) score(t terms, pool []*Cluster, locations map[string]*int) []
 				c.score = s.Assigned(t.name, cluster.Name)
 			}
 		case v1alpha1.StrategyLeastLoaded:
-			c.score, c.tieBreak = load(cluster), cluster.Workloads
+			c.score, c.tieBreak = load(cluster), s.workloads(cluster)
 		case v1alpha1.StrategyAffinity:
 			c.score = t.preference(cluster)
 		case v1alpha1.StrategySpread: // by location and hash alone
@@ -91,6 +91,14 @@ func (s *snapshot) score(t terms, pool []*Cluster, locations map[string]*int) []
 		scored = append(scored, c)
 	}
 	return scored
+}
+
+// workloads returns how many workloads are placed on a cluster.
+func (s *snapshot) workloads(cluster *Cluster) int {
+	if s.Workloads == nil {
+		return cluster.Workloads
+	}
+	return s.Workloads(cluster.Name)
 }
 
 // picker takes candidates, the best first, until it has enough.

@@ -317,6 +317,11 @@ func (c *Client) Each(visit func(kcp.ObjectKey, *unstructured.Unstructured)) {
 	c.EachBy("", "", visit)
 }
 
+// Has reports whether one of Options.Indexers has any cached object under the value.
+func (c *Client) Has(index, value string) bool {
+	return slices.ContainsFunc(c.sources(), func(s *source) bool { return s.has(index, value) })
+}
+
 // EachIn calls visit for every cached object of a namespace of a workspace.
 func (c *Client) EachIn(workspace logicalcluster.Name, namespace string, visit func(kcp.ObjectKey, *unstructured.Unstructured)) {
 	c.EachBy(namespaceIndex, namespaceIndexValue(workspace, namespace), visit)

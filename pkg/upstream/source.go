@@ -43,8 +43,8 @@ type source struct {
 	discover func(context.Context) ([]kcp.Resource, error)
 	// notServed is what is logged while nothing is.
 	notServed string
-	// all reads over every workspace of the source.
-	all dynamic.Interface
+	// everywhere reads over every workspace of the source.
+	everywhere dynamic.Interface
 	// in addresses one workspace.
 	in func(logicalcluster.Name) dynamic.Interface
 	// mayServe reports whether an answer from here is about a workspace of that name.
@@ -57,6 +57,8 @@ type source struct {
 	// known is set once it is known what is served.
 	known    bool
 	watching map[schema.GroupVersionResource]*watching
+	// every are those of watching, in a list that is not changed: questions come far more often than kinds do.
+	every []*watching
 }
 
 // watching is one informer of a source.
@@ -80,12 +82,12 @@ func newShardSource(options Options, url string, handle Handler) (*source, error
 		discover: func(ctx context.Context) ([]kcp.Resource, error) {
 			return kcp.Discover(ctx, kcp.ForAllWorkspaces(config, url))
 		},
-		notServed: cmp.Or(options.NotServed, "kcp is still setting up the virtual workspace; will try again"),
-		all:       client.Cluster(logicalcluster.Wildcard),
-		in:        func(name logicalcluster.Name) dynamic.Interface { return client.Cluster(name.Path()) },
-		mayServe:  func(logicalcluster.Name) bool { return true }, // it denies workspaces that it does not serve
-		done:      make(chan struct{}),
-		watching:  map[schema.GroupVersionResource]*watching{},
+		notServed:  cmp.Or(options.NotServed, "kcp is still setting up the virtual workspace; will try again"),
+		everywhere: client.Cluster(logicalcluster.Wildcard),
+		in:         func(name logicalcluster.Name) dynamic.Interface { return client.Cluster(name.Path()) },
+		mayServe:   func(logicalcluster.Name) bool { return true }, // it denies workspaces that it does not serve
+		done:       make(chan struct{}),
+		watching:   map[schema.GroupVersionResource]*watching{},
 	}
 	if options.WorkspaceType != "" {
 		// A virtual workspace of initializing workspaces serves LogicalClusters alone, and its
@@ -120,12 +122,12 @@ func newWorkspaceSource(options Options, handle Handler) (*source, error) {
 			served, err := kcp.Discover(ctx, config)
 			return slices.DeleteFunc(served, func(r kcp.Resource) bool { return !bound.Has(r.GroupResource()) }), err
 		},
-		notServed: "kcp does not serve the resources in this workspace: run `kubectl tmc bind` there; will try again",
-		all:       client,
-		in:        func(logicalcluster.Name) dynamic.Interface { return client },
-		mayServe:  func(name logicalcluster.Name) bool { return self.Load() == name },
-		done:      make(chan struct{}),
-		watching:  map[schema.GroupVersionResource]*watching{},
+		notServed:  "kcp does not serve the resources in this workspace: run `kubectl tmc bind` there; will try again",
+		everywhere: client,
+		in:         func(logicalcluster.Name) dynamic.Interface { return client },
+		mayServe:   func(name logicalcluster.Name) bool { return self.Load() == name },
+		done:       make(chan struct{}),
+		watching:   map[schema.GroupVersionResource]*watching{},
 	}, nil
 }
 
@@ -246,7 +248,7 @@ func (s *source) watch(ctx context.Context, resource kcp.Resource) error {
 	// Those that this package looks things up by must not be replaced.
 	indexers[kcpcache.ClusterIndexName], indexers[namespaceIndex] = kcpcache.ClusterIndexFunc, indexByNamespace
 	gvr := resource.GroupVersionResource
-	informer := kcpinformers.NewSharedIndexInformer(listWatch(s.all.Resource(gvr), s.options.Selector), &unstructured.Unstructured{}, 0, indexers)
+	informer := kcpinformers.NewSharedIndexInformer(listWatch(s.everywhere.Resource(gvr), s.options.Selector), &unstructured.Unstructured{}, 0, indexers)
 	if err := informer.SetTransform(s.options.Transform); err != nil {
 		return err
 	}
@@ -260,6 +262,7 @@ func (s *source) watch(ctx context.Context, resource kcp.Resource) error {
 	w := &watching{Resource: resource, informer: informer, done: make(chan struct{})}
 	s.mu.Lock()
 	s.watching[gvr] = w
+	s.every = append(slices.Clone(s.every), w)
 	s.mu.Unlock()
 	go func() {
 		defer close(w.done)
@@ -287,7 +290,7 @@ func (s *source) waitAll() {
 // few times tries again half a minute later. The informer deals with every other failure.
 func (s *source) waitServed(ctx context.Context, resource schema.GroupVersionResource) bool {
 	err := wait.PollUntilContextCancel(ctx, servedInterval, true, func(ctx context.Context) (bool, error) {
-		_, err := s.all.Resource(resource).List(ctx, metav1.ListOptions{Limit: 1})
+		_, err := s.everywhere.Resource(resource).List(ctx, metav1.ListOptions{Limit: 1})
 		return !apierrors.IsNotFound(err), nil
 	})
 	return err == nil
@@ -314,20 +317,17 @@ func (s *source) informerOf(resource schema.GroupVersionResource) kcpcache.Scope
 	return nil
 }
 
-func (s *source) informers() []kcpcache.ScopeableSharedIndexInformer {
+// all returns what is watched, in no order. It is not changed any more.
+func (s *source) all() []*watching {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	informers := make([]kcpcache.ScopeableSharedIndexInformer, 0, len(s.watching))
-	for _, w := range s.watching {
-		informers = append(informers, w.informer)
-	}
-	return informers
+	return s.every
 }
 
 // hasSynced reports whether it is known what is served here, and all of it has been
 // read.
 func (s *source) hasSynced() bool {
-	return s.isKnown() && !slices.ContainsFunc(s.informers(), func(i kcpcache.ScopeableSharedIndexInformer) bool { return !i.HasSynced() })
+	return s.isKnown() && !slices.ContainsFunc(s.all(), func(w *watching) bool { return !w.informer.HasSynced() })
 }
 
 func (s *source) isKnown() bool {
@@ -353,31 +353,32 @@ func (s *source) cached(key kcp.ObjectKey) *unstructured.Unstructured {
 // each calls visit for every cached object that the index has under the value;
 // for every object there is when the index is "".
 func (s *source) each(index, value string, visit func(kcp.ObjectKey, *unstructured.Unstructured)) {
-	for resource := range s.resources() {
-		informer := s.informerOf(resource)
-		if informer == nil {
-			continue
-		}
+	for _, w := range s.all() {
 		var objects []any
 		if index == "" {
-			objects = informer.GetIndexer().List()
-		} else if found, err := informer.GetIndexer().ByIndex(index, value); err == nil {
+			objects = w.informer.GetIndexer().List()
+		} else if found, err := w.informer.GetIndexer().ByIndex(index, value); err == nil {
 			objects = found
 		}
 		for _, obj := range objects {
 			if u, ok := obj.(*unstructured.Unstructured); ok {
-				visit(kcp.KeyOf(resource, u), u)
+				visit(kcp.KeyOf(w.GroupVersionResource, u), u)
 			}
 		}
 	}
 }
 
-// hasCached reports whether the cache has any object of the workspace.
-func (s *source) hasCached(workspace logicalcluster.Name) bool {
-	return slices.ContainsFunc(s.informers(), func(informer kcpcache.ScopeableSharedIndexInformer) bool {
-		keys, err := informer.GetIndexer().IndexKeys(kcpcache.ClusterIndexName, kcpcache.ClusterIndexKey(workspace))
+// has reports whether an index of any kind has anything under the value.
+func (s *source) has(index, value string) bool {
+	return slices.ContainsFunc(s.all(), func(w *watching) bool {
+		keys, err := w.informer.GetIndexer().IndexKeys(index, value)
 		return err == nil && len(keys) > 0
 	})
+}
+
+// hasCached reports whether the cache has any object of the workspace.
+func (s *source) hasCached(workspace logicalcluster.Name) bool {
+	return s.has(kcpcache.ClusterIndexName, kcpcache.ClusterIndexKey(workspace))
 }
 
 // namespaceIndex finds the objects of a namespace of a workspace.
@@ -388,7 +389,7 @@ func indexByNamespace(obj any) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	return []string{namespaceIndexValue(logicalcluster.From(accessor), accessor.GetNamespace())}, nil
+	return []string{namespaceIndexValue(kcp.WorkspaceOf(accessor), accessor.GetNamespace())}, nil
 }
 
 func namespaceIndexValue(workspace logicalcluster.Name, namespace string) string {

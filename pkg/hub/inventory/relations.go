@@ -1,6 +1,9 @@
 package inventory
 
 import (
+	"slices"
+	"sync"
+
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -42,7 +45,7 @@ func Indexers(known kinds.Kinds) cache.Indexers {
 		needsIndex: func(obj *unstructured.Unstructured) []string {
 			var values []string
 			for _, reference := range known.Needs(obj) {
-				values = append(values, needsValue(logicalcluster.From(obj), reference.Resource, obj.GetNamespace(), reference.Name))
+				values = append(values, needsValue(kcp.WorkspaceOf(obj), reference.Resource, obj.GetNamespace(), reference.Name))
 			}
 			return values
 		},
@@ -57,13 +60,13 @@ func Indexers(known kinds.Kinds) cache.Indexers {
 			if obj.GroupVersionKind().GroupKind() != placementKind {
 				return nil
 			}
-			return []string{placementsValue(logicalcluster.From(obj), obj.GetNamespace())}
+			return []string{placementsValue(kcp.WorkspaceOf(obj), obj.GetNamespace())}
 		},
 		bindingsIndex: func(obj *unstructured.Unstructured) []string {
 			if !isBinding(obj) {
 				return nil
 			}
-			return []string{logicalcluster.From(obj).String()}
+			return []string{kcp.WorkspaceOf(obj).String()}
 		},
 	}
 	indexers := cache.Indexers{}
@@ -95,10 +98,23 @@ func placementsValue(workspace logicalcluster.Name, namespace string) string {
 type Inventory struct {
 	upstream Upstream
 	kinds    kinds.Kinds
+
+	mu sync.Mutex
+	// read are the placements of namespaces that have any, as they were read last.
+	read map[string][]readPlacement
+}
+
+// readPlacement is a placement that was read, and what it was read from.
+type readPlacement struct {
+	obj *unstructured.Unstructured
+	// placement is nil where it cannot be decoded.
+	placement *v1alpha1.WorkloadPlacement
 }
 
 // New returns an Inventory over caches that have Indexers of the same kinds.
-func New(upstream Upstream, known kinds.Kinds) *Inventory { return &Inventory{upstream, known} }
+func New(upstream Upstream, known kinds.Kinds) *Inventory {
+	return &Inventory{upstream: upstream, kinds: known, read: map[string][]readPlacement{}}
+}
 
 // Need is an object that another one names.
 type Need struct {
@@ -179,14 +195,32 @@ func (i *Inventory) EachNamesake(key kcp.ObjectKey, obj *unstructured.Unstructur
 }
 
 // Placements returns the WorkloadPlacements of a namespace, in no order. It leaves out those
-// that cannot be decoded; their schema does not let there be any.
+// that cannot be decoded; their schema does not let there be any. Nobody may change them: they are decoded once, and shared.
 func (i *Inventory) Placements(workspace logicalcluster.Name, namespace string) []*v1alpha1.WorkloadPlacement {
-	var placements []*v1alpha1.WorkloadPlacement
-	i.upstream.EachBy(placementsIndex, placementsValue(workspace, namespace), func(_ kcp.ObjectKey, obj *unstructured.Unstructured) {
-		placement := &v1alpha1.WorkloadPlacement{}
-		if err := runtime.DefaultUnstructuredConverter.FromUnstructured(obj.Object, placement); err == nil {
-			placements = append(placements, placement)
+	value := placementsValue(workspace, namespace)
+	var found []*unstructured.Unstructured
+	i.upstream.EachBy(placementsIndex, value, func(_ kcp.ObjectKey, obj *unstructured.Unstructured) { found = append(found, obj) })
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	before := i.read[value]
+	if len(found) == 0 {
+		if before != nil {
+			delete(i.read, value)
 		}
-	})
+		return nil
+	}
+	now, placements := make([]readPlacement, 0, len(found)), make([]*v1alpha1.WorkloadPlacement, 0, len(found))
+	for _, obj := range found {
+		one := readPlacement{obj: obj}
+		if at := slices.IndexFunc(before, func(r readPlacement) bool { return r.obj == obj }); at >= 0 {
+			one = before[at]
+		} else if placement := new(v1alpha1.WorkloadPlacement); runtime.DefaultUnstructuredConverter.FromUnstructured(obj.Object, placement) == nil {
+			one.placement = placement
+		}
+		if now = append(now, one); one.placement != nil {
+			placements = append(placements, one.placement)
+		}
+	}
+	i.read[value] = now
 	return placements
 }

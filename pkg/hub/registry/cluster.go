@@ -157,3 +157,8 @@ func sameForPlacement(a, b placement.Cluster) bool {
 	a.Allocatable, a.Requested, b.Allocatable, b.Requested = nil, nil, nil, nil
 	return apiequality.Semantic.DeepEqual(a, b)
 }
+
+// sameCapacity reports whether two views of a cluster have the same capacity, and the same of it taken.
+func sameCapacity(a, b placement.Cluster) bool {
+	return apiequality.Semantic.DeepEqual(a.Allocatable, b.Allocatable) && apiequality.Semantic.DeepEqual(a.Requested, b.Requested)
+}

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	coordinationv1 "k8s.io/api/coordination/v1"
@@ -62,6 +63,9 @@ type Registry struct {
 	placed Placed
 	// now is the clock; tests replace it.
 	now func() time.Time
+
+	// fleet is what the clusters come to, nil when one has changed since that was asked for. It is written with mu held.
+	fleet atomic.Pointer[placement.Fleet]
 
 	mu       sync.RWMutex
 	clusters map[string]*cluster
@@ -178,29 +182,29 @@ func (r *Registry) Work(ctx context.Context, placed Placed) {
 	r.loop.Run(ctx, 1)
 }
 
-// Clusters returns all clusters that are registered, sorted by name.
-func (r *Registry) Clusters() []placement.Cluster {
-	r.mu.RLock()
-	defer r.mu.RUnlock()
-	var clusters []placement.Cluster
+// Fleet returns all clusters that are registered, as they are now. It is made once for each change: all who ask in between share it.
+func (r *Registry) Fleet() *placement.Fleet {
+	if fleet := r.fleet.Load(); fleet != nil {
+		return fleet
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if fleet := r.fleet.Load(); fleet != nil {
+		return fleet
+	}
+	clusters := make([]placement.Cluster, 0, len(r.clusters))
 	for _, c := range r.clusters {
 		if c.registration != nil {
 			clusters = append(clusters, c.view())
 		}
 	}
-	slices.SortFunc(clusters, func(a, b placement.Cluster) int { return strings.Compare(a.Name, b.Name) })
-	return clusters
+	fleet := placement.NewFleet(clusters)
+	r.fleet.Store(fleet)
+	return fleet
 }
 
 // Cluster returns a registered cluster, the zero value of one that is not.
-func (r *Registry) Cluster(name string) placement.Cluster {
-	r.mu.RLock()
-	defer r.mu.RUnlock()
-	if c := r.clusters[name]; c != nil {
-		return c.view()
-	}
-	return placement.Cluster{}
-}
+func (r *Registry) Cluster(name string) placement.Cluster { return r.Fleet().Cluster(name) }
 
 // ExportsOf returns the APIExports through which the syncer of a cluster sees its objects: the
 // one that its registration names and, until it runs with the manifest for that, the one that
@@ -274,7 +278,11 @@ func (r *Registry) update(name string, change func(*cluster)) {
 	if c.registration == nil && c.renewed == nil {
 		delete(r.clusters, name)
 	}
-	isNews := !sameForPlacement(before, c.view())
+	after := c.view()
+	isNews := !sameForPlacement(before, after)
+	if isNews || !sameCapacity(before, after) {
+		r.fleet.Store(nil)
+	}
 	r.mu.Unlock()
 	r.loop.Enqueue(name)
 	if isNews {

@@ -187,7 +187,7 @@ func (f *fixture) fallsSilent() {
 	if f.changes == before {
 		t.Error("nobody was told")
 	}
-	if cluster := f.Clusters()[0]; cluster.Ready || len(cluster.Taints) != 1 || cluster.Taints[0].Key != v1alpha1.TaintUnreachable || !cluster.Taints[0].TimeAdded.Time.Equal(f.time) {
+	if cluster := f.Fleet().All()[0]; cluster.Ready || len(cluster.Taints) != 1 || cluster.Taints[0].Key != v1alpha1.TaintUnreachable || !cluster.Taints[0].TimeAdded.Time.Equal(f.time) {
 		t.Errorf("placement sees %+v", cluster)
 	}
 }
@@ -251,7 +251,7 @@ func TestRegistryTimesOfOtherClocks(t *testing.T) {
 				Spec:   v1alpha1.ClusterRegistrationSpec{Taints: []v1alpha1.Taint{{Key: "a", Effect: v1alpha1.TaintNoExecute, TimeAdded: &noted}}},
 				Status: v1alpha1.ClusterRegistrationStatus{Conditions: []metav1.Condition{{Type: v1alpha1.ConditionReady, Status: metav1.ConditionUnknown, Reason: "Silent", LastTransitionTime: noted}}},
 			})
-			for _, taint := range f.Clusters()[0].Taints {
+			for _, taint := range f.Fleet().All()[0].Taints {
 				if !taint.TimeAdded.Time.Equal(tc.want) {
 					t.Errorf("taint %s counts from %s, want %s", taint.Key, taint.TimeAdded, tc.want)
 				}
@@ -318,7 +318,7 @@ func TestRegistryRemovesEmptyClusters(t *testing.T) {
 		f := newFixture(t, &v1alpha1.ClusterRegistration{})
 		f.keys = []kcp.ObjectKey{web}
 		leaving(f, nil)
-		if !f.Clusters()[0].Draining {
+		if !f.Fleet().All()[0].Draining {
 			t.Error("it does not drain")
 		}
 		if again := f.turn(); !held(f) || len(f.released) > 0 || again == 0 {
@@ -456,7 +456,7 @@ func TestRegistryRun(t *testing.T) {
 			time.Sleep(time.Second)
 			synctest.Wait()
 			var ready []bool
-			for _, cluster := range r.Clusters() {
+			for _, cluster := range r.Fleet().All() {
 				ready = append(ready, cluster.Ready)
 			}
 			if !r.HasSynced() || !slices.Equal(ready, step.ready) || r.Silent("east") != step.silent || f.changes > before != step.isNews {

@@ -50,6 +50,7 @@ func (r *Registry) evaluate(ctx context.Context, name string) (*v1alpha1.Cluster
 	c.readiness, again = c.evaluate(r.watchFailed, r.now(), r.config.SilentAfter)
 	if c.readiness.status != before.status || c.silentSince.IsZero() {
 		c.silentSince = r.now()
+		r.fleet.Store(nil)
 	}
 	registration, now := c.registration, c.readiness
 	r.mu.Unlock()

@@ -21,7 +21,7 @@ func Indexers() cache.Indexers {
 		if !isObject {
 			return nil, nil
 		}
-		return []string{ownerValue(logicalcluster.From(upstreamObj), upstreamObj.GetNamespace(), revisions.Of(upstreamObj).Owner)}, nil
+		return []string{ownerValue(kcp.WorkspaceOf(upstreamObj), upstreamObj.GetNamespace(), revisions.Of(upstreamObj).Owner)}, nil
 	}}
 }
 

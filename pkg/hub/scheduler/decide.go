@@ -51,18 +51,15 @@ func (s *Scheduler) lastDecision(key kcp.ObjectKey, upstreamObj *unstructured.Un
 
 // request is called with mu held.
 func (s *Scheduler) request(key kcp.ObjectKey, upstreamObj *unstructured.Unstructured) placement.Request {
-	clusters := s.config.Registry.Clusters()
-	for i := range clusters {
-		clusters[i].Workloads = s.load.workloads[clusters[i].Name]
-		clusters[i].LeftOut = s.leftOut(key, clusters[i])
-	}
 	path, _ := s.config.Paths.Path(key.Workspace)
 	return placement.Request{
 		Object:        upstreamObj,
 		Kinds:         s.config.Kinds,
 		Workspace:     path,
 		Placements:    s.config.Inventory.Placements(key.Workspace, key.Namespace),
-		Clusters:      clusters,
+		Fleet:         s.config.Registry.Fleet(),
+		LeftOut:       s.leavesOut(key),
+		Workloads:     func(cluster string) int { return s.load.workloads[cluster] },
 		Default:       s.config.Default,
 		TenantType:    s.config.TenantType,
 		Assumed:       s.decided[key].assumed,
@@ -75,6 +72,19 @@ func (s *Scheduler) request(key kcp.ObjectKey, upstreamObj *unstructured.Unstruc
 // leftOut returns why the cluster's syncer would not see an object, empty when it would.
 func (s *Scheduler) leftOut(key kcp.ObjectKey, cluster placement.Cluster) v1alpha1.LeftOut {
 	return cluster.WhyLeftOut(s.config.Bindings.LeftOut(key.Workspace, cluster.Export, key.Resource.GroupResource()), key.Resource)
+}
+
+// leavesOut returns leftOut for one decision about an object. Of each APIExport it asks once: a group has one for all its clusters.
+func (s *Scheduler) leavesOut(key kcp.ObjectKey) func(*placement.Cluster) v1alpha1.LeftOut {
+	bound := map[string]v1alpha1.LeftOut{}
+	return func(cluster *placement.Cluster) v1alpha1.LeftOut {
+		why, known := bound[cluster.Export]
+		if !known {
+			why = s.config.Bindings.LeftOut(key.Workspace, cluster.Export, key.Resource.GroupResource())
+			bound[cluster.Export] = why
+		}
+		return cluster.WhyLeftOut(why, key.Resource)
+	}
 }
 
 // assumption returns what has been decided about an object and is not on it yet.

@@ -110,6 +110,8 @@ func (c states) Clusters() []placement.Cluster {
 	return clusters
 }
 
+func (c states) Fleet() *placement.Fleet { return placement.NewFleet(c.Clusters()) }
+
 func (c states) Cluster(name string) placement.Cluster { return c[name] }
 
 // reports has a cluster report of web how many replicas are available there.
@@ -182,6 +184,8 @@ type restricted struct{ asked int }
 func (*restricted) Clusters() []placement.Cluster {
 	return []placement.Cluster{{Name: "east", Ready: true, AllowedWorkspaces: []string{"root:ws"}}}
 }
+
+func (r *restricted) Fleet() *placement.Fleet { return placement.NewFleet(r.Clusters()) }
 
 func (r *restricted) Cluster(name string) placement.Cluster { return named(r.Clusters(), name) }
 

@@ -51,7 +51,8 @@ type Config struct {
 
 // registry is what the scheduler needs of the registry of clusters.
 type registry interface {
-	Clusters() []placement.Cluster
+	// Fleet returns all clusters as they are now.
+	Fleet() *placement.Fleet
 	// Cluster returns the zero value for one that is not registered.
 	Cluster(name string) placement.Cluster
 }

@@ -90,6 +90,8 @@ func (f fleet) Clusters() []placement.Cluster {
 	return clusters
 }
 
+func (f fleet) Fleet() *placement.Fleet { return placement.NewFleet(f.Clusters()) }
+
 func (f fleet) Cluster(name string) placement.Cluster { return named(f.Clusters(), name) }
 
 // named returns the cluster of that name.

@@ -105,8 +105,7 @@ func (s *Scheduler) syncNamespace(ctx context.Context, key kcp.ObjectKey, upstre
 // knowsWorkspace reports whether it is known which clusters a workspace may use. While its path is not known, clusters that
 // are for some workspaces would look forbidden. Where all are for all, the path does not matter.
 func (s *Scheduler) knowsWorkspace(workspace logicalcluster.Name) bool {
-	isRestricted := func(cluster placement.Cluster) bool { return len(cluster.AllowedWorkspaces) > 0 }
-	if _, known := s.config.Paths.Path(workspace); known || !slices.ContainsFunc(s.config.Registry.Clusters(), isRestricted) {
+	if _, known := s.config.Paths.Path(workspace); known || !s.config.Registry.Fleet().IsRestricted() {
 		return true
 	}
 	s.config.Paths.Ask(workspace)
