@@ -57,10 +57,25 @@ CGO_ENABLED=0 go build -trimpath -ldflags "$(LDFLAGS)" -o bin/race/ ./cmd/kubect
 endef
 
 .PHONY: e2e
-e2e: tools $(HELM4) $(HELM) $(FLUXAPPLY) ## Run the e2e tests: real programs, real kcp, three real clusters (about 18 min)
+e2e: tools $(HELM4) $(HELM) $(FLUXAPPLY) ## Run the e2e tests: real programs, real kcp, three real clusters (about 22 min)
 	$(build-race)
 	TMC_E2E=1 go test -race -v -count=1 -timeout 10m -skip '^TestStackWithKind$$' ./e2e/framework
 	TMC_BIN_DIR=$(CURDIR)/bin/race go test -race -v -count=1 -timeout 50m ./e2e
+	$(MAKE) chaos
+
+# The seed of CI is fixed, so that a change is judged by the same operations and faults as the one before.
+FAULTS ?= 60
+SEED ?= 20261129
+HOURS ?= 1
+CHAOS := TMC_CHAOS=1 go test -v -count=1 -timeout 0 ./e2e/chaos
+
+.PHONY: chaos
+chaos: tools ## Run operations among faults drawn from a seed, judged by a model: FAULTS=60 SEED=20261129
+	$(CHAOS) -run '^TestChaos$$' -args -chaos.faults=$(FAULTS) -chaos.seed=$(SEED) $(CHAOS_FLAGS)
+
+.PHONY: soak
+soak: tools ## Run few faults for HOURS=1, and draw what the programs take into docs/soak.svg
+	$(CHAOS) -run '^TestSoak$$' -args -chaos.hours=$(HOURS) -chaos.seed=$(SEED) -chaos.plot=$(CURDIR)/docs/soak.svg $(CHAOS_FLAGS)
 
 .PHONY: e2e-kind
 e2e-kind: tools $(if $(KIND_BIN),,$(KIND)) ## Run e2e tests on two kind clusters (needs Docker; KIND_BIN, KIND_NODE_IMAGE, BASE; about 10 min)

@@ -3,7 +3,11 @@ package chaos
 import (
 	"context"
 	"flag"
+	"fmt"
+	"math"
 	"os"
+	"os/exec"
+	"path/filepath"
 	"testing"
 	"time"
 )
@@ -18,6 +22,8 @@ var (
 	settleFlag = flag.Duration("chaos.settle", 30*time.Second, "how long it may take after healing until all is as it should be")
 	quietFlag  = flag.Duration("chaos.quiet", 10*time.Second, "how long nothing may be written then")
 	kindsFlag  = flag.String("chaos.kinds", "", "the kinds of faults, with commas between them; empty for all, \"none\" for operations without faults")
+	hoursFlag  = flag.Float64("chaos.hours", 1, "how many hours a soak takes")
+	plotFlag   = flag.String("chaos.plot", "", "the SVG that a soak is drawn into")
 	dirFlag    = flag.String("chaos.dir", "", "where everything is kept; empty for a temporary directory")
 )
 
@@ -43,6 +49,58 @@ func TestChaos(t *testing.T) {
 	defer cancel()
 	if err := g.Stop(stopCtx); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestSoak runs few faults for long, and draws what the programs take.
+func TestSoak(t *testing.T) {
+	if os.Getenv("TMC_CHAOS") == "" {
+		t.Skip("runs with TMC_CHAOS=1: make soak")
+	}
+	ctx := t.Context()
+	g, err := Start(ctx, Options{Dir: *dirFlag, Binaries: os.Getenv("TMC_CHAOS_BIN"), Progress: os.Stderr})
+	if err != nil {
+		t.Fatal(err)
+	}
+	samples := &sampler{ground: g, every: min(time.Minute, time.Duration(*hoursFlag*float64(time.Hour)/60))}
+	sampling, stop := context.WithCancel(ctx)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		samples.run(sampling)
+	}()
+	options := flagOptions()
+	options.Until = time.Now().Add(time.Duration(*hoursFlag * float64(time.Hour)))
+	options.Faults, options.PerRound, options.Pace, options.Operations = math.MaxInt, 20, 10*time.Second, 4
+	totals, err := Run(ctx, g, options)
+	if err != nil {
+		t.Error(err)
+	}
+	stop()
+	<-done
+	t.Logf("%s", totals)
+	draw(t, samples, totals)
+	stopCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
+	defer cancel()
+	if err := g.Stop(stopCtx); err != nil {
+		t.Error(err)
+	}
+}
+
+// draw draws what was sampled into the file that the flag names.
+func draw(t *testing.T, samples *sampler, totals Totals) {
+	t.Helper()
+	if *plotFlag == "" {
+		return
+	}
+	charts := filepath.Join(t.TempDir(), "charts.json")
+	title := fmt.Sprintf("%d faults among %d operations: ", totals.Faults, totals.Operations)
+	if err := samples.write(charts, title); err != nil {
+		t.Fatal(err)
+	}
+	plot := exec.CommandContext(t.Context(), "go", "-C", "../../hack/plot", "run", ".", "-in="+charts, "-out="+*plotFlag, "-columns=2", "-width=480", "-height=260")
+	if out, err := plot.CombinedOutput(); err != nil {
+		t.Errorf("drawing: %v\n%s", err, out)
 	}
 }
 

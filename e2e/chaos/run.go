@@ -26,6 +26,8 @@ type RunOptions struct {
 	Seed uint64
 	// Faults is how many there are in all, and PerRound in one round at most.
 	Faults, PerRound int
+	// Until is when no further round begins; zero for no such time.
+	Until time.Time
 	// Pace is the time in which one fault begins, on average.
 	Pace time.Duration
 	// Operations is how many operations there are for each fault.
@@ -94,7 +96,7 @@ func Run(ctx context.Context, g *Ground, options RunOptions) (Totals, error) {
 	if err := r.setUp(ctx); err != nil {
 		return r.totals, fmt.Errorf("seed %d: set up: %w", options.Seed, err)
 	}
-	for r.totals.Faults < options.Faults {
+	for r.totals.Faults < options.Faults && (options.Until.IsZero() || time.Now().Before(options.Until)) {
 		if err := r.round(ctx, min(options.PerRound, options.Faults-r.totals.Faults)); err != nil {
 			return r.sum(), fmt.Errorf("seed %d, round %d: %w", options.Seed, r.totals.Rounds, err)
 		}
