@@ -16,6 +16,7 @@ import (
 var (
 	faultsFlag = flag.Int("chaos.faults", 60, "how many faults there are")
 	seedFlag   = flag.Uint64("chaos.seed", 20261129, "seed of all that is drawn")
+	seedsFlag  = flag.Int("chaos.seeds", 1, "how many seeds are run, one after the other on the same ground")
 	roundFlag  = flag.Int("chaos.round", 80, "how many faults there are at most before all is healed and compared")
 	paceFlag   = flag.Duration("chaos.pace", 1200*time.Millisecond, "time in which one fault begins, on average")
 	opsFlag    = flag.Float64("chaos.operations", 2, "how many operations there are for each fault")
@@ -40,11 +41,16 @@ func TestChaos(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Logf("the ground is there after %s; logs in %s", time.Since(began).Round(time.Second), g.LogDir())
-	totals, err := Run(ctx, g, flagOptions())
-	if err != nil {
-		t.Error(err)
+	options := flagOptions()
+	for range *seedsFlag {
+		totals, err := Run(ctx, g, options)
+		t.Logf("%s", totals)
+		if err != nil {
+			t.Error(err)
+			break
+		}
+		options.Seed++
 	}
-	t.Logf("%s", totals)
 	stopCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
 	defer cancel()
 	if err := g.Stop(stopCtx); err != nil {
@@ -108,5 +114,6 @@ func flagOptions() RunOptions {
 	return RunOptions{
 		Seed: *seedFlag, Faults: *faultsFlag, PerRound: *roundFlag, Pace: *paceFlag, Operations: *opsFlag, Settle: *settleFlag,
 		Quiet: *quietFlag, Patience: 90 * time.Second, Kinds: split(*kindsFlag), Log: os.Stderr,
+		Clear: *seedsFlag > 1,
 	}
 }

@@ -2,6 +2,7 @@ package chaos
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -38,6 +39,24 @@ func (e *eyes) foreigners(ctx context.Context) (map[CopyKey]*unstructured.Unstru
 		}
 	}
 	return objects, namespaces, nil
+}
+
+// foreignersLeave deletes what foreigners has made, with the namespaces that it was in, and waits for their end.
+func (e *eyes) foreignersLeave(ctx context.Context, objects map[CopyKey]*unstructured.Unstructured) error {
+	for at := range objects {
+		client := e.clusters[at.Cluster].Resource(namespaceGVR)
+		_, err := until(ctx, func(ctx context.Context) error {
+			err := client.Delete(ctx, at.Namespace, metav1.DeleteOptions{})
+			if isGone(err, at.Namespace) {
+				return nil
+			}
+			return errors.Join(err, fmt.Errorf("namespace %s of %s is there", at.Namespace, at.Cluster))
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // foreignObjects are those of others on a cluster.

@@ -85,11 +85,13 @@ func (g *Ground) joinAll(ctx context.Context) error {
 			return err
 		}
 	}
-	group, groupCtx := errgroup.WithContext(ctx)
+	// One after the other: of two that join at the same time, one may remove what the other has just made.
 	for _, name := range ClusterNames {
-		group.Go(func() error { return g.join(groupCtx, name) })
+		if err := g.join(ctx, name); err != nil {
+			return err
+		}
 	}
-	return group.Wait()
+	return nil
 }
 
 // MakeWorkspace makes a workspace below root and binds it to tmc. It does nothing about one that is there.

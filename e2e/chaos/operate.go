@@ -160,6 +160,8 @@ func (t *tenants) try(ctx context.Context, op Op) (int, error) {
 		return tries + more, err
 	case RecreateNamespace:
 		return who.recreateNamespace(ctx, op)
+	case DeleteNamespace:
+		return who.deleteNamespace(ctx, op.Namespace.Name)
 	case DeleteWorkspace:
 		return t.deleteWorkspace(ctx, who)
 	default:

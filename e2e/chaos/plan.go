@@ -24,6 +24,8 @@ const (
 	Recreate Verb = "delete and create"
 	// RecreateNamespace deletes a namespace with all that is in it, waits for its end and makes it anew, empty.
 	RecreateNamespace Verb = "delete and create namespace"
+	// DeleteNamespace deletes a namespace with all that is in it, and waits for its end.
+	DeleteNamespace Verb = "delete namespace"
 	// SetFleet has the operator of the clusters open, cordon or drain one.
 	SetFleet Verb = "set cluster"
 	// CreateWorkspace makes a workspace, binds it and makes its namespaces.
@@ -73,7 +75,7 @@ func (o Op) String() string {
 		return fmt.Sprintf("#%d %s %s: %s", o.Seq, o.Verb, o.Cluster, o.State)
 	case CreateWorkspace, DeleteWorkspace:
 		return fmt.Sprintf("#%d %s %s", o.Seq, o.Verb, o.Namespace.Workspace)
-	case RecreateNamespace:
+	case RecreateNamespace, DeleteNamespace:
 		return fmt.Sprintf("#%d %s %s", o.Seq, o.Verb, o.Namespace)
 	default:
 		return fmt.Sprintf("#%d %s %s %s%s", o.Seq, o.Verb, o.Namespace, o.Now.Key, o.Why)
@@ -198,8 +200,9 @@ func (p *Planner) comeAndGo(length time.Duration) []Op {
 	p.gone++
 	workspace := fmt.Sprintf("gone-%d", p.gone)
 	namespace := NamespaceKey{workspace, namespaceName("gone", lasting)}
-	from := time.Duration(p.r.Int64N(int64(length / 4)))
-	to := length/2 + time.Duration(p.r.Int64N(int64(length/2)))
+	from := time.Duration(p.r.Int64N(int64(length / 8)))
+	// kcp itself takes a while to end a workspace.
+	to := length/2 + time.Duration(p.r.Int64N(int64(length/4)))
 	ops := []Op{p.next(Op{At: from, Verb: CreateWorkspace, Namespace: namespace})}
 	p.state.Namespaces[namespace] = map[Key]Wanted{}
 	for _, key := range []Key{{ConfigMap, "conf-0"}, {Deployment, "web-0"}, {Deployment, "web-1"}, {Job, "job-0"}} {

@@ -36,6 +36,8 @@ type RunOptions struct {
 	Settle time.Duration
 	// Quiet is how long nothing may be written then, and Patience how long that may take to come.
 	Quiet, Patience time.Duration
+	// Clear has all that the tenants have deleted in the end, so that another run may follow.
+	Clear bool
 	// Kinds are the kinds of faults that are drawn; empty for all.
 	Kinds []string
 	// Log gets a line for each thing that happens.
@@ -102,7 +104,31 @@ func Run(ctx context.Context, g *Ground, options RunOptions) (Totals, error) {
 		}
 	}
 	r.logf("%s", r.sum())
+	if options.Clear {
+		if err := r.clear(ctx); err != nil {
+			return r.sum(), fmt.Errorf("seed %d, all deleted: %w", options.Seed, err)
+		}
+	}
 	return r.sum(), nil
+}
+
+// clear has the tenants of a run delete their namespaces and the operator open all clusters, and compares once more: nothing
+// may be left but what is somebody else's. That goes last. Another run may follow then.
+func (r *runner) clear(ctx context.Context) error {
+	var ops []Op
+	for _, name := range ClusterNames {
+		ops = append(ops, r.planner.next(Op{Verb: SetFleet, Cluster: name, State: Open}))
+		r.planner.state.Fleet[name] = Open
+	}
+	for namespace := range r.planner.state.Namespaces {
+		ops = append(ops, r.planner.next(Op{Verb: DeleteNamespace, Namespace: namespace}))
+		delete(r.planner.state.Namespaces, namespace)
+	}
+	opsCtx, cancel := context.WithTimeout(ctx, 2*r.options.Settle)
+	defer cancel()
+	r.tenants.carryOut(opsCtx, time.Now(), ops)
+	world, err := r.settle(ctx, r.options.Settle)
+	return errors.Join(r.failures(), err, asError("violations", touched(r.excuses.Foreign, world.Copies)), r.eyes.foreignersLeave(ctx, r.excuses.Foreign))
 }
 
 func newRunner(g *Ground, options RunOptions) (*runner, error) {
@@ -206,8 +232,8 @@ func (r *runner) round(ctx context.Context, faults int) error {
 	}
 	select {
 	case <-operations:
-	case <-time.After(r.options.Settle):
-		r.logf("operations are not done %s after healing", r.options.Settle)
+	case <-time.After(2 * r.options.Settle):
+		r.logf("operations are not done %s after healing", 2*r.options.Settle)
 		cancel()
 		<-operations
 	}
@@ -248,6 +274,7 @@ func (r *runner) happen(ctx context.Context, begin time.Time, round Round, fault
 		})
 	}
 	group.Wait()
+	sleep(ctx, time.Until(begin.Add(round.Length)))
 	return errors.Join(errs...)
 }
 

@@ -250,13 +250,22 @@ func (t *tenant) createNamespace(ctx context.Context, name string) (int, error) 
 
 // recreateNamespace deletes a namespace, waits for its end and makes it anew.
 func (t *tenant) recreateNamespace(ctx context.Context, op Op) (int, error) {
-	name := op.Namespace.Name
+	tries, err := t.deleteNamespace(ctx, op.Namespace.Name)
+	if err != nil {
+		return tries, err
+	}
+	more, err := t.createNamespace(ctx, op.Namespace.Name)
+	return tries + more, err
+}
+
+// deleteNamespace deletes a namespace and waits for its end.
+func (t *tenant) deleteNamespace(ctx context.Context, name string) (int, error) {
 	client := t.client.Resource(namespaceGVR)
 	there, err := t.readNamespace(ctx, name)
 	if err != nil {
 		return 0, err
 	}
-	tries, err := until(ctx, func(ctx context.Context) error {
+	return until(ctx, func(ctx context.Context) error {
 		now, err := client.Get(ctx, name, metav1.GetOptions{})
 		switch {
 		case isGone(err, name):
@@ -270,11 +279,6 @@ func (t *tenant) recreateNamespace(ctx context.Context, op Op) (int, error) {
 		}
 		return errors.Join(err, fmt.Errorf("it is there, deleted %v: %s", now.GetDeletionTimestamp(), text(now.Object["status"])))
 	})
-	if err != nil {
-		return tries, err
-	}
-	more, err := t.createNamespace(ctx, name)
-	return tries + more, err
 }
 
 // readNamespace returns the UID of a namespace.
