@@ -12,6 +12,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 
 	"github.com/kcp-tmc/tmc/e2e/framework"
+	"github.com/kcp-tmc/tmc/hack/measure"
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
 )
 
@@ -34,27 +35,27 @@ type measurement struct {
 	options
 	stage
 
-	console *console
+	console *measure.Console
 	// figures are name and value of what has been found out, in the order in which it was.
 	figures [][]string
-	ledger  ledger
+	ledger  measure.Ledger
 	fleet   *fleet
 	// trail are the requests from the first workload on, until the system was silent.
-	trail *trail
+	trail *measure.Trail
 	// beginning are the requests while the syncers started.
-	beginning *trail
+	beginning *measure.Trail
 	// alone is what this process took before it had syncers.
-	alone usage
+	alone measure.Usage
 	// ready counts the clusters that are; available, settled and off the workloads that are, and that are not
 	// placed on the first cluster.
-	ready, available, settled, off *tally
+	ready, available, settled, off *measure.Tally
 	// began has the moment at which the creation of each workload began.
 	began map[string]time.Time
 }
 
-// measure does all of it, and prints the figures, as far as it got.
-func measure(ctx context.Context, o options, out io.Writer) error {
-	m := &measurement{options: o, console: &console{w: out}}
+// run does all of it, and prints the figures, as far as it got.
+func run(ctx context.Context, o options, out io.Writer) error {
+	m := &measurement{options: o, console: &measure.Console{W: out}}
 	ctx, giveUp := context.WithCancelCause(ctx)
 	defer giveUp(nil)
 	if err := m.setUp(ctx, o, out, giveUp); err != nil {
@@ -89,31 +90,31 @@ func (m *measurement) story(ctx context.Context) error {
 		{"Drain a cluster", m.drain},
 	}
 	for _, step := range steps {
-		m.console.sayf("== %s", step.title)
+		m.console.Sayf("== %s", step.title)
 		start := time.Now()
 		if err := step.do(ctx); err != nil {
 			return fmt.Errorf("%s: %w", step.title, err)
 		}
-		m.console.sayf("   done after %s", seconds(time.Since(start)))
+		m.console.Sayf("   done after %s", measure.Seconds(time.Since(start)))
 	}
 	return nil
 }
 
 // print prints the figures, as far as there are any.
 func (m *measurement) print() {
-	m.console.sayf("")
-	m.console.table(m.figures)
+	m.console.Sayf("")
+	m.console.Table(m.figures)
 	if m.beginning != nil {
-		m.console.sayf("\nRequests while the syncers started")
-		m.console.table(m.beginning.count(m.workloads))
+		m.console.Sayf("\nRequests while the syncers started")
+		m.console.Table(m.beginning.Count(m.workloads, copies))
 	}
 	if m.trail != nil {
-		m.console.sayf("\nRequests from the first workload until silence")
-		m.console.table(m.trail.count(m.workloads))
+		m.console.Sayf("\nRequests from the first workload until silence")
+		m.console.Table(m.trail.Count(m.workloads, copies))
 	}
-	if len(m.ledger.notes) > 0 {
-		m.console.sayf("\nProcesses")
-		m.console.table(m.ledger.table())
+	if m.ledger.HasNotes() {
+		m.console.Sayf("\nProcesses")
+		m.console.Table(m.ledger.Table())
 	}
 }
 
@@ -121,7 +122,7 @@ func (m *measurement) print() {
 func (m *measurement) addMishaps() {
 	m.add("restarts of "+controllerBinary+" (expected 0)", strconv.FormatInt(m.restarts.Load(), 10))
 	if m.ready != nil {
-		m.add("clusters that were not Ready for a while (expected 0)", strconv.Itoa(m.ready.lost()))
+		m.add("clusters that were not Ready for a while (expected 0)", strconv.Itoa(m.ready.Lost()))
 	}
 }
 
@@ -138,14 +139,14 @@ func (m *measurement) startSyncers(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("client for the provider workspace: %w", err)
 	}
-	m.ready = newTally(isReady)
-	if err := follow(ctx, provider, v1alpha1.ClusterRegistrationsResource, m.ready); err != nil {
+	m.ready = measure.NewTally(isReady)
+	if err := measure.Follow(ctx, provider, v1alpha1.ClusterRegistrationsResource, m.ready); err != nil {
 		return err
 	}
-	if m.alone, err = usageOfSelf(); err != nil {
+	if m.alone, err = measure.UsageOfSelf(); err != nil {
 		return err
 	}
-	m.ledger.note(ctx, "")
+	m.ledger.Note(ctx, "")
 	if m.fleet, err = m.newFleet(ctx); err != nil {
 		return err
 	}
@@ -155,7 +156,7 @@ func (m *measurement) startSyncers(ctx context.Context) error {
 	if err := m.awaitSyncers(ctx); err != nil {
 		return err
 	}
-	m.ledger.note(ctx, "CPU TO START")
+	m.ledger.Note(ctx, "CPU TO START")
 	return m.weighSyncers("no workloads")
 }
 
@@ -166,24 +167,24 @@ func (m *measurement) awaitSyncers(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	m.add(fmt.Sprintf("all syncers have read kcp and the cluster, %d started at a time", m.starting), seconds(time.Since(start)))
-	m.add("a syncer's start to that", summary(took))
-	last, err := m.ready.wait(ctx, m.console, "clusters are ready", m.timeout, m.syncers)
+	m.add(fmt.Sprintf("all syncers have read kcp and the cluster, %d started at a time", m.starting), measure.Seconds(time.Since(start)))
+	m.add("a syncer's start to that", measure.Summary(took))
+	last, err := m.ready.Wait(ctx, m.console, "clusters are ready", m.timeout, m.syncers)
 	if err != nil {
 		return err
 	}
-	m.add("all clusters Ready, from the first syncer's start", seconds(last.Sub(start)))
-	return m.beginning.read()
+	m.add("all clusters Ready, from the first syncer's start", measure.Seconds(last.Sub(start)))
+	return m.beginning.Read()
 }
 
 // weighSyncers says what memory one syncer takes of the process that has all.
 func (m *measurement) weighSyncers(when string) error {
-	now, err := usageOfSelf()
+	now, err := measure.UsageOfSelf()
 	if err != nil {
 		return err
 	}
 	m.add("memory of a syncer, "+when, fmt.Sprintf("%.1f MiB resident, %.1f MiB live heap",
-		float64(now.resident-m.alone.resident)/mib/float64(m.syncers), float64(liveHeap())/mib/float64(m.syncers)))
+		float64(now.Resident-m.alone.Resident)/measure.MiB/float64(m.syncers), float64(measure.LiveHeap())/measure.MiB/float64(m.syncers)))
 	return nil
 }
 
@@ -201,8 +202,8 @@ func (m *measurement) createWorkloads(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("client for the user's workspace: %w", err)
 	}
-	m.available, m.settled, m.off = newTally(isAvailable), newTally(isSettled), newTally(isOff(clusterName(0)))
-	if err := follow(ctx, objects, deploymentsResource, m.available, m.settled, m.off); err != nil {
+	m.available, m.settled, m.off = measure.NewTally(isAvailable), measure.NewTally(isSettled), measure.NewTally(isOff(clusterName(0)))
+	if err := measure.Follow(ctx, objects, deploymentsResource, m.available, m.settled, m.off); err != nil {
 		return err
 	}
 	if err := makePlacements(ctx, client, objects); err != nil {
@@ -215,7 +216,7 @@ func (m *measurement) createWorkloads(ctx context.Context) error {
 	if m.began, err = makeWorkloads(ctx, client, m.workloads); err != nil {
 		return err
 	}
-	m.add("all workloads created", seconds(time.Since(start)))
+	m.add("all workloads created", measure.Seconds(time.Since(start)))
 	return nil
 }
 
@@ -223,23 +224,23 @@ func (m *measurement) createWorkloads(ctx context.Context) error {
 // told in any case.
 func (m *measurement) settle(ctx context.Context) error {
 	err := m.awaitWorkloads(ctx)
-	m.add(fmt.Sprintf("creation to available, of %d workloads", m.available.done()), summary(m.available.since(m.began)))
-	m.add(fmt.Sprintf("creation to settled, of %d workloads", m.settled.done()), summary(m.settled.since(m.began)))
-	m.ledger.note(ctx, "CPU TO SETTLE")
-	return errors.Join(err, m.trail.read())
+	m.add(fmt.Sprintf("creation to available, of %d workloads", m.available.Done()), measure.Summary(m.available.Since(m.began)))
+	m.add(fmt.Sprintf("creation to settled, of %d workloads", m.settled.Done()), measure.Summary(m.settled.Since(m.began)))
+	m.ledger.Note(ctx, "CPU TO SETTLE")
+	return errors.Join(err, m.trail.Read())
 }
 
 func (m *measurement) awaitWorkloads(ctx context.Context) error {
-	first := earliest(m.began)
-	last, err := m.available.wait(ctx, m.console, "workloads are available", m.timeout, m.workloads)
+	first := measure.Earliest(m.began)
+	last, err := m.available.Wait(ctx, m.console, "workloads are available", m.timeout, m.workloads)
 	if err != nil {
 		return err
 	}
-	m.add("all workloads available, from the first's creation", seconds(last.Sub(first)))
-	if last, err = m.settled.wait(ctx, m.console, "workloads are settled", m.timeout, m.workloads); err != nil {
+	m.add("all workloads available, from the first's creation", measure.Seconds(last.Sub(first)))
+	if last, err = m.settled.Wait(ctx, m.console, "workloads are settled", m.timeout, m.workloads); err != nil {
 		return err
 	}
-	m.add("all workloads settled, from the first's creation", seconds(last.Sub(first)))
+	m.add("all workloads settled, from the first's creation", measure.Seconds(last.Sub(first)))
 	return nil
 }
 
@@ -247,15 +248,15 @@ func (m *measurement) awaitWorkloads(ctx context.Context) error {
 func (m *measurement) listen(ctx context.Context) error {
 	settled := time.Now()
 	err := framework.Eventually(ctx, "silence", m.timeout, func(context.Context) (bool, string, error) {
-		err := m.trail.read()
-		since := time.Since(m.trail.lastWrite())
-		return err == nil && since > quiet, fmt.Sprintf("written %s ago", seconds(since)), err
+		err := m.trail.Read()
+		since := time.Since(m.trail.LastWrite())
+		return err == nil && since > quiet, fmt.Sprintf("written %s ago", measure.Seconds(since)), err
 	})
 	if err != nil {
 		return err
 	}
-	m.add("last write, after the last workload was settled", seconds(max(0, m.trail.lastWrite().Sub(settled))))
-	m.ledger.note(ctx, "")
+	m.add("last write, after the last workload was settled", measure.Seconds(max(0, m.trail.LastWrite().Sub(settled))))
+	m.ledger.Note(ctx, "")
 	idle, err := m.auditFromNow()
 	if err != nil {
 		return err
@@ -265,14 +266,14 @@ func (m *measurement) listen(ctx context.Context) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	m.ledger.note(ctx, fmt.Sprintf("CPU IN %s IDLE", listening))
-	if err := idle.read(); err != nil {
+	m.ledger.Note(ctx, fmt.Sprintf("CPU IN %s IDLE", listening))
+	if err := idle.Read(); err != nil {
 		return err
 	}
-	heartbeats, others := idle.split()
+	heartbeats, others := idle.Split()
 	m.add(fmt.Sprintf("in %s idle", listening), fmt.Sprintf("%d heartbeats, %d other requests (expected 0)", heartbeats, len(others)))
 	for _, r := range others[:min(len(others), mostShown)] {
-		m.console.sayf("   in an idle system: %s", r)
+		m.console.Sayf("   in an idle system: %s", r)
 	}
 	if heartbeats == 0 {
 		return errors.New("the audit logs have not even the heartbeats")
@@ -285,20 +286,20 @@ const mostShown = 20
 
 // drain has everything leave the first cluster.
 func (m *measurement) drain(ctx context.Context) error {
-	there := m.workloads - m.off.done()
+	there := m.workloads - m.off.Done()
 	start := time.Now()
 	if err := m.plugin(ctx, "drain", clusterName(0), "--timeout="+m.timeout.String()); err != nil {
 		return err
 	}
-	m.add(fmt.Sprintf("drain of %s with %d workloads, until nothing was placed there", clusterName(0), there), seconds(time.Since(start)))
-	if _, err := m.off.wait(ctx, m.console, "workloads are elsewhere", m.timeout, m.workloads); err != nil {
+	m.add(fmt.Sprintf("drain of %s with %d workloads, until nothing was placed there", clusterName(0), there), measure.Seconds(time.Since(start)))
+	if _, err := m.off.Wait(ctx, m.console, "workloads are elsewhere", m.timeout, m.workloads); err != nil {
 		return err
 	}
-	last, err := m.settled.wait(ctx, m.console, "workloads are settled", m.timeout, m.workloads)
+	last, err := m.settled.Wait(ctx, m.console, "workloads are settled", m.timeout, m.workloads)
 	if err != nil {
 		return err
 	}
-	m.add("drain, until all workloads were settled again", seconds(max(0, last.Sub(start))))
-	m.ledger.note(ctx, "CPU TO DRAIN")
+	m.add("drain, until all workloads were settled again", measure.Seconds(max(0, last.Sub(start))))
+	m.ledger.Note(ctx, "CPU TO DRAIN")
 	return nil
 }

@@ -18,6 +18,7 @@ import (
 	"k8s.io/klog/v2/textlogger"
 
 	"github.com/kcp-tmc/tmc/e2e/framework"
+	"github.com/kcp-tmc/tmc/hack/measure"
 )
 
 // tmc's programs.
@@ -58,7 +59,7 @@ func (s *stage) setUp(ctx context.Context, o options, out io.Writer, giveUp cont
 		return fmt.Errorf("make the directory: %w", err)
 	}
 	policy := filepath.Join(o.dir, "audit-policy.yaml")
-	if err := os.WriteFile(policy, []byte(auditPolicy), 0o600); err != nil {
+	if err := os.WriteFile(policy, []byte(measure.AuditPolicy), 0o600); err != nil {
 		return fmt.Errorf("write the audit policy: %w", err)
 	}
 	var err error
@@ -128,9 +129,9 @@ func (m *measurement) install(ctx context.Context) error {
 	if err := m.startController(ctx); err != nil {
 		return err
 	}
-	m.ledger.follow("kcp", m.stack.KCP.Process().PID)
-	m.ledger.follow(controllerBinary, func() int { return m.controller.Load().PID() })
-	m.ledger.follow(fmt.Sprintf("%d syncers (one process)", m.syncers), os.Getpid)
+	m.ledger.Follow("kcp", m.stack.KCP.Process().PID)
+	m.ledger.Follow(controllerBinary, func() int { return m.controller.Load().PID() })
+	m.ledger.Follow(fmt.Sprintf("%d syncers (one process)", m.syncers), os.Getpid)
 	return nil
 }
 
@@ -196,4 +197,9 @@ func (s *stage) pluginAt(ctx context.Context, kubeconfig string, args ...string)
 		return fmt.Errorf("kubectl tmc %s: %w: %s", strings.Join(args, " "), err, output)
 	}
 	return nil
+}
+
+// auditFromNow begins to note the requests that tmc makes to any server.
+func (s *stage) auditFromNow() (*measure.Trail, error) {
+	return measure.NewTrail(s.stack.KCP.AuditLog(), s.cluster.AuditLog())
 }

@@ -1,7 +1,8 @@
-package main
+package measure
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -13,8 +14,8 @@ import (
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
 )
 
-// auditPolicy has kcp and the cluster note who did what to the kinds that tmc has to do with, and what patches say.
-const auditPolicy = `apiVersion: audit.k8s.io/v1
+// AuditPolicy has kcp and the clusters note who did what to the kinds that tmc has to do with, and what patches say.
+const AuditPolicy = `apiVersion: audit.k8s.io/v1
 kind: Policy
 omitStages: [RequestReceived]
 omitManagedFields: true
@@ -23,15 +24,15 @@ rules:
   verbs: [patch]
   resources:
   - group: apps
-    resources: [deployments]
+    resources: [deployments, deployments/status, replicasets, replicasets/status]
   - group: ""
-    resources: [namespaces]
+    resources: [namespaces, configmaps]
 - level: Metadata
   resources:
   - group: apps
-    resources: [deployments, deployments/status, deployments/scale]
   - group: ""
     resources: [namespaces, events, configmaps, secrets, serviceaccounts]
+  - group: events.k8s.io
   - group: coordination.k8s.io
     resources: [leases]
   - group: tmc.kcp.io
@@ -40,15 +41,16 @@ rules:
 
 // The sides on which requests are made.
 const (
-	inKCP     = "kcp"
-	inCluster = "cluster"
+	InKCP     = "kcp"
+	InCluster = "cluster"
 )
 
-// request is one request of a program of tmc, as the server that served it noted it.
-type request struct {
-	side string
-	// what says what it was for, as far as that can be told.
-	what      string
+// Request is one request of a program of tmc, as the server that served it noted it.
+type Request struct {
+	// Side is InKCP or InCluster.
+	Side string
+	// What says what it was for, as far as that can be told.
+	What      string
 	Verb      string `json:"verb"`
 	UserAgent string `json:"userAgent"`
 	URI       string `json:"requestURI"`
@@ -64,26 +66,28 @@ type request struct {
 	Answered time.Time `json:"stageTimestamp"`
 }
 
-func (r request) String() string {
-	return fmt.Sprintf("%s: %s of %s by %s", r.side, r.Verb, r.URI, r.UserAgent)
+// String implements fmt.Stringer.
+func (r Request) String() string {
+	return fmt.Sprintf("%s: %s of %s by %s", r.Side, r.Verb, r.URI, r.UserAgent)
 }
 
-// writer returns the program without its version.
-func (r request) writer() string {
+// Writer returns the program without its version.
+func (r Request) Writer() string {
 	program, _, _ := strings.Cut(r.UserAgent, "/")
 	return program
 }
 
-// isHeartbeat reports whether a request may be made although nothing happens.
-func (r request) isHeartbeat() bool { return r.Object.Resource == "leases" }
+// IsHeartbeat reports whether a request may be made although nothing happens.
+func (r Request) IsHeartbeat() bool { return r.Object.Resource == "leases" }
 
-// isWatching reports whether a request is one by which a program keeps its caches.
-func (r request) isWatching() bool { return r.Verb == "list" || r.Verb == "watch" }
+// IsWatching reports whether a request is one by which a program keeps its caches.
+func (r Request) IsWatching() bool { return r.Verb == "list" || r.Verb == "watch" }
 
-func (r request) isWrite() bool { return !r.isHeartbeat() && !r.isWatching() && r.Verb != "get" }
+// IsWrite reports whether a request may have changed something, heartbeats left out.
+func (r Request) IsWrite() bool { return !r.IsHeartbeat() && !r.IsWatching() && r.Verb != "get" }
 
 // purpose says what a request was for.
-func purpose(r request) string {
+func purpose(r Request) string {
 	object := r.Object.Resource
 	if r.Object.Subresource != "" {
 		object += "/" + r.Object.Subresource
@@ -91,13 +95,13 @@ func purpose(r request) string {
 	if r.Verb != "patch" || len(r.Body) == 0 {
 		return r.Verb + " " + object
 	}
-	if r.side == inCluster {
+	if r.Side == InCluster {
 		return "apply " + object
 	}
 	return "patch " + object + ": " + meaning(r.Body)
 }
 
-// meaning says what a merge patch of an upstream object's metadata is about.
+// meaning says what a patch of an upstream object is about.
 func meaning(body []byte) string {
 	var patch struct {
 		Metadata struct {
@@ -105,11 +109,17 @@ func meaning(body []byte) string {
 			Annotations map[string]any `json:"annotations"`
 			Finalizers  []string       `json:"finalizers"`
 		} `json:"metadata"`
+		Status map[string]any `json:"status"`
+	}
+	if bytes.HasPrefix(bytes.TrimSpace(body), []byte("[")) {
+		return meaningOfSteps(body)
 	}
 	if err := json.Unmarshal(body, &patch); err != nil {
 		return "unknown"
 	}
 	switch {
+	case patch.Status != nil:
+		return "status"
 	case patch.Metadata.Finalizers != nil:
 		return "finalizer"
 	case hasPrefix(patch.Metadata.Labels, v1alpha1.PlacementLabelPrefix):
@@ -123,6 +133,32 @@ func meaning(body []byte) string {
 	}
 }
 
+// meaningOfSteps says what a JSON patch is about, by the first of its steps that changes something.
+func meaningOfSteps(body []byte) string {
+	var steps []struct {
+		Op   string `json:"op"`
+		Path string `json:"path"`
+	}
+	if err := json.Unmarshal(body, &steps); err != nil {
+		return "unknown"
+	}
+	for _, step := range steps {
+		key := strings.NewReplacer("~1", "/", "~0", "~").Replace(step.Path)
+		switch {
+		case step.Op == "test":
+		case strings.HasPrefix(key, "/status"):
+			return "status"
+		case strings.HasPrefix(key, "/metadata/finalizers"):
+			return "finalizer"
+		case strings.HasPrefix(key, "/metadata/labels/"+v1alpha1.PlacementLabelPrefix):
+			return "placement labels"
+		case strings.HasPrefix(key, "/metadata/annotations/"+v1alpha1.StatusAnnotationPrefix):
+			return "report"
+		}
+	}
+	return "other metadata"
+}
+
 func hasPrefix(entries map[string]any, prefix string) bool {
 	for key := range entries {
 		if strings.HasPrefix(key, prefix) {
@@ -132,10 +168,11 @@ func hasPrefix(entries map[string]any, prefix string) bool {
 	return false
 }
 
-// trail is what has been read of the audit logs since it began.
-type trail struct {
-	logs     []*auditLog
-	requests []request
+// Trail is what has been read of the audit logs since it began.
+type Trail struct {
+	logs []*auditLog
+	// Requests are those of tmc's programs.
+	Requests []Request
 }
 
 // auditLog is one server's, and how far it has been read.
@@ -144,9 +181,12 @@ type auditLog struct {
 	offset     int64
 }
 
-// auditFromNow begins to note the requests that tmc makes to any server.
-func (s *stage) auditFromNow() (*trail, error) {
-	t := &trail{logs: []*auditLog{{side: inKCP, path: s.stack.KCP.AuditLog()}, {side: inCluster, path: s.cluster.AuditLog()}}}
+// NewTrail begins to note the requests that tmc makes to kcp and to clusters, whose audit logs these are.
+func NewTrail(kcp string, clusters ...string) (*Trail, error) {
+	t := &Trail{logs: []*auditLog{{side: InKCP, path: kcp}}}
+	for _, cluster := range clusters {
+		t.logs = append(t.logs, &auditLog{side: InCluster, path: cluster})
+	}
 	for _, log := range t.logs {
 		info, err := os.Stat(log.path)
 		if err != nil {
@@ -157,20 +197,20 @@ func (s *stage) auditFromNow() (*trail, error) {
 	return t, nil
 }
 
-// read takes in what has been logged since the last time.
-func (t *trail) read() error {
+// Read takes in what has been logged since the last time.
+func (t *Trail) Read() error {
 	for _, log := range t.logs {
 		found, err := log.next()
 		if err != nil {
 			return fmt.Errorf("audit log %s: %w", log.path, err)
 		}
-		t.requests = append(t.requests, found...)
+		t.Requests = append(t.Requests, found...)
 	}
 	return nil
 }
 
 // next returns the requests that have been added.
-func (l *auditLog) next() ([]request, error) {
+func (l *auditLog) next() ([]Request, error) {
 	file, err := os.Open(l.path)
 	if err != nil {
 		return nil, err
@@ -190,7 +230,7 @@ func (l *auditLog) next() ([]request, error) {
 
 // parseAudit returns the requests of tmc's programs, among those of all others, and the length of what it has read:
 // a last line that is not complete yet is left for later.
-func parseAudit(side string, log io.Reader) (found []request, length int64, err error) {
+func parseAudit(side string, log io.Reader) (found []Request, length int64, err error) {
 	lines := bufio.NewReader(log)
 	for {
 		line, err := lines.ReadBytes('\n')
@@ -200,36 +240,36 @@ func parseAudit(side string, log io.Reader) (found []request, length int64, err 
 		if err != nil {
 			return found, length, err
 		}
-		r := request{side: side}
+		r := Request{Side: side}
 		if err := json.Unmarshal(line, &r); err != nil {
 			return found, length, fmt.Errorf("%w in %q", err, line)
 		}
 		length += int64(len(line))
 		if strings.HasPrefix(r.UserAgent, "tmc-") {
-			r.what, r.Body = purpose(r), nil // there are many, and their bodies are long
+			r.What, r.Body = purpose(r), nil // there are many, and their bodies are long
 			found = append(found, r)
 		}
 	}
 }
 
-// lastWrite returns the moment of the last one.
-func (t *trail) lastWrite() time.Time {
+// LastWrite returns the moment of the last one.
+func (t *Trail) LastWrite() time.Time {
 	var last time.Time
-	for _, r := range t.requests {
-		if r.isWrite() && r.Answered.After(last) {
+	for _, r := range t.Requests {
+		if r.IsWrite() && r.Answered.After(last) {
 			last = r.Answered
 		}
 	}
 	return last
 }
 
-// split counts the heartbeats, and gives the requests that neither they nor caches account for.
-func (t *trail) split() (heartbeats int, others []request) {
-	for _, r := range t.requests {
+// Split counts the heartbeats, and gives the requests that neither they nor caches account for.
+func (t *Trail) Split() (heartbeats int, others []Request) {
+	for _, r := range t.Requests {
 		switch {
-		case r.isHeartbeat():
+		case r.IsHeartbeat():
 			heartbeats++
-		case !r.isWatching():
+		case !r.IsWatching():
 			others = append(others, r)
 		}
 	}

@@ -1,4 +1,4 @@
-package main
+package measure
 
 import (
 	"context"
@@ -18,9 +18,9 @@ import (
 // progressInterval is how often it is said how far a wait has come.
 const progressInterval = 15 * time.Second
 
-// tally counts the objects that are as they should be, and remembers since when each is. It is told of them by an
+// Tally counts the objects that are as they should be, and remembers since when each is. It is told of them by an
 // informer, so that waiting costs the server nothing.
-type tally struct {
+type Tally struct {
 	is func(*unstructured.Unstructured) bool
 
 	mu sync.Mutex
@@ -32,19 +32,20 @@ type tally struct {
 	losses int
 }
 
-func newTally(is func(*unstructured.Unstructured) bool) *tally {
-	return &tally{is: is, moments: map[string]time.Time{}, changed: make(chan struct{})}
+// NewTally returns one that counts the objects of which is says so.
+func NewTally(is func(*unstructured.Unstructured) bool) *Tally {
+	return &Tally{is: is, moments: map[string]time.Time{}, changed: make(chan struct{})}
 }
 
-// see takes note of an object as it is now.
-func (t *tally) see(obj *unstructured.Unstructured, now time.Time) {
+// See takes note of an object as it is now.
+func (t *Tally) See(obj *unstructured.Unstructured, now time.Time) {
 	t.set(cache.MetaObjectToName(obj).String(), t.is(obj), now)
 }
 
-// forget takes note that an object is gone.
-func (t *tally) forget(key string) { t.set(key, false, time.Time{}) }
+// Forget takes note that an object is gone.
+func (t *Tally) Forget(key string) { t.set(key, false, time.Time{}) }
 
-func (t *tally) set(key string, is bool, now time.Time) {
+func (t *Tally) set(key string, is bool, now time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if _, was := t.moments[key]; was == is {
@@ -61,7 +62,7 @@ func (t *tally) set(key string, is bool, now time.Time) {
 }
 
 // state gives how many are, since when the last of them is, and what is closed when that changes.
-func (t *tally) state() (done int, last time.Time, changed <-chan struct{}) {
+func (t *Tally) state() (done int, last time.Time, changed <-chan struct{}) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, moment := range t.moments {
@@ -72,20 +73,21 @@ func (t *tally) state() (done int, last time.Time, changed <-chan struct{}) {
 	return len(t.moments), last, t.changed
 }
 
-// lost gives how often one that was as it should be no longer was.
-func (t *tally) lost() int {
+// Lost gives how often one that was as it should be no longer was.
+func (t *Tally) Lost() int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.losses
 }
 
-func (t *tally) done() int {
+// Done gives how many are.
+func (t *Tally) Done() int {
 	done, _, _ := t.state()
 	return done
 }
 
-// since gives how long each took from the moment at which it began.
-func (t *tally) since(began map[string]time.Time) []time.Duration {
+// Since gives how long each took from the moment at which it began.
+func (t *Tally) Since(began map[string]time.Time) []time.Duration {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	var took []time.Duration
@@ -97,8 +99,8 @@ func (t *tally) since(began map[string]time.Time) []time.Duration {
 	return took
 }
 
-// wait waits until so many are, and gives since when the last one is.
-func (t *tally) wait(ctx context.Context, out *console, what string, timeout time.Duration, want int) (time.Time, error) {
+// Wait waits until so many are, and gives since when the last one is.
+func (t *Tally) Wait(ctx context.Context, out *Console, what string, timeout time.Duration, want int) (time.Time, error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	ticker := time.NewTicker(progressInterval)
@@ -111,21 +113,21 @@ func (t *tally) wait(ctx context.Context, out *console, what string, timeout tim
 		select {
 		case <-changed:
 		case <-ticker.C:
-			out.sayf("   %d of %d %s", done, want, what)
+			out.Sayf("   %d of %d %s", done, want, what)
 		case <-ctx.Done():
 			return last, fmt.Errorf("only %d of %d %s: %w", done, want, what, ctx.Err())
 		}
 	}
 }
 
-// follow has tallies told of all objects of a resource until ctx ends, and returns when it is told of those that
+// Follow has tallies told of all objects of a resource until ctx ends, and returns when it is told of those that
 // there are.
-func follow(ctx context.Context, client dynamic.Interface, resource schema.GroupVersionResource, tallies ...*tally) error {
+func Follow(ctx context.Context, client dynamic.Interface, resource schema.GroupVersionResource, tallies ...*Tally) error {
 	informer := dynamicinformer.NewFilteredDynamicInformer(client, resource, metav1.NamespaceAll, 0, nil, nil).Informer()
 	see := func(obj any) {
 		now := time.Now()
 		for _, t := range tallies {
-			t.see(obj.(*unstructured.Unstructured), now)
+			t.See(obj.(*unstructured.Unstructured), now)
 		}
 	}
 	registration, err := informer.AddEventHandler(cache.ResourceEventHandlerFuncs{
@@ -137,7 +139,7 @@ func follow(ctx context.Context, client dynamic.Interface, resource schema.Group
 				return // no object of an informer has no name
 			}
 			for _, t := range tallies {
-				t.forget(key.String())
+				t.Forget(key.String())
 			}
 		},
 	})

@@ -1,4 +1,4 @@
-package main
+package measure
 
 import (
 	"bytes"
@@ -15,51 +15,53 @@ import (
 	"k8s.io/klog/v2"
 )
 
-const mib = 1 << 20
+// MiB is 2²⁰ bytes.
+const MiB = 1 << 20
 
-// usage is what a process has taken so far.
-type usage struct {
-	// peak and resident are its memory, in bytes: the most that there was, and what is now.
-	peak, resident int64
-	cpu            time.Duration
+// Usage is what a process has taken so far.
+type Usage struct {
+	// Peak and Resident are its memory, in bytes: the most that there was, and what is now.
+	Peak, Resident int64
+	CPU            time.Duration
 }
 
-// usageOf asks the kernel.
-func usageOf(pid int) (usage, error) {
+// UsageOf asks the kernel.
+func UsageOf(pid int) (Usage, error) {
 	dir := filepath.Join("/proc", strconv.Itoa(pid))
 	status, err := os.ReadFile(filepath.Join(dir, "status"))
 	if err != nil {
-		return usage{}, fmt.Errorf("usage of process %d: %w", pid, err)
+		return Usage{}, fmt.Errorf("usage of process %d: %w", pid, err)
 	}
 	stat, err := os.ReadFile(filepath.Join(dir, "stat"))
 	if err != nil {
-		return usage{}, fmt.Errorf("usage of process %d: %w", pid, err)
+		return Usage{}, fmt.Errorf("usage of process %d: %w", pid, err)
 	}
 	return parseUsage(status, stat)
 }
 
-func usageOfSelf() (usage, error) { return usageOf(os.Getpid()) }
+// UsageOfSelf is UsageOf for this process.
+func UsageOfSelf() (Usage, error) { return UsageOf(os.Getpid()) }
 
 // parseUsage reads the files of /proc.
-func parseUsage(status, stat []byte) (usage, error) {
+func parseUsage(status, stat []byte) (Usage, error) {
 	peak, err := kibibytes(status, "VmHWM:")
 	if err != nil {
-		return usage{}, err
+		return Usage{}, err
 	}
 	resident, err := kibibytes(status, "VmRSS:")
 	if err != nil {
-		return usage{}, err
+		return Usage{}, err
 	}
 	// The command in parentheses may itself hold spaces. User and system time are fields 14 and 15 of the file.
 	fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
 	const user, system = 11, 12
 	if len(fields) <= system {
-		return usage{}, fmt.Errorf("no CPU time in %q", stat)
+		return Usage{}, fmt.Errorf("no CPU time in %q", stat)
 	}
 	userTicks, err := strconv.ParseInt(fields[user], 10, 64)
 	systemTicks, err2 := strconv.ParseInt(fields[system], 10, 64)
 	const tick = 10 * time.Millisecond // USER_HZ is 100 on every Linux that Go runs on
-	return usage{peak, resident, time.Duration(userTicks+systemTicks) * tick}, errors.Join(err, err2)
+	return Usage{peak, resident, time.Duration(userTicks+systemTicks) * tick}, errors.Join(err, err2)
 }
 
 // kibibytes returns the value of a line of /proc/<pid>/status, in bytes.
@@ -76,34 +78,34 @@ func kibibytes(status []byte, field string) (int64, error) {
 	return 0, fmt.Errorf("no %s in the status of a process", field)
 }
 
-// liveHeap gives how many bytes of this process's heap are in use.
-func liveHeap() uint64 {
+// LiveHeap gives how many bytes of this process's heap are in use.
+func LiveHeap() uint64 {
 	runtime.GC()
 	var stats runtime.MemStats
 	runtime.ReadMemStats(&stats)
 	return stats.HeapAlloc
 }
 
-// ledger follows what processes take, from step to step.
-type ledger struct {
+// Ledger follows what processes take, from step to step.
+type Ledger struct {
 	names []string
 	pids  []func() int
 	// steps are what each note but the first ends; one without a name is not shown.
 	steps []string
 	// notes has the usage of each process at each note.
-	notes [][]usage
+	notes [][]Usage
 }
 
-// follow adds a process.
-func (l *ledger) follow(name string, pid func() int) {
+// Follow adds a process.
+func (l *Ledger) Follow(name string, pid func() int) {
 	l.names, l.pids = append(l.names, name), append(l.pids, pid)
 }
 
-// note ends a step. A process that cannot be looked at has taken nothing.
-func (l *ledger) note(ctx context.Context, step string) {
-	var now []usage
+// Note ends a step. A process that cannot be looked at has taken nothing.
+func (l *Ledger) Note(ctx context.Context, step string) {
+	var now []Usage
 	for i, pid := range l.pids {
-		used, err := usageOf(pid())
+		used, err := UsageOf(pid())
 		if err != nil {
 			klog.FromContext(ctx).Error(err, "No figures of a process", "name", l.names[i])
 		}
@@ -112,8 +114,11 @@ func (l *ledger) note(ctx context.Context, step string) {
 	l.steps, l.notes = append(l.steps, step), append(l.notes, now)
 }
 
-// table returns what was noted as rows for people.
-func (l *ledger) table() [][]string {
+// HasNotes reports whether anything was noted.
+func (l *Ledger) HasNotes() bool { return len(l.notes) > 0 }
+
+// Table returns what was noted as rows for people.
+func (l *Ledger) Table() [][]string {
 	header := []string{"PROCESS", "PEAK MiB", "NOW MiB"}
 	for _, step := range l.steps {
 		if step != "" {
@@ -123,10 +128,10 @@ func (l *ledger) table() [][]string {
 	rows := [][]string{header}
 	for i, name := range l.names {
 		last := l.notes[len(l.notes)-1][i]
-		row := []string{name, strconv.FormatInt(last.peak/mib, 10), strconv.FormatInt(last.resident/mib, 10)}
+		row := []string{name, strconv.FormatInt(last.Peak/MiB, 10), strconv.FormatInt(last.Resident/MiB, 10)}
 		for n, step := range l.steps {
 			if step != "" {
-				row = append(row, seconds(cpuBetween(l.notes[n-1][i], l.notes[n][i])))
+				row = append(row, Seconds(cpuBetween(l.notes[n-1][i], l.notes[n][i])))
 			}
 		}
 		rows = append(rows, row)
@@ -135,9 +140,9 @@ func (l *ledger) table() [][]string {
 }
 
 // cpuBetween returns the CPU time between two notes: since it was started anew, of a process that was.
-func cpuBetween(before, after usage) time.Duration {
-	if after.cpu < before.cpu {
-		return after.cpu
+func cpuBetween(before, after Usage) time.Duration {
+	if after.CPU < before.CPU {
+		return after.CPU
 	}
-	return after.cpu - before.cpu
+	return after.CPU - before.CPU
 }

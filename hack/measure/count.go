@@ -1,4 +1,4 @@
-package main
+package measure
 
 import (
 	"cmp"
@@ -24,13 +24,13 @@ type sortOf struct {
 }
 
 // costs adds requests up, those that keep caches left out unless they failed.
-func costs(requests []request) map[sortOf]*cost {
+func costs(requests []Request) map[sortOf]*cost {
 	sum := map[sortOf]*cost{}
 	for _, r := range requests {
-		if r.isWatching() && r.Response.Code < http.StatusBadRequest {
+		if r.IsWatching() && r.Response.Code < http.StatusBadRequest {
 			continue
 		}
-		key := sortOf{r.writer(), r.side, r.what, !r.isHeartbeat() && !r.isWatching()}
+		key := sortOf{r.Writer(), r.Side, r.What, !r.IsHeartbeat() && !r.IsWatching()}
 		if sum[key] == nil {
 			sum[key] = &cost{}
 		}
@@ -39,7 +39,7 @@ func costs(requests []request) map[sortOf]*cost {
 	return sum
 }
 
-func (c *cost) add(r request) {
+func (c *cost) add(r Request) {
 	c.requests++
 	c.took = append(c.took, r.Answered.Sub(r.Received))
 	switch code := r.Response.Code; {
@@ -50,10 +50,10 @@ func (c *cost) add(r request) {
 	}
 }
 
-// count returns what the workloads have cost as rows for people.
-func (t *trail) count(workloads int) [][]string {
+// Count returns what so many workloads on so many clusters each have cost, as rows for people.
+func (t *Trail) Count(workloads, copies int) [][]string {
 	rows := [][]string{{"WRITER", "REQUEST", "AT", "COUNT", "EACH", "409", "OTHER ERRORS", "p50", "p99"}}
-	sum := costs(t.requests)
+	sum := costs(t.Requests)
 	keys := slices.SortedFunc(maps.Keys(sum), func(a, b sortOf) int {
 		return cmp.Or(cmp.Compare(b.side, a.side), cmp.Compare(a.writer, b.writer), cmp.Compare(sum[b].requests, sum[a].requests), cmp.Compare(a.what, b.what))
 	})
@@ -64,19 +64,19 @@ func (t *trail) count(workloads int) [][]string {
 			totals[key.side] += c.requests
 		}
 		rows = append(rows, []string{
-			key.writer, key.what, key.side, strconv.Itoa(c.requests), each(key.side, c.requests, workloads),
-			strconv.Itoa(c.conflicts), strconv.Itoa(c.failures), millis(percentile(c.took, 50)), millis(percentile(c.took, 99)),
+			key.writer, key.what, key.side, strconv.Itoa(c.requests), each(key.side, c.requests, workloads, copies),
+			strconv.Itoa(c.conflicts), strconv.Itoa(c.failures), Millis(Percentile(c.took, 50)), Millis(Percentile(c.took, 99)),
 		})
 	}
-	for _, side := range []string{inKCP, inCluster} {
-		rows = append(rows, []string{"all", "without leases, lists and watches", side, strconv.Itoa(totals[side]), each(side, totals[side], workloads), "", "", "", ""})
+	for _, side := range []string{InKCP, InCluster} {
+		rows = append(rows, []string{"all", "without leases, lists and watches", side, strconv.Itoa(totals[side]), each(side, totals[side], workloads, copies), "", "", "", ""})
 	}
 	return rows
 }
 
 // each gives how many requests there were for a workload in kcp, or for a copy in the cluster.
-func each(side string, requests, workloads int) string {
-	if side == inCluster {
+func each(side string, requests, workloads, copies int) string {
+	if side == InCluster {
 		return fmt.Sprintf("%.2f a copy", float64(requests)/float64(workloads*copies))
 	}
 	return fmt.Sprintf("%.2f a workload", float64(requests)/float64(workloads))
