@@ -26,6 +26,10 @@ const (
 	kwokComponent              = "kwok-controller"
 )
 
+// ByHandAnnotation is on pods of local clusters, with the value true, that get the status which somebody gives them: no
+// node simulates them. With terminationGracePeriodSeconds 0 they go when they are deleted.
+const ByHandAnnotation = "stack.example.com/by-hand"
+
 // localComponents are in the order in which they need each other.
 var localComponents = []string{
 	etcdComponent, apiServerComponent, controllerManagerComponent, schedulerComponent, kwokComponent,
@@ -189,6 +193,7 @@ func kwokctlConfigFile(tool func(name string) string, lease *PortLease, auditPol
 			// One started again would wait for the lease of the one before.
 			{Name: controllerManagerComponent, ExtraArgs: []extraArg{{Key: "leader-elect", Value: "false"}}},
 			{Name: schedulerComponent, ExtraArgs: []extraArg{{Key: "leader-elect", Value: "false"}}},
+			{Name: kwokComponent, ExtraArgs: []extraArg{{Key: "disregard-status-with-annotation-selector", Value: ByHandAnnotation + "=true"}}},
 		},
 	}
 	return json.MarshalIndent(config, "", "  ")

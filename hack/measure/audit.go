@@ -48,9 +48,9 @@ const (
 // Request is one request of a program of tmc, as the server that served it noted it.
 type Request struct {
 	// Side is InKCP or InCluster.
-	Side string
+	Side string `json:"-"`
 	// What says what it was for, as far as that can be told.
-	What      string
+	What      string `json:"-"`
 	Verb      string `json:"verb"`
 	UserAgent string `json:"userAgent"`
 	URI       string `json:"requestURI"`
@@ -120,14 +120,14 @@ func meaning(body []byte) string {
 	switch {
 	case patch.Status != nil:
 		return "status"
-	case patch.Metadata.Finalizers != nil:
-		return "finalizer"
 	case hasPrefix(patch.Metadata.Labels, v1alpha1.PlacementLabelPrefix):
 		return "placement labels"
 	case hasPrefix(patch.Metadata.Annotations, v1alpha1.StatusAnnotationPrefix):
 		return "report"
 	case hasPrefix(patch.Metadata.Annotations, v1alpha1.DeletionAnnotationPrefix):
 		return "deletion annotation"
+	case patch.Metadata.Finalizers != nil:
+		return "finalizer"
 	default:
 		return "other metadata"
 	}

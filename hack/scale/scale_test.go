@@ -43,13 +43,13 @@ func TestNarrowShowsOneCluster(t *testing.T) {
 }
 
 // workload is what is looked at of a Deployment.
-func workload(name string, generation, observed, available int64, synced string, clusters ...string) *unstructured.Unstructured {
-	labels := map[string]any{"app": name}
+func workload(generation, observed, available int64, synced string, clusters ...string) *unstructured.Unstructured {
+	labels := map[string]any{"app": "web"}
 	for _, cluster := range clusters {
 		labels["cluster.tmc.kcp.io/"+cluster] = "sync"
 	}
 	return &unstructured.Unstructured{Object: map[string]any{
-		"metadata": map[string]any{"name": name, "namespace": "ns", "generation": generation, "labels": labels},
+		"metadata": map[string]any{"name": "web", "namespace": "ns", "generation": generation, "labels": labels},
 		"status": map[string]any{
 			"observedGeneration": observed, "availableReplicas": available,
 			"conditions": []any{map[string]any{"type": "Synced", "status": synced}},
@@ -63,12 +63,12 @@ func TestWorkloadIsComplete(t *testing.T) {
 		obj  *unstructured.Unstructured
 		want bool
 	}{
-		"settled":          {workload("web", 1, 1, 3, "True", three...), true},
-		"settled anew":     {workload("web", 2, 2, 3, "True", three...), true},
-		"a copy to come":   {workload("web", 1, 1, 2, "True", three...), false},
-		"not observed":     {workload("web", 2, 1, 3, "True", three...), false},
-		"not synced":       {workload("web", 1, 1, 3, "False", three...), false},
-		"on too many":      {workload("web", 1, 1, 3, "True", append(three, "c003")...), false},
+		"settled":          {workload(1, 1, 3, "True", three...), true},
+		"settled anew":     {workload(2, 2, 3, "True", three...), true},
+		"a copy to come":   {workload(1, 1, 2, "True", three...), false},
+		"not observed":     {workload(2, 1, 3, "True", three...), false},
+		"not synced":       {workload(1, 1, 3, "False", three...), false},
+		"on too many":      {workload(1, 1, 3, "True", append(three, "c003")...), false},
 		"nothing is known": {&unstructured.Unstructured{Object: map[string]any{}}, false},
 	}
 	for name, c := range cases {
@@ -76,7 +76,7 @@ func TestWorkloadIsComplete(t *testing.T) {
 			t.Errorf("%s: got %v, want %v", name, got, c.want)
 		}
 	}
-	if isOff("c001")(workload("web", 1, 1, 3, "True", three...)) || !isOff("c004")(workload("web", 1, 1, 3, "True", three...)) {
+	if isOff("c001")(workload(1, 1, 3, "True", three...)) || !isOff("c004")(workload(1, 1, 3, "True", three...)) {
 		t.Error("placed on c001, and not on c004: got something else")
 	}
 }
