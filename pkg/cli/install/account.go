@@ -17,8 +17,8 @@ import (
 // account is the identity of a cluster's syncer in kcp.
 type account struct {
 	cluster string
-	// exports are the APIExports through which it may see its objects. That is one; while the syncer still runs with
-	// the manifest of another isolation, the export of that as well.
+	// exports are the APIExports through which it may see its objects. That is the one that the cluster is joined with;
+	// while the syncer still runs with the manifest of another isolation, the export of that as well.
 	exports []string
 	// formerNames are clusters whose registrations it may read.
 	formerNames []string
@@ -35,7 +35,11 @@ func (a account) steps() []step {
 		ObjectMeta: a.meta(v1alpha1.SyncersNamespace, a.cluster),
 	}}
 	subjects := []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Namespace: v1alpha1.SyncersNamespace, Name: a.cluster}}
-	objects = append(objects, roleAndBinding(a.meta("", accountName(a.cluster)), subjects, a.workspaceRules()...)...)
+	role := a.meta("", accountName(a.cluster))
+	if len(a.exports) > 0 {
+		role.Annotations = map[string]string{v1alpha1.ExportAnnotation: a.exports[0]}
+	}
+	objects = append(objects, roleAndBinding(role, subjects, a.workspaceRules()...)...)
 	for _, namespaced := range []struct {
 		namespace string
 		rule      rbacv1.PolicyRule

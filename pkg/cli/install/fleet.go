@@ -11,6 +11,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/util/sets"
 
 	apisv1alpha2 "github.com/kcp-dev/sdk/apis/apis/v1alpha2"
 
@@ -40,13 +41,14 @@ type alignment struct {
 
 // align has the views claim, of the served kinds, those that their clusters were joined with, and deletes what no
 // cluster uses any more: views, and the right to use them. The clusters that use a view are those whose registrations
-// say so, and those whose syncers still run with the manifest of an earlier join.
-func (s *server) align(ctx context.Context, served []servedKind) error {
+// say so, those whose syncers still run with the manifest of an earlier join, and those that somebody else is joining
+// just now. The leaving cluster, if it is not empty, uses none.
+func (s *server) align(ctx context.Context, served []servedKind, leaving string) error {
 	all, err := s.readFleet(ctx)
 	if err != nil {
 		return err
 	}
-	todo := all.align()
+	todo := all.align(leaving)
 	for _, cluster := range slices.Sorted(maps.Keys(todo.accounts)) {
 		role := &unstructured.Unstructured{}
 		role.SetGroupVersionKind(rbacv1.SchemeGroupVersion.WithKind("ClusterRole"))
@@ -73,7 +75,7 @@ func (s *server) align(ctx context.Context, served []servedKind) error {
 }
 
 // alignAll is align with the kinds that are served now. It does nothing where there is no APIExport that serves any.
-func (s *server) alignAll(ctx context.Context) error {
+func (s *server) alignAll(ctx context.Context, leaving string) error {
 	var export apisv1alpha2.APIExport
 	err := s.get(ctx, s.provider, kcp.APIExportsResource, v1alpha1.APIExportName, &export)
 	if kcp.IsMissing(err) {
@@ -86,17 +88,17 @@ func (s *server) alignAll(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return s.align(ctx, served)
+	return s.align(ctx, served, leaving)
 }
 
-// readFleet reads the provider workspace.
+// readFleet reads the provider workspace. A join makes account, view and registration in this order, so they are read in the
+// other one: whose view is there has a role that says so.
 func (s *server) readFleet(ctx context.Context) (fleet, error) {
 	all := fleet{roles: map[string]rbacv1.ClusterRole{}}
-	var registrations v1alpha1.ClusterRegistrationList
-	if err := s.list(ctx, s.provider, v1alpha1.ClusterRegistrationsResource, "", &registrations); err != nil {
+	var err error
+	if all.views, err = s.viewExports(ctx); err != nil {
 		return fleet{}, err
 	}
-	all.registrations = registrations.Items
 	var roles rbacv1.ClusterRoleList
 	if err := s.list(ctx, s.provider, clusterRoleResource, v1alpha1.ClusterLabel, &roles); err != nil {
 		return fleet{}, err
@@ -106,29 +108,49 @@ func (s *server) readFleet(ctx context.Context) (fleet, error) {
 			all.roles[cluster] = role
 		}
 	}
-	var err error
-	all.views, err = s.viewExports(ctx)
-	return all, err
+	var registrations v1alpha1.ClusterRegistrationList
+	if err := s.list(ctx, s.provider, v1alpha1.ClusterRegistrationsResource, "", &registrations); err != nil {
+		return fleet{}, err
+	}
+	all.registrations = registrations.Items
+	return all, nil
 }
 
-// align decides what has to be done.
-func (f fleet) align() alignment {
+// align decides what has to be done. A join writes the registration last. Until then, the role of the account says which
+// view the cluster is about to use.
+func (f fleet) align(leaving string) alignment {
 	todo := alignment{accounts: map[string][]string{}, gone: map[string][]string{}, unused: map[string]bool{}}
-	users := map[string][]string{} // of each APIExport
+	users := map[string]sets.Set[string]{} // of each APIExport
+	use := func(cluster string, exports ...string) {
+		for _, export := range exports {
+			if users[export] == nil {
+				users[export] = sets.New[string]()
+			}
+			users[export].Insert(cluster)
+		}
+	}
+	chosen := map[string]string{} // by the last join of each cluster
+	for cluster, role := range f.roles {
+		if export := role.Annotations[v1alpha1.ExportAnnotation]; export != "" && cluster != leaving {
+			chosen[cluster] = export
+			use(cluster, export)
+		}
+	}
 	for _, registration := range f.registrations {
 		role, hasAccount := f.roles[registration.Name]
 		exports := exportsFor(&registration, &role)
-		for _, export := range exports {
-			users[export] = append(users[export], registration.Name)
+		if export := chosen[registration.Name]; export != "" && !slices.Contains(exports, export) {
+			exports = append(exports, export)
 		}
+		use(registration.Name, exports...)
 		if hasAccount && !slices.Equal(slices.Sorted(slices.Values(exports)), exportsOf(role)) {
 			todo.accounts[registration.Name] = exports
 		}
 	}
 	for _, view := range f.views {
-		todo.unused[view.export] = len(users[view.export]) == 0
+		todo.unused[view.export] = users[view.export].Len() == 0
 		for _, member := range membersOf(view.live.GetAnnotations()) {
-			if !slices.Contains(users[view.export], member) {
+			if !users[view.export].Has(member) {
 				todo.gone[view.export] = append(todo.gone[view.export], member)
 			}
 		}

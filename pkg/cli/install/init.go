@@ -225,7 +225,7 @@ func (s *server) updateViews(ctx context.Context) error {
 	if views, err := s.viewExports(ctx); err != nil || len(views) == 0 {
 		return err
 	}
-	if err := s.alignAll(ctx); err != nil {
+	if err := s.alignAll(ctx, ""); err != nil {
 		return err
 	}
 	views, err := s.viewExports(ctx)

@@ -172,6 +172,56 @@ func TestJoinGroup(t *testing.T) {
 	})
 }
 
+// TestJoinsSideBySide has west joined while the join of east has not written the registration yet: nothing of east's goes.
+func TestJoinsSideBySide(t *testing.T) {
+	joinWest := func(t *testing.T, fake *fakeKCP, config *rest.Config) {
+		t.Helper()
+		mustJoin(t, fake, joinOptions(config, isolate, func(o *JoinOptions) { o.Cluster = "west" }))
+	}
+	t.Run("a new cluster", func(t *testing.T) {
+		fake, config := initialized(t, "root:team-a")
+		mustJoin(t, fake, joinOptions(config, isolate))
+		fake.remove("clusterregistrations", "east")
+
+		joinWest(t, fake, config)
+		if !hasExport(fake, "cluster-east") {
+			t.Error("the view of the cluster that is being joined is gone")
+		}
+		wantTenantExports(t, fake, "tmc.kcp.io", "cluster-east", "cluster-west")
+		if err := Unjoin(t.Context(), UnjoinOptions{Options: (&recorder{}).options(config), Cluster: "east"}); err != nil {
+			t.Fatal(err)
+		}
+		if hasExport(fake, "cluster-east") {
+			t.Error("the view is there when its cluster is removed")
+		}
+	})
+	t.Run("a cluster of a group", func(t *testing.T) {
+		fake, config := initialized(t, "root:team-a")
+		mustJoin(t, fake, joinOptions(config, inGroup("eu-prod")))
+		fake.remove("clusterregistrations", "east")
+
+		mustJoin(t, fake, joinOptions(config, inGroup("eu-prod"), func(o *JoinOptions) { o.Cluster, o.Kinds = "west", []string{"jobs"} }))
+		if members := fake.stored("root:tmc", "apiexports", "group-eu-prod")["metadata"].(map[string]any)["annotations"].(map[string]any); members["kinds.tmc.kcp.io/east"] != "*" {
+			t.Errorf("the view has forgotten the kinds of the cluster that is being joined: %v", members)
+		}
+	})
+	t.Run("another isolation", func(t *testing.T) {
+		fake, config := initialized(t, "root:team-a")
+		mustJoin(t, fake, joinOptions(config))
+		fake.eastRuns("tmc.kcp.io")
+		mustJoin(t, fake, joinOptions(config, isolate))
+		fake.change("root:tmc", "clusterregistrations", "east", func(fields map[string]any) {
+			fields["spec"] = map[string]any{"isolation": "Shared"}
+		})
+
+		joinWest(t, fake, config)
+		wantUse(t, fake, "east", "when west has joined", "cluster-east tmc.kcp.io")
+		if !hasExport(fake, "cluster-east") {
+			t.Error("the view of the cluster that is being joined is gone")
+		}
+	})
+}
+
 // allKinds returns the resources that can be synced.
 func allKinds(t *testing.T, fake *fakeKCP) []any {
 	t.Helper()
@@ -194,7 +244,7 @@ func TestJoinIsolation(t *testing.T) {
 			t.Errorf("got %s, and before %v", joined.Export, joined.Former)
 		}
 		wantOrder(t, writes,
-			"create root:tmc apiexports/cluster-east", "update root:tmc workspacetypes/tmc-tenant", "update root:tmc clusterroles/tmc-syncer-east",
+			"update root:tmc clusterroles/tmc-syncer-east", "create root:tmc apiexports/cluster-east", "update root:tmc workspacetypes/tmc-tenant",
 			`patch root:tmc clusterregistrations/east {"spec":{"isolation":"Cluster"}}`)
 		wantUse(t, fake, "east", "while the syncer runs as before", "cluster-east tmc.kcp.io")
 		if _, writes = mustJoin(t, fake, joinOptions(config, isolate)); len(writes) > 0 {

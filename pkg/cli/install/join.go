@@ -137,7 +137,7 @@ func Join(ctx context.Context, options JoinOptions) (Joined, error) {
 	if options.DryRun {
 		return joined, nil
 	}
-	return joined, s.align(ctx, j.served)
+	return joined, s.align(ctx, j.served, "")
 }
 
 // validate checks the options by themselves. Its errors name the flags of the options.
@@ -304,7 +304,9 @@ func (j *joining) revokeAndMake(ctx context.Context) error {
 // make makes what the cluster needs. Its account may use the new view before the registration tells the hub of it, and
 // may still use the one before.
 func (j *joining) make(ctx context.Context) error {
-	steps := stepsOf(overlayObject, manifests.Namespaces()...)
+	// The account comes before the view: its role tells those who join other clusters meanwhile that the view is in use.
+	steps := append(stepsOf(overlayObject, manifests.Namespaces()...),
+		account{cluster: j.options.Cluster, exports: j.exports, formerNames: j.options.FormerNames}.steps()...)
 	if view, isOwn := viewNamed(j.export); isOwn {
 		kinds := v1alpha1.AllKinds
 		if len(j.options.Kinds) > 0 {
@@ -312,7 +314,6 @@ func (j *joining) make(ctx context.Context) error {
 		}
 		steps = append(steps, view.steps(j.provider, j.options.Cluster, kinds, j.served)...)
 	}
-	steps = append(steps, account{cluster: j.options.Cluster, exports: j.exports, formerNames: j.options.FormerNames}.steps()...)
 	if err := j.applyAll(ctx, j.provider, steps); err != nil {
 		return err
 	}

@@ -41,7 +41,7 @@ func Unjoin(ctx context.Context, options UnjoinOptions) error {
 		return err
 	}
 	// The view goes first: otherwise it would be bound anew.
-	if err := s.alignAll(ctx); err != nil {
+	if err := s.alignAll(ctx, options.Cluster); err != nil {
 		return err
 	}
 	// The last step goes first: permissions before the account that they are given to.

@@ -193,6 +193,10 @@ const (
 	KindsAnnotationPrefix = "kinds." + GroupName + "/"
 	// AllKinds is the value of a kinds annotation of a cluster that takes all that is served, also what will be served later.
 	AllKinds = "*"
+	// ExportAnnotation says, on the ClusterRole of a cluster's account, through which APIExport the last join has the cluster see
+	// its objects. Until that join has written the registration as well, nothing else says that the APIExport is in use.
+	// Writer and reader: `kubectl tmc join`.
+	ExportAnnotation = GroupName + "/export"
 	// RegistryFinalizer keeps a ClusterRegistration that is being deleted until nothing is placed on the cluster any more, or
 	// until it is released.
 	// Writer and reader: the hub.
