@@ -123,3 +123,21 @@ func (k ObjectKey) String() string {
 // MarshalLog implements logr.Marshaler, so that a key stays readable in every log
 // format.
 func (k ObjectKey) MarshalLog() any { return k.String() }
+
+// originalVersionAnnotation is what kcp v0.31 adds to the metadata of objects that it lists over all workspaces, and, by mistake, to
+// the objects themselves in its watch caches (setKCPOriginalAPIVersionAnnotation in its fork of k8s.io/apiserver,
+// pkg/endpoints/handlers/response_kcp.go). So objects have it since a restart of kcp, or not, and that says nothing.
+const originalVersionAnnotation = "kcp.io/original-api-version"
+
+// WithoutOriginalVersion returns the object without the annotation by which kcp says of which version it was read. The object itself
+// stays as it is.
+func WithoutOriginalVersion(obj *unstructured.Unstructured) *unstructured.Unstructured {
+	annotations := obj.GetAnnotations()
+	if _, has := annotations[originalVersionAnnotation]; !has {
+		return obj
+	}
+	delete(annotations, originalVersionAnnotation)
+	obj = obj.DeepCopy()
+	obj.SetAnnotations(annotations)
+	return obj
+}

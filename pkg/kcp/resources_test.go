@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/rest"
 )
@@ -78,5 +79,19 @@ func TestDiscover(t *testing.T) {
 	}
 	if got := resourcesOf(&metav1.APIGroup{Name: "apps", Versions: []metav1.GroupVersionForDiscovery{{GroupVersion: "apps/v1"}}}, nil); got != nil {
 		t.Errorf("a version without a list serves %v", got)
+	}
+}
+
+func TestWithoutOriginalVersion(t *testing.T) {
+	obj := &unstructured.Unstructured{Object: map[string]any{}}
+	obj.SetAnnotations(map[string]string{"kcp.io/original-api-version": "v1", "kcp.io/cluster": "a"})
+	if got := WithoutOriginalVersion(obj).GetAnnotations(); len(got) != 1 || got["kcp.io/cluster"] != "a" {
+		t.Errorf("it has %v", got)
+	}
+	if len(obj.GetAnnotations()) != 2 {
+		t.Error("the object was changed")
+	}
+	if other := (&unstructured.Unstructured{Object: map[string]any{}}); WithoutOriginalVersion(other) != other {
+		t.Error("what has no such annotation was copied")
 	}
 }

@@ -415,8 +415,9 @@ func (c *Client) Create(ctx context.Context, key kcp.ObjectKey, obj *unstructure
 }
 
 // Update replaces an object of a workspace; its resource version is a precondition. It is
-// for what nobody may patch: everything else takes Patch.
+// for what nobody may patch: everything else takes Patch. What kcp adds to objects when it reads them is not written back.
 func (c *Client) Update(ctx context.Context, key kcp.ObjectKey, obj *unstructured.Unstructured) (*unstructured.Unstructured, error) {
+	obj = kcp.WithoutOriginalVersion(obj)
 	return c.write(key, "updating", func(objects dynamic.ResourceInterface) (*unstructured.Unstructured, error) {
 		return objects.Update(ctx, obj, metav1.UpdateOptions{FieldManager: c.options.FieldManager})
 	})
