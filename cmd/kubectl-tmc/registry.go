@@ -87,7 +87,7 @@ func explain(err error, doing, workspace, host, notServed string) error {
 }
 
 // isHidden reports whether something does not exist, or the caller may not see it.
-func isHidden(err error) bool { return apierrors.IsForbidden(err) || apierrors.IsNotFound(err) }
+func isHidden(err error) bool { return apierrors.IsForbidden(err) || kcp.Is404(err) }
 
 // eachItem lists objects in chunks, and calls visit with each.
 func eachItem(ctx context.Context, client dynamic.ResourceInterface, visit func(*unstructured.Unstructured) error) error {

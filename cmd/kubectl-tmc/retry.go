@@ -17,6 +17,7 @@ import (
 	"k8s.io/client-go/dynamic"
 
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
+	"github.com/kcp-tmc/tmc/pkg/kcp"
 	"github.com/kcp-tmc/tmc/pkg/protocol"
 )
 
@@ -89,7 +90,7 @@ func (o *clientOptions) retry(ctx context.Context, client dynamic.Interface, inf
 	}
 	_, err = client.Resource(info.Mapping.Resource).Namespace(info.Namespace).Patch(ctx, info.Name, types.MergePatchType, patch, metav1.PatchOptions{FieldManager: "kubectl-tmc"})
 	switch {
-	case apierrors.IsNotFound(err), apierrors.IsConflict(err):
+	case kcp.IsMissingObject(err, info.Name), apierrors.IsConflict(err):
 		return fmt.Errorf("%s was deleted in the meantime", name)
 	case err != nil:
 		return fmt.Errorf("annotating %s: %w", name, err)

@@ -41,6 +41,10 @@ func missingName(err error) string {
 	return status.Status().Details.Name
 }
 
+// Is404 reports whether a server has answered 404, whatever that is about. It is for those who wait, or explain: nothing is gone
+// because of it. The linter keeps apierrors.IsNotFound away from everybody else.
+func Is404(err error) bool { return apierrors.IsNotFound(err) }
+
 // IsNotServed reports whether a 404 is about no object: the server does not serve the
 // resource there, or does not serve it yet.
 func IsNotServed(err error) bool { return apierrors.IsNotFound(err) && !IsMissing(err) }

@@ -55,6 +55,8 @@ type fakeKCP struct {
 	served map[string][]string
 	// selectors are those with which collections were listed or watched.
 	selectors map[string]string
+	// refused counts how often what is not served was asked for.
+	refused map[string]int
 	// missing are the answers about objects that do not exist.
 	missing map[string]metav1.Status
 }
@@ -63,7 +65,7 @@ func newFakeKCP(t *testing.T) *fakeKCP {
 	t.Helper()
 	f := &fakeKCP{
 		t: t, objects: map[string]map[string]*unstructured.Unstructured{}, watchers: map[string][]chan watch.Event{},
-		served: map[string][]string{}, selectors: map[string]string{}, missing: map[string]metav1.Status{},
+		served: map[string][]string{}, selectors: map[string]string{}, refused: map[string]int{}, missing: map[string]metav1.Status{},
 	}
 	f.Server = httptest.NewServer(f)
 	t.Cleanup(f.Close)
@@ -160,8 +162,31 @@ func (f *fakeKCP) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case discovered != nil:
 		f.answer(w, discovered)
 	default:
+		f.mu.Lock()
+		f.refused[r.URL.Path]++
+		f.mu.Unlock()
 		http.NotFound(w, r)
 	}
+}
+
+// restart ends the watches of a collection, serves it no more, and returns what is in it.
+func (f *fakeKCP) restart(path string) map[string]*unstructured.Unstructured {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	stored := f.objects[path]
+	delete(f.objects, path)
+	for _, watcher := range f.watchers[path] {
+		close(watcher)
+	}
+	delete(f.watchers, path)
+	return stored
+}
+
+// refusals returns how often a collection was asked for while it was not served.
+func (f *fakeKCP) refusals(path string) int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.refused[path]
 }
 
 // discovery returns what a shard says that it serves, nil when the path is no such question.
@@ -217,7 +242,10 @@ func (f *fakeKCP) watch(w http.ResponseWriter, r *http.Request) {
 		select {
 		case <-r.Context().Done():
 			return
-		case event := <-events:
+		case event, isOpen := <-events:
+			if !isOpen {
+				return
+			}
 			f.answer(w, map[string]any{"type": event.Type, "object": event.Object})
 			w.(http.Flusher).Flush()
 		}

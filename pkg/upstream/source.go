@@ -10,7 +10,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -215,7 +214,7 @@ func (s *source) explain(ctx context.Context, err error, logged string) string {
 // does not know it, or denies it.
 func (s *source) served(ctx context.Context) ([]kcp.Resource, error) {
 	served, err := s.discover(ctx)
-	if apierrors.IsNotFound(err) {
+	if kcp.Is404(err) {
 		return nil, nil
 	}
 	if err != nil {
@@ -291,7 +290,7 @@ func (s *source) waitAll() {
 func (s *source) waitServed(ctx context.Context, resource schema.GroupVersionResource) bool {
 	err := wait.PollUntilContextCancel(ctx, servedInterval, true, func(ctx context.Context) (bool, error) {
 		_, err := s.everywhere.Resource(resource).List(ctx, metav1.ListOptions{Limit: 1})
-		return !apierrors.IsNotFound(err), nil
+		return !kcp.Is404(err), nil
 	})
 	return err == nil
 }

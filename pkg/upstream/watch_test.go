@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -181,6 +182,41 @@ func TestClientWaitsUntilResourcesAreServed(t *testing.T) {
 	}
 	if len(watched) != 1 || (<-watched).Resource != "deployments" {
 		t.Error("it was not told once what is watched")
+	}
+}
+
+// TestClientKeepsWhatAStartingKCPDoesNotServe has kcp start anew: watches end, and nothing is served for a while. What was read is still
+// there, and no handler is told that it went.
+func TestClientKeepsWhatAStartingKCPDoesNotServe(t *testing.T) {
+	f := newFakeKCP(t)
+	f.serve(slicesPath)
+	f.listShards("one")
+	f.serveShard("one")
+	f.set(deploymentsAt("one"), newObject("ws", "default", "web"))
+	c, err := New(Options{Config: f.config(), ProviderWorkspace: provider, Export: "tmc", Want: func(kcp.Resource) bool { return true }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var gone atomic.Int32
+	c.Handle(func(_ kcp.ObjectKey, _, newObj *unstructured.Unstructured) {
+		if newObj == nil {
+			gone.Add(1)
+		}
+	})
+	run(t, c)
+	waitUntil(t, "the Deployment is read", func() bool { return c.Cached(keyOf("ws", "web")) != nil })
+	stored := f.restart(deploymentsAt("one"))
+	waitUntil(t, "kcp is asked anew", func() bool { return f.refusals(deploymentsAt("one")) > 1 })
+	if c.Cached(keyOf("ws", "web")) == nil || !c.HasRead(deployments) || len(c.Resources()) != 1 || gone.Load() > 0 {
+		t.Errorf("cached: %v, served: %v, gone: %d", c.Cached(keyOf("ws", "web")), c.Resources(), gone.Load())
+	}
+	f.mu.Lock()
+	f.objects[deploymentsAt("one")] = stored
+	f.mu.Unlock()
+	f.set(deploymentsAt("one"), newObject("ws", "default", "api"))
+	waitUntil(t, "kcp is read again", func() bool { return c.Cached(keyOf("ws", "api")) != nil })
+	if gone.Load() > 0 {
+		t.Errorf("%d objects went", gone.Load())
 	}
 }
 

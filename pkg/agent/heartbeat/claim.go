@@ -256,7 +256,7 @@ func (a *Agent) obstacleOf(err error) *obstacle {
 		return &obstacle{saysUnreadable, err}
 	case apierrors.IsConflict(err), kcp.IsMissingObject(err, a.config.Cluster):
 		return &obstacle{} // somebody else was faster: read it again
-	case apierrors.IsNotFound(err):
+	case kcp.Is404(err):
 		return &obstacle{saysUnserved, err}
 	case apierrors.IsForbidden(err):
 		return &obstacle{saysDenied, err}

@@ -111,7 +111,7 @@ func answers(client rest.Interface) func(context.Context) error {
 	get := func(ctx context.Context, path string) error { return client.Get().AbsPath(path).Do(ctx).Error() }
 	return func(ctx context.Context) error {
 		err := get(ctx, "/readyz")
-		if apierrors.IsForbidden(err) || apierrors.IsNotFound(err) {
+		if apierrors.IsForbidden(err) || kcp.Is404(err) {
 			return get(ctx, "/version")
 		}
 		return err

@@ -14,6 +14,7 @@ import (
 	"github.com/kcp-tmc/tmc/pkg/apis/quantity"
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
 	"github.com/kcp-tmc/tmc/pkg/controller"
+	"github.com/kcp-tmc/tmc/pkg/kcp"
 )
 
 const (
@@ -68,7 +69,7 @@ func (a *Agent) reportOnce(ctx context.Context, r *reporter) time.Duration {
 	err := a.registration.patchStatus(ctx, registration, patchOf(status))
 	switch {
 	case ctx.Err() != nil:
-	case apierrors.IsConflict(err), apierrors.IsNotFound(err):
+	case apierrors.IsConflict(err), kcp.IsMissingObject(err, registration.Name):
 		// It has just changed: report again, with what the cache has then.
 	case err != nil:
 		r.unwritten.Begin(ctx, err)

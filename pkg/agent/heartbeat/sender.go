@@ -15,6 +15,7 @@ import (
 
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
 	"github.com/kcp-tmc/tmc/pkg/controller"
+	"github.com/kcp-tmc/tmc/pkg/kcp"
 )
 
 // sender sends heartbeats while its cluster answers. While it does not know whether the
@@ -112,7 +113,7 @@ func (l *lease) renew(ctx context.Context, holder types.UID) error {
 		return fmt.Errorf("encoding Lease %s: %w", l.name, err)
 	}
 	_, err = l.client.Patch(ctx, l.name, types.MergePatchType, patch, metav1.PatchOptions{FieldManager: v1alpha1.FieldManager})
-	if apierrors.IsNotFound(err) {
+	if kcp.IsMissingObject(err, l.name) {
 		return l.create(ctx, spec)
 	}
 	if err != nil {

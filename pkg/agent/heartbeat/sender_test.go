@@ -174,6 +174,17 @@ func TestLeaseRenew(t *testing.T) {
 	}
 }
 
+// TestLeaseRenewMeetsAStartingKCP has a kcp that starts say that it serves nothing: no Lease is made for that.
+func TestLeaseRenewMeetsAStartingKCP(t *testing.T) {
+	client := kubefake.NewClientset()
+	starting := apierrors.NewGenericServerResponse(404, "patch", coordinationv1.Resource("leases"), east, "404 page not found", 0, true)
+	client.PrependReactor("patch", "leases", func(clienttesting.Action) (bool, runtime.Object, error) { return true, nil, starting })
+	l := &lease{client: client.CoordinationV1().Leases(v1alpha1.HeartbeatNamespace), name: east, duration: 40 * time.Second, now: time.Now}
+	if err := l.renew(t.Context(), ours); !errors.Is(err, starting) || len(client.Actions()) != 1 {
+		t.Errorf("got %v, after %v", err, client.Actions())
+	}
+}
+
 func TestLeaseRenewMayNotCreate(t *testing.T) {
 	client := kubefake.NewClientset()
 	client.PrependReactor("create", "leases", func(clienttesting.Action) (bool, runtime.Object, error) {

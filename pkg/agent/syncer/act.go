@@ -238,7 +238,7 @@ func (s *Syncer) replace(ctx context.Context, t turn, refused error) (result, er
 func (s *Syncer) apply(ctx context.Context, t turn, body *unstructured.Unstructured) (*unstructured.Unstructured, error) {
 	applied, err := s.downstream.apply(ctx, t.key.Resource, body)
 	details, isStatus := statusDetails(err)
-	if !isStatus || !apierrors.IsNotFound(err) || details.Kind != v1alpha1.NamespacesResource.Resource {
+	if !isStatus || !kcp.IsMissingObject(err, t.Namespace) || details.Kind != v1alpha1.NamespacesResource.Resource {
 		return applied, err
 	}
 	if t.Settings.Rule.SeparatesWorkspaces() {
@@ -327,7 +327,7 @@ func (s *Syncer) letGo(ctx context.Context, t turn) error {
 
 func (s *Syncer) patchUpstream(ctx context.Context, key kcp.ObjectKey, change *protocol.Change) error {
 	_, err := s.upstream.Patch(ctx, key, types.MergePatchType, change.Patch())
-	if apierrors.IsNotFound(err) {
+	if kcp.IsMissingObject(err, key.Name) {
 		return nil // gone meanwhile: its event brings the next turn
 	}
 	return err

@@ -514,11 +514,42 @@ func TestReleaseAsksTheCluster(t *testing.T) {
 
 func TestPatchOfWhatIsGone(t *testing.T) {
 	h := newHarness(t, newFakeCluster(), v1alpha1.NamespaceModeExclusive)
-	for err, want := range map[error]error{apierrors.NewNotFound(deployments.GroupResource(), "web"): nil, errAway: errAway} {
+	for err, want := range map[error]error{
+		apierrors.NewNotFound(deployments.GroupResource(), "web"):               nil,
+		apierrors.NewNotFound(v1alpha1.NamespacesResource.GroupResource(), app): errAny,
+		errStarting: errStarting, errAway: errAway,
+	} {
 		h.kcp.patchErr = err
+		if want == errAny {
+			want = err
+		}
 		if _, got := h.spec(t, h.place(web(placed))); !errors.Is(got, want) {
 			t.Errorf("got %v, want %v", got, want)
 		}
+	}
+}
+
+// errStarting is what a virtual workspace, or an API server of what it does not serve yet, says of everything while it starts.
+var errStarting = apierrors.NewGenericServerResponse(404, "get", schema.GroupResource{}, "", "404 page not found", 0, true)
+
+// errAny stands for whatever error there was.
+var errAny = errors.New("any")
+
+// TestReleaseMeetsAStartingKCP has a syncer let go of an object while kcp starts: whatever kcp says, it is tried again until it is done.
+func TestReleaseMeetsAStartingKCP(t *testing.T) {
+	h := newHarness(t, newFakeCluster(), v1alpha1.NamespaceModeExclusive)
+	key := h.place(web(placed, held, deleting))
+	for _, answer := range []error{
+		apierrors.NewInternalError(errors.New("starting")), apierrors.NewForbidden(deployments.GroupResource(), "web", errors.New("access denied")), errStarting,
+	} {
+		h.kcp.patchErr = answer
+		if _, err := h.spec(t, key); !errors.Is(err, answer) {
+			t.Errorf("kcp says %v, and the turn ends with %v", answer, err)
+		}
+	}
+	h.kcp.patchErr = nil
+	if _, err := h.spec(t, key); err != nil || protocol.Read(h.kcp.objects[key]).IsHeld("east") {
+		t.Errorf("error %v; kcp has %v", err, h.kcp.objects[key].GetFinalizers())
 	}
 }
 

@@ -59,6 +59,9 @@ type fanout struct {
 type caches struct {
 	client  dynamic.Interface
 	cluster string
+	// serves asks whether the cluster serves a resource, and fails while the cluster is not ready: see servedBy. Not set, what a 404
+	// says counts.
+	serves func(ctx context.Context, resource schema.GroupVersionResource) (bool, error)
 	// synced is Config.Synced.
 	synced  func(schema.GroupResource) bool
 	kinds   kinds.Kinds
@@ -408,6 +411,8 @@ type watched struct {
 	excluded bool
 	// missing is set while the cluster does not serve the resource.
 	missing atomic.Bool
+	// owner are the caches that it is one of.
+	owner *caches
 }
 
 // watchOptions say what of a resource is cached, and who hears of changes.
@@ -425,7 +430,7 @@ type watchOptions struct {
 func (c *caches) newWatched(resource schema.GroupVersionResource, options watchOptions) (*watched, error) {
 	informer := dynamicinformer.NewFilteredDynamicInformer(c.client, resource, metav1.NamespaceAll, 0, options.indexers,
 		func(list *metav1.ListOptions) { list.LabelSelector = options.selector }).Informer()
-	w := &watched{resource: resource, client: c.client.Resource(resource), informer: informer, excluded: options.excluded}
+	w := &watched{resource: resource, client: c.client.Resource(resource), informer: informer, excluded: options.excluded, owner: c}
 	err := informer.SetTransform(func(obj any) (any, error) {
 		if u, ok := obj.(*unstructured.Unstructured); ok {
 			options.strip(w.get(u.GetNamespace(), u.GetName()), u)
@@ -468,24 +473,27 @@ func (w *watched) run(ctx context.Context) {
 }
 
 // waitServed waits until the cluster serves the resource, and reports whether it does; false when ctx has ended. Every failure
-// but "not served" is the informer's to deal with.
+// but "not served" is the informer's to deal with. While the cluster is not ready, nothing is known.
 func (w *watched) waitServed(ctx context.Context) bool {
 	for {
 		_, err := w.client.List(ctx, metav1.ListOptions{Limit: 1})
 		if ctx.Err() != nil {
 			return false
 		}
-		if !apierrors.IsNotFound(err) {
+		if !kcp.Is404(err) {
 			w.missing.Store(false)
 			return true
 		}
-		if !w.missing.Swap(true) {
+		again := evaluate.Recheck
+		if w.owner.serves != nil && !isLacking(w.owner.serves(ctx, w.resource)) {
+			again = readRetry
+		} else if !w.missing.Swap(true) {
 			klog.FromContext(ctx).Info("The cluster does not serve the resource; its objects are not synced; will look again", "resource", w.resource)
 		}
 		select {
 		case <-ctx.Done():
 			return false
-		case <-time.After(evaluate.Recheck):
+		case <-time.After(again):
 		}
 	}
 }

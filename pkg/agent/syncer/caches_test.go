@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -161,6 +162,42 @@ func TestCachesOfWhatTheClusterLacks(t *testing.T) {
 	if c.lacks(unknown) != "" || c.at(unknown, app, "x") != nil || c.of(unknown, transform.Origin{}) != nil || c.hasRead(unknown) {
 		t.Error("something is known of what is not watched")
 	}
+}
+
+// TestCachesOfAClusterThatStarts has an API server not serve a kind that it begins to serve when it is ready: until then nothing is
+// known, not that there is none.
+func TestCachesOfAClusterThatStarts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		isReady := false
+		client := dynamicfake.NewSimpleDynamicClientWithCustomListKinds(runtime.NewScheme(), map[schema.GroupVersionResource]string{deployments: "DeploymentList"})
+		client.PrependReactor("list", "deployments", func(clientgotesting.Action) (bool, runtime.Object, error) { return !isReady, nil, errStarting })
+		c, err := newCaches(Config{Cluster: "east"}, client, &fanout{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.serves = func(context.Context, schema.GroupVersionResource) (bool, error) { return false, errAway }
+		w, err := c.watch(deployments)
+		if err != nil {
+			t.Fatal(err)
+		}
+		served := make(chan bool, 1)
+		go func() { served <- w.waitServed(t.Context()) }()
+		time.Sleep(10 * readRetry)
+		if w.hasRead() || c.lacks(deployments) != "" {
+			t.Errorf("read: %t, lacks: %q", w.hasRead(), c.lacks(deployments))
+		}
+		isReady = true
+		time.Sleep(readRetry)
+		synctest.Wait()
+		select {
+		case isServed := <-served:
+			if !isServed {
+				t.Error("it is not served")
+			}
+		default:
+			t.Error("it is waited for longer")
+		}
+	})
 }
 
 func TestCachesFind(t *testing.T) {

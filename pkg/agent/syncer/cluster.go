@@ -25,6 +25,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
+	"github.com/kcp-tmc/tmc/pkg/kcp"
 	"github.com/kcp-tmc/tmc/pkg/transform"
 )
 
@@ -52,6 +53,9 @@ type cluster struct {
 	// metadata and discovery find what else lies in a namespace.
 	metadata  metadata.Interface
 	discovery discovery.DiscoveryInterface
+	// serves asks whether the cluster serves a resource, and fails while the cluster is not ready: see servedBy. Not set, what a 404
+	// says counts.
+	serves func(ctx context.Context, resource schema.GroupVersionResource) (bool, error)
 }
 
 func newCluster(config *rest.Config, name string) (*cluster, error) {
@@ -69,13 +73,13 @@ func newCluster(config *rest.Config, name string) (*cluster, error) {
 	if err != nil {
 		return nil, fmt.Errorf("discovery client for cluster %s at %s: %w", name, config.Host, err)
 	}
-	return &cluster{client: client, metadata: metadataClient, discovery: discoveryClient}, nil
+	return &cluster{client: client, metadata: metadataClient, discovery: discoveryClient, serves: servedBy(discoveryClient)}, nil
 }
 
 // live asks the cluster for the object; nil without an error when there is none. It has no marks of tmc but those that are ours.
 func (c *cluster) live(ctx context.Context, resource schema.GroupVersionResource, namespace, name string) (*unstructured.Unstructured, error) {
 	obj, err := c.client.Resource(resource).Namespace(namespace).Get(ctx, name, metav1.GetOptions{})
-	if apierrors.IsNotFound(err) {
+	if err != nil && c.isMissing(ctx, resource, name, err) {
 		return nil, nil
 	}
 	if err != nil {
@@ -145,7 +149,7 @@ func (c *cluster) setManagedFields(ctx context.Context, resource schema.GroupVer
 // isOvertaken reports whether a patch was refused because what it tests is not so any more: API servers answer that a patch cannot
 // be processed. (jsonPatcher in k8s.io/apiserver/pkg/endpoints/handlers/patch.go.)
 func isOvertaken(err error) bool {
-	return apierrors.IsConflict(err) || apierrors.IsNotFound(err) || apierrors.IsInvalid(err)
+	return apierrors.IsConflict(err) || kcp.Is404(err) || apierrors.IsInvalid(err)
 }
 
 // managedFieldsPatch returns the operations that lead to the managedFields from those that were read, and test that what they
@@ -209,7 +213,7 @@ func (c *cluster) remove(
 		Preconditions:     metav1.NewUIDPreconditions(string(downstreamObj.GetUID())),
 		PropagationPolicy: &propagation,
 	})
-	if err != nil && !apierrors.IsNotFound(err) {
+	if err != nil && !c.isMissing(ctx, resource, downstreamObj.GetName(), err) {
 		return fmt.Errorf("deleting %s: %w", nameOf(downstreamObj), err)
 	}
 	return nil
@@ -249,7 +253,7 @@ func (c *cluster) anyOf(ctx context.Context, resource schema.GroupVersionResourc
 	for {
 		list, err := c.metadata.Resource(resource).Namespace(namespace).List(ctx, options)
 		switch {
-		case apierrors.IsNotFound(err), apierrors.IsMethodNotSupported(err):
+		case kcp.Is404(err) && c.lacks(ctx, resource), apierrors.IsMethodNotSupported(err):
 			return "", nil // it is served no more, or cannot be listed
 		case apierrors.IsForbidden(err):
 			return notListed(resource), nil
@@ -383,7 +387,7 @@ func isLeft(resource schema.GroupVersionResource, item *metav1.PartialObjectMeta
 // list returns the metadata of all objects of a resource in a namespace; none where the cluster does not serve it.
 func (c *cluster) list(ctx context.Context, resource schema.GroupVersionResource, namespace string) ([]metav1.PartialObjectMetadata, error) {
 	found, err := c.metadata.Resource(resource).Namespace(namespace).List(ctx, metav1.ListOptions{})
-	if apierrors.IsNotFound(err) {
+	if kcp.Is404(err) && c.lacks(ctx, resource) {
 		return nil, nil
 	}
 	if err != nil {

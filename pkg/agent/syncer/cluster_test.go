@@ -1,8 +1,13 @@
 package syncer
 
 import (
+	"cmp"
+	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -14,9 +19,11 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/sets"
+	"k8s.io/client-go/discovery"
 	discoveryfake "k8s.io/client-go/discovery/fake"
 	dynamicfake "k8s.io/client-go/dynamic/fake"
 	metadatafake "k8s.io/client-go/metadata/fake"
+	"k8s.io/client-go/rest"
 	clientgotesting "k8s.io/client-go/testing"
 
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
@@ -85,6 +92,90 @@ func TestClusterLive(t *testing.T) {
 	client.PrependReactor("*", "*", func(clientgotesting.Action) (bool, runtime.Object, error) { return true, nil, errAway })
 	if _, err := c.live(t.Context(), deployments, app, "web"); !errors.Is(err, errAway) || !strings.Contains(err.Error(), "app/web") {
 		t.Errorf("got %v", err)
+	}
+}
+
+// TestClusterSaysNotFound asks for, and deletes, an object of a cluster that answers 404, by what the 404 is about.
+func TestClusterSaysNotFound(t *testing.T) {
+	unnamed := apierrors.NewNotFound(deployments.GroupResource(), "")
+	cases := map[string]struct {
+		err      error
+		isServed bool
+		readyErr error
+		gone     bool // whether the object is believed to be gone
+	}{
+		"the object is gone":                       {apierrors.NewNotFound(deployments.GroupResource(), "web"), true, nil, true},
+		"another object is":                        {apierrors.NewNotFound(deployments.GroupResource(), "other"), true, nil, false},
+		"its kind is not served":                   {unnamed, false, nil, true},
+		"its kind is not served, says a page":      {errStarting, false, nil, true},
+		"its kind is served by now":                {errStarting, true, nil, false},
+		"its API server has only just started":     {errStarting, false, errAway, false},
+		"the server has started and does not know": {unnamed, false, errAway, false},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			c, client, metadataClient := newTestCluster(t)
+			c.serves = func(_ context.Context, resource schema.GroupVersionResource) (bool, error) {
+				if resource.Version != "v1" {
+					t.Errorf("asked for %s", resource)
+				}
+				return tc.isServed, tc.readyErr
+			}
+			answer := func(clientgotesting.Action) (bool, runtime.Object, error) { return true, nil, tc.err }
+			client.PrependReactor("*", "deployments", answer)
+			metadataClient.PrependReactor("list", "*", answer)
+			if live, err := c.live(t.Context(), deployments, app, "web"); live != nil || (err == nil) != tc.gone {
+				t.Errorf("live: got %v, %v", live, err)
+			}
+			if err := c.remove(t.Context(), deployments, copyOf("ws", web()), metav1.DeletePropagationBackground); (err == nil) != tc.gone {
+				t.Errorf("remove: got %v", err)
+			}
+			isKnown := !tc.isServed && tc.readyErr == nil // lists are of no object
+			if found, err := c.anythingIn(t.Context(), app); found != "" || (err == nil) != isKnown {
+				t.Errorf("anythingIn: got %q, %v", found, err)
+			}
+			if found, err := c.leftBehind(t.Context(), app); found != "" || (err == nil) != isKnown {
+				t.Errorf("leftBehind: got %q, %v", found, err)
+			}
+		})
+	}
+}
+
+func TestServedBy(t *testing.T) {
+	cases := map[string]struct {
+		readyz, apps int // what the API server answers
+		resources    string
+		isServed     bool
+		fails        bool
+	}{
+		"it serves the resource":          {200, 200, `[{"name":"deployments"}]`, true, false},
+		"it serves others":                {200, 200, `[{"name":"statefulsets"}]`, false, false},
+		"it does not serve the group":     {200, 404, "", false, false},
+		"it is not ready":                 {500, 404, "", false, true},
+		"it does not say whether":         {403, 404, "", false, false},
+		"it cannot say whether":           {404, 200, `[{"name":"deployments"}]`, true, false},
+		"it does not answer in the group": {200, 503, "", false, true},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				w.Header().Set("Content-Type", "application/json")
+				switch r.URL.Path {
+				case "/readyz":
+					w.WriteHeader(tc.readyz)
+				case "/apis/apps/v1":
+					w.WriteHeader(tc.apps)
+					fmt.Fprintf(w, `{"kind":"APIResourceList","apiVersion":"v1","groupVersion":"apps/v1","resources":%s}`, cmp.Or(tc.resources, "[]"))
+				default:
+					t.Errorf("asked for %s", r.URL.Path)
+				}
+			}))
+			defer server.Close()
+			isServed, err := servedBy(discovery.NewDiscoveryClientForConfigOrDie(&rest.Config{Host: server.URL}))(t.Context(), deployments)
+			if isServed != tc.isServed || (err != nil) != tc.fails {
+				t.Errorf("got %t, %v", isServed, err)
+			}
+		})
 	}
 }
 

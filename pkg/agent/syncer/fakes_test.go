@@ -47,8 +47,8 @@ type fakeKCP struct {
 	unseen map[kcp.ObjectKey]bool
 	// unread has the caches still be reading.
 	unread bool
-	// liveErr and patchErr are what comes of requests.
-	liveErr, patchErr error
+	// liveErr, pathErr and patchErr are what comes of requests.
+	liveErr, pathErr, patchErr error
 	// conflict is what somebody does before a patch, which is refused for that. It reports whether it did anything.
 	conflict func() bool
 	patches  []string
@@ -97,7 +97,7 @@ func (f *fakeKCP) Live(_ context.Context, key kcp.ObjectKey) (*unstructured.Unst
 }
 
 func (f *fakeKCP) ToldPath(context.Context, logicalcluster.Name) (string, error) {
-	return "root:shop", nil
+	return "root:shop", f.pathErr
 }
 
 func (f *fakeKCP) Patch(_ context.Context, key kcp.ObjectKey, _ types.PatchType, patch []byte, _ ...string) (*unstructured.Unstructured, error) {

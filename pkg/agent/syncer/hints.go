@@ -168,7 +168,7 @@ func (s *Syncer) look(ctx context.Context, source hintSource, seen, now map[hint
 func (c *cluster) versions(ctx context.Context, resource schema.GroupVersionResource, namespace string) (string, error) {
 	// What the API server has in its cache is new enough.
 	list, err := c.metadata.Resource(resource).Namespace(namespace).List(ctx, metav1.ListOptions{ResourceVersion: "0"})
-	if apierrors.IsForbidden(err) || apierrors.IsNotFound(err) {
+	if apierrors.IsForbidden(err) || kcp.Is404(err) {
 		return "", nil
 	}
 	if err != nil {

@@ -321,12 +321,22 @@ func (s *Syncer) desiredNamespace(ctx context.Context, workspace logicalcluster.
 	upstreamNamespace := s.upstream.Cached(key)
 	if upstreamNamespace == nil {
 		live, err := s.upstream.Live(ctx, key)
-		// A workspace that was bound before tmc asked for its namespaces does not let it see them.
-		if err != nil && !apierrors.IsForbidden(err) && !apierrors.IsNotFound(err) && !errors.Is(err, upstream.ErrUnknownWorkspace) {
+		if err != nil && !s.hidesNamespaces(ctx, workspace, err) {
 			return nil, err
 		}
 		upstreamNamespace = live
 	}
 	origin := transform.Origin{Workspace: workspace.String(), Name: name, Cluster: s.cluster}
 	return transform.DesiredNamespace(upstreamNamespace, origin, s.settings.Load().Rule)
+}
+
+// hidesNamespaces reports whether kcp says by the error of a read that a workspace does not let the syncer see its namespaces: one
+// that was bound before tmc asked for them. A kcp that has only just started says the same of everything, so it has to answer for the
+// workspace otherwise: what the user chose for the namespace would be missing.
+func (s *Syncer) hidesNamespaces(ctx context.Context, workspace logicalcluster.Name, err error) bool {
+	if !apierrors.IsForbidden(err) && !kcp.Is404(err) && !errors.Is(err, upstream.ErrUnknownWorkspace) {
+		return false
+	}
+	_, err = s.upstream.ToldPath(ctx, workspace)
+	return err == nil
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
 	"github.com/kcp-tmc/tmc/pkg/kcp"
 	"github.com/kcp-tmc/tmc/pkg/transform"
+	"github.com/kcp-tmc/tmc/pkg/upstream"
 )
 
 const removeApp = "remove namespaces /app"
@@ -185,6 +186,22 @@ func TestAdmitWithoutClaim(t *testing.T) {
 	h.kcp.liveErr = apierrors.NewForbidden(v1alpha1.NamespacesResource.GroupResource(), app, errors.New("no claim"))
 	if got := h.admitNew(t); !got.may {
 		t.Errorf("got %+v", got)
+	}
+}
+
+// TestAdmitMeetsAStartingKCP has kcp answer as it does of namespaces that it does not show, for it has only just started: the
+// namespace would be made without what its user chose for it.
+func TestAdmitMeetsAStartingKCP(t *testing.T) {
+	for _, answer := range []error{apierrors.NewForbidden(v1alpha1.NamespacesResource.GroupResource(), app, errors.New("access denied")), errStarting, upstream.ErrUnknownWorkspace} {
+		h := newHarness(t, newFakeCluster(), v1alpha1.NamespaceModeExclusive)
+		h.kcp.liveErr, h.kcp.pathErr = answer, errAway
+		if _, err := h.desiredNamespace(t.Context(), "ws", app); !errors.Is(err, answer) {
+			t.Errorf("kcp says %v, and that ends with %v", answer, err)
+		}
+		h.kcp.pathErr = nil
+		if _, err := h.desiredNamespace(t.Context(), "ws", app); err != nil {
+			t.Errorf("kcp says %v of a workspace that it shows, and that ends with %v", answer, err)
+		}
 	}
 }
 

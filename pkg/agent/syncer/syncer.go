@@ -146,6 +146,7 @@ func New(config Config) (*Syncer, error) {
 	if err != nil {
 		return nil, err
 	}
+	caches.serves = downstream.serves
 	kcpSide, err := upstream.New(upstream.Options{
 		Config:            config.Upstream,
 		SingleWorkspace:   config.SingleWorkspace,

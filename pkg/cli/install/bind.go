@@ -111,7 +111,7 @@ func (b *binder) wanted(ctx context.Context, views map[string]view) ([]view, err
 		for _, export := range exports {
 			views[export.export], b.claims[export.export] = export.view, export.claims
 		}
-	case apierrors.IsNotFound(err) && !kcp.IsForeign(err): // the workspace itself
+	case kcp.Is404(err) && !kcp.IsForeign(err): // the workspace itself
 		return nil, b.notInitialized(err)
 	case !kcp.IsDenied(err):
 		return nil, err
@@ -400,7 +400,7 @@ func (s *server) waitForResources(ctx context.Context, workspace string, resourc
 				_, err = objects.Resource(wanted.WithVersion(served[at].Version)).List(ctx, metav1.ListOptions{Limit: 1})
 			}
 			switch {
-			case at < 0, apierrors.IsNotFound(err):
+			case at < 0, kcp.Is404(err):
 				return progress{state: "not served yet: " + listKinds(missing, ", ")}, nil
 			// Whoever may bind may not be allowed to use what is bound.
 			case err != nil && !apierrors.IsForbidden(err):

@@ -96,7 +96,7 @@ func (s *server) ensureWorkspace(ctx context.Context) error {
 	// The caller's permissions come with the workspace, but the authorizer learns of them a little later.
 	return s.waitFor(ctx, "access to workspace "+s.provider, func(ctx context.Context) (progress, error) {
 		err := s.listExports(ctx)
-		if apierrors.IsForbidden(err) || apierrors.IsNotFound(err) {
+		if apierrors.IsForbidden(err) || kcp.Is404(err) {
 			return progress{state: err.Error()}, nil
 		}
 		return progress{done: err == nil}, s.explain(s.provider, err)

@@ -9,7 +9,6 @@ import (
 	"slices"
 	"time"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	metavalidation "k8s.io/apimachinery/pkg/apis/meta/v1/validation"
@@ -254,7 +253,7 @@ func (j *joining) gatherExports(ctx context.Context) ([]string, error) {
 	registration := &v1alpha1.ClusterRegistration{}
 	err := j.get(ctx, j.provider, v1alpha1.ClusterRegistrationsResource, j.options.Cluster, registration)
 	switch {
-	case apierrors.IsNotFound(err) && kcp.IsForeign(err):
+	case kcp.Is404(err) && kcp.IsForeign(err):
 		// This is a kcp, since it has the export: what is installed is of an older tmc.
 		return nil, j.notInitialized(err)
 	case kcp.IsMissing(err):

@@ -35,7 +35,7 @@ func (a *Aggregator) expire(ctx context.Context, key kcp.ObjectKey, upstreamObj 
 	klog.FromContext(ctx).V(2).Info("Deleting what has ended: its time to live is over", "ttl", ttl)
 	err := a.config.Upstream.Delete(ctx, key, metav1.Preconditions{UID: new(upstreamObj.GetUID()), ResourceVersion: new(upstreamObj.GetResourceVersion())})
 	switch {
-	case apierrors.IsNotFound(err):
+	case kcp.IsMissingObject(err, key.Name):
 		return 0, nil
 	case apierrors.IsConflict(err):
 		return readRetry, nil

@@ -202,6 +202,7 @@ func TestExpireIsRefused(t *testing.T) {
 	}{
 		"it is gone":                    {gone, 0, false},
 		"it has changed":                {changed, readRetry, false},
+		"kcp has only just started":     {errStarting, 0, true},
 		"kcp refuses for other reasons": {errors.New("no"), 0, true},
 	} {
 		t.Run(name, func(t *testing.T) {

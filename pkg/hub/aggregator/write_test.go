@@ -16,6 +16,9 @@ import (
 // errTestFailed is what kcp says of a JSON patch that does not apply any more.
 var errTestFailed = apierrors.NewGenericServerResponse(422, "", schema.GroupResource{}, "", "testing value /metadata/labels failed", 0, false)
 
+// errStarting is what a virtual workspace says of everything while kcp starts.
+var errStarting = apierrors.NewGenericServerResponse(404, "patch", schema.GroupResource{}, "", "404 page not found", 0, true)
+
 // TestAggregatorRedoesAStatusOfAnotherPlacement has the placement grow between the merge and the write: kcp does not take the status,
 // and the next turn merges anew. It is no refusal, which would wait for seconds.
 func TestAggregatorRedoesAStatusOfAnotherPlacement(t *testing.T) {
@@ -57,7 +60,7 @@ func TestAggregatorWriteMeets404(t *testing.T) {
 		fails bool
 	}{
 		"the object is gone":             {apierrors.NewNotFound(deployments.GroupResource(), "web"), false},
-		"kcp has only just started":      {apierrors.NewGenericServerResponse(404, "patch", schema.GroupResource{}, "", "404 page not found", 0, true), true},
+		"kcp has only just started":      {errStarting, true},
 		"its workspace is not there yet": {apierrors.NewNotFound(v1alpha1.NamespacesResource.GroupResource(), "default"), true},
 		"kcp is not there":               {errors.New("connection refused"), true},
 	}

@@ -96,7 +96,7 @@ func (i *Initializer) sync(ctx context.Context, key kcp.ObjectKey) (time.Duratio
 		return 0, err
 	}
 	_, err = i.upstream.Patch(ctx, key, types.MergePatchType, patch, "status")
-	if apierrors.IsNotFound(err) {
+	if kcp.IsMissingObject(err, key.Name) {
 		return 0, nil // it is gone, or another hub was faster
 	}
 	return 0, err

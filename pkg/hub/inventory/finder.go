@@ -143,7 +143,7 @@ func (f *finder) readerToken(ctx context.Context) (string, error) {
 	answer, err := client.CoreV1().ServiceAccounts(metav1.NamespaceDefault).CreateToken(ctx, v1alpha1.PathReader, &authenticationv1.TokenRequest{
 		Spec: authenticationv1.TokenRequestSpec{ExpirationSeconds: new(int64(readerLifetime.Seconds()))},
 	}, metav1.CreateOptions{})
-	if apierrors.IsNotFound(err) {
+	if kcp.IsMissingObject(err, v1alpha1.PathReader) {
 		return "", fmt.Errorf("the provider workspace has no ServiceAccount %s: run `kubectl tmc init`: %w", v1alpha1.PathReader, err)
 	}
 	if err != nil {

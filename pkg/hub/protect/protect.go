@@ -5,7 +5,6 @@ import (
 	"sync"
 	"time"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/util/sets"
 	"k8s.io/klog/v2"
@@ -194,7 +193,7 @@ func (p *Protector) write(ctx context.Context, b binding, isKept bool) error {
 	live = live.DeepCopy()
 	live.SetFinalizers(finalizers)
 	_, err = p.upstream.Update(ctx, b.key, live)
-	if apierrors.IsNotFound(err) {
+	if kcp.IsMissingObject(err, b.key.Name) {
 		return nil // it is gone meanwhile
 	}
 	return err

@@ -8,13 +8,13 @@ import (
 	"slices"
 	"time"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/klog/v2"
 
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
+	"github.com/kcp-tmc/tmc/pkg/kcp"
 )
 
 // emptyInterval is how often to check whether a cluster that is being removed is empty.
@@ -88,7 +88,7 @@ func (r *Registry) remove(ctx context.Context, registration *v1alpha1.ClusterReg
 		return nil
 	}
 	err := r.leases.Delete(ctx, registration.Name, metav1.DeleteOptions{})
-	if err != nil && !apierrors.IsNotFound(err) {
+	if err != nil && !kcp.IsMissingObject(err, registration.Name) {
 		return fmt.Errorf("deleting the Lease of cluster %s: %w", registration.Name, err)
 	}
 	klog.FromContext(ctx).Info("Nothing is on the cluster any more: letting its registration go", "cluster", registration.Name)
@@ -135,7 +135,7 @@ func (r *Registry) patch(ctx context.Context, registration *v1alpha1.ClusterRegi
 		return fmt.Errorf("encoding a patch of ClusterRegistration %s: %w", registration.Name, err)
 	}
 	_, err = r.registrations.Patch(ctx, registration.Name, types.MergePatchType, data, metav1.PatchOptions{FieldManager: v1alpha1.ControllerFieldManager}, subresources...)
-	if apierrors.IsNotFound(err) {
+	if kcp.IsMissingObject(err, registration.Name) {
 		return nil
 	}
 	if err != nil {

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -59,7 +58,7 @@ func (s *Scheduler) syncStatus(ctx context.Context, key kcp.ObjectKey) (time.Dur
 		return 0, fmt.Errorf("encoding the status of WorkloadPlacement %s: %w", key, err)
 	}
 	_, err = s.config.Upstream.Patch(ctx, key, types.MergePatchType, patch, "status")
-	if apierrors.IsNotFound(err) {
+	if kcp.IsMissingObject(err, key.Name) {
 		return 0, nil // deleted meanwhile
 	}
 	s.written.Store(key, s.now())

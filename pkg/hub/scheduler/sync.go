@@ -5,7 +5,6 @@ import (
 	"slices"
 	"time"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/sets"
@@ -211,7 +210,7 @@ func (s *Scheduler) patch(ctx context.Context, key kcp.ObjectKey, change *protoc
 		return nil
 	}
 	_, err := s.config.Upstream.Patch(ctx, key, types.MergePatchType, change.Patch())
-	if apierrors.IsNotFound(err) {
+	if kcp.IsMissingObject(err, key.Name) {
 		return nil // deleted meanwhile
 	}
 	return err

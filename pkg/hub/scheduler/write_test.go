@@ -152,7 +152,7 @@ func (f *fakeKCP) unless(absent bool, name, key string) *string {
 }
 
 func TestWriteErrors(t *testing.T) {
-	notFound := apierrors.NewNotFound(schema.GroupResource{Resource: "deployments"}, "web")
+	starting := apierrors.NewGenericServerResponse(404, "patch", schema.GroupResource{}, "", "404 page not found", 0, true)
 	conflict := apierrors.NewConflict(schema.GroupResource{Resource: "deployments"}, "web", errors.New("it has changed"))
 	writes := map[string]func(*Scheduler, *fakeKCP) error{
 		"a turn": func(s *Scheduler, f *fakeKCP) error {
@@ -174,9 +174,12 @@ func TestWriteErrors(t *testing.T) {
 			if err := write(s, f); !errors.Is(err, conflict) || len(f.told) > 0 {
 				t.Errorf("refused, it returns %v, and tells of what was not done: %q", err, f.told)
 			}
-			s = f.scheduler(fleet{"east"})
-			f.refuses = notFound
-			if err := write(s, f); err != nil {
+			f.refuses = starting
+			if err := write(f.scheduler(fleet{"east"}), f); !errors.Is(err, starting) {
+				t.Errorf("of a kcp that has only just started, it returns %v", err)
+			}
+			f.refuses = apierrors.NewNotFound(schema.GroupResource{Resource: "objects"}, map[bool]string{true: "p", false: "web"}[name == "a status"])
+			if err := write(f.scheduler(fleet{"east"}), f); err != nil {
 				t.Errorf("of an object that is gone, it returns %v", err)
 			}
 		})

@@ -10,7 +10,6 @@ import (
 
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/types"
@@ -21,6 +20,7 @@ import (
 
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
 	"github.com/kcp-tmc/tmc/pkg/controller"
+	"github.com/kcp-tmc/tmc/pkg/kcp"
 	"github.com/kcp-tmc/tmc/pkg/repair"
 )
 
@@ -88,14 +88,14 @@ func (k *Keeper) Work(ctx context.Context) {
 // and not from a cache, which may lack the last write. Without events, it is called once an hour.
 func (k *Keeper) reconcile(ctx context.Context, name string) (again time.Duration, err error) {
 	secret, err := k.client.CoreV1().Secrets(v1alpha1.RepairNamespace).Get(ctx, name, metav1.GetOptions{})
-	if apierrors.IsNotFound(err) {
+	if kcp.IsMissingObject(err, name) {
 		return 0, nil // nobody has run `kubectl tmc init --repair-url`
 	}
 	if err != nil {
 		return 0, err
 	}
 	hook, err := k.client.AdmissionregistrationV1().MutatingWebhookConfigurations().Get(ctx, name, metav1.GetOptions{})
-	if apierrors.IsNotFound(err) {
+	if kcp.IsMissingObject(err, name) {
 		return 0, nil
 	}
 	if err != nil {
