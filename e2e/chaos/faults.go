@@ -10,5 +10,17 @@ func makers() []maker {
 		{"server-stop", 2, drawServerStop},
 		{"clock", 2, drawClock},
 		{"full", 2, drawFull},
+		{"reset", 2, drawReset},
+		{"cut", 2, drawCut},
+		{"latency", 2, drawLatency},
+		{"errors", 3, drawErrors},
+		{"timeout", 3, drawTimeout},
+		{"mute", 2, drawMute},
+		{"gone", 2, drawGone},
+		{"shard", 1, drawShard},
+		{"starting", 2, drawStarting},
+		{"token", 2, drawToken},
+		{"meddle-below", 4, drawMeddleBelow},
+		{"meddle-above", 3, drawMeddleAbove},
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 
 	"golang.org/x/sync/errgroup"
 	appsv1 "k8s.io/api/apps/v1"
@@ -38,8 +39,13 @@ const (
 type joined struct {
 	cluster string
 	// dir has the files that a pod would have: both replicas read the same.
-	dir  string
+	dir string
+
+	// mu is held while they are written: faults overlap.
+	mu   sync.Mutex
 	args []string
+	// token is the one for kcp that was stored last.
+	token string
 }
 
 // The files of a syncer.
@@ -129,20 +135,35 @@ func (g *Ground) Plugin(ctx context.Context, workspace string, args ...string) (
 }
 
 // join has a cluster join, again if it has, and gives its syncers what the manifest says.
-func (g *Ground) join(ctx context.Context, name string, args ...string) error {
-	manifest, err := g.Plugin(ctx, "root", append([]string{"join", name, "--provider-workspace=" + providerWorkspace,
-		"--namespace=" + syncerNamespace, "--image=tmc:chaos", "--kcp-server=https://" + kcpHost, "--ca-file=" + g.file("ca.pem")}, args...)...)
+func (g *Ground) join(ctx context.Context, name string) error {
+	manifest, err := g.joinManifest(ctx, name)
 	if err != nil {
 		return err
 	}
+	return g.giveManifest(ctx, name, manifest)
+}
+
+// joinManifest has a cluster join, and returns the manifest.
+func (g *Ground) joinManifest(ctx context.Context, name string, args ...string) (string, error) {
+	return g.Plugin(ctx, "root", append([]string{"join", name, "--provider-workspace=" + providerWorkspace,
+		"--namespace=" + syncerNamespace, "--image=tmc:chaos", "--kcp-server=https://" + kcpHost, "--ca-file=" + g.file("ca.pem")}, args...)...)
+}
+
+// giveManifest applies the manifest of a join, and writes the files that it gives a pod.
+func (g *Ground) giveManifest(ctx context.Context, name, manifest string) error {
 	cluster, err := g.stack.Cluster(name)
 	if err != nil {
 		return err
 	}
-	if _, _, err := framework.KubectlInput(ctx, strings.NewReader(manifest), cluster.Kubeconfig(), "apply", "--server-side", "--filename=-"); err != nil {
+	_, _, err = framework.KubectlInput(ctx, strings.NewReader(manifest), cluster.Kubeconfig(), "apply", "--server-side", "--force-conflicts", "--filename=-")
+	if err != nil {
 		return err
 	}
-	if err := g.joined[name].take(manifest); err != nil {
+	j := g.joined[name]
+	j.mu.Lock()
+	err = j.take(manifest)
+	j.mu.Unlock()
+	if err != nil {
 		return err
 	}
 	return g.giveClusterToken(ctx, name)
@@ -160,7 +181,9 @@ func (j *joined) take(manifest string) error {
 		case *appsv1.Deployment:
 			j.args = asProcess(object.Spec.Template.Spec.Containers[0].Args, j.dir)
 		case *corev1.Secret:
-			errs = append(errs, j.write(kcpKubeconfig, object.Data["kubeconfig"]))
+			var err error
+			j.token, err = tokenIn(object.Data["kubeconfig"])
+			errs = append(errs, err, j.write(kcpKubeconfig, object.Data["kubeconfig"]))
 		case *corev1.ConfigMap:
 			for _, data := range object.Data {
 				errs = append(errs, j.write(ruleFile, []byte(data)))
@@ -168,6 +191,25 @@ func (j *joined) take(manifest string) error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// tokenIn returns the token of a kubeconfig with one user.
+func tokenIn(kubeconfig []byte) (string, error) {
+	config, err := clientcmd.Load(kubeconfig)
+	if err != nil {
+		return "", err
+	}
+	for _, user := range config.AuthInfos {
+		return user.Token, nil
+	}
+	return "", errors.New("the kubeconfig has no user")
+}
+
+// kcpToken returns the token for kcp that was stored last.
+func (j *joined) kcpToken() string {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.token
 }
 
 // write replaces a file in one step, as a kubelet does.
@@ -211,6 +253,8 @@ func (g *Ground) giveClusterToken(ctx context.Context, name string) error {
 		return err
 	}
 	j := g.joined[name]
+	j.mu.Lock()
+	defer j.mu.Unlock()
 	if err := j.write(clusterToken, []byte(token.Status.Token)); err != nil {
 		return err
 	}

@@ -43,6 +43,8 @@ type Link struct {
 	streams map[*stream]bool
 	rules   []*installed
 	counts  map[Count]int64
+	// token is that of the last request.
+	token string
 }
 
 // connKey is the context's key of the client's connection.
@@ -167,6 +169,13 @@ func (l *Link) Connections() int {
 	return len(l.conns)
 }
 
+// LastToken returns the bearer token of the last request, whatever was answered.
+func (l *Link) LastToken() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.token
+}
+
 // Counts returns how many requests have reached the server.
 func (l *Link) Counts() map[Count]int64 {
 	l.mu.Lock()
@@ -204,10 +213,11 @@ func (l *Link) EndWatches(match func(Request) bool, answer *Answer) {
 	}
 }
 
-// effectOn adds up what the rules say of a request.
+// effectOn notes a request, and adds up what the rules say of it.
 func (l *Link) effectOn(request Request) effect {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.token = request.Token
 	var all effect
 	for _, rule := range l.rules {
 		if rule.matches(request) && (rule.Chance == nil || rule.Chance()) {

@@ -49,8 +49,7 @@ func (e *exchange) pass(r *http.Request, body []byte) {
 	response, err := e.link.transport.RoundTrip(e.outgoing(ctx, r, body))
 	if err != nil {
 		e.link.count(e.request, 0)
-		e.fail()
-		return
+		e.fail(r.Context())
 	}
 	defer func() { _ = response.Body.Close() }()
 	e.link.count(e.request, response.StatusCode)
@@ -61,8 +60,7 @@ func (e *exchange) pass(r *http.Request, body []byte) {
 	}
 	data, err := io.ReadAll(response.Body)
 	if err != nil {
-		e.fail()
-		return
+		e.fail(r.Context())
 	}
 	e.answer(r.Context(), response, e.edit(data))
 }
@@ -150,15 +148,13 @@ func (e *exchange) answer(ctx context.Context, response *http.Response, data []b
 		Fails(http.StatusGatewayTimeout).write(e.writer)
 		return
 	case AfterReset:
-		e.fail()
-		return
+		e.fail(ctx)
 	case AfterNothing:
 		select {
 		case <-ctx.Done():
 		case <-e.effect.over:
 		}
-		e.fail()
-		return
+		e.fail(ctx)
 	case AfterAnswer:
 	}
 	if e.effect.cut > 0 {
@@ -170,15 +166,16 @@ func (e *exchange) answer(ctx context.Context, response *http.Response, data []b
 	_, _ = e.writer.Write(data)
 	if e.effect.cut > 0 {
 		e.flush()
-		e.fail()
+		e.fail(ctx)
 	}
 }
 
 func (e *exchange) flush() { _ = http.NewResponseController(e.writer).Flush() }
 
-// fail ends the connection to the client, as the server's end or the network's would.
-func (e *exchange) fail() {
-	if e.conn != nil {
+// fail ends the connection to the client, as the server's end or the network's would, unless the client has given up itself.
+// It does not return.
+func (e *exchange) fail(ctx context.Context) {
+	if e.conn != nil && ctx.Err() == nil {
 		e.conn.reset()
 	}
 	panic(http.ErrAbortHandler)

@@ -93,7 +93,7 @@ func (s *stream) editEvent(line []byte) []byte {
 
 // next takes one step, and reports whether there is another.
 func (s *stream) next(ctx context.Context) bool {
-	line, wait, isOver := s.step(s.link.isMute(s.request))
+	line, wait, isOver := s.step(ctx, s.link.isMute(s.request))
 	switch {
 	case isOver:
 		return false
@@ -117,12 +117,12 @@ func (s *stream) next(ctx context.Context) bool {
 const idle = time.Hour
 
 // step returns the next line that is to be passed on, or how long to wait for it, or that the watch is over.
-func (s *stream) step(isMute bool) (line []byte, wait time.Duration, isOver bool) {
+func (s *stream) step(ctx context.Context, isMute bool) (line []byte, wait time.Duration, isOver bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
 	case s.isEnded:
-		s.finish()
+		s.finish(ctx)
 		return nil, 0, true
 	case isMute:
 		return nil, idle, false
@@ -134,15 +134,15 @@ func (s *stream) step(isMute bool) (line []byte, wait time.Duration, isOver bool
 		s.frames = s.frames[1:]
 		return next.line, 0, false
 	case s.isBroken:
-		s.fail()
+		s.fail(ctx)
 	}
 	return nil, idle, s.isOver
 }
 
 // finish ends the watch as end has said.
-func (s *stream) finish() {
+func (s *stream) finish(ctx context.Context) {
 	if s.answer == nil {
-		s.fail()
+		s.fail(ctx)
 	}
 	_, _ = s.writer.Write(s.answer.event())
 }
