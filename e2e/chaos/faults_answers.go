@@ -105,17 +105,13 @@ func drawErrors(g *Ground, r *rand.Rand) Fault {
 
 // drawTimeout has programs not hear of writes that have been carried out.
 func drawTimeout(g *Ground, r *rand.Rand) Fault {
-	after := []struct {
-		what string
-		proxy.After
-	}{
-		{"are answered with 504", proxy.AfterTimeout},
-		{"end with the connection", proxy.AfterReset},
-		{"are never answered", proxy.AfterNothing},
-	}[r.IntN(3)]
+	after := pick(r, proxy.AfterTimeout, proxy.AfterReset, proxy.AfterNothing)
+	what := map[proxy.After]string{
+		proxy.AfterTimeout: "are answered with 504", proxy.AfterReset: "end with the connection", proxy.AfterNothing: "are never answered",
+	}[after]
 	percent, probability := drawPercent(r)
-	return g.withRule(r, fmt.Sprintf("%d %% of writes are carried out and %s", percent, after.what), proxy.Rule{
-		Match: func(request proxy.Request) bool { return request.IsWrite() }, Chance: chance(r, probability), After: after.After,
+	return g.withRule(r, fmt.Sprintf("%d %% of writes are carried out and %s", percent, what), proxy.Rule{
+		Match: func(request proxy.Request) bool { return request.IsWrite() }, Chance: chance(r, probability), After: after,
 	})
 }
 

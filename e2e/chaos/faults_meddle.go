@@ -30,6 +30,8 @@ const (
 	placementLabels   = "cluster." + keyDomain
 	statusAnnotations = "status." + keyDomain
 	syncerFinalizers  = "syncer." + keyDomain
+	// editedKey is the key that meddlers add to data and labels.
+	editedKey = "chaos-edited"
 	// holdFinalizer is the finalizer that meddlers add.
 	holdFinalizer = "chaos.example.com/hold"
 )
@@ -59,12 +61,12 @@ type deed struct {
 	do   func(ctx context.Context, client dynamic.ResourceInterface, f found) (string, error)
 }
 
-// meddling is a fault of objects that somebody changes who should not.
-type meddling struct {
+// meddler is a fault of objects that somebody changes who should not.
+type meddler struct {
 	where  Object // its cluster or workspace
 	config *rest.Config
 	deed   deed
-	// choices say which of the objects that there are are taken, one each.
+	// choices say which of the objects are taken, one each.
 	choices []uint32
 	isOurs  func(*unstructured.Unstructured) bool
 
@@ -75,7 +77,7 @@ type meddling struct {
 // drawMeddleBelow has somebody in a cluster meddle with copies.
 func drawMeddleBelow(g *Ground, r *rand.Rand) Fault {
 	cluster := pick(r, ClusterNames...)
-	m := &meddling{
+	m := &meddler{
 		where: Object{Cluster: cluster}, config: g.Clusters[cluster], deed: drawDeedBelow(r),
 		isOurs: func(obj *unstructured.Unstructured) bool { return obj.GetLabels()[managedByLabel] != "" },
 	}
@@ -85,14 +87,14 @@ func drawMeddleBelow(g *Ground, r *rand.Rand) Fault {
 // drawMeddleAbove has an administrator of kcp meddle with what is tmc's on objects in a workspace.
 func drawMeddleAbove(g *Ground, r *rand.Rand) Fault {
 	workspace := pick(r, g.Workspaces...)
-	m := &meddling{
+	m := &meddler{
 		where: Object{Workspace: workspace}, config: g.Workspace(workspace), deed: drawDeedAbove(r),
 		isOurs: func(obj *unstructured.Unstructured) bool { return len(keysWith(obj.GetLabels(), placementLabels)) > 0 },
 	}
 	return m.fault(g, r)
 }
 
-func (m *meddling) fault(g *Ground, r *rand.Rand) Fault {
+func (m *meddler) fault(g *Ground, r *rand.Rand) Fault {
 	for range 1 + r.IntN(3) {
 		m.choices = append(m.choices, r.Uint32())
 	}
@@ -102,14 +104,14 @@ func (m *meddling) fault(g *Ground, r *rand.Rand) Fault {
 	}
 }
 
-func (m *meddling) all() []Object {
+func (m *meddler) all() []Object {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return slices.Clone(m.touched)
 }
 
 // begin meddles with what there is. What cannot be reached is left alone.
-func (m *meddling) begin(ctx context.Context) error {
+func (m *meddler) begin(ctx context.Context) error {
 	client, err := dynamic.NewForConfig(m.config)
 	if err != nil {
 		return err
@@ -134,7 +136,7 @@ func (m *meddling) begin(ctx context.Context) error {
 	return nil
 }
 
-func (m *meddling) touch(f found, what string) {
+func (m *meddler) touch(f found, what string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	object := m.where
@@ -143,7 +145,7 @@ func (m *meddling) touch(f found, what string) {
 }
 
 // find returns the objects that are tmc's business, in a fixed order.
-func (m *meddling) find(ctx context.Context, client dynamic.Interface) []found {
+func (m *meddler) find(ctx context.Context, client dynamic.Interface) []found {
 	var all []found
 	for _, gvr := range meddledKinds {
 		list, err := client.Resource(gvr).List(ctx, metav1.ListOptions{})
@@ -163,7 +165,7 @@ func (m *meddling) find(ctx context.Context, client dynamic.Interface) []found {
 }
 
 // heal takes away the finalizers that were added. The rest is for tmc to mend.
-func (m *meddling) heal(ctx context.Context) error {
+func (m *meddler) heal(ctx context.Context) error {
 	client, err := dynamic.NewForConfig(m.config)
 	if err != nil {
 		return err
@@ -189,7 +191,7 @@ func (m *meddling) heal(ctx context.Context) error {
 func letGo(ctx context.Context, objects dynamic.ResourceInterface, name string) error {
 	obj, err := objects.Get(ctx, name, metav1.GetOptions{})
 	if err == nil {
-		_, err = withoutFinalizer(ctx, objects, obj, holdFinalizer)
+		err = withoutFinalizer(ctx, objects, obj, holdFinalizer)
 	}
 	if apierrors.IsNotFound(err) {
 		return nil
@@ -197,15 +199,33 @@ func letGo(ctx context.Context, objects dynamic.ResourceInterface, name string) 
 	return err
 }
 
-// withoutFinalizer takes a finalizer off an object, and reports whether it had it.
-func withoutFinalizer(ctx context.Context, objects dynamic.ResourceInterface, obj *unstructured.Unstructured, finalizer string) (bool, error) {
+// withoutFinalizer takes a finalizer off an object, if it has it.
+func withoutFinalizer(ctx context.Context, objects dynamic.ResourceInterface, obj *unstructured.Unstructured, finalizer string) error {
 	finalizers := obj.GetFinalizers()
 	if !slices.Contains(finalizers, finalizer) {
-		return false, nil
+		return nil
 	}
 	kept := slices.DeleteFunc(slices.Clone(finalizers), func(other string) bool { return other == finalizer })
-	return true, patch(ctx, objects, obj, map[string]any{"metadata": map[string]any{"finalizers": kept, "resourceVersion": obj.GetResourceVersion()}})
+	return patch(ctx, objects, obj, finalized(obj, kept))
 }
+
+// metadata, labelled, annotated and finalized are changes of an object's metadata.
+func metadata(change map[string]any) map[string]any { return map[string]any{"metadata": change} }
+
+func labelled(change map[string]any) map[string]any {
+	return metadata(map[string]any{"labels": change})
+}
+
+func annotated(change map[string]any) map[string]any {
+	return metadata(map[string]any{"annotations": change})
+}
+
+func finalized(obj *unstructured.Unstructured, finalizers []string) map[string]any {
+	return metadata(map[string]any{"finalizers": finalizers, "resourceVersion": obj.GetResourceVersion()})
+}
+
+// inSpec is a change of an object's spec.
+func inSpec(change map[string]any) map[string]any { return map[string]any{"spec": change} }
 
 // patch merges a change into an object.
 func patch(ctx context.Context, objects dynamic.ResourceInterface, obj *unstructured.Unstructured, change map[string]any) error {
@@ -213,7 +233,7 @@ func patch(ctx context.Context, objects dynamic.ResourceInterface, obj *unstruct
 	if err != nil {
 		return err
 	}
-	_, err = objects.Patch(ctx, obj.GetName(), types.MergePatchType, data, metav1.PatchOptions{FieldManager: "chaos"})
+	_, err = objects.Patch(ctx, obj.GetName(), types.MergePatchType, data, metav1.PatchOptions{FieldManager: "meddler"})
 	return err
 }
 
@@ -233,7 +253,7 @@ func drawDeedBelow(r *rand.Rand) deed {
 			return edit(ctx, client, f, number)
 		}},
 		deed{"the mark managed-by is taken off copies", func(ctx context.Context, client dynamic.ResourceInterface, f found) (string, error) {
-			return "its mark managed-by taken off", patch(ctx, client, f.obj, map[string]any{"metadata": map[string]any{"labels": map[string]any{managedByLabel: nil}}})
+			return "its mark managed-by taken off", patch(ctx, client, f.obj, labelled(map[string]any{managedByLabel: nil}))
 		}},
 		deed{"a mark is taken off copies", func(ctx context.Context, client dynamic.ResourceInterface, f found) (string, error) {
 			keys := keysWith(f.obj.GetAnnotations(), keyDomain)
@@ -241,26 +261,24 @@ func drawDeedBelow(r *rand.Rand) deed {
 				return "", nil
 			}
 			key := keys[int(number)%len(keys)]
-			return key + " taken off", patch(ctx, client, f.obj, map[string]any{"metadata": map[string]any{"annotations": map[string]any{key: nil}}})
+			return key + " taken off", patch(ctx, client, f.obj, annotated(map[string]any{key: nil}))
 		}},
 		deed{"all marks are taken off copies", func(ctx context.Context, client dynamic.ResourceInterface, f found) (string, error) {
-			return "all marks taken off", patch(ctx, client, f.obj, map[string]any{"metadata": map[string]any{
+			return "all marks taken off", patch(ctx, client, f.obj, metadata(map[string]any{
 				"labels": nothingOf(f.obj.GetLabels()), "annotations": nothingOf(f.obj.GetAnnotations()),
-			}})
+			}))
 		}},
 		deed{"copies are scaled", func(ctx context.Context, client dynamic.ResourceInterface, f found) (string, error) {
 			if _, has, _ := unstructured.NestedInt64(f.obj.Object, "spec", "replicas"); !has {
 				return "", nil
 			}
-			return fmt.Sprintf("scaled to %d", amount), patch(ctx, client, f.obj, map[string]any{"spec": map[string]any{"replicas": amount}})
+			return fmt.Sprintf("scaled to %d", amount), patch(ctx, client, f.obj, inSpec(map[string]any{"replicas": amount}))
 		}},
 		deed{"a finalizer is added to copies", func(ctx context.Context, client dynamic.ResourceInterface, f found) (string, error) {
 			if f.obj.GetDeletionTimestamp() != nil {
 				return "", nil
 			}
-			return holdFinalizer + " added", patch(ctx, client, f.obj, map[string]any{"metadata": map[string]any{
-				"finalizers": append(slices.Clone(f.obj.GetFinalizers()), holdFinalizer), "resourceVersion": f.obj.GetResourceVersion(),
-			}})
+			return holdFinalizer + " added", patch(ctx, client, f.obj, finalized(f.obj, append(slices.Clone(f.obj.GetFinalizers()), holdFinalizer)))
 		}},
 	)
 }
@@ -279,20 +297,20 @@ func edit(ctx context.Context, client dynamic.ResourceInterface, f found, number
 	value := fmt.Sprintf("chaos-%d", number%1000)
 	switch f.gvr.Resource {
 	case "configmaps":
-		return "data edited", patch(ctx, client, f.obj, map[string]any{"data": map[string]any{"chaos": value}})
+		return "data edited", patch(ctx, client, f.obj, map[string]any{"data": map[string]any{editedKey: value}})
 	case "secrets":
-		return "data edited", patch(ctx, client, f.obj, map[string]any{"stringData": map[string]any{"chaos": value}})
+		return "data edited", patch(ctx, client, f.obj, map[string]any{"stringData": map[string]any{editedKey: value}})
 	case "services":
-		return "selector edited", patch(ctx, client, f.obj, map[string]any{"spec": map[string]any{"selector": map[string]any{"app": value}}})
+		return "selector edited", patch(ctx, client, f.obj, inSpec(map[string]any{"selector": map[string]any{"app": value}}))
 	case "deployments", "statefulsets":
 		containers, _, _ := unstructured.NestedSlice(f.obj.Object, "spec", "template", "spec", "containers")
 		if len(containers) == 0 {
 			return "", nil
 		}
 		containers[0].(map[string]any)["image"] = "registry.example.com/" + value
-		return "image edited", patch(ctx, client, f.obj, map[string]any{"spec": map[string]any{"template": map[string]any{"spec": map[string]any{"containers": containers}}}})
+		return "image edited", patch(ctx, client, f.obj, inSpec(map[string]any{"template": inSpec(map[string]any{"containers": containers})}))
 	default:
-		return "label edited", patch(ctx, client, f.obj, map[string]any{"metadata": map[string]any{"labels": map[string]any{"chaos": value}}})
+		return "label edited", patch(ctx, client, f.obj, labelled(map[string]any{editedKey: value}))
 	}
 }
 
@@ -303,7 +321,7 @@ func drawDeedAbove(r *rand.Rand) deed {
 		deed{"a placement label is taken off", func(ctx context.Context, client dynamic.ResourceInterface, f found) (string, error) {
 			keys := keysWith(f.obj.GetLabels(), placementLabels)
 			key := keys[int(number)%len(keys)]
-			return key + " taken off", patch(ctx, client, f.obj, map[string]any{"metadata": map[string]any{"labels": map[string]any{key: nil}}})
+			return key + " taken off", patch(ctx, client, f.obj, labelled(map[string]any{key: nil}))
 		}},
 		deed{"a report is taken off", func(ctx context.Context, client dynamic.ResourceInterface, f found) (string, error) {
 			keys := keysWith(f.obj.GetAnnotations(), statusAnnotations)
@@ -311,7 +329,7 @@ func drawDeedAbove(r *rand.Rand) deed {
 				return "", nil
 			}
 			key := keys[int(number)%len(keys)]
-			return key + " taken off", patch(ctx, client, f.obj, map[string]any{"metadata": map[string]any{"annotations": map[string]any{key: nil}}})
+			return key + " taken off", patch(ctx, client, f.obj, annotated(map[string]any{key: nil}))
 		}},
 		deed{"a syncer's finalizer is taken off", func(ctx context.Context, client dynamic.ResourceInterface, f found) (string, error) {
 			finalizers := slices.DeleteFunc(f.obj.GetFinalizers(), func(finalizer string) bool { return !strings.HasPrefix(finalizer, syncerFinalizers) })
@@ -319,8 +337,7 @@ func drawDeedAbove(r *rand.Rand) deed {
 				return "", nil
 			}
 			finalizer := finalizers[int(number)%len(finalizers)]
-			_, err := withoutFinalizer(ctx, client, f.obj, finalizer)
-			return finalizer + " taken off", err
+			return finalizer + " taken off", withoutFinalizer(ctx, client, f.obj, finalizer)
 		}},
 	)
 }

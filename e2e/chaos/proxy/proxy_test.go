@@ -135,9 +135,9 @@ func (g *ground) doWithin(ctx context.Context, method, path string) (int, string
 }
 
 // watch opens a watch, whose lines come through the channel until it ends.
-func (g *ground) watch(t *testing.T, path string) <-chan string {
+func (g *ground) watch(t *testing.T) <-chan string {
 	t.Helper()
-	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://server.test"+path, nil)
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://server.test"+watchPath, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -199,7 +199,7 @@ func TestLinkPasses(t *testing.T) {
 		if _, _, err := g.do(t, http.MethodPatch, listPath+"/web/status"); err != nil {
 			t.Fatal(err)
 		}
-		lines := g.watch(t, watchPath)
+		lines := g.watch(t)
 		g.events <- "a"
 		hears(t, lines, `"a"`)
 		if g.LastToken() != "" {
@@ -226,7 +226,7 @@ func TestLinkPasses(t *testing.T) {
 
 func TestLinkHolds(t *testing.T) {
 	each(t, func(t *testing.T, g *ground) {
-		lines := g.watch(t, watchPath)
+		lines := g.watch(t)
 		g.events <- "a"
 		hears(t, lines, `"a"`)
 		if _, _, err := g.do(t, http.MethodGet, listPath); err != nil { // there is a connection for what follows
@@ -265,7 +265,7 @@ func TestLinkHolds(t *testing.T) {
 
 func TestLinkResets(t *testing.T) {
 	each(t, func(t *testing.T, g *ground) {
-		lines := g.watch(t, watchPath)
+		lines := g.watch(t)
 		if g.Connections() != 1 {
 			t.Errorf("there are %d connections", g.Connections())
 		}
@@ -348,7 +348,7 @@ func TestRules(t *testing.T) {
 
 func TestRulesOfWatches(t *testing.T) {
 	each(t, func(t *testing.T, g *ground) {
-		lines := g.watch(t, watchPath)
+		lines := g.watch(t)
 		remove := g.Add(Rule{Match: func(request Request) bool { return request.Verb == "watch" }, Mute: true})
 		g.events <- "a"
 		hearsNothing(t, lines)
@@ -369,7 +369,7 @@ func TestRulesOfWatches(t *testing.T) {
 
 		remove = g.Add(Rule{Edit: func(object map[string]any) { object["name"] = "edited" }})
 		defer remove()
-		lines = g.watch(t, watchPath)
+		lines = g.watch(t)
 		g.events <- "c"
 		hears(t, lines, "edited")
 		g.EndWatches(nil, nil)
