@@ -30,13 +30,14 @@ func TestHealthAndMetricsOfPrograms(t *testing.T) {
 	}
 }
 
-// TestLeaderElectionOfTwoControllers kills the controller that leads.
+// takesOver is how long it may take until another replica does the work of one that was killed.
+const takesOver = 5 * time.Second
+
+// TestLeaderElectionOfTwoControllers kills the controller that leads, stops the next one as if its machine stood still, and asks it to end.
 func TestLeaderElectionOfTwoControllers(t *testing.T) {
 	t.Parallel()
 	in := newInstallation(t, "leader", "leader-east")
-	// Short enough to wait for, long enough for a busy machine.
-	lease := []string{"--leader-elect-lease-duration=10s", "--leader-elect-renew-deadline=8s", "--leader-elect-retry-period=1s"}
-	leader, standby := in.newReadyController(t, "one", lease...), in.newReadyController(t, "two", lease...)
+	leader, standby := in.newReadyController(t, "one"), in.newReadyController(t, "two")
 	eventually(t, "one of them to lead", startTimeout, func(context.Context) (bool, string, error) {
 		return leader.leads() || standby.leads(), "none does", nil
 	})
@@ -46,8 +47,14 @@ func TestLeaderElectionOfTwoControllers(t *testing.T) {
 	u := newTenant(t, in, "leader")
 	// Nobody needs to be heard of for a workload that names its cluster.
 	in.inProvider(t).apply(t, "{apiVersion: tmc.kcp.io/v1alpha1, kind: ClusterRegistration, metadata: {name: leader-east}}")
-	u.apply(t, some(deployment("first", on("leader-east"))))
-	u.eventuallyLabelled(t, "first", "leader-east")
+	place := func(name string) time.Duration {
+		t.Helper()
+		start := time.Now()
+		u.apply(t, some(deployment(name, on("leader-east"))))
+		u.eventuallyLabelled(t, name, "leader-east")
+		return time.Since(start).Round(time.Millisecond)
+	}
+	place("first")
 	own, err := standby.metrics(t.Context())
 	check(t, err)
 	if own.requests(http.MethodPatch) > 0 || standby.leads() {
@@ -55,18 +62,51 @@ func TestLeaderElectionOfTwoControllers(t *testing.T) {
 	}
 
 	check(t, leader.kill())
-	start := time.Now()
-	u.apply(t, some(deployment("second", on("leader-east"))))
-	u.eventuallyLabelled(t, "second", "leader-east")
-	t.Logf("the standby had placed a Deployment %s after the leader was killed", time.Since(start).Round(time.Millisecond))
+	if after := place("second"); after > takesOver {
+		t.Errorf("the standby had placed a Deployment %s after the leader was killed, want at most %s; its log ends:\n%s", after, takesOver, tail(standby.log(), 20))
+	} else {
+		t.Logf("the standby had placed a Deployment %s after the leader was killed", after)
+	}
+	check(t, leader.startReady(t.Context()))
+	leader, standby = standby, leader
+
+	stoodStill(t, leader, standby, place)
 
 	// One that is asked to end gives the lease back: nobody waits for it to run out.
-	check(t, leader.startReady(t.Context()))
 	check(t, standby.stop(t.Context()))
-	start = time.Now()
-	u.apply(t, some(deployment("third", on("leader-east"))))
-	u.eventuallyLabelled(t, "third", "leader-east")
-	t.Logf("the other one had placed a Deployment %s after the leader had ended", time.Since(start).Round(time.Millisecond))
+	if after := place("fourth"); after > takesOver {
+		t.Errorf("the other one had placed a Deployment %s after the leader had ended, want at most %s", after, takesOver)
+	}
+	check(t, leader.runsOn())
+}
+
+// stoodStill has a leader stand still while another one takes over. It writes nothing any more when it goes on, stands by, and answers
+// who asks for its health.
+func stoodStill(t *testing.T, leader, standby *program, place func(name string) time.Duration) {
+	t.Helper()
+	before, err := leader.metrics(t.Context())
+	check(t, err)
+	written := func(s samples) (total float64) {
+		for _, method := range []string{http.MethodPatch, http.MethodPost, http.MethodDelete} {
+			total += s.sum("rest_client_requests_total", `code="2`, `method="`+method+`"`)
+		}
+		return total
+	}
+	check(t, leader.process.Freeze())
+	if after := place("third"); after > takesOver {
+		t.Errorf("the standby had placed a Deployment %s after the leader stood still, want at most %s; its log ends:\n%s", after, takesOver, tail(standby.log(), 20))
+	}
+	check(t, leader.process.Thaw())
+	leader.eventuallyLogs(t, "The lease was lost")
+	leader.checkAnswers(t, "/healthz", http.StatusOK)
+	leader.checkAnswers(t, "/readyz", http.StatusOK)
+	place("awake")
+	now, err := leader.metrics(t.Context())
+	check(t, err)
+	if more := written(now) - written(before); more > 0 {
+		t.Errorf("the leader has made %v writes after it stood still", more)
+	}
+	check(t, standby.runsOn())
 }
 
 // newReadyController runs one more controller of an installation, and returns when it would lead if it could.
@@ -81,7 +121,7 @@ func (in *installation) newReadyController(t *testing.T, name string, args ...st
 		}
 	})
 	check(t, p.waitReady(t.Context()))
-	p.eventuallyLogs(t, "Attempting to acquire leader lease")
+	p.eventuallyLogs(t, "Standing by for the lease")
 	return p
 }
 

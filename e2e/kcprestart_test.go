@@ -38,7 +38,7 @@ func TestKCPRestartLosesNothing(t *testing.T) {
 	check(t, env.stack.KCP.Start(t.Context()))
 	t.Logf("kcp was back after %s", time.Since(start).Round(time.Millisecond))
 
-	check(t, env.shared.controller.revive(t.Context(), "the lease of leader election was lost"))
+	check(t, env.shared.controller.runsOn()) // it waits, and leads on when it has renewed its lease
 	start = time.Now()
 	u.kubectl(t, "scale", "deployment", all[1], "--replicas=2")
 	eventually(t, "a change to go down and the status to come up again", reconnect, is(u.upstream(all[1]), func(d *appsv1.Deployment) bool {
@@ -54,6 +54,9 @@ func TestKCPRestartLosesNothing(t *testing.T) {
 	u.kubectl(t, "delete", "deployments", "--all", "--timeout=120s")
 	for _, name := range all {
 		isGone(t, "the copy of "+name, u.copyOn(east, name))
+	}
+	for _, p := range env.shared.programs() {
+		check(t, p.runsOn())
 	}
 }
 

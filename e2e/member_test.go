@@ -9,8 +9,10 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
+	appsv1 "k8s.io/api/apps/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/kcp-tmc/tmc/pkg/bootstrap"
@@ -149,9 +151,8 @@ func (p *program) eventuallyReadyz(t *testing.T, want int) {
 // oneSyncerOfTwoWorks kills the one that works.
 func oneSyncerOfTwoWorks(t *testing.T, in *installation) {
 	const name = memberWest
-	lease := []string{"--leader-elect", "--leader-elect-lease-duration=10s", "--leader-elect-renew-deadline=8s", "--leader-elect-retry-period=1s"}
 	one := in.syncers[name]
-	one.config.Args = append(one.config.Args, lease...)
+	one.config.Args = append(one.config.Args, "--leader-elect")
 	check(t, in.controller.start())
 	check(t, one.startReady(t.Context()))
 	check(t, in.waitClusters(t.Context(), name))
@@ -167,7 +168,16 @@ func oneSyncerOfTwoWorks(t *testing.T, in *installation) {
 	}
 
 	check(t, one.kill())
+	start := time.Now()
 	u.apply(t, some(deployment("web", on(name), withNewImage)))
+	eventuallyIs(t, "the other one to apply it", u.copyOn(name, "web"), func(d *appsv1.Deployment) bool {
+		return d.Spec.Template.Spec.Containers[0].Image == newImage
+	})
+	if after := time.Since(start).Round(time.Millisecond); after > takesOver {
+		t.Errorf("the other one had applied a change %s after the syncer was killed, want at most %s; its log ends:\n%s", after, takesOver, tail(two.log(), 20))
+	} else {
+		t.Logf("the other one had applied a change %s after the syncer was killed", after)
+	}
 	u.rollOut(t, "web", name)
 	check(t, one.startReady(t.Context()))
 }

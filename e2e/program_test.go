@@ -138,15 +138,12 @@ func (p *program) stop(ctx context.Context) error {
 // kill ends the program as a crash would.
 func (p *program) kill() error { return p.process.Kill9() }
 
-// revive starts a program again that has ended for a good reason, as whatever runs it would.
-func (p *program) revive(ctx context.Context, reason string) error {
+// runsOn fails unless a program runs on that nothing has ended.
+func (p *program) runsOn() error {
 	if !p.process.Exited() {
 		return nil
 	}
-	if tail := p.process.LogTail(5); !strings.Contains(tail, reason) {
-		return fmt.Errorf("%s has ended by itself; end of its log:\n%s", p.config.Name, tail)
-	}
-	return p.startReady(ctx)
+	return fmt.Errorf("%s has ended by itself; end of its log:\n%s", p.config.Name, p.process.LogTail(5))
 }
 
 // log returns all that the program has logged, in all its starts.

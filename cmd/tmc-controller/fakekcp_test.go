@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -23,6 +24,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes/scheme"
 	"sigs.k8s.io/yaml"
 
@@ -354,8 +356,10 @@ func (f *fakeKCP) write(w http.ResponseWriter, r *http.Request, collection, work
 			return
 		}
 		before, _ := json.Marshal(known.Object)
-		if body, err = jsonpatch.MergePatch(before, body); err != nil {
-			f.t.Error(err)
+		if body, err = patched(r.Header.Get("Content-Type"), before, body); err != nil {
+			w.WriteHeader(http.StatusUnprocessableEntity)
+			f.answer(w, apierrors.NewGenericServerResponse(http.StatusUnprocessableEntity, "", schema.GroupResource{}, "", err.Error(), 0, false).Status())
+			return
 		}
 	case http.MethodDelete:
 		f.answer(w, metav1.Status{Status: metav1.StatusSuccess})
@@ -364,8 +368,27 @@ func (f *fakeKCP) write(w http.ResponseWriter, r *http.Request, collection, work
 	if obj.Object, err = decode(body); err != nil {
 		f.t.Errorf("%s %s: %v", r.Method, r.URL, err)
 	}
+	if r.Method == http.MethodPut && known != nil && obj.GetResourceVersion() != known.GetResourceVersion() {
+		status := apierrors.NewConflict(schema.GroupResource{Resource: path.Base(collection)}, name, errors.New("it has changed")).Status()
+		status.APIVersion, status.Kind = "v1", "Status"
+		w.WriteHeader(http.StatusConflict)
+		f.answer(w, status)
+		return
+	}
 	f.store(collection, workspace, obj)
 	f.answer(w, obj.Object)
+}
+
+// patched applies a patch of either type.
+func patched(contentType string, before, patch []byte) ([]byte, error) {
+	if contentType != string(types.JSONPatchType) {
+		return jsonpatch.MergePatch(before, patch)
+	}
+	operations, err := jsonpatch.DecodePatch(patch)
+	if err != nil {
+		return nil, err
+	}
+	return operations.Apply(before)
 }
 
 // decode reads JSON, and the protobuf that typed clients send.

@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"errors"
+	"runtime"
+	"strings"
 	"testing"
 	"time"
 
@@ -12,6 +14,7 @@ import (
 
 	"github.com/kcp-dev/logicalcluster/v3"
 
+	"github.com/kcp-tmc/tmc/cmd/internal/daemon"
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
 	"github.com/kcp-tmc/tmc/pkg/kcp"
 	"github.com/kcp-tmc/tmc/pkg/protocol"
@@ -195,6 +198,103 @@ func conditionOf(obj *unstructured.Unstructured, conditionType string) string {
 		}
 	}
 	return ""
+}
+
+// TestHubStandsByAgain takes the lease from a hub 50 times. Each time it steps back and leads again when it can, in the same process,
+// with caches that stay, and other parts, of which nothing is left.
+func TestHubStandsByAgain(t *testing.T) {
+	const rounds = 50
+	f := newFakeKCP(t)
+	f.set(t, workspaceType, "provider", `{metadata: {name: tmc-tenant}, spec: {initializer: true}}`)
+	f.set(t, deployments, "ws", deployment)
+	f.set(t, bindings, "ws", view)
+	f.set(t, bindings, "ws", binding)
+	f.set(t, registrations, "provider", registration)
+	f.set(t, leases, "provider", heartbeat())
+	config := configFor(t, f)
+	config.lease = daemon.Lease{Duration: time.Second, RenewDeadline: 800 * time.Millisecond, RetryPeriod: 10 * time.Millisecond}
+	config.repairAddress = "127.0.0.1:0"
+	h, stop := runHub(t, config)
+	isHeld := func(lease *unstructured.Unstructured) bool {
+		holder, _, _ := unstructured.NestedString(lease.Object, "spec", "holderIdentity")
+		return holder != "" && holder != "another"
+	}
+	f.eventually(t, deployments, "ws/web", "placed", func(obj *unstructured.Unstructured) bool { return len(obj.GetFinalizers()) > 0 })
+	time.Sleep(50 * time.Millisecond) // what else there is to write is written
+	isWorking := func() {
+		f.change(t, deployments, "ws/web", func(obj *unstructured.Unstructured) { obj.SetLabels(nil) })
+		f.eventually(t, deployments, "ws/web", "placed again", func(obj *unstructured.Unstructured) bool {
+			return obj.GetLabels()[v1alpha1.PlacementLabel("east")] == v1alpha1.PlacementLabelValue
+		})
+	}
+	goroutines, memory, caches := 0, uint64(0), h.upstream
+	for round := range rounds {
+		before := h.current()
+		f.change(t, leases, "provider/tmc-controller", func(lease *unstructured.Unstructured) {
+			_ = unstructured.SetNestedField(lease.Object, "another", "spec", "holderIdentity")
+			_ = unstructured.SetNestedField(lease.Object, int64(0), "spec", "leaseDurationSeconds")
+		})
+		f.eventually(t, leases, "provider/tmc-controller", "held again", func(lease *unstructured.Unstructured) bool {
+			return isHeld(lease) && h.current() != before
+		})
+		if !h.hasSynced() || h.upstream != caches {
+			t.Fatalf("round %d: the caches were dropped", round)
+		}
+		if round == 4 {
+			isWorking()
+			goroutines, memory = settled(0), heap()
+		}
+	}
+	isWorking()
+	if now := settled(goroutines); now > goroutines {
+		t.Errorf("%d goroutines after %d rounds, %d after the fifth", now, rounds, goroutines)
+	}
+	if now := heap(); now > memory+memory/2 {
+		t.Errorf("%d bytes of memory after %d rounds, %d after the fifth", now, rounds, memory)
+	}
+	if err := stop(); err != nil {
+		t.Errorf("it ends with %v", err)
+	}
+}
+
+// current returns the parts of a hub.
+func (h *hub) current() *parts {
+	h.listening.RLock()
+	defer h.listening.RUnlock()
+	return h.parts
+}
+
+// settled returns how many goroutines there are when they are no more than wanted, or have become no fewer for a while.
+func settled(wanted int) int {
+	least := working()
+	for quiet := 0; quiet < 50 && least > wanted; quiet++ {
+		time.Sleep(10 * time.Millisecond)
+		if now := working(); now < least {
+			least, quiet = now, 0
+		}
+	}
+	return least
+}
+
+// working returns how many goroutines there are besides those of connections, which are kept for a while.
+func working() int {
+	stacks := make([]byte, 16<<20)
+	stacks = stacks[:runtime.Stack(stacks, true)]
+	count := 0
+	for stack := range strings.SplitSeq(string(stacks), "\n\n") {
+		if !strings.Contains(stack, "net/http.(*persistConn)") && !strings.Contains(stack, "net/http.(*conn)") {
+			count++
+		}
+	}
+	return count
+}
+
+// heap returns how much memory is in use.
+func heap() uint64 {
+	runtime.GC()
+	var stats runtime.MemStats
+	runtime.ReadMemStats(&stats)
+	return stats.HeapAlloc
 }
 
 func TestHubWithoutLeaderElection(t *testing.T) {

@@ -44,7 +44,7 @@ func TestOptionsValidate(t *testing.T) {
 		"a default that there is not":         {[]string{"--default-placement=some"}, []string{"--default-placement", `"some"`, `"all"`, `"none"`}},
 		"a webhook without a port":            {[]string{"--repair-bind-address=localhost"}, []string{"--repair-bind-address", "localhost", "host:port"}},
 		"a lease that ends before its renewal": {
-			[]string{"--leader-elect-lease-duration=5s"}, []string{"--leader-elect-lease-duration", "5s", "--leader-elect-renew-deadline"},
+			[]string{"--leader-elect-lease-duration=2s"}, []string{"--leader-elect-lease-duration", "2s", "--leader-elect-renew-deadline"},
 		},
 		"all that is wrong is told": {
 			[]string{"--cluster-silent-after=0s", "--default-placement="}, []string{"--cluster-silent-after", "--default-placement"},

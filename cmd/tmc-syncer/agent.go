@@ -10,6 +10,7 @@ import (
 	"k8s.io/component-base/version"
 	"k8s.io/klog/v2"
 
+	"github.com/kcp-tmc/tmc/cmd/internal/daemon"
 	"github.com/kcp-tmc/tmc/pkg/agent/credential"
 	"github.com/kcp-tmc/tmc/pkg/agent/heartbeat"
 	"github.com/kcp-tmc/tmc/pkg/agent/syncer"
@@ -17,7 +18,8 @@ import (
 	"github.com/kcp-tmc/tmc/pkg/kcp"
 )
 
-// agent is the parts of tmc-syncer.
+// agent is tmc-syncer: what keeps its credentials good, and the parts that work while this replica is the one that works. Those are
+// made anew each time that it begins to.
 type agent struct {
 	// credentials are those for kcp.
 	credentials interface {
@@ -26,7 +28,17 @@ type agent struct {
 	}
 	// waitSupported waits for kcp, and fails when it is too old.
 	waitSupported func(ctx context.Context) error
-	heartbeat     interface {
+	// newParts makes the parts.
+	newParts func() (*parts, error)
+	// lead runs the work while this replica is the one that works; nil where there is but one.
+	lead func(ctx context.Context, work func(context.Context) error) error
+	// working are the parts that work, nil while there are none.
+	working atomic.Pointer[parts]
+}
+
+// parts are what works while this replica is the one that works. They are run once.
+type parts struct {
+	heartbeat interface {
 		Claim(ctx context.Context) error
 		Run(ctx context.Context) error
 	}
@@ -37,10 +49,6 @@ type agent struct {
 	// settings are what the registration and the file of the rule say, which follow reads until ctx ends; nil without a file.
 	settings *settings
 	follow   func(ctx context.Context, set func(v1alpha1.TransformRule))
-	// lead runs the work while this replica is the one that works; nil where there is but one.
-	lead func(ctx context.Context, work func(context.Context) error) error
-	// leads is set while it does.
-	leads atomic.Bool
 }
 
 // start returns the agent that the flags describe, without running it.
@@ -59,29 +67,60 @@ func (o *options) start(ctx context.Context) (run func(context.Context) error, r
 	return run, a.isReady, nil
 }
 
-// newAgent makes the parts, in the order in which they need each other. The heartbeat reads the registration, of which the
-// settings are told; the syncer asks the heartbeat which clusters are registered, and gets the settings.
+// newAgent makes the agent, and its first parts, so that what is wrong with the flags is told at once.
 func (o *options) newAgent(config syncer.Config) (*agent, error) {
-	downstream, err := kubernetes.NewForConfig(config.Downstream)
+	unfenced, err := kubernetes.NewForConfig(config.Downstream)
 	if err != nil {
 		return nil, fmt.Errorf("client for the cluster at %s: %w", config.Downstream.Host, err)
 	}
-	credentials, err := credential.New(o.credentialConfig(config, downstream))
+	credentials, err := credential.New(o.credentialConfig(config, unfenced))
 	if err != nil {
 		return nil, err
 	}
 	config.Upstream = credentials.Upstream()
 	a := &agent{credentials: credentials}
+	if o.leaderElect {
+		electing, err := kubernetes.NewForConfig(daemon.LeaseConfig(config.Downstream))
+		if err != nil {
+			return nil, fmt.Errorf("client for the lease in the cluster at %s: %w", config.Downstream.Host, err)
+		}
+		fence := &daemon.Fence{}
+		config.Upstream, config.Downstream = fence.Guard(config.Upstream), fence.Guard(config.Downstream)
+		a.lead = func(ctx context.Context, work func(context.Context) error) error {
+			return o.lease.Lead(ctx, electing, o.namespace, v1alpha1.FieldManager, fence, work)
+		}
+	}
+	a.waitSupported = func(ctx context.Context) error {
+		return kcp.WaitSupported(ctx, config.Upstream, config.ProviderWorkspace)
+	}
+	first, err := o.newParts(config)
+	if err != nil {
+		return nil, err
+	}
+	a.newParts = func() (*parts, error) {
+		if p := first; p != nil {
+			first = nil
+			return p, nil
+		}
+		return o.newParts(config)
+	}
+	return a, nil
+}
+
+// newParts makes the parts, in the order in which they need each other. The heartbeat reads the registration, of which the
+// settings are told; the syncer asks the heartbeat which clusters are registered, and gets the settings.
+func (o *options) newParts(config syncer.Config) (*parts, error) {
+	p := &parts{}
 	if file := o.transformConfig; file != "" {
 		rule, data, err := readRule(file)
 		if err != nil {
 			return nil, err
 		}
 		config.Rule = rule
-		a.follow = func(ctx context.Context, set func(v1alpha1.TransformRule)) { followRule(ctx, file, data, set) }
+		p.follow = func(ctx context.Context, set func(v1alpha1.TransformRule)) { followRule(ctx, file, data, set) }
 	}
-	a.settings = &settings{file: config.Rule, effective: config.Rule}
-	beats, err := heartbeat.New(o.heartbeatConfig(config, a.settings))
+	p.settings = &settings{file: config.Rule, effective: config.Rule}
+	beats, err := heartbeat.New(o.heartbeatConfig(config, p.settings))
 	if err != nil {
 		return nil, err
 	}
@@ -90,25 +129,22 @@ func (o *options) newAgent(config syncer.Config) (*agent, error) {
 	if err != nil {
 		return nil, err
 	}
-	a.settings.handle(synced)
-	a.heartbeat, a.syncer = beats, synced
-	a.waitSupported = func(ctx context.Context) error {
-		return kcp.WaitSupported(ctx, config.Upstream, config.ProviderWorkspace)
-	}
-	if o.leaderElect {
-		a.lead = func(ctx context.Context, work func(context.Context) error) error {
-			return o.lease.Lead(ctx, downstream, o.namespace, v1alpha1.FieldManager, work)
-		}
-	}
-	return a, nil
+	p.settings.handle(synced)
+	p.heartbeat, p.syncer = beats, synced
+	return p, nil
 }
 
 // isReady reports whether the program does its work, with credentials that kcp accepts: it has read both sides, which does not
 // begin before it has claimed its cluster. A replica that waits for the one that works to end is ready as well: a rollout of the
 // replicas waits for that.
 func (a *agent) isReady() bool {
-	isWaiting := a.lead != nil && !a.leads.Load()
-	return !a.credentials.Refused() && (isWaiting || a.syncer.HasSynced())
+	if a.credentials.Refused() {
+		return false
+	}
+	if working := a.working.Load(); working != nil {
+		return working.syncer.HasSynced()
+	}
+	return a.lead != nil
 }
 
 // run works until ctx ends, as the only one if there are replicas. Each of those keeps its credentials good.
@@ -122,21 +158,28 @@ func (a *agent) run(ctx context.Context) error {
 		if a.lead == nil {
 			return a.work(ctx)
 		}
-		klog.FromContext(ctx).Info("Waiting for the lease")
-		return a.lead(ctx, func(ctx context.Context) error {
-			a.leads.Store(true)
-			return a.work(ctx)
-		})
+		return a.lead(ctx, a.work)
 	})
 	return group.Wait()
 }
 
-// work claims the cluster and works as it until ctx ends. It fails when kcp is too old, and when the name is another cluster's.
+// work makes the parts and has them work until ctx ends. It fails when kcp is too old, and when the name is another cluster's.
 func (a *agent) work(ctx context.Context) error {
+	working, err := a.newParts()
+	if err != nil {
+		return err
+	}
+	a.working.Store(working)
+	defer a.working.Store(nil)
 	if err := a.waitSupported(ctx); err != nil {
 		return err
 	}
-	err := a.heartbeat.Claim(ctx)
+	return working.run(ctx)
+}
+
+// run claims the cluster and works as it until ctx ends.
+func (p *parts) run(ctx context.Context) error {
+	err := p.heartbeat.Claim(ctx)
 	if ctx.Err() != nil {
 		return nil //nolint:nilerr // stopped while it waits, it ends like any other
 	}
@@ -144,11 +187,11 @@ func (a *agent) work(ctx context.Context) error {
 		return err
 	}
 	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error { return a.syncer.Run(ctx) })
-	group.Go(func() error { return a.heartbeat.Run(ctx) })
-	if a.follow != nil {
+	group.Go(func() error { return p.syncer.Run(ctx) })
+	group.Go(func() error { return p.heartbeat.Run(ctx) })
+	if p.follow != nil {
 		group.Go(func() error {
-			a.follow(ctx, a.settings.setFile)
+			p.follow(ctx, p.settings.setFile)
 			return nil
 		})
 	}

@@ -164,7 +164,7 @@ func (s *stage) startController(ctx context.Context) error {
 	return framework.WaitHTTP(ctx, nil, "http://"+address+"/readyz", readyTimeout)
 }
 
-// keepRunning starts the controller again when it ends, as whatever runs it would: it ends when it loses its lease.
+// keepRunning starts the controller again when it ends, as whatever runs it would.
 func (s *stage) keepRunning(ctx context.Context, process *framework.Process, start func() (*framework.Process, error)) {
 	for {
 		select {

@@ -26,29 +26,64 @@ type Reconcile[K comparable] func(ctx context.Context, key K) (again time.Durati
 type Controller[K comparable] struct {
 	name      string
 	reconcile Reconcile[K]
-	queue     workqueue.TypedRateLimitingInterface[K]
+
+	mu sync.RWMutex
+	// queue is nil before Run: a queue has goroutines, and one that is never run must leave none.
+	queue workqueue.TypedRateLimitingInterface[K]
+	// early are the keys that were enqueued before Run, in their order.
+	early   []K
+	isEarly map[K]bool
 }
 
 // New returns a controller. The name is that of its queue in logs and in the workqueue
 // metrics.
 func New[K comparable](name string, reconcile Reconcile[K]) *Controller[K] {
-	limiter := workqueue.NewTypedItemExponentialFailureRateLimiter[K](firstRetry, lastRetry)
-	return &Controller[K]{
-		name:      name,
-		reconcile: reconcile,
-		queue:     workqueue.NewTypedRateLimitingQueueWithConfig(limiter, workqueue.TypedRateLimitingQueueConfig[K]{Name: name}),
-	}
+	return &Controller[K]{name: name, reconcile: reconcile, isEarly: map[K]bool{}}
 }
 
 // Enqueue has a key reconciled. A key that is queued already is not queued twice, and one that
 // is being reconciled is reconciled again after that.
-func (c *Controller[K]) Enqueue(key K) { c.queue.Add(key) }
+// Keys that are enqueued before Run are reconciled when it is called.
+func (c *Controller[K]) Enqueue(key K) {
+	c.mu.RLock()
+	queue := c.queue
+	c.mu.RUnlock()
+	if queue == nil {
+		queue = c.enqueueEarly(key)
+	}
+	if queue != nil {
+		queue.Add(key)
+	}
+}
+
+// enqueueEarly keeps a key for Run. When that has been called meanwhile, it returns the queue instead.
+func (c *Controller[K]) enqueueEarly(key K) workqueue.TypedRateLimitingInterface[K] {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.queue == nil && !c.isEarly[key] {
+		c.early, c.isEarly[key] = append(c.early, key), true
+	}
+	return c.queue
+}
+
+// open makes the queue, with the keys that were enqueued before.
+func (c *Controller[K]) open() {
+	limiter := workqueue.NewTypedItemExponentialFailureRateLimiter[K](firstRetry, lastRetry)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.queue = workqueue.NewTypedRateLimitingQueueWithConfig(limiter, workqueue.TypedRateLimitingQueueConfig[K]{Name: c.name})
+	for _, key := range c.early {
+		c.queue.Add(key)
+	}
+	c.early, c.isEarly = nil, nil
+}
 
 // Run works with the given number of workers until ctx ends, and returns when
-// the last one has finished its key.
+// the last one has finished its key. What is queued then is dropped. It is called once.
 func (c *Controller[K]) Run(ctx context.Context, workers int) {
 	logger := klog.FromContext(ctx).WithName(c.name)
 	ctx = klog.NewContext(ctx, logger)
+	c.open()
 	var running sync.WaitGroup
 	for range workers {
 		running.Go(func() {
@@ -72,12 +107,15 @@ func (c *Controller[K]) next(ctx context.Context) bool {
 		return false
 	}
 	defer c.queue.Done(key)
+	if ctx.Err() != nil {
+		return true // the next process, or the next one to lead, reconciles every key
+	}
 	logger := klog.FromContext(ctx).WithValues("key", key)
 
 	again, err := c.reconcile(klog.NewContext(ctx, logger), key)
 	switch {
 	case err != nil && errors.Is(ctx.Err(), context.Canceled):
-		// Shutting down: the next process reconciles every key.
+		// Shutting down.
 	case err != nil:
 		if retries := c.queue.NumRequeues(key); retries < quietRetries {
 			logger.V(2).Info("Will try again", "retries", retries, "reason", err.Error())

@@ -95,6 +95,27 @@ func TestRunReturnsWhenTheLastKeyIsDone(t *testing.T) {
 	})
 }
 
+func TestRunDropsWhatIsQueuedWhenItEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var calls record
+		during(t, time.Second, 1, func(ctx context.Context, key string) (time.Duration, error) {
+			calls.note(key)
+			<-ctx.Done()
+			return 0, ctx.Err()
+		}, "first", "second", "first")
+		if first, second := len(calls.of("first")), len(calls.of("second")); first != 1 || second != 0 {
+			t.Errorf("reconciled the first %d times, the second %d times, want 1 and 0", first, second)
+		}
+	})
+}
+
+// TestControllerThatIsNotRun has no goroutine: synctest fails where one is left.
+func TestControllerThatIsNotRun(t *testing.T) {
+	synctest.Test(t, func(*testing.T) {
+		New("test", func(context.Context, string) (time.Duration, error) { return 0, nil }).Enqueue("key")
+	})
+}
+
 func TestSooner(t *testing.T) {
 	for _, tc := range [][3]time.Duration{{0, 0, 0}, {0, 5, 5}, {5, 0, 5}, {5, 3, 3}, {3, 5, 3}, {-1, 5, 5}, {5, -1, 5}, {-1, -2, 0}} {
 		if got := Sooner(tc[0], tc[1]); got != tc[2] {

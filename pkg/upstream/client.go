@@ -340,6 +340,17 @@ func (c *Client) EachBy(index, value string, visit func(kcp.ObjectKey, *unstruct
 	}
 }
 
+// Replay tells a handler of all that is there as if it came now, the WorkspaceType of Options included. Between that and what the
+// handlers of Handle are told, the caller has to keep order.
+func (c *Client) Replay(handler Handler) {
+	if c.options.WorkspaceType != "" {
+		if obj := c.endpoints.object(); obj != nil {
+			handler(kcp.KeyOf(c.endpoints.resource, obj), nil, obj)
+		}
+	}
+	c.Each(func(key kcp.ObjectKey, upstreamObj *unstructured.Unstructured) { handler(key, nil, upstreamObj) })
+}
+
 // Provider returns the name of the logical cluster that holds the APIExport, empty while
 // that has not been read.
 func (c *Client) Provider() logicalcluster.Name {

@@ -144,8 +144,14 @@ func TestClientOfInitializingWorkspaces(t *testing.T) {
 	c.Handle(told.handle)
 	run(t, c)
 	waitUntil(t, "both are told", func() bool { return len(told.told()) == 2 })
-	if diff := cmp.Diff([]string{"added new|logicalclusters.core.kcp.io /cluster", "added provider|workspacetypes.tenancy.kcp.io /tenant"}, told.told()); diff != "" {
+	want := []string{"added new|logicalclusters.core.kcp.io /cluster", "added provider|workspacetypes.tenancy.kcp.io /tenant"}
+	if diff := cmp.Diff(want, told.told()); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
+	}
+	var again changes
+	c.Replay(again.handle)
+	if diff := cmp.Diff(want, again.told()); diff != "" {
+		t.Errorf("told again (-want +got):\n%s", diff)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -58,7 +59,6 @@ type Registry struct {
 	// handlersSynced report of each informer whether all that was there has been handed on.
 	handlersSynced []cache.InformerSynced
 	handlers       []func(cluster string)
-	loop           *controller.Controller[string]
 	// placed is set by Work.
 	placed Placed
 	// now is the clock; tests replace it.
@@ -69,6 +69,8 @@ type Registry struct {
 
 	mu       sync.RWMutex
 	clusters map[string]*cluster
+	// loop is that of the present Work, nil before the first.
+	loop *controller.Controller[string]
 	// watchFailed is when kcp last did not let us watch registrations or Leases.
 	watchFailed time.Time
 }
@@ -95,7 +97,6 @@ func newRegistry(config Config, dynamicClient dynamic.Interface, client kubernet
 		now:           time.Now,
 		clusters:      map[string]*cluster{},
 	}
-	r.loop = controller.New("registry", r.sync)
 	registrations := dynamicinformer.NewDynamicSharedInformerFactory(dynamicClient, 0)
 	if err := r.watch(registrations.ForResource(v1alpha1.ClusterRegistrationsResource).Informer(), r.onRegistration); err != nil {
 		return nil, err
@@ -175,11 +176,33 @@ func (r *Registry) HasSynced() bool {
 	return !slices.ContainsFunc(r.handlersSynced, func(hasSynced cache.InformerSynced) bool { return !hasSynced() })
 }
 
+// Judge evaluates whether each cluster is ready. A hub that has stood by calls it before anything decides: until then it knows
+// of a cluster what its registration said when it was first seen.
+func (r *Registry) Judge(ctx context.Context) {
+	for _, name := range r.names() {
+		r.evaluate(ctx, name)
+	}
+}
+
 // Work keeps the Ready conditions, and lets registrations go whose clusters are empty
-// according to placed, until ctx ends. Only the hub that leads calls it, once.
+// according to placed, until ctx ends. Only the hub that leads calls it, and may do so again after it has returned.
 func (r *Registry) Work(ctx context.Context, placed Placed) {
 	r.placed = placed
-	r.loop.Run(ctx, 1)
+	loop := controller.New("registry", r.sync)
+	r.mu.Lock()
+	r.loop = loop // from now on, changes are queued
+	r.mu.Unlock()
+	for _, name := range r.names() {
+		loop.Enqueue(name)
+	}
+	loop.Run(ctx, 1)
+}
+
+// names returns the names of all clusters of which anything is known.
+func (r *Registry) names() []string {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return slices.Sorted(maps.Keys(r.clusters))
 }
 
 // Fleet returns all clusters that are registered, as they are now. It is made once for each change: all who ask in between share it.
@@ -278,13 +301,15 @@ func (r *Registry) update(name string, change func(*cluster)) {
 	if c.registration == nil && c.renewed == nil {
 		delete(r.clusters, name)
 	}
-	after := c.view()
+	after, loop := c.view(), r.loop
 	isNews := !sameForPlacement(before, after)
 	if isNews || !sameCapacity(before, after) {
 		r.fleet.Store(nil)
 	}
 	r.mu.Unlock()
-	r.loop.Enqueue(name)
+	if loop != nil {
+		loop.Enqueue(name)
+	}
 	if isNews {
 		r.notify(name)
 	}

@@ -488,6 +488,44 @@ func TestRegistryNotesFailedWatches(t *testing.T) {
 	})
 }
 
+// TestRegistryJudge has a hub stand by from before the cluster was heard of: when it takes over, it must not take the cluster for one that
+// has been unreachable for ever.
+func TestRegistryJudge(t *testing.T) {
+	f := newFixture(t, &v1alpha1.ClusterRegistration{})
+	f.heartbeat(f.time, false)
+	if f.Cluster("east").Ready {
+		t.Error("one that stands by has judged a cluster")
+	}
+	f.Judge(t.Context())
+	if cluster := f.Cluster("east"); !cluster.Ready || len(cluster.Taints) > 0 {
+		t.Errorf("the cluster is %+v, want it to be ready and not tainted", cluster)
+	}
+}
+
+// TestRegistryWorksAgain has it work, stand by, and work again: what changed in between is not missed.
+func TestRegistryWorksAgain(t *testing.T) {
+	f := newFixture(t, &v1alpha1.ClusterRegistration{})
+	work := func(until string) {
+		t.Helper()
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan struct{})
+		go func() { f.Work(ctx, f); close(ended) }()
+		for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+			if ready := apimeta.FindStatusCondition(f.stored().Status.Conditions, v1alpha1.ConditionReady); ready != nil && ready.Reason == until {
+				break
+			}
+			if time.Now().After(deadline) {
+				t.Fatalf("the cluster does not become %s", until)
+			}
+		}
+		cancel()
+		<-ended
+	}
+	work("NeverHeard")
+	f.heartbeat(began, false)
+	work("HeartbeatReceived")
+}
+
 func TestClusterTaints(t *testing.T) {
 	tainted := func(unschedulable bool, taints ...v1alpha1.Taint) *v1alpha1.ClusterRegistration {
 		return &v1alpha1.ClusterRegistration{Spec: v1alpha1.ClusterRegistrationSpec{Unschedulable: unschedulable, Taints: taints}}

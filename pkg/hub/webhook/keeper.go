@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/url"
+	"sync/atomic"
 	"time"
 
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
@@ -31,7 +32,8 @@ type Keeper struct {
 	// now is the clock; tests replace it.
 	now       func() time.Time
 	informers informers.SharedInformerFactory
-	queue     *controller.Controller[string]
+	// queue is that of the present Work, nil before the first.
+	queue atomic.Pointer[controller.Controller[string]]
 
 	// Only the worker uses these: what the configuration trusted when it was last read, and since when.
 	trusted      []byte
@@ -47,7 +49,6 @@ func NewKeeper(client kubernetes.Interface, server *Server) (*Keeper, error) {
 	secrets := factory.Core().V1().Secrets().Informer()
 	hooks := factory.Admissionregistration().V1().MutatingWebhookConfigurations().Informer()
 	k := &Keeper{client: client, server: server, now: time.Now, informers: factory}
-	k.queue = controller.New("repair", k.reconcile)
 	for _, informer := range []cache.SharedIndexInformer{secrets, hooks} {
 		if _, err := informer.AddEventHandler(cache.ResourceEventHandlerFuncs{
 			AddFunc:    k.onEvent,
@@ -68,7 +69,9 @@ func (k *Keeper) onEvent(obj any) {
 			k.server.Use(read.serving.tlsCertificate())
 		}
 	}
-	k.queue.Enqueue(v1alpha1.RepairName)
+	if queue := k.queue.Load(); queue != nil {
+		queue.Enqueue(v1alpha1.RepairName)
+	}
 }
 
 // Run watches until ctx ends. It runs on every replica.
@@ -78,10 +81,12 @@ func (k *Keeper) Run(ctx context.Context) {
 	k.informers.Shutdown()
 }
 
-// Work makes and renews certificates until ctx ends. It runs on the leader.
+// Work makes and renews certificates until ctx ends. It runs on the leader, and may be called again after it has returned.
 func (k *Keeper) Work(ctx context.Context) {
-	k.queue.Enqueue(v1alpha1.RepairName)
-	k.queue.Run(ctx, 1)
+	queue := controller.New("repair", k.reconcile)
+	k.queue.Store(queue)
+	queue.Enqueue(v1alpha1.RepairName)
+	queue.Run(ctx, 1)
 }
 
 // reconcile gathers, decides and writes at most once: the event of that write brings the next call. It reads from kcp
