@@ -74,6 +74,9 @@ type runner struct {
 	began    time.Time
 	totals   Totals
 	identity uids
+	errs     []error
+	// deaths is how many ends of programs have been told.
+	deaths int
 	// base are what the roles took after the first round.
 	base map[Role]load
 	mu   sync.Mutex
@@ -86,8 +89,8 @@ type meddling struct {
 	at   time.Time
 }
 
-// Run runs operations among faults on a ground, and compares after each round. The error says all that was wrong in the round
-// that failed first.
+// Run runs operations among faults on a ground, and compares after each round. A round after which all was as it should be in
+// the end, and something else was wrong, does not end the run. The error says all that was wrong.
 func Run(ctx context.Context, g *Ground, options RunOptions) (Totals, error) {
 	r, err := newRunner(g, options)
 	if err != nil {
@@ -100,17 +103,26 @@ func Run(ctx context.Context, g *Ground, options RunOptions) (Totals, error) {
 	}
 	for r.totals.Faults < options.Faults && (options.Until.IsZero() || time.Now().Before(options.Until)) {
 		if err := r.round(ctx, min(options.PerRound, options.Faults-r.totals.Faults)); err != nil {
-			return r.sum(), fmt.Errorf("seed %d, round %d: %w", options.Seed, r.totals.Rounds, err)
+			err = fmt.Errorf("seed %d, round %d: %w", options.Seed, r.totals.Rounds, err)
+			r.logf("FAILED: %v", err)
+			if r.errs = append(r.errs, err); errors.As(err, &errStuck{}) || ctx.Err() != nil {
+				return r.sum(), errors.Join(r.errs...)
+			}
 		}
 	}
 	r.logf("%s", r.sum())
 	if options.Clear {
 		if err := r.clear(ctx); err != nil {
-			return r.sum(), fmt.Errorf("seed %d, all deleted: %w", options.Seed, err)
+			r.errs = append(r.errs, fmt.Errorf("seed %d, all deleted: %w", options.Seed, err))
 		}
 	}
-	return r.sum(), nil
+	return r.sum(), errors.Join(r.errs...)
 }
+
+// errStuck is that of a run that cannot go on: what there is stays as it should not be.
+type errStuck struct{ error }
+
+func (e errStuck) Unwrap() error { return e.error }
 
 // clear has the tenants of a run delete their namespaces and the operator open all clusters, and compares once more: nothing
 // may be left but what is somebody else's. That goes last. Another run may follow then.
@@ -146,6 +158,7 @@ func newRunner(g *Ground, options RunOptions) (*runner, error) {
 	r.rollouts.log, r.rollouts.meddled = r.logf, r.meddled
 	r.tenants.met = func(who *tenant) { r.rollouts.watch(context.Background(), who) }
 	r.tenants.left = r.rollouts.forget
+	r.deaths = len(g.Deaths())
 	return r, nil
 }
 
@@ -341,6 +354,9 @@ func (r *runner) heal(ctx context.Context) (time.Time, error) {
 // compare compares what there is after a round with what there is to be.
 func (r *runner) compare(ctx context.Context, before State, round Round, healed time.Time) error {
 	operationsErr := r.failures()
+	if operationsErr != nil { // nobody knows what there is to be
+		operationsErr = errStuck{operationsErr}
+	}
 	r.mu.Lock()
 	r.excuses.Meddled = map[CopyKey]string{}
 	for at, m := range r.touched {
@@ -351,7 +367,7 @@ func (r *runner) compare(ctx context.Context, before State, round Round, healed 
 	world, err := r.settle(ctx, r.options.Settle)
 	r.totals.Settled = append(r.totals.Settled, time.Since(healed).Round(100*time.Millisecond))
 	problems := r.rollouts.takeViolations()
-	if err != nil {
+	if err != nil && world.Copies == nil || errors.As(err, &errStuck{}) {
 		return errors.Join(operationsErr, err, asError("violations", problems))
 	}
 	r.logf("all is as it should be %s after healing, %s after the last operation", time.Since(healed).Round(time.Millisecond), time.Since(operated).Round(time.Millisecond))
@@ -359,12 +375,14 @@ func (r *runner) compare(ctx context.Context, before State, round Round, healed 
 	now := uidsOf(world)
 	problems = append(problems, madeAnew(r.identity, now, mover(before, round), r.excuses.Meddled)...)
 	r.identity = now
-	for _, death := range r.ground.Deaths() {
+	deaths := r.ground.Deaths()
+	for _, death := range deaths[min(r.deaths, len(deaths)):] {
 		problems = append(problems, fmt.Sprintf("%s ended by itself at %s with %d: %s", death.Program, death.At.Format("15:04:05.000"), death.Code, death.Log))
 	}
+	r.deaths = len(deaths)
 	problems = append(problems, r.rest(ctx, healed)...)
 	problems = append(problems, r.growth(ctx)...)
-	return errors.Join(operationsErr, asError("violations", problems))
+	return errors.Join(operationsErr, err, asError("violations", problems))
 }
 
 func asError(what string, problems []string) error {
@@ -396,8 +414,8 @@ func (r *runner) settle(ctx context.Context, within time.Duration) (World, error
 			return world, fmt.Errorf("all is as it should be after %s, and should have been after %s; what was wrong then:\n%s",
 				took.Round(100*time.Millisecond), within, strings.Join(late, "\n"))
 		case took > 3*within:
-			return world, fmt.Errorf("after %s it still is not as it should be; after %s:\n%s\nnow:\n%s\n%s", took.Round(time.Second), within,
-				strings.Join(late, "\n"), strings.Join(problems, "\n"), r.details(world, problems))
+			return world, errStuck{fmt.Errorf("after %s it still is not as it should be; after %s:\n%s\nnow:\n%s\n%s", took.Round(time.Second), within,
+				strings.Join(late, "\n"), strings.Join(problems, "\n"), r.details(world, problems))}
 		case took > within && late == nil:
 			late = problems
 			r.logf("not as it should be after %s:\n%s", within, strings.Join(problems, "\n"))
