@@ -236,10 +236,22 @@ func (s *snapshot) missed(t terms, c choice) map[string]v1alpha1.LeftOut {
 	return missed
 }
 
-// complete adds what follows from the reasons: the clusters, and after how long time alone changes the decision.
+// returns reports whether a cluster that the object was leaving has a report that may be older than the end of its copy.
+func (s *snapshot) returns(cluster string) bool {
+	if _, leaving := s.object.LeavingSince(cluster); !leaving {
+		return false
+	}
+	report, err := s.object.Report(cluster)
+	return err == nil && !s.kind.ReportsEnd(report)
+}
+
+// complete adds what follows from the reasons: the clusters, which of them the object comes back to, and after how long time alone changes the decision.
 func (s *snapshot) complete(decision *Decision, t terms) {
 	decision.Clusters = sets.List(sets.KeySet(decision.Reasons))
 	for _, name := range decision.Clusters {
+		if s.returns(name) {
+			decision.Returning = append(decision.Returning, name)
+		}
 		left, _ := s.timeLeft(s.known[name], t.Tolerations)
 		if left > 0 && left < forever && (decision.Again == 0 || left < decision.Again) {
 			decision.Again = left

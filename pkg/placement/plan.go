@@ -28,7 +28,8 @@ func (groupsOf GroupsOf) all(clusters sets.Set[string]) []string {
 //
 // A cluster is entered by its label, with its share of the replicas. It is left in two steps: an annotation asks its syncer
 // to remove its copy; once the syncer's finalizer is gone, label and annotations go. Without the label, the syncer would not
-// see the object any more. For the same reason, the label of an isolation group stays as long as that of any of its
+// see the object any more. A cluster that the object comes back to before it has left reports anew: until it does, nobody knows
+// whether the copy that it has reported of is there. The label of an isolation group stays as long as that of any of its
 // clusters.
 func Plan(upstreamObj metav1.Object, decision Decision, enter []string, groupsOf GroupsOf, now time.Time) *protocol.Change {
 	object := protocol.Read(upstreamObj)
@@ -44,6 +45,9 @@ func Plan(upstreamObj metav1.Object, decision Decision, enter []string, groupsOf
 		switch {
 		case entered.Has(cluster):
 			change.Place(cluster)
+			if slices.Contains(decision.Returning, cluster) {
+				change.SetReport(cluster, nil)
+			}
 			if !slices.Contains(decision.Kept, cluster) { // what it runs there, it runs until it leaves
 				change.SetShare(cluster, decision.share(cluster))
 				change.SetPart(cluster, decision.part(cluster))

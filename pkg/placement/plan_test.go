@@ -8,6 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/util/sets"
 
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
@@ -266,4 +267,30 @@ func changed(values map[string]string, change map[string]*string) map[string]str
 		}
 	}
 	return values
+}
+
+// TestPlanForgetsReportsOfWhatReturns has a cluster taken back that the object was leaving. Its copy may be gone by then, and its
+// report from before would have a roll-out read as done.
+func TestPlanForgetsReportsOfWhatReturns(t *testing.T) {
+	leaving := annotated(map[string]string{v1alpha1.DeletionAnnotation("east"): "2026-01-02T03:00:00Z"})
+	ended := reporting(t, protocol.Report{Version: protocol.ReportVersion, Cluster: "east", Generation: 1, Conditions: []protocol.ReportCondition{{Type: "Complete", Status: "True"}}})
+	cases := map[string]struct {
+		obj  *unstructured.Unstructured
+		want bool
+	}{
+		"one that was leaving":                       {deployment(on("east"), leaving, available(t, "east", 1, 2)), true},
+		"one that was leaving, and has not reported": {deployment(on("east"), leaving), false},
+		"one that stays":                             {deployment(on("east"), available(t, "east", 1, 2)), false},
+		"one where a Job has ended":                  {object("batch/v1", "Job", on("east"), leaving, ended), false},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			decision := Decide(request(tc.obj, fleet("east")))
+			change := Plan(tc.obj, decision, decision.Clusters, groupsOf, theTime)
+			value, mentioned := change.Annotations[v1alpha1.StatusAnnotation("east")]
+			if forgets := mentioned && value == nil; forgets != tc.want {
+				t.Errorf("forgets the report: %t, want %t; annotations %v", forgets, tc.want, change.Annotations)
+			}
+		})
+	}
 }

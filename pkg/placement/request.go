@@ -118,6 +118,10 @@ type Decision struct {
 	// Parts are those of the partition, where it is divided with the replicas: together, the clusters roll out spec.replicas
 	// less the partition. A cluster whose part is the whole partition has no entry.
 	Parts map[string]protocol.Part
+	// Returning are those of Clusters, sorted, that the object was leaving, and that may have removed its copy meanwhile: what
+	// they have reported of it counts no more. A cluster on which the object has come to its end is none of them, for its report
+	// is all that says so.
+	Returning []string
 	// Follows is set when the object is where the objects are that need it or that it belongs with: nothing places the
 	// object itself.
 	Follows bool
