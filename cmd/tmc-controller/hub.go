@@ -115,6 +115,11 @@ func (h *hub) listen() {
 		}
 	}
 	h.upstream.Handle(tell(func(p *parts) upstream.Handler { return p.onUpstream }))
+	h.upstream.HandleLost(func(key kcp.ObjectKey) {
+		h.listening.RLock()
+		defer h.listening.RUnlock()
+		h.parts.scheduler.OnLost(key)
+	})
 	h.revised.Handle(tell(func(p *parts) upstream.Handler { return p.keeper.OnRevision }))
 	h.initializing.Handle(tell(func(p *parts) upstream.Handler { return p.initializer.OnUpstream }))
 	h.registry.Handle(func(cluster string) {

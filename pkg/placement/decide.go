@@ -41,6 +41,7 @@ func Decide(request Request) Decision {
 	if len(decision.LeftOut) == 0 {
 		decision.LeftOut = nil
 	}
+	decision.Interest = s.interest(decision)
 	return decision
 }
 

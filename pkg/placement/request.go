@@ -138,6 +138,8 @@ type Decision struct {
 	// Problems say, for the user, what of the object or of the placements was ignored, and what was expected: names of
 	// clusters that do not exist, and a second placement that selects the object, too.
 	Problems []string
+	// Interest says which changes of other clusters may change the decision.
+	Interest Interest
 	// Again is after how long time alone may change the decision, 0 for never.
 	Again time.Duration
 }

@@ -70,6 +70,8 @@ type Options struct {
 type Client struct {
 	options  Options
 	handlers []Handler
+	// losers are told of each object that becomes unknown.
+	losers []func(kcp.ObjectKey)
 	// endpoints say where to watch; nil with SingleWorkspace.
 	endpoints *endpoints
 
@@ -97,6 +99,12 @@ func New(options Options) (*Client, error) {
 
 // Handle has the handlers told of all changes, in this order. It is called before Run.
 func (c *Client) Handle(handlers ...Handler) { c.handlers = append(c.handlers, handlers...) }
+
+// HandleLost has the handlers told of each object that becomes unknown, for a shard has left the endpoints: nobody knows whether it is
+// there. It is called before Run. Handlers must not block.
+func (c *Client) HandleLost(handlers ...func(kcp.ObjectKey)) {
+	c.losers = append(c.losers, handlers...)
+}
 
 // Run watches until ctx ends, and returns when everything it started has ended.
 func (c *Client) Run(ctx context.Context) error {
@@ -221,7 +229,7 @@ func (c *Client) start(ctx context.Context, s *source) {
 }
 
 // stop ends one source and waits for it. What it had cached is unknown from then on, not
-// deleted: handlers are told nothing.
+// deleted: only those of HandleLost are told.
 func (c *Client) stop(url string) {
 	c.mu.Lock()
 	s := c.running[url]
@@ -229,6 +237,14 @@ func (c *Client) stop(url string) {
 	c.mu.Unlock()
 	s.stop()
 	<-s.done
+	if len(c.losers) == 0 {
+		return
+	}
+	s.each("", "", func(key kcp.ObjectKey, _ *unstructured.Unstructured) {
+		for _, lose := range c.losers {
+			lose(key)
+		}
+	})
 }
 
 func (c *Client) stopAll() {

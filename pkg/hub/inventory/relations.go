@@ -145,16 +145,32 @@ func (i *Inventory) Needs(key kcp.ObjectKey, obj *unstructured.Unstructured) []N
 	return needs
 }
 
+// NeedKeys returns the keys of Needs.
+func (i *Inventory) NeedKeys(key kcp.ObjectKey, obj *unstructured.Unstructured) []kcp.ObjectKey {
+	references := i.kinds.Needs(obj)
+	if len(references) == 0 {
+		return nil
+	}
+	served := i.upstream.Resources()
+	keys := make([]kcp.ObjectKey, 0, len(references)+1)
+	for _, reference := range references {
+		for resource := range served {
+			if resource.GroupResource() == reference.Resource {
+				keys = append(keys, kcp.ObjectKey{Workspace: key.Workspace, Resource: resource, Namespace: key.Namespace, Name: reference.Name})
+			}
+		}
+	}
+	return keys
+}
+
 // EachDependent calls visit for every object that names the one of the key. That object
 // need not exist.
 func (i *Inventory) EachDependent(key kcp.ObjectKey, visit func(kcp.ObjectKey, *unstructured.Unstructured)) {
 	i.upstream.EachBy(needsIndex, needsValue(key.Workspace, key.Resource.GroupResource(), key.Namespace, key.Name), visit)
 }
 
-// EachLeader calls visit for every object whose clusters this one goes to: those that name
-// it, and those that it follows.
-func (i *Inventory) EachLeader(key kcp.ObjectKey, obj *unstructured.Unstructured, visit func(kcp.ObjectKey, *unstructured.Unstructured)) {
-	i.EachDependent(key, visit)
+// EachFollowed calls visit for every object that this one follows. It goes to their clusters, as to those of the objects that name it.
+func (i *Inventory) EachFollowed(key kcp.ObjectKey, obj *unstructured.Unstructured, visit func(kcp.ObjectKey, *unstructured.Unstructured)) {
 	if !i.kinds.MayFollow(obj.GroupVersionKind().GroupKind()) {
 		return
 	}

@@ -97,10 +97,17 @@ func TestInventory(t *testing.T) {
 	}{
 		"EachDependent of what is named":     {func(visit func(kcp.ObjectKey, *unstructured.Unstructured)) { i.EachDependent(settings, visit) }, "a deployments/web"},
 		"EachDependent of what is not named": {func(visit func(kcp.ObjectKey, *unstructured.Unstructured)) { i.EachDependent(held, visit) }, ""},
-		"EachLeader of what is named": {func(visit func(kcp.ObjectKey, *unstructured.Unstructured)) {
-			i.EachLeader(settings, o[settings], visit)
+		"EachFollowed by what is named": {func(visit func(kcp.ObjectKey, *unstructured.Unstructured)) {
+			i.EachFollowed(settings, o[settings], visit)
+		}, ""},
+		"EachFollowed by what follows": {func(visit func(kcp.ObjectKey, *unstructured.Unstructured)) {
+			i.EachFollowed(service, o[service], visit)
 		}, "a deployments/web"},
-		"EachLeader of what follows": {func(visit func(kcp.ObjectKey, *unstructured.Unstructured)) { i.EachLeader(service, o[service], visit) }, "a deployments/web"},
+		"NeedKeys": {func(visit func(kcp.ObjectKey, *unstructured.Unstructured)) {
+			for _, key := range i.NeedKeys(deployment, o[deployment]) {
+				visit(key, nil)
+			}
+		}, "a configmaps/extra, a configmaps/settings"},
 		"EachFollower": {func(visit func(kcp.ObjectKey, *unstructured.Unstructured)) {
 			i.EachFollower(deployment, o[deployment], func(key kcp.ObjectKey) { visit(key, nil) })
 		}, "a configmaps/extra, a configmaps/settings, a services/web"},
@@ -131,11 +138,11 @@ func TestInventoryLeavesOutWhatClustersProvide(t *testing.T) {
 	if needs := i.Needs(web, o[web]); len(needs) != 1 || needs[0].Key.Name != "settings" {
 		t.Errorf("it needs %v", needs)
 	}
-	if got := visited(func(visit func(kcp.ObjectKey, *unstructured.Unstructured)) { i.EachLeader(made, o[made], visit) }); got != "" {
+	if got := visited(func(visit func(kcp.ObjectKey, *unstructured.Unstructured)) { i.EachDependent(made, visit) }); got != "" {
 		t.Errorf("what the cluster makes follows %q: the cluster's own would be in its way", got)
 	}
 	o.add(t, "a", `{apiVersion: apps/v1, kind: Deployment, metadata: {name: other}, `+volumes)
-	if got := visited(func(visit func(kcp.ObjectKey, *unstructured.Unstructured)) { i.EachLeader(made, o[made], visit) }); got != "a deployments/other" {
+	if got := visited(func(visit func(kcp.ObjectKey, *unstructured.Unstructured)) { i.EachDependent(made, visit) }); got != "a deployments/other" {
 		t.Errorf("it follows %q, and another one names it", got)
 	}
 }

@@ -2,6 +2,7 @@ package scheduler
 
 import (
 	"reflect"
+	"slices"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
@@ -9,11 +10,56 @@ import (
 
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
 	"github.com/kcp-tmc/tmc/pkg/kcp"
+	"github.com/kcp-tmc/tmc/pkg/placement"
 	"github.com/kcp-tmc/tmc/pkg/protocol"
 )
 
-// OnCluster has everything decided again: a cluster came, went or changed.
-func (s *Scheduler) OnCluster(string) { s.config.Upstream.Each(s.enqueuePlaceable) }
+// OnCluster has decided again what the change of a cluster may concern: what is on it, and what may enter it, or lacks something.
+func (s *Scheduler) OnCluster(name string) {
+	after := s.config.Registry.Cluster(name)
+	s.mu.Lock()
+	before := s.seen[name]
+	if s.seen[name] = after; after.Name == "" {
+		delete(s.seen, name)
+	}
+	var on, eager []kcp.ObjectKey
+	for r := range s.ledger.on[name] {
+		on = append(on, r.key)
+	}
+	for _, interest := range []placement.Interest{placement.InterestOpen, placement.InterestAny} {
+		for in, records := range s.ledger.eager[interest] {
+			if s.mayConcern(interest, in, before, after) {
+				for r := range records {
+					eager = append(eager, r.key)
+				}
+			}
+		}
+	}
+	s.mu.Unlock()
+	for _, key := range slices.Concat(on, eager) {
+		s.objects.Enqueue(key)
+	}
+	if before.Export == after.Export && before.Resources.Equal(after.Resources) {
+		return
+	}
+	// What follows the objects may have been left out of the cluster, or may be now.
+	for _, key := range on {
+		if upstreamObj := s.config.Upstream.Cached(key); upstreamObj != nil {
+			s.config.Inventory.EachFollower(key, upstreamObj, s.objects.Enqueue)
+		}
+	}
+}
+
+// mayConcern reports whether the change of a cluster may concern objects that are not on it, by their interest and the placement that has
+// decided about them.
+func (s *Scheduler) mayConcern(interest placement.Interest, in kcp.ObjectKey, before, after placement.Cluster) bool {
+	for _, p := range s.config.Inventory.Placements(in.Workspace, in.Namespace) {
+		if p.Name == in.Name {
+			return placement.MayConcern(interest, p, before, after)
+		}
+	}
+	return placement.MayConcern(interest, nil, before, after)
+}
 
 // OnWorkspace has everything in a workspace decided again: its path has become known, or it has bound other APIExports.
 func (s *Scheduler) OnWorkspace(workspace logicalcluster.Name) {
@@ -25,8 +71,6 @@ func (s *Scheduler) enqueuePlaceable(key kcp.ObjectKey, _ *unstructured.Unstruct
 		s.objects.Enqueue(key)
 	}
 }
-
-func (s *Scheduler) enqueue(key kcp.ObjectKey, _ *unstructured.Unstructured) { s.objects.Enqueue(key) }
 
 // isPlaceable reports whether objects of a key's resource are placed. Placements and bindings are read, and stay where they
 // are.
@@ -51,33 +95,37 @@ func (s *Scheduler) OnUpstream(key kcp.ObjectKey, oldObj, newObj *unstructured.U
 	default:
 		s.refusals.Changed(key)
 	}
+	isMoved := newObj != nil && s.note(key, newObj)
 	s.objects.Enqueue(key)
+	s.enqueueWaiting(key)
 	if key.Resource == v1alpha1.NamespacesResource {
-		// What is in it may have waited for it.
-		s.config.Upstream.EachIn(key.Workspace, key.Name, s.enqueue)
 		return
 	}
 	for _, obj := range []*unstructured.Unstructured{oldObj, newObj} {
-		if obj != nil {
-			s.enqueueFollowers(key, obj)
-			s.enqueueStatus(key, obj)
+		if obj == nil {
+			continue
 		}
+		if isMoved || !s.isRelatedAlike(oldObj, newObj) {
+			s.config.Inventory.EachFollower(key, obj, s.objects.Enqueue)
+		}
+		s.enqueueStatus(key, obj)
 	}
-	// What needs it may have waited for it.
-	s.config.Inventory.EachDependent(key, s.enqueue)
+}
+
+// isRelatedAlike reports whether two states of an object name and select the same.
+func (s *Scheduler) isRelatedAlike(oldObj, newObj *unstructured.Unstructured) bool {
+	return oldObj != nil && newObj != nil && oldObj.GetUID() == newObj.GetUID() && oldObj.GetGeneration() == newObj.GetGeneration() &&
+		reflect.DeepEqual(s.config.Kinds.Needs(oldObj), s.config.Kinds.Needs(newObj))
 }
 
 // isPlacedAlike reports whether two states of an object are one to the scheduler: most changes are reports and merged
 // statuses.
 func (s *Scheduler) isPlacedAlike(oldObj, newObj *unstructured.Unstructured) bool {
-	return oldObj.GetUID() == newObj.GetUID() && oldObj.GetGeneration() == newObj.GetGeneration() &&
-		protocol.Read(oldObj).SameButReports(protocol.Read(newObj)) &&
-		reflect.DeepEqual(s.config.Kinds.Needs(oldObj), s.config.Kinds.Needs(newObj))
+	return protocol.Read(oldObj).SameButReports(protocol.Read(newObj)) && s.isRelatedAlike(oldObj, newObj)
 }
 
-// enqueueFollowers queues what goes where an object goes.
+// enqueueFollowers queues what goes where an object goes. Its namespace is queued where the ledger says so.
 func (s *Scheduler) enqueueFollowers(key kcp.ObjectKey, upstreamObj *unstructured.Unstructured) {
-	s.objects.Enqueue(namespaceOf(key))
 	s.config.Inventory.EachFollower(key, upstreamObj, s.objects.Enqueue)
 }
 

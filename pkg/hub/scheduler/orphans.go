@@ -62,13 +62,22 @@ func (s *Scheduler) staysFor(key kcp.ObjectKey, upstreamObj *unstructured.Unstru
 	if len(stays) == 0 {
 		return nil
 	}
-	there := map[string]bool{}
-	s.config.Upstream.EachIn(key.Workspace, key.Namespace, func(otherKey kcp.ObjectKey, other *unstructured.Unstructured) {
-		if other.GetDeletionTimestamp() == nil {
-			there[nameOf(otherKey)] = true
+	return slices.DeleteFunc(stays, func(leader string) bool { return s.isThere(key, strings.TrimSpace(leader)) })
+}
+
+// isThere reports whether there is an object of the namespace of the key that StaysForAnnotation names so, and is not being deleted.
+func (s *Scheduler) isThere(key kcp.ObjectKey, leader string) bool {
+	kind, name, _ := strings.Cut(leader, "/")
+	for resource := range s.config.Upstream.Resources() {
+		if resource.GroupResource().String() != kind {
+			continue
 		}
-	})
-	return slices.DeleteFunc(stays, func(leader string) bool { return there[strings.TrimSpace(leader)] })
+		key.Resource, key.Name = resource, name
+		if other := s.config.Upstream.Cached(key); other != nil && other.GetDeletionTimestamp() == nil {
+			return true
+		}
+	}
+	return false
 }
 
 // stay adds to where an object goes that follows others where it stays: for what was left behind, and, where it holds data, when it

@@ -72,7 +72,7 @@ type paths interface {
 type upstream interface {
 	HasReadWorkspace(workspace logicalcluster.Name) bool
 	Cached(key kcp.ObjectKey) *unstructured.Unstructured
-	Each(visit func(kcp.ObjectKey, *unstructured.Unstructured))
+	Resources() map[schema.GroupVersionResource]kcp.Resource
 	EachIn(workspace logicalcluster.Name, namespace string, visit func(kcp.ObjectKey, *unstructured.Unstructured))
 	EachInWorkspace(workspace logicalcluster.Name, visit func(kcp.ObjectKey, *unstructured.Unstructured))
 	Patch(ctx context.Context, key kcp.ObjectKey, patchType types.PatchType, patch []byte, subresources ...string) (*unstructured.Unstructured, error)
@@ -107,15 +107,16 @@ type Scheduler struct {
 	// now is the clock; tests replace it.
 	now func() time.Time
 
-	// mu makes decisions follow each other. It guards decided and load.
-	mu      sync.Mutex
-	decided map[kcp.ObjectKey]decided
-	load    load
+	// mu makes decisions follow each other. It guards ledger and seen.
+	mu     sync.Mutex
+	ledger *ledger
+	// seen are the clusters as they were when OnCluster was called for them last.
+	seen map[string]placement.Cluster
 }
 
 // New returns a Scheduler.
 func New(config Config) *Scheduler {
-	s := &Scheduler{config: config, load: load{map[kcp.ObjectKey][]string{}, map[string]int{}}, now: time.Now, decided: map[kcp.ObjectKey]decided{}, bares: newBares()}
+	s := &Scheduler{config: config, ledger: newLedger(), seen: map[string]placement.Cluster{}, now: time.Now, bares: newBares()}
 	s.refusals = refusals.New("what tmc has to write on the object for its placement", func() time.Time { return s.now() }, s.onRefusal)
 	s.nowhere.since = map[kcp.ObjectKey]time.Time{}
 	s.objects = controller.New("scheduler", s.sync)

@@ -1,12 +1,12 @@
 package scheduler
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
+	"math"
 	"slices"
-	"strings"
 	"time"
 
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
@@ -15,7 +15,6 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/apimachinery/pkg/util/sets"
 
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
 	"github.com/kcp-tmc/tmc/pkg/kcp"
@@ -68,36 +67,44 @@ func (s *Scheduler) syncStatus(ctx context.Context, key kcp.ObjectKey) (time.Dur
 // statusOf sums up what the objects say that the placement has decided about.
 func (s *Scheduler) statusOf(key kcp.ObjectKey, placementObj *v1alpha1.WorkloadPlacement) v1alpha1.WorkloadPlacementStatus {
 	status := v1alpha1.WorkloadPlacementStatus{ObservedGeneration: placementObj.Generation}
-	clusters, missing := sets.New[string](), 0
-	s.config.Upstream.EachIn(key.Workspace, key.Namespace, func(_ kcp.ObjectKey, upstreamObj *unstructured.Unstructured) {
-		object := protocol.Read(upstreamObj)
-		explanation := object.Placement()
-		if explanation.By != protocol.ByPlacement || explanation.Name != key.Name {
-			return
-		}
-		decided := decisionOn(upstreamObj, object, explanation)
-		status.Workloads++
-		status.Decisions = append(status.Decisions, decided)
-		for _, cluster := range decided.Clusters {
-			clusters.Insert(cluster.Name)
-		}
-		if decided.Message != "" {
-			missing++
-		}
-	})
-	slices.SortFunc(status.Decisions, func(a, b v1alpha1.PlacementDecision) int {
-		return cmp.Or(strings.Compare(a.Kind, b.Kind), strings.Compare(a.Name, b.Name))
-	})
-	condition := satisfied(status.Decisions, missing)
+	decisions, clusters := s.decisionsOf(key)
+	status.Workloads = int32(min(len(decisions), math.MaxInt32)) //nolint:gosec // it is in bounds
+	missing := slices.DeleteFunc(slices.Clone(decisions), func(d decision) bool { return !d.isMissing })
+	condition := s.satisfied(len(decisions), missing)
 	condition.ObservedGeneration, condition.LastTransitionTime = placementObj.Generation, metav1.NewTime(s.now().Truncate(time.Second))
 	status.Conditions = slices.Clone(placementObj.Status.Conditions)
 	apimeta.SetStatusCondition(&status.Conditions, condition)
-	status.Decisions = status.Decisions[:min(len(status.Decisions), v1alpha1.MaxDecisions)]
-	status.SelectedClusters = nil
+	for _, d := range decisions[:min(len(decisions), v1alpha1.MaxDecisions)] {
+		if upstreamObj := s.config.Upstream.Cached(d.key); upstreamObj != nil {
+			object := protocol.Read(upstreamObj)
+			status.Decisions = append(status.Decisions, decisionOn(upstreamObj, object, object.Placement()))
+		}
+	}
 	if len(clusters) > 0 {
-		status.SelectedClusters = sets.List(clusters)
+		status.SelectedClusters = clusters
 	}
 	return status
+}
+
+// decision is an object about which a placement has decided.
+type decision struct {
+	key       kcp.ObjectKey
+	isMissing bool
+}
+
+// decisionsOf returns the objects that say that a placement has decided about them, sorted by kind and name, and the clusters that they
+// are on.
+func (s *Scheduler) decisionsOf(key kcp.ObjectKey) (decisions []decision, clusters []string) {
+	s.observe(key.Workspace, key.Namespace)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, r := range s.ledger.decidedBy(key) {
+		decisions = append(decisions, decision{r.key, r.entry.isMissing})
+	}
+	if b := s.ledger.books[key]; b != nil {
+		clusters = slices.Sorted(maps.Keys(b.placed))
+	}
+	return decisions, clusters
 }
 
 // decisionOn returns what an object says about where it is.
@@ -113,19 +120,19 @@ func decisionOn(upstreamObj *unstructured.Unstructured, object protocol.Object, 
 	return decided
 }
 
-// satisfied returns the condition that says whether all workloads have the clusters that are asked for. missing is how many
-// do not.
-func satisfied(decisions []v1alpha1.PlacementDecision, missing int) metav1.Condition {
+// satisfied returns the condition that says whether all workloads have the clusters that are asked for. missing are those that do not.
+func (s *Scheduler) satisfied(workloads int, missing []decision) metav1.Condition {
 	condition := metav1.Condition{Type: v1alpha1.ConditionSatisfied, Status: metav1.ConditionTrue, Reason: reasonSatisfied, Message: "Every workload has the clusters that are asked for."}
 	switch {
-	case len(decisions) == 0:
+	case workloads == 0:
 		condition.Reason, condition.Message = reasonNoWorkloads, "It decides about no workload."
-	case missing > 0:
-		first := decisions[slices.IndexFunc(decisions, func(d v1alpha1.PlacementDecision) bool { return d.Message != "" })]
+	case len(missing) > 0:
 		condition.Status, condition.Reason = metav1.ConditionFalse, reasonMissing
-		condition.Message = fmt.Sprintf("%s %s: %s", first.Kind, first.Name, first.Message)
-		if missing > 1 {
-			condition.Message += fmt.Sprintf("; and %d more", missing-1)
+		if first := s.config.Upstream.Cached(missing[0].key); first != nil {
+			condition.Message = fmt.Sprintf("%s %s: %s", first.GetKind(), first.GetName(), protocol.Read(first).Placement().Message)
+		}
+		if len(missing) > 1 {
+			condition.Message += fmt.Sprintf("; and %d more", len(missing)-1)
 		}
 	}
 	return condition

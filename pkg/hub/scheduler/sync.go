@@ -86,13 +86,10 @@ func (s *Scheduler) enter(key kcp.ObjectKey, upstreamObj *unstructured.Unstructu
 // syncNamespace labels a namespace for the clusters that anything in it is on, or is to be: their syncers see by it what its
 // user chose for it.
 func (s *Scheduler) syncNamespace(ctx context.Context, key kcp.ObjectKey, upstreamNamespace *unstructured.Unstructured) (time.Duration, error) {
-	occupied := sets.New[string]()
-	s.config.Upstream.EachIn(key.Workspace, key.Name, func(inside kcp.ObjectKey, upstreamObj *unstructured.Unstructured) {
-		if isPlaceable(inside) {
-			occupied = occupied.Union(placement.Occupied(upstreamObj, s.lastDecision(inside, upstreamObj)))
-		}
+	s.decideAll(key, func(visit func(kcp.ObjectKey, *unstructured.Unstructured)) {
+		s.config.Upstream.EachIn(key.Workspace, key.Name, visit)
 	})
-	clusters := sets.List(occupied)
+	clusters := sets.List(s.membersOf(key).clusters)
 	change := placement.Plan(upstreamNamespace, placement.Decision{Follows: true, Clusters: clusters}, clusters, s.groupsOf, s.now())
 	if !change.IsEmpty() {
 		klog.FromContext(ctx).V(2).Info("Labelling the namespace", "clusters", clusters)
@@ -127,6 +124,9 @@ func (s *Scheduler) place(key kcp.ObjectKey, upstreamObj *unstructured.Unstructu
 	switch {
 	case never == "" && decision.Follows:
 		follows := s.leaders(key, upstreamObj, 0)
+		if s.isNewsOf(key, follows) {
+			s.enqueueFollowers(key, upstreamObj) // they go where it goes, and it may wait for them
+		}
 		// A cluster that is left out would hold it for ever: its syncer would never see it.
 		clusters := slices.DeleteFunc(sets.List(follows.clusters), func(cluster string) bool { return s.isLeftOut(key, upstreamObj, cluster) })
 		return placement.Decision{Follows: true, Clusters: clusters, Again: s.untilTold(key, upstreamObj, follows)}
@@ -154,22 +154,65 @@ func (s *Scheduler) leaders(key kcp.ObjectKey, upstreamObj *unstructured.Unstruc
 	if depth > longestChain {
 		return found
 	}
-	s.config.Inventory.EachLeader(key, upstreamObj, func(leaderKey kcp.ObjectKey, leader *unstructured.Unstructured) {
+	further := func(leaderKey kcp.ObjectKey, leader *unstructured.Unstructured) {
+		further := s.leaders(leaderKey, leader, depth+1)
+		found.clusters, found.isPlaced = found.clusters.Union(further.clusters), found.isPlaced || further.isPlaced
+	}
+	s.decideAll(key, func(visit func(kcp.ObjectKey, *unstructured.Unstructured)) {
+		s.config.Inventory.EachDependent(key, visit)
+	})
+	named := s.membersOf(key)
+	found.clusters, found.isPlaced = named.clusters, named.isPlaced
+	for _, leaderKey := range named.followers {
+		if leader := s.config.Upstream.Cached(leaderKey); leader != nil && leader.GetDeletionTimestamp() == nil {
+			further(leaderKey, leader)
+		}
+	}
+	s.config.Inventory.EachFollowed(key, upstreamObj, func(leaderKey kcp.ObjectKey, leader *unstructured.Unstructured) {
 		decision := s.lastDecision(leaderKey, leader)
 		found.clusters = found.clusters.Union(placement.Occupied(leader, decision))
 		found.isPlaced = found.isPlaced || !decision.Follows
 		if decision.Follows && leader.GetDeletionTimestamp() == nil {
-			further := s.leaders(leaderKey, leader, depth+1)
-			found.clusters, found.isPlaced = found.clusters.Union(further.clusters), found.isPlaced || further.isPlaced
+			further(leaderKey, leader)
 		}
 	})
 	return found
+}
+
+// members is what the members of a group come to.
+type members struct {
+	clusters sets.Set[string]
+	// isPlaced is set when something places any of them. followers are the others, those aside that are being deleted.
+	isPlaced  bool
+	followers []kcp.ObjectKey
+}
+
+// membersOf returns what the members of a group come to: those of a namespace, or those that name an object.
+func (s *Scheduler) membersOf(key kcp.ObjectKey) members {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	g := s.ledger.groups[key]
+	if g == nil {
+		return members{clusters: sets.New[string]()}
+	}
+	m := members{clusters: sets.KeySet(g.clusters), isPlaced: g.led > 0}
+	if key.Resource != v1alpha1.NamespacesResource {
+		for r := range g.followers {
+			m.followers = append(m.followers, r.key)
+		}
+	}
+	return m
 }
 
 // ready returns those of the clusters that the object is on, or may enter now: it enters one after its namespace and all
 // that it names. The event of the last of them brings its next turn.
 func (s *Scheduler) ready(key kcp.ObjectKey, upstreamObj *unstructured.Unstructured, clusters []string) []string {
 	object := protocol.Read(upstreamObj)
+	if !slices.ContainsFunc(clusters, func(cluster string) bool { return !object.IsPlaced(cluster) }) {
+		return clusters
+	}
+	others := append(s.config.Inventory.NeedKeys(key, upstreamObj), namespaceOf(key))
+	s.waitFor(key, others)
 	first := map[kcp.ObjectKey]*unstructured.Unstructured{}
 	for _, need := range s.config.Inventory.Needs(key, upstreamObj) {
 		if need.Object != nil && s.lastDecision(need.Key, need.Object).Follows && transform.IsNeverSynced(need.Object) == "" {
@@ -183,6 +226,9 @@ func (s *Scheduler) ready(key kcp.ObjectKey, upstreamObj *unstructured.Unstructu
 		if object.IsPlaced(cluster) || hasNamespace && s.allOn(first, cluster) {
 			ready = append(ready, cluster)
 		}
+	}
+	if len(ready) == len(clusters) {
+		s.waitNoMore(key, others)
 	}
 	return ready
 }
