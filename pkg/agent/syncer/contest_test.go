@@ -228,6 +228,7 @@ func TestRepairIsTold(t *testing.T) {
 	f.cluster.store(takes("x", "spec", "replicas")(f.stored()))
 	f.cacheAll(t)
 	f.turn(t)
+	tells("put back, and waiting for more", 0, "")
 	f.time = f.time.Add(time.Second)
 	if again := tells("put back", 1, "spec.replicas"); again != noteTime-time.Second {
 		t.Errorf("again after %s", again)
@@ -237,6 +238,8 @@ func TestRepairIsTold(t *testing.T) {
 		t.Errorf("again after %s", again)
 	}
 	f.time = f.time.Add(noteTime)
+	tells("a minute later, and waiting for more", 0, "spec.replicas")
+	f.time = f.time.Add(time.Second)
 	tells("a minute later", 1, "")
 	tells("after that", 0, "")
 }

@@ -53,12 +53,15 @@ type memory struct {
 	wish wish
 	// missed is since when kcp has answered that there is no such object, while its copy is there; zero when it has not.
 	missed time.Time
-	// reported is when the last report was written, and explained when the last one was of which only the causes were new.
-	reported, explained time.Time
+	// pace is when reports are written, and explained is when the last one was of which only the causes were new.
+	pace      evaluate.Pace
+	explained time.Time
+	// sent is the last report while the cache does not show it yet, nil for none.
+	sent *sent
 	// whyRefused is when kcp refused a report with causes.
 	whyRefused time.Time
-	// silent is when there was first found to be nothing to report of the copy, and ending when it was first seen to be being deleted.
-	silent, ending sighting
+	// ending is when the copy was first seen to be being deleted.
+	ending sighting
 	// bare is when the upstream object was first seen to have lost what the hub says of it, of one generation.
 	bare generationSighting
 }

@@ -13,9 +13,8 @@ import (
 	"github.com/kcp-tmc/tmc/pkg/protocol"
 )
 
-// reportInterval is the least time between two reports on one object: while pods churn, the first news goes up at once and the
-// latest follows.
-const reportInterval = time.Second
+// withoutCausesAfter is how soon to write a report without causes that had no room for them.
+const withoutCausesAfter = time.Second
 
 // syncStatus is a turn of the status loop: one patch of our own annotation, when the report is not what it says. It uses the
 // evaluation of the spec loop for as long as nothing has changed but the status.
@@ -46,32 +45,66 @@ func (s *Syncer) syncStatus(ctx context.Context, key kcp.ObjectKey) (time.Durati
 }
 
 // report writes a report if it is not what the annotation says, and adds why the copy is not ready. It returns when to look again,
-// 0 for never.
+// 0 for never. When it is written is up to its news: see evaluate.Pace.
 func (s *Syncer) report(ctx context.Context, key kcp.ObjectKey, e *evaluate.Evaluation, report protocol.Report) (time.Duration, error) {
-	remembered, now := s.memories.get(key), s.now()
-	present, isReported := protocol.Read(e.Upstream).EncodedReport(s.cluster)
+	now := s.now()
+	present, unseen := s.lastReport(key, e.Upstream, now)
+	remembered, isReported := s.memories.get(key), present != ""
 	// What cannot be read was written at no time, says nothing, and is not what we would write.
 	last, _ := protocol.ParseReport(s.cluster, present)
 	report, onlyWhy, err := s.withCauses(key, e, last, present, report)
 	if err != nil {
 		return 0, err
 	}
-	again := remembered.heldBack(now)
-	if same, err := saysSame(last, present, report); err != nil || same {
+	again := controller.Sooner(remembered.heldBack(now), unseen)
+	news := evaluate.NoNews
+	if same, err := saysSame(last, present, report); err != nil {
 		return again, err
+	} else if !same && onlyWhy {
+		news = evaluate.Trouble
+	} else if !same {
+		news = e.News(last, report, !isReported)
 	}
-	wait := remembered.spacing(onlyWhy, now)
-	if !isReported {
-		wait = s.untilNews(key, e, report, now)
+	pace, wait := remembered.pace.Heard(news, now)
+	if pace != remembered.pace {
+		s.memories.update(key, func(m *memory) { m.pace = pace })
 	}
-	if wait > 0 {
+	if onlyWhy {
+		wait = max(wait, explainInterval-now.Sub(remembered.explained))
+	}
+	if news == evaluate.NoNews || wait > 0 {
 		return controller.Sooner(again, wait), nil
 	}
 	later, err := s.tryReport(ctx, key, e.Upstream, report, now)
-	if isWritten := err == nil; onlyWhy && isWritten {
-		s.memories.update(key, func(m *memory) { m.explained = now })
+	if isWritten := err == nil && later == 0; isWritten {
+		s.memories.update(key, func(m *memory) {
+			if m.pace = pace.Wrote(news, now); onlyWhy {
+				m.explained = now
+			}
+		})
 	}
 	return controller.Sooner(again, later), err
+}
+
+// sent is a report that was written and that the cache does not show yet: what it showed before, what was written, and when.
+type sent struct {
+	before, encoded string
+	at              time.Time
+}
+
+// lastReport returns the report that there is, empty for none, and, where that is one that the cache does not show yet, for how long
+// that is believed: another event of the copy would have it written twice.
+func (s *Syncer) lastReport(key kcp.ObjectKey, upstreamObj *unstructured.Unstructured, now time.Time) (encoded string, unseen time.Duration) {
+	present, _ := protocol.Read(upstreamObj).EncodedReport(s.cluster)
+	last := s.memories.get(key).sent
+	if last == nil {
+		return present, 0
+	}
+	if left := longestLag - now.Sub(last.at); left > 0 && present == last.before {
+		return last.encoded, left
+	}
+	s.memories.update(key, func(m *memory) { m.sent = nil })
+	return present, 0
 }
 
 // withdrawReport removes a report where there is nothing to say, and no status that it could become part of (ConfigMaps, Secrets).
@@ -80,15 +113,6 @@ func (s *Syncer) withdrawReport(ctx context.Context, key kcp.ObjectKey, upstream
 		return nil
 	}
 	return s.patchReport(ctx, key, upstreamObj, nil)
-}
-
-// spacing returns how long the next report has to wait for the last one, and, where only the causes are new, for the last such one.
-func (m *memory) spacing(onlyWhy bool, now time.Time) time.Duration {
-	wait := reportInterval - now.Sub(m.reported)
-	if onlyWhy {
-		wait = max(wait, explainInterval-now.Sub(m.explained))
-	}
-	return wait
 }
 
 // restoreGrace is how long the hub may take to put back what an undo has taken off an object, this cluster's report among it. A hub
@@ -114,7 +138,7 @@ func (s *Syncer) tryReport(ctx context.Context, key kcp.ObjectKey, upstreamObj *
 		return 0, err
 	case len(report.Causes) > 0:
 		s.memories.update(key, func(m *memory) { m.whyRefused = now })
-		return reportInterval, nil // without them: the numbers count more
+		return withoutCausesAfter, nil // without them: the numbers count more
 	}
 	klog.FromContext(ctx).Info("kcp refuses the report on an object", "reason", err.Error(), "again", longestRefusal)
 	return longestRefusal, nil
@@ -130,7 +154,8 @@ func (s *Syncer) writeReport(ctx context.Context, key kcp.ObjectKey, upstreamObj
 	if err := s.patchReport(ctx, key, upstreamObj, &encoded); err != nil {
 		return err
 	}
-	s.memories.update(key, func(m *memory) { m.reported = now })
+	before, _ := protocol.Read(upstreamObj).EncodedReport(s.cluster)
+	s.memories.update(key, func(m *memory) { m.sent = &sent{before, encoded, now} })
 	return nil
 }
 
@@ -147,19 +172,4 @@ func saysSame(last protocol.Report, annotation string, report protocol.Report) (
 	report.Written = last.Written
 	encoded, err := report.Encode()
 	return encoded == annotation, err
-}
-
-// untilNews returns how long to keep a first report back that says nothing yet: until there is a copy, and for as long as the
-// copy is so new that its own controller is about to give it a status. It is as old as we have known it, by our clock: the time of
-// its creation is by another machine's.
-func (s *Syncer) untilNews(key kcp.ObjectKey, e *evaluate.Evaluation, report protocol.Report, now time.Time) time.Duration {
-	switch {
-	case len(report.Problems) > 0 || len(report.Counters) > 0 || len(report.Conditions) > 0:
-		return 0
-	case e.Downstream == nil:
-		return reportInterval // its event will come, or a problem
-	}
-	since := now
-	s.memories.update(key, func(m *memory) { since = m.silent.since(e.Downstream.GetUID(), now) })
-	return reportInterval - now.Sub(since)
 }

@@ -10,6 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
+	"github.com/kcp-tmc/tmc/pkg/kcp"
 	"github.com/kcp-tmc/tmc/pkg/protocol"
 )
 
@@ -33,12 +34,12 @@ func TestSyncStatus(t *testing.T) {
 			return here, copyOf("ws", here, ready(2))
 		}},
 		"the first report": {prepare: func(*harness) (*unstructured.Unstructured, *unstructured.Unstructured) {
-			return here, copyOf("ws", here, ready(2))
-		}, reports: `"readyReplicas":2`, patches: 1},
+			return here, copyOf("ws", here, available(3))
+		}, reports: `"readyReplicas":3`, patches: 1},
 		"a copy without news": {prepare: func(h *harness) (*unstructured.Unstructured, *unstructured.Unstructured) {
 			return here, copyOf("ws", here, created(now(h)))
-		}, again: reportInterval},
-		"no copy yet":           {prepare: func(*harness) (*unstructured.Unstructured, *unstructured.Unstructured) { return here, nil }, again: reportInterval},
+		}, again: unsaidByPods},
+		"no copy yet":           {prepare: func(*harness) (*unstructured.Unstructured, *unstructured.Unstructured) { return here, nil }},
 		"a problem and no copy": {prepare: func(*harness) (*unstructured.Unstructured, *unstructured.Unstructured) { return here, nil }, problems: problem, reports: "in the way", patches: 1},
 		"an object that leaves": {prepare: func(*harness) (*unstructured.Unstructured, *unstructured.Unstructured) {
 			return web(held), copyOf("ws", here, ready(2))
@@ -75,57 +76,93 @@ func TestSyncStatus(t *testing.T) {
 	}
 }
 
+// unsaidByPods and gathering are how long a first report waits of which no pod serves, and news of more that do.
+const (
+	unsaidByPods = 2 * time.Second
+	gathering    = 200 * time.Millisecond
+)
+
+// turnOf returns a function that takes a turn of the status loop and checks what comes of it.
+func (h *harness) turnOf(t *testing.T, key kcp.ObjectKey) func(want time.Duration, patches int) {
+	h.memories.update(key, func(m *memory) { m.seen = true })
+	return func(want time.Duration, patches int) {
+		t.Helper()
+		if again, err := h.syncStatus(t.Context(), key); again != want || err != nil || len(h.kcp.patches) != patches {
+			t.Fatalf("again after %s, error %v, patches %v; want %s and %d", again, err, h.kcp.patches, want, patches)
+		}
+	}
+}
+
 // TestFirstReportHeedsNoOtherClock has the clock of the syncer differ from that of its cluster: a copy of which there is nothing to
-// say is reported a second after the syncer has seen it, and that of another UID again.
+// say is reported two seconds after the syncer has seen it.
 func TestFirstReportHeedsNoOtherClock(t *testing.T) {
 	for name, ahead := range map[string]time.Duration{"right": 0, "ten minutes ahead": 10 * time.Minute, "ten minutes behind": -10 * time.Minute, "a year behind": -8766 * time.Hour} {
 		t.Run(name, func(t *testing.T) {
 			here := web(placed, held)
 			h := newHarness(t, newFakeCluster(), v1alpha1.NamespaceModeExclusive)
-			theirs := h.time.Add(-ahead).Unix()
-			h.cache(t, madeNamespace("ws"), copyOf("ws", here, created(theirs)))
-			key := h.place(here)
-			h.memories.update(key, func(m *memory) { m.seen = true })
-			turn := func(want time.Duration, patches int) {
-				t.Helper()
-				if again, err := h.syncStatus(t.Context(), key); again != want || err != nil || len(h.kcp.patches) != patches {
-					t.Fatalf("again after %s, error %v, patches %v; want %s and %d", again, err, h.kcp.patches, want, patches)
-				}
-			}
-			turn(reportInterval, 0)
+			h.cache(t, madeNamespace("ws"), copyOf("ws", here, created(h.time.Add(-ahead).Unix())))
+			turn := h.turnOf(t, h.place(here))
+			turn(unsaidByPods, 0)
 			h.time = h.time.Add(600 * time.Millisecond)
-			turn(400*time.Millisecond, 0)
-			h.cache(t, copyOf("ws", here, created(theirs), func(obj *unstructured.Unstructured) { obj.SetUID("another") }))
-			turn(reportInterval, 0)
-			h.time = h.time.Add(reportInterval)
+			turn(1400*time.Millisecond, 0)
+			h.time = h.time.Add(1400 * time.Millisecond)
 			turn(0, 1)
 		})
 	}
 }
 
-func TestSyncStatusIsSpaced(t *testing.T) {
+// TestSyncStatusIsPaced has pods become ready one after the other: the rule is evaluate.Pace.
+func TestSyncStatusIsPaced(t *testing.T) {
 	here := web(placed, held)
-	h := newHarness(t, newFakeCluster(), v1alpha1.NamespaceModeExclusive).cache(t, madeNamespace("ws"), copyOf("ws", here, ready(1)))
+	h := newHarness(t, newFakeCluster(), v1alpha1.NamespaceModeExclusive).cache(t, madeNamespace("ws"))
+	show := func(number int64) { h.cache(t, copyOf("ws", here, available(number))) }
 	key := h.place(here)
-	h.memories.update(key, func(m *memory) { m.seen = true })
-	report := func(number int64, want time.Duration, patches int) {
-		t.Helper()
-		h.cache(t, copyOf("ws", here, ready(number)))
-		if again, err := h.syncStatus(t.Context(), key); again != want || err != nil || len(h.kcp.patches) != patches {
-			t.Errorf("again after %s, error %v, patches %v; want %s and %d", again, err, h.kcp.patches, want, patches)
-		}
-	}
-	report(1, 0, 1)
-	h.time = h.time.Add(300 * time.Millisecond)
-	report(2, 700*time.Millisecond, 1)
-	h.time = h.time.Add(700 * time.Millisecond)
-	report(2, 0, 2)
+	turn := h.turnOf(t, key)
+	show(0)
+	turn(unsaidByPods, 0)
+	show(1)
+	turn(gathering, 0)
+	h.time = h.time.Add(gathering)
+	turn(0, 1)
+	show(2)
+	h.time = h.time.Add(500 * time.Millisecond)
+	turn(1500*time.Millisecond, 1)
+	show(1)
+	turn(0, 1) // it is as it was
+	show(3)
+	turn(0, 2)
 	h.kcp.patchErr = errAway
 	h.time = h.time.Add(time.Minute)
-	h.cache(t, copyOf("ws", here, ready(3)))
+	show(2)
+	turn(gathering, 2)
+	h.time = h.time.Add(gathering)
 	if _, err := h.syncStatus(t.Context(), key); !errors.Is(err, errAway) {
 		t.Errorf("got %v, want %v", err, errAway)
 	}
+	h.kcp.patchErr = nil
+	turn(0, 4) // what could not be written waits no more
+}
+
+// TestReportIsNotWrittenTwice has the cache of kcp lag: what was written is not written again until the cache shows it, or shows
+// that somebody else has written, or takes too long.
+func TestReportIsNotWrittenTwice(t *testing.T) {
+	here := web(placed, held)
+	h := newHarness(t, newFakeCluster(), v1alpha1.NamespaceModeExclusive)
+	h.cache(t, madeNamespace("ws"), copyOf("ws", here, available(3)))
+	key := h.place(here)
+	turn := h.turnOf(t, key)
+	before := h.kcp.objects[key]
+	turn(0, 1)
+	written := h.kcp.objects[key]
+	h.kcp.objects[key] = before
+	turn(longestLag, 1)
+	h.kcp.objects[key] = written
+	turn(0, 1)
+	h.kcp.objects[key] = before
+	turn(0, 2) // somebody has taken it off
+	h.kcp.objects[key] = before
+	h.time = h.time.Add(longestLag)
+	turn(0, 3) // and again, before the cache has shown it
 }
 
 // TestStatusChangeCostsNoEvaluation has a copy whose status changes many times: nothing is made, hashed or decoded again.
@@ -148,9 +185,11 @@ func TestStatusChangeCostsNoEvaluation(t *testing.T) {
 		}))
 		newObj := w.get(app, "web")
 		h.onDownstream(key, oldObj, newObj)
-		h.time = h.time.Add(time.Minute)
-		if _, err := h.syncStatus(t.Context(), key); err != nil {
-			t.Fatal(err)
+		for range 2 {
+			h.time = h.time.Add(time.Minute) // the first turn has the news wait for more
+			if _, err := h.syncStatus(t.Context(), key); err != nil {
+				t.Fatal(err)
+			}
 		}
 		// An evaluation that was made anew has a desired copy that was forgotten only now: the copy would be in e.
 		e, err := h.evaluate(key)

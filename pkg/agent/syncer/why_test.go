@@ -46,6 +46,8 @@ func newWhyHarness(t *testing.T) *whyHarness {
 	h := newHarness(t, newFakeCluster(), v1alpha1.NamespaceModeExclusive).cache(t, madeNamespace("ws"), copyOf("ws", here, available(2)))
 	w := &whyHarness{h, h.place(here), here}
 	h.memories.update(w.key, func(m *memory) { m.seen = true })
+	w.turn(t, gathering, 0)
+	w.time = w.time.Add(gathering)
 	w.turn(t, 0, 1)
 	w.time = w.time.Add(time.Minute)
 	return w
@@ -106,6 +108,8 @@ func TestCausesAreReported(t *testing.T) {
 	w.time = w.time.Add(2 * time.Second)
 	w.why.found = cause(1, "3", "e")
 	w.cache(t, copyOf("ws", w.here, available(1)))
+	w.turn(t, gathering, 3)
+	w.time = w.time.Add(gathering)
 	w.turn(t, 0, 4) // causes go along with other news
 	w.check(t, cause(1, "3", "e"))
 
@@ -186,7 +190,9 @@ func TestCausesGiveWayToNumbers(t *testing.T) {
 	w.why.known, w.why.found = true, cause(1, "1", "a")
 	w.cache(t, copyOf("ws", w.here, available(1)))
 	w.kcp.patchErr = apierrors.NewInvalid(schema.GroupKind{Kind: "Deployment"}, "web", nil)
-	w.turn(t, reportInterval, 2)
+	w.turn(t, gathering, 1)
+	w.time = w.time.Add(gathering)
+	w.turn(t, withoutCausesAfter, 2)
 	w.kcp.patchErr = nil
 	w.time = w.time.Add(time.Second)
 	w.turn(t, longestRefusal-time.Second, 3)
