@@ -72,6 +72,9 @@ func (s *Syncer) act(ctx context.Context, t turn) (result, error) {
 	case evaluate.Clear:
 		return result{}, s.removeAll(ctx, t, t.strays())
 	case evaluate.Release:
+		if wait := s.untilReleased(t); wait > 0 {
+			return result{again: wait}, nil
+		}
 		return result{}, s.release(ctx, t)
 	case evaluate.Inquire:
 		return s.inquire(ctx, t)
@@ -279,6 +282,33 @@ func (s *Syncer) failed(t turn, err error) (result, error) {
 // hashOf returns the hash of what an apply of the copy applies.
 func hashOf(desired *unstructured.Unstructured) string {
 	return desired.GetAnnotations()[v1alpha1.AppliedHashAnnotation]
+}
+
+// Clusters that let go of one object at the same moment would refuse each other: each waits releaseApart for each before it, by
+// name, and for mostReleasesApart of them at most.
+const (
+	releaseApart      = 25 * time.Millisecond
+	mostReleasesApart = 10
+)
+
+// untilReleased returns how long to leave letting go of an object to others.
+func (s *Syncer) untilReleased(t turn) time.Duration {
+	said := protocol.Read(t.Upstream)
+	before := 0
+	for _, other := range said.Held() {
+		if other == s.cluster {
+			break
+		}
+		if _, isLeaving := said.LeavingSince(other); isLeaving || said.IsEnding() {
+			before++
+		}
+	}
+	if before == 0 {
+		return 0
+	}
+	since := s.now()
+	s.memories.update(t.key, func(m *memory) { since = m.releasing.since(t.Upstream.GetUID(), since) })
+	return time.Duration(min(before, mostReleasesApart))*releaseApart - s.now().Sub(since)
 }
 
 // release takes our finalizer and our report off the upstream object. That cannot be undone, so the cluster itself is asked

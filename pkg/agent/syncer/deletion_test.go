@@ -4,6 +4,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
@@ -184,6 +185,43 @@ func TestLetGoAtOnce(t *testing.T) {
 			}
 			if now := h.kcp.objects[key]; now != nil && protocol.Read(now).IsHeld("east") != c.held {
 				t.Errorf("finalizers are %v", now.GetFinalizers())
+			}
+		})
+	}
+}
+
+// TestReleasesKeepApart has several clusters let go of an object: those that come before, by name, go first.
+func TestReleasesKeepApart(t *testing.T) {
+	heldBy := func(clusters ...string) option {
+		return func(obj *unstructured.Unstructured) {
+			for _, cluster := range clusters {
+				obj.SetFinalizers(append(obj.GetFinalizers(), v1alpha1.Finalizer(cluster)))
+			}
+		}
+	}
+	many := []string{"a", "b", "c", "d", "da", "db", "dc", "dd", "de", "df", "dg"}
+	cases := map[string]struct {
+		obj  *unstructured.Unstructured
+		wait time.Duration
+	}{
+		"alone":                      {web(placed, held, deleting), 0},
+		"before others":              {web(placed, held, deleting, heldBy("west", "north")), 0},
+		"after others":               {web(placed, held, deleting, heldBy("asia", "west", "africa")), 2 * releaseApart},
+		"after many":                 {web(placed, held, deleting, heldBy(many...)), mostReleasesApart * releaseApart},
+		"only this one leaves":       {web(held, heldBy("asia")), 0},
+		"another one leaves as well": {web(held, heldBy("asia"), annotated(v1alpha1.DeletionAnnotation("asia"), "2026-01-01T00:00:00Z")), releaseApart},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			h := newHarness(t, newFakeCluster(), v1alpha1.NamespaceModeExclusive)
+			key := h.place(c.obj)
+			again, err := h.syncSpec(t.Context(), key)
+			if isHeld := protocol.Read(h.kcp.objects[key]).IsHeld("east"); err != nil || again != c.wait || isHeld != (c.wait > 0) {
+				t.Fatalf("again after %s, %v, held %t; want %s", again, err, isHeld, c.wait)
+			}
+			h.time = h.time.Add(c.wait)
+			if again, err = h.syncSpec(t.Context(), key); err != nil || again != 0 || protocol.Read(h.kcp.objects[key]).IsHeld("east") {
+				t.Errorf("its turn: again after %s, %v", again, err)
 			}
 		})
 	}

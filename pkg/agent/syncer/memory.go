@@ -60,8 +60,8 @@ type memory struct {
 	sent *sent
 	// whyRefused is when kcp refused a report with causes.
 	whyRefused time.Time
-	// ending is when the copy was first seen to be being deleted.
-	ending sighting
+	// ending is when the copy was first seen to be being deleted, and releasing is when the upstream object could first be let go of.
+	ending, releasing sighting
 	// bare is when the upstream object was first seen to have lost what the hub says of it, of one generation.
 	bare generationSighting
 }

@@ -126,7 +126,7 @@ func TestSyncStatusIsPaced(t *testing.T) {
 	turn(0, 1)
 	show(2)
 	h.time = h.time.Add(500 * time.Millisecond)
-	turn(1500*time.Millisecond, 1)
+	turn(2500*time.Millisecond, 1)
 	show(1)
 	turn(0, 1) // it is as it was
 	show(3)

@@ -105,7 +105,7 @@ func TestCausesAreReported(t *testing.T) {
 	w.turn(t, 0, 3) // the last state is not lost
 	w.check(t, cause(2, "2", "d"))
 
-	w.time = w.time.Add(2 * time.Second)
+	w.time = w.time.Add(5 * time.Second)
 	w.why.found = cause(1, "3", "e")
 	w.cache(t, copyOf("ws", w.here, available(1)))
 	w.turn(t, gathering, 3)

@@ -33,7 +33,7 @@ const (
 	gatherFor = 200 * time.Millisecond
 	// firstProgress is the time between a report and numbers on the way, lastProgress the longest that it grows to: it doubles with
 	// each report of nothing else.
-	firstProgress = 2 * time.Second
+	firstProgress = 3 * time.Second
 	lastProgress  = 5 * time.Second
 	// reportBudget is how many reports there may be at once on one object, and reportInterval is how long it takes until there may
 	// be one more.
