@@ -2,6 +2,8 @@ package placement
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"testing"
 
@@ -303,5 +305,42 @@ func TestRetireRegroups(t *testing.T) {
 	}
 	if again := Retire(obj, groupsOf); !again.IsEmpty() {
 		t.Errorf("once more %+v", again)
+	}
+}
+
+// TestRetireRestoresLabels has an administrator take keys off an object, and delete it before the hub restores them: whoever holds it
+// has to see it to let go.
+func TestRetireRestoresLabels(t *testing.T) {
+	drain := func(obj *unstructuredObject) { obj.SetFinalizers(append(obj.GetFinalizers(), "example.com/drain")) }
+	leaving := annotated(map[string]string{v1alpha1.DeletionAnnotation("west"): "2026-01-02T03:04:05Z"})
+	cases := map[string]struct {
+		obj  *unstructuredObject
+		want []string
+	}{
+		"the label":                             {deployment(heldBy("west"), deleted), []string{"cluster.tmc.kcp.io/west"}},
+		"one of two":                            {deployment(on("east"), heldBy("east", "west"), deleted), []string{"cluster.tmc.kcp.io/east", "cluster.tmc.kcp.io/west"}},
+		"the label of what is leaving":          {deployment(heldBy("west"), leaving, deleted), []string{"cluster.tmc.kcp.io/west"}},
+		"label and group":                       {deployment(heldBy("g-eu-1"), deleted), []string{"cluster.tmc.kcp.io/g-eu-1", "group.tmc.kcp.io/eu"}},
+		"the label, and somebody keeps it":      {deployment(heldBy("west"), drain, deleted), []string{"cluster.tmc.kcp.io/west"}},
+		"the finalizer: nobody waits":           {deployment(on("west"), deleted), []string{"cluster.tmc.kcp.io/west"}},
+		"label and finalizer: nobody waits":     {deployment(drain, deleted), nil},
+		"nothing, and it is as it was":          {deployment(on("west"), heldBy("west"), deleted), []string{"cluster.tmc.kcp.io/west"}},
+		"nothing but the request to leave":      {deployment(on("west"), heldBy("west"), deleted), []string{"cluster.tmc.kcp.io/west"}},
+		"the finalizer of one, and the others'": {deployment(on("west"), heldBy("east"), deleted), []string{"cluster.tmc.kcp.io/east", "cluster.tmc.kcp.io/west"}},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			held := protocol.Read(tc.obj).Held()
+			apply(tc.obj, Retire(tc.obj, groupsOf))
+			if diff := cmp.Diff(tc.want, slices.Sorted(maps.Keys(tc.obj.GetLabels()))); diff != "" {
+				t.Errorf("labels (-want +got):\n%s", diff)
+			}
+			if now := protocol.Read(tc.obj).Held(); !slices.Equal(now, held) {
+				t.Errorf("held by %v: what is being deleted takes no finalizer", now)
+			}
+			if again := Retire(tc.obj, groupsOf); !again.IsEmpty() {
+				t.Errorf("once more %+v", again)
+			}
+		})
 	}
 }

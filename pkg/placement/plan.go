@@ -131,9 +131,14 @@ func namedFirst(named map[string]v1alpha1.LeftOut, cluster string) int {
 
 // Retire returns what to write on an object that is being deleted, and so moves no more: the view of each group of its clusters
 // has to show it, its syncers have to see what is to become of what belongs to it, and Helm may not take it for what it makes anew.
+// A placement label that somebody has taken off comes back while the cluster's syncer holds the object: without it, the syncer would
+// never see that it has to let go.
 func Retire(upstreamObj metav1.Object, groupsOf GroupsOf) *protocol.Change {
 	object := protocol.Read(upstreamObj)
 	change := object.NewChange()
+	for _, cluster := range object.Held() {
+		change.Show(cluster)
+	}
 	change.SetGroups(groupsOf.all(sets.New(object.Present()...)))
 	if len(object.Held()) > 0 {
 		change.NotePropagation()

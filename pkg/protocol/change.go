@@ -43,6 +43,11 @@ func (c *Change) Place(cluster string) {
 	set(c.Annotations, c.of.annotations, v1alpha1.DeletionAnnotation(cluster), nil)
 }
 
+// Show has the cluster's syncer see the object, whether it is placed there or leaving.
+func (c *Change) Show(cluster string) {
+	set(c.Labels, c.of.labels, v1alpha1.PlacementLabel(cluster), new(v1alpha1.PlacementLabelValue))
+}
+
 // AskToLeave asks the cluster's syncer to remove its copy. A label that somebody has removed comes back: without it, the
 // syncer would not see the object. A cluster that was asked before keeps the time of that.
 func (c *Change) AskToLeave(cluster string, now time.Time) {
