@@ -3,6 +3,7 @@ package controller
 import (
 	"context"
 	"errors"
+	"math/rand/v2"
 	"sync"
 	"time"
 
@@ -11,7 +12,7 @@ import (
 )
 
 // Back-off of a key that keeps failing. There is no limit over all keys: a key that fails
-// never delays another.
+// never delays another. Keys that fail because a server does not answer start over when it does: see scouts.
 const (
 	firstRetry = 5 * time.Millisecond
 	lastRetry  = time.Minute
@@ -29,10 +30,12 @@ type Controller[K comparable] struct {
 
 	mu sync.RWMutex
 	// queue is nil before Run: a queue has goroutines, and one that is never run must leave none.
-	queue workqueue.TypedRateLimitingInterface[K]
+	queue   workqueue.TypedRateLimitingInterface[K]
+	limiter workqueue.TypedRateLimiter[K]
 	// early are the keys that were enqueued before Run, in their order.
 	early   []K
 	isEarly map[K]bool
+	scouts  scouts[K]
 }
 
 // New returns a controller. The name is that of its queue in logs and in the workqueue
@@ -68,10 +71,10 @@ func (c *Controller[K]) enqueueEarly(key K) workqueue.TypedRateLimitingInterface
 
 // open makes the queue, with the keys that were enqueued before.
 func (c *Controller[K]) open() {
-	limiter := workqueue.NewTypedItemExponentialFailureRateLimiter[K](firstRetry, lastRetry)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.queue = workqueue.NewTypedRateLimitingQueueWithConfig(limiter, workqueue.TypedRateLimitingQueueConfig[K]{Name: c.name})
+	c.limiter = workqueue.NewTypedItemExponentialFailureRateLimiter[K](firstRetry, lastRetry)
+	c.queue = workqueue.NewTypedRateLimitingQueueWithConfig(c.limiter, workqueue.TypedRateLimitingQueueConfig[K]{Name: c.name})
 	for _, key := range c.early {
 		c.queue.Add(key)
 	}
@@ -113,16 +116,20 @@ func (c *Controller[K]) next(ctx context.Context) bool {
 	logger := klog.FromContext(ctx).WithValues("key", key)
 
 	again, err := c.reconcile(klog.NewContext(ctx, logger), key)
+	if !isUnanswered(err) && ctx.Err() == nil {
+		c.startOver(logger, key)
+	}
 	switch {
 	case err != nil && errors.Is(ctx.Err(), context.Canceled):
 		// Shutting down.
 	case err != nil:
-		if retries := c.queue.NumRequeues(key); retries < quietRetries {
+		// The scout is tried often.
+		if retries := c.queue.NumRequeues(key); retries < quietRetries || isUnanswered(err) && retries&(retries-1) != 0 {
 			logger.V(2).Info("Will try again", "retries", retries, "reason", err.Error())
 		} else {
 			logger.Error(err, "Reconciling keeps failing, will try again", "retries", retries)
 		}
-		c.queue.AddRateLimited(key)
+		c.retry(key, isUnanswered(err))
 	default:
 		c.queue.Forget(key)
 		if again > 0 {
@@ -130,6 +137,36 @@ func (c *Controller[K]) next(ctx context.Context) bool {
 		}
 	}
 	return true
+}
+
+// retry has a key that has failed reconciled again, with back-off. If no server answered, it may be the one to find out when one does.
+func (c *Controller[K]) retry(key K, isUnanswered bool) {
+	if !isUnanswered {
+		c.queue.AddRateLimited(key)
+		return
+	}
+	scout, after, isNew := c.scouts.failed(key)
+	if !isNew || scout != key {
+		c.queue.AddRateLimited(key)
+	}
+	if isNew && scout == key {
+		after = min(after, c.limiter.When(key))
+	}
+	if isNew {
+		c.queue.AddAfter(scout, after)
+	}
+}
+
+// startOver has the keys reconciled that wait for a server, if one has answered to this key that did not before.
+func (c *Controller[K]) startOver(logger klog.Logger, key K) {
+	others := c.scouts.answered(key)
+	if len(others) > 0 {
+		logger.V(2).Info("A server answers again: what has failed is tried anew", "keys", len(others))
+	}
+	for _, other := range others {
+		c.queue.Forget(other)
+		c.queue.AddAfter(other, rand.N(startOver)) //nolint:gosec // it spreads requests
+	}
 }
 
 // Sooner returns the shorter of two times after which to look at a key again, each of which may be 0, or past, for not before the

@@ -2,7 +2,6 @@ package upstream
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -26,7 +25,15 @@ import (
 
 // ErrUnknownWorkspace is returned when no source is known to serve a workspace:
 // nothing can be said about its objects.
-var ErrUnknownWorkspace = errors.New("no known shard of kcp serves the workspace")
+var ErrUnknownWorkspace error = unknownWorkspaceError{}
+
+// unknownWorkspaceError is a controller.Unanswered: who gets it starts over when kcp answers again.
+type unknownWorkspaceError struct{}
+
+func (unknownWorkspaceError) Error() string { return "no known shard of kcp serves the workspace" }
+
+// Unanswered implements controller.Unanswered.
+func (unknownWorkspaceError) Unanswered() {}
 
 // Handler is told of every change in the caches: oldObj is nil when the object
 // came, newObj when it went. An object that merely lost the selected label went,

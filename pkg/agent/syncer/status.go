@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/klog/v2"
 
@@ -134,7 +135,7 @@ func (s *Syncer) untilRestored(key kcp.ObjectKey, e *evaluate.Evaluation, now ti
 func (s *Syncer) tryReport(ctx context.Context, key kcp.ObjectKey, upstreamObj *unstructured.Unstructured, report protocol.Report, now time.Time) (time.Duration, error) {
 	err := s.writeReport(ctx, key, upstreamObj, report, now)
 	switch {
-	case err == nil || !kcp.IsRefusal(err):
+	case err == nil || !kcp.IsRefusal(err) || apierrors.IsForbidden(err): // a kcp that starts forbids everything
 		return 0, err
 	case len(report.Causes) > 0:
 		s.memories.update(key, func(m *memory) { m.whyRefused = now })
