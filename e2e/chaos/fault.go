@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+	"k8s.io/apimachinery/pkg/types"
 )
 
 // Fault is something that goes wrong for a while. All of it has been drawn: it does the same whenever it happens, but for
@@ -45,6 +46,8 @@ type Object struct {
 	Cluster, Workspace string
 	// Resource is in the form deployments.apps.
 	Resource, Namespace, Name string
+	// UID is the one it had.
+	UID types.UID
 	// What is what was done to it: deleted, edited, …
 	What string
 }

@@ -30,11 +30,16 @@ const (
 	placementLabels   = "cluster." + keyDomain
 	statusAnnotations = "status." + keyDomain
 	syncerFinalizers  = "syncer." + keyDomain
+	// deleted is what is done to copies that are deleted.
+	deleted = "deleted"
 	// editedKey is the key that meddlers add to data and labels.
 	editedKey = "chaos-edited"
 	// holdFinalizer is the finalizer that meddlers add.
 	holdFinalizer = "chaos.example.com/hold"
 )
+
+// originMarks are the annotations of a copy without which it is somebody else's.
+var originMarks = []string{keyDomain + "source-cluster", keyDomain + "source-name", keyDomain + "target-cluster"}
 
 // meddledKinds are the kinds that are meddled with.
 var meddledKinds = []schema.GroupVersionResource{
@@ -141,6 +146,7 @@ func (m *meddler) touch(f found, what string) {
 	defer m.mu.Unlock()
 	object := m.where
 	object.Resource, object.Namespace, object.Name, object.What = f.gvr.GroupResource().String(), f.obj.GetNamespace(), f.obj.GetName(), what
+	object.UID = f.obj.GetUID()
 	m.touched = append(m.touched, object)
 }
 
@@ -164,20 +170,21 @@ func (m *meddler) find(ctx context.Context, client dynamic.Interface) []found {
 	return all
 }
 
-// heal takes away the finalizers that were added. The rest is for tmc to mend.
+// heal takes away the finalizers that were added, and deletes copies that nobody can tell to be tmc's any more, as tmc's
+// users are told to have somebody do. The rest is for tmc to mend.
 func (m *meddler) heal(ctx context.Context) error {
 	client, err := dynamic.NewForConfig(m.config)
 	if err != nil {
 		return err
 	}
 	for _, object := range m.all() {
-		if !strings.Contains(object.What, holdFinalizer) {
+		if strings.HasPrefix(object.What, deleted) {
 			continue
 		}
 		gvr := meddledKinds[slices.IndexFunc(meddledKinds, func(gvr schema.GroupVersionResource) bool { return gvr.GroupResource().String() == object.Resource })]
 		objects := client.Resource(gvr).Namespace(object.Namespace)
-		err := framework.Eventually(ctx, holdFinalizer+" to go", healTimeout, func(ctx context.Context) (bool, string, error) {
-			err := letGo(ctx, objects, object.Name)
+		err := framework.Eventually(ctx, object.String()+" to be put right", healTimeout, func(ctx context.Context) (bool, string, error) {
+			err := m.putRight(ctx, objects, object)
 			return err == nil, "", err
 		})
 		if err != nil {
@@ -187,16 +194,26 @@ func (m *meddler) heal(ctx context.Context) error {
 	return nil
 }
 
-// letGo takes the meddlers' finalizer off an object.
-func letGo(ctx context.Context, objects dynamic.ResourceInterface, name string) error {
-	obj, err := objects.Get(ctx, name, metav1.GetOptions{})
-	if err == nil {
+// putRight is heal for one object, if it still is the one.
+func (m *meddler) putRight(ctx context.Context, objects dynamic.ResourceInterface, touched Object) error {
+	obj, err := objects.Get(ctx, touched.Name, metav1.GetOptions{})
+	switch {
+	case err != nil || obj.GetUID() != touched.UID:
+	case m.where.Cluster != "" && isOrphaned(obj):
+		err = objects.Delete(ctx, touched.Name, metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &touched.UID}})
+	default:
 		err = withoutFinalizer(ctx, objects, obj, holdFinalizer)
 	}
 	if apierrors.IsNotFound(err) {
 		return nil
 	}
 	return err
+}
+
+// isOrphaned reports whether a copy has lost a mark that says whose it is.
+func isOrphaned(obj *unstructured.Unstructured) bool {
+	annotations := obj.GetAnnotations()
+	return slices.ContainsFunc(originMarks, func(key string) bool { return annotations[key] == "" })
 }
 
 // withoutFinalizer takes a finalizer off an object, if it has it.
@@ -247,7 +264,7 @@ func drawDeedBelow(r *rand.Rand) deed {
 	amount, number := int64(r.IntN(6)), r.Uint32()
 	return pick(r,
 		deed{"copies are deleted", func(ctx context.Context, client dynamic.ResourceInterface, f found) (string, error) {
-			return "deleted", client.Delete(ctx, f.obj.GetName(), metav1.DeleteOptions{PropagationPolicy: new(metav1.DeletePropagationBackground)})
+			return deleted, client.Delete(ctx, f.obj.GetName(), metav1.DeleteOptions{PropagationPolicy: new(metav1.DeletePropagationBackground)})
 		}},
 		deed{"copies are edited", func(ctx context.Context, client dynamic.ResourceInterface, f found) (string, error) {
 			return edit(ctx, client, f, number)
