@@ -149,7 +149,7 @@ func (s *Syncer) inspect(ctx context.Context, t turn) (result, error) {
 	switch {
 	case inTheWay:
 		s.logObstacle(ctx, t)
-		return result{[]protocol.Problem{t.Conflict()}, evaluate.Recheck}, nil
+		return result{[]protocol.Problem{t.Conflict()}, evaluate.RecheckConflict}, nil
 	case live.GetLabels()[v1alpha1.ManagedByLabel] == v1alpha1.ManagedByValue:
 		return result{}, errStale // ours, and on its way into the cache
 	default:

@@ -126,8 +126,8 @@ func TestCreateMeetsAnObject(t *testing.T) {
 		err     error
 		writes  []string
 	}{
-		"a foreign object is left alone":             {live: web(by("kubectl")), reasons: []string{"Conflict"}, again: evaluate.Recheck, writes: []string{applyWeb}},
-		"a forged copy is left alone":                {live: copyOf("ws", here, by("kubectl")), reasons: []string{"Conflict"}, again: evaluate.Recheck, writes: []string{applyWeb}},
+		"a foreign object is left alone":             {live: web(by("kubectl")), reasons: []string{"Conflict"}, again: evaluate.RecheckConflict, writes: []string{applyWeb}},
+		"a forged copy is left alone":                {live: copyOf("ws", here, by("kubectl")), reasons: []string{"Conflict"}, again: evaluate.RecheckConflict, writes: []string{applyWeb}},
 		"our copy is on its way into the cache":      {live: copyOf("ws", here), err: errStale, writes: []string{applyWeb}},
 		"our copy lost the label by which we watch":  {live: shaped(stripped, by(v1alpha1.FieldManager)), writes: []string{applyWeb, applyWeb}},
 		"a cluster that does not answer is asked on": {live: web(by("kubectl")), liveErr: errAway, err: errAway, writes: []string{applyWeb}},
@@ -159,7 +159,7 @@ func TestCreateDoesNotTryWhileAnObjectIsInTheWay(t *testing.T) {
 	h := newHarness(t, cluster, v1alpha1.NamespaceModeExclusive).cache(t, madeNamespace("ws"))
 	key := h.place(web(placed, held))
 	for range 3 {
-		if again, err := h.spec(t, key); again != evaluate.Recheck || err != nil {
+		if again, err := h.spec(t, key); again != evaluate.RecheckConflict || err != nil {
 			t.Fatalf("again after %s, error %v", again, err)
 		}
 	}

@@ -16,6 +16,10 @@ import (
 // Recheck is how long a problem is left alone that no event tells the end of.
 const Recheck = 30 * time.Second
 
+// RecheckConflict is how long an object that is in the way is left alone: nothing tells when somebody has removed it, and its
+// user waits for that.
+const RecheckConflict = 10 * time.Second
+
 // StuckAfter is how long a copy may take to go before the report says what keeps it.
 const StuckAfter = 5 * time.Second
 
@@ -200,7 +204,7 @@ func (e *Evaluation) Decide(around Surroundings) Decision {
 	case Complain:
 		d.Problems, d.Again = []protocol.Problem{*e.Problem}, Recheck
 	case Refuse:
-		d.Problems, d.Again = []protocol.Problem{e.Conflict()}, Recheck
+		d.Problems, d.Again = []protocol.Problem{e.Conflict()}, RecheckConflict
 	case Wait:
 		d.Awaited, d.Problems, d.Again = awaited, problemsOf(awaited), Recheck
 	case Linger:

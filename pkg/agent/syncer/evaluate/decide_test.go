@@ -301,7 +301,7 @@ func TestDecideConflict(t *testing.T) {
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
 			got := evaluated(t, inputOf(here, c.inTheWay), nil).Decide(Surroundings{})
-			if got.Action != Refuse || got.Again != Recheck || len(got.Problems) != 1 {
+			if got.Action != Refuse || got.Again != RecheckConflict || len(got.Problems) != 1 {
 				t.Fatalf("got %+v", got)
 			}
 			problem := got.Problems[0]
