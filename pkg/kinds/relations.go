@@ -175,7 +175,7 @@ func (k Kinds) names(references []Reference, obj, other *unstructured.Unstructur
 	if len(references) == 0 {
 		return false
 	}
-	resource, found := k.resourceOf(other), false
+	resource, found := k.ResourceOf(other), false
 	for _, reference := range references {
 		if reference.GroupResource() == resource {
 			shapeOf(reference).prune(obj.Object, func(need Need) {
@@ -188,8 +188,8 @@ func (k Kinds) names(references []Reference, obj, other *unstructured.Unstructur
 	return found
 }
 
-// resourceOf returns the resource of an object: as the entry of its kind has it, or as kinds are named by convention.
-func (k Kinds) resourceOf(obj *unstructured.Unstructured) schema.GroupResource {
+// ResourceOf returns the resource of an object: as the entry of its kind has it, or as kinds are named by convention.
+func (k Kinds) ResourceOf(obj *unstructured.Unstructured) schema.GroupResource {
 	gvk := obj.GroupVersionKind()
 	if kind := k.Of(gvk.GroupKind()); kind.Resource != "" {
 		return kind.GroupVersionResource().GroupResource()

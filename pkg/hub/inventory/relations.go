@@ -33,6 +33,9 @@ const (
 	// namesakesIndex finds what is placed anywhere by kind, namespace and name, in all
 	// workspaces.
 	namesakesIndex = "namesakes"
+	// followersIndex finds what may follow an object, leadersIndex what an object may follow, by their ties: see pkg/kinds.
+	followersIndex = "followers"
+	leadersIndex   = "leaders"
 	// placementsIndex finds the WorkloadPlacements of a namespace.
 	placementsIndex = "placements"
 )
@@ -55,6 +58,22 @@ func Indexers(known kinds.Kinds) cache.Indexers {
 				return nil
 			}
 			return []string{namesakesValue(obj)}
+		},
+		followersIndex: func(obj *unstructured.Unstructured) []string {
+			if !known.MayFollow(obj.GroupVersionKind().GroupKind()) {
+				return nil
+			}
+			return tieValues(obj, append(known.FollowerTies(obj), selfTie(known.ResourceOf(obj), obj.GetName())))
+		},
+		leadersIndex: func(obj *unstructured.Unstructured) []string {
+			ties := known.LeaderTies(obj)
+			for _, follower := range known.Followers(obj) {
+				ties = append(ties, selfTie(follower.Resource, follower.Name))
+			}
+			if known.MayLead(obj.GroupVersionKind().GroupKind()) {
+				ties = append(ties, known.OwnTies(obj)...)
+			}
+			return tieValues(obj, ties)
 		},
 		placementsIndex: func(obj *unstructured.Unstructured) []string {
 			if obj.GroupVersionKind().GroupKind() != placementKind {
@@ -88,6 +107,23 @@ func needsValue(workspace logicalcluster.Name, resource schema.GroupResource, na
 
 func namesakesValue(upstreamObj *unstructured.Unstructured) string {
 	return upstreamObj.GroupVersionKind().GroupKind().String() + "|" + upstreamObj.GetNamespace() + "/" + upstreamObj.GetName()
+}
+
+// selfTie is the tie of an object that goes where those go that name it.
+func selfTie(resource schema.GroupResource, name string) string {
+	return "self " + resource.String() + "/" + name
+}
+
+func tieValue(workspace logicalcluster.Name, namespace, tie string) string {
+	return workspace.String() + "|" + namespace + "|" + tie
+}
+
+func tieValues(obj *unstructured.Unstructured, ties []string) []string {
+	workspace, namespace := kcp.WorkspaceOf(obj), obj.GetNamespace()
+	for i, tie := range ties {
+		ties[i] = tieValue(workspace, namespace, tie)
+	}
+	return ties
 }
 
 func placementsValue(workspace logicalcluster.Name, namespace string) string {
@@ -174,24 +210,36 @@ func (i *Inventory) EachFollowed(key kcp.ObjectKey, obj *unstructured.Unstructur
 	if !i.kinds.MayFollow(obj.GroupVersionKind().GroupKind()) {
 		return
 	}
-	i.upstream.EachIn(key.Workspace, key.Namespace, func(leaderKey kcp.ObjectKey, leader *unstructured.Unstructured) {
-		if i.kinds.Follows(obj, leader) {
-			visit(leaderKey, leader)
-		}
-	})
+	i.eachTied(key, leadersIndex, append(i.kinds.FollowerTies(obj), selfTie(i.kinds.ResourceOf(obj), obj.GetName())), func(leader *unstructured.Unstructured) bool { return i.kinds.Follows(obj, leader) }, visit)
 }
 
 // EachFollower calls visit with the key of every object that goes to this one's clusters:
 // those that it names, which need not exist, and those that follow it.
 func (i *Inventory) EachFollower(key kcp.ObjectKey, obj *unstructured.Unstructured, visit func(kcp.ObjectKey)) {
-	for _, need := range i.Needs(key, obj) {
-		visit(need.Key)
+	for _, need := range i.NeedKeys(key, obj) {
+		visit(need)
 	}
-	i.upstream.EachIn(key.Workspace, key.Namespace, func(followerKey kcp.ObjectKey, follower *unstructured.Unstructured) {
-		if i.kinds.MayFollow(follower.GroupVersionKind().GroupKind()) && i.kinds.Follows(follower, obj) {
-			visit(followerKey)
-		}
-	})
+	ties := append(i.kinds.OwnTies(obj), i.kinds.LeaderTies(obj)...)
+	for _, follower := range i.kinds.Followers(obj) {
+		ties = append(ties, selfTie(follower.Resource, follower.Name))
+	}
+	i.eachTied(key, followersIndex, ties, func(follower *unstructured.Unstructured) bool { return i.kinds.Follows(follower, obj) },
+		func(followerKey kcp.ObjectKey, _ *unstructured.Unstructured) { visit(followerKey) })
+}
+
+// eachTied calls visit once for every object of the namespace of the key that an index has under one of the ties, and that is a relation.
+func (i *Inventory) eachTied(key kcp.ObjectKey, index string, ties []string, isRelated func(*unstructured.Unstructured) bool, visit func(kcp.ObjectKey, *unstructured.Unstructured)) {
+	seen := map[kcp.ObjectKey]*unstructured.Unstructured{}
+	for _, tie := range ties {
+		i.upstream.EachBy(index, tieValue(key.Workspace, key.Namespace, tie), func(other kcp.ObjectKey, obj *unstructured.Unstructured) {
+			if _, isSeen := seen[other]; !isSeen && isRelated(obj) {
+				seen[other] = obj
+			}
+		})
+	}
+	for other, obj := range seen {
+		visit(other, obj)
+	}
 }
 
 // EachOn calls visit for every object that is placed on the cluster or held by its syncer.
