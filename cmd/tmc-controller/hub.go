@@ -213,6 +213,7 @@ func strip(obj any) (any, error) {
 		kinds.Slim(upstreamObj)
 		inventory.SlimBinding(upstreamObj)
 		guard.Slim(upstreamObj)
+		upstream.Intern(upstreamObj)
 	}
 	return obj, nil
 }

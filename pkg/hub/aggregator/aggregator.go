@@ -131,6 +131,10 @@ func New(config Config) *Aggregator {
 // OnUpstream queues a changed object, and what needs it; it is an upstream.Handler.
 func (a *Aggregator) OnUpstream(key kcp.ObjectKey, oldObj, newObj *unstructured.Unstructured) {
 	if key.Resource.GroupResource() == v1alpha1.WorkloadPlacementsResource.GroupResource() {
+		if oldObj != nil && newObj != nil && oldObj.GetGeneration() == newObj.GetGeneration() &&
+			(oldObj.GetDeletionTimestamp() == nil) == (newObj.GetDeletionTimestamp() == nil) {
+			return // its status
+		}
 		// It may say how reports become a status.
 		a.config.Upstream.EachIn(key.Workspace, key.Namespace, func(inside kcp.ObjectKey, _ *unstructured.Unstructured) { a.loop.Enqueue(inside) })
 		return

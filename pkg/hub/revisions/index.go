@@ -9,6 +9,7 @@ import (
 
 	"github.com/kcp-tmc/tmc/pkg/kcp"
 	"github.com/kcp-tmc/tmc/pkg/revisions"
+	caching "github.com/kcp-tmc/tmc/pkg/upstream"
 )
 
 // ownerIndex finds the revisions that a workload controls, and those of a namespace that nothing controls.
@@ -34,6 +35,7 @@ func ownerValue(workspace logicalcluster.Name, namespace string, owner types.UID
 func Slim(obj any) (any, error) {
 	if upstreamObj, isObject := obj.(*unstructured.Unstructured); isObject {
 		revisions.Slim(upstreamObj)
+		caching.Intern(upstreamObj)
 	}
 	return obj, nil
 }
