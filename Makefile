@@ -139,6 +139,10 @@ demo-down: ## Stop what demo-up left running
 scale: build tools ## Measure 100 syncers and 500 workloads (about 15 min)
 	go run ./hack/scale
 
+.PHONY: simulate
+simulate: ## Measure the hub alone with 500 clusters and 10,000 workloads
+	go run ./hack/simulate
+
 # dist/<os>-<arch> holds the programs for one platform: static, without symbols, and the same bytes wherever they
 # are built of the same sources with the same Go.
 dist/%: FORCE

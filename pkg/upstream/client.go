@@ -381,7 +381,7 @@ func (c *Client) Provider() logicalcluster.Name {
 		return ""
 	}
 	if obj := c.endpoints.object(); obj != nil {
-		return logicalcluster.From(obj)
+		return kcp.WorkspaceOf(obj)
 	}
 	return ""
 }
