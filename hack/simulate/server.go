@@ -286,7 +286,7 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case r.URL.Query().Get("watch") != "":
 		s.watch(w, r, at.collection)
 	default:
-		s.list(w, at)
+		s.list(w, at, r.URL.Query().Get("limit") == "1")
 	}
 }
 
@@ -400,7 +400,9 @@ func (s *server) typeOf(collection string) (apiVersion, kind string) {
 	}
 }
 
-func (s *server) list(w http.ResponseWriter, at place) {
+// list answers with all objects of a collection in a workspace, or with one of them: that is what a client asks for which wants to know
+// whether there is the collection.
+func (s *server) list(w http.ResponseWriter, at place, onlyOne bool) {
 	s.mu.Lock()
 	all, version := s.sorted(at.collection), s.version
 	s.mu.Unlock()
@@ -416,6 +418,9 @@ func (s *server) list(w http.ResponseWriter, at place) {
 		}
 		first = false
 		_, _ = w.Write(obj.raw)
+		if onlyOne {
+			break
+		}
 	}
 	_, _ = w.Write([]byte("]}"))
 }
