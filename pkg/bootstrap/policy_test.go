@@ -160,6 +160,8 @@ func TestPolicyAllows(t *testing.T) {
 		"make one where a mark is off": {"somebody has taken the label off", write{resource: deployments, after: copied, into: lost(shop, v1alpha1.ManagedByLabel)}},
 		"change a copy":                {"the object has changed", write{resource: deployments, before: copied, after: changed, into: shop}},
 		"change one from before":       {"what was there before namespaces had to be listed is kept up", write{resource: deployments, before: copied, after: changed, into: ops}},
+		"delete without the label":     {"the hash and the annotations tell", write{resource: deployments, before: lost(copied, v1alpha1.ManagedByLabel), into: shop}},
+		"delete without labels":        {"the annotations tell", write{resource: deployments, before: lost(copied, v1alpha1.ManagedByLabel, v1alpha1.SourceHashLabel), into: shop}},
 		"mend all labels":              {"the annotations tell", write{resource: deployments, before: lost(copied, v1alpha1.ManagedByLabel, v1alpha1.SourceHashLabel, "app"), after: copied, into: shop}},
 		"mend all annotations": {"the hash tells", write{
 			resource: deployments, before: lost(copied, v1alpha1.SourceWorkspaceAnnotation, v1alpha1.SourceNameAnnotation, v1alpha1.SourceNamespaceAnnotation, v1alpha1.TargetClusterAnnotation),

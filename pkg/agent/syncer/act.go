@@ -75,7 +75,7 @@ func (s *Syncer) act(ctx context.Context, t turn) (result, error) {
 		if wait := s.untilReleased(t); wait > 0 {
 			return result{again: wait}, nil
 		}
-		return result{}, s.release(ctx, t)
+		return s.release(ctx, t)
 	case evaluate.Inquire:
 		return s.inquire(ctx, t)
 	case evaluate.BackOff:
@@ -313,16 +313,20 @@ func (s *Syncer) untilReleased(t turn) time.Duration {
 
 // release takes our finalizer and our report off the upstream object. That cannot be undone, so the cluster itself is asked
 // first whether the copy is gone.
-func (s *Syncer) release(ctx context.Context, t turn) error {
+func (s *Syncer) release(ctx context.Context, t turn) (result, error) {
 	live, err := s.downstream.live(ctx, t.key.Resource, t.Namespace, t.Name)
 	if err != nil {
-		return err
+		return result{}, err
 	}
-	if live != nil && t.IsOurs(live) {
-		// The cache lags, or somebody took the label off by which we watch.
-		return errors.Join(s.removeAll(ctx, t, []*unstructured.Unstructured{live}), errStale)
+	if live == nil || !t.IsOurs(live) {
+		return result{}, s.letGo(ctx, t)
 	}
-	return s.letGo(ctx, t)
+	err = s.removeAll(ctx, t, []*unstructured.Unstructured{live})
+	if live.GetLabels()[v1alpha1.ManagedByLabel] == v1alpha1.ManagedByValue {
+		return result{}, errors.Join(err, errStale) // the cache lags
+	}
+	// Somebody took the label off by which we watch: no event tells when it is gone.
+	return result{again: lostRetry}, err
 }
 
 // releaseTries is how often a syncer tries at once to let go of an object that others are letting go of.

@@ -478,6 +478,50 @@ func TestIsImmutable(t *testing.T) {
 	}
 }
 
+// TestReleaseOfCopiesThatLostTheirMarks takes marks off a copy, in combinations, and deletes its object: while one of the hash and the
+// annotations is left that our apply owns, the copy goes, and then the object. Without any it is somebody's: it stays, and nobody waits.
+func TestReleaseOfCopiesThatLostTheirMarks(t *testing.T) {
+	here := web(placed, held, deleting)
+	label := func(key string) option {
+		return func(obj *unstructured.Unstructured) {
+			labels := obj.GetLabels()
+			delete(labels, key)
+			obj.SetLabels(labels)
+		}
+	}
+	annotations := func(obj *unstructured.Unstructured) { obj.SetAnnotations(nil) }
+	cases := map[string]struct {
+		lost []option
+		goes bool
+	}{
+		"the label by which we watch":      {[]option{label(v1alpha1.ManagedByLabel)}, true},
+		"both labels":                      {[]option{label(v1alpha1.ManagedByLabel), label(v1alpha1.SourceHashLabel)}, true},
+		"that label and the annotations":   {[]option{label(v1alpha1.ManagedByLabel), annotations}, true},
+		"that label and its UID":           {[]option{label(v1alpha1.ManagedByLabel), annotated(v1alpha1.SourceUIDAnnotation, "")}, true},
+		"all":                              {[]option{label(v1alpha1.ManagedByLabel), label(v1alpha1.SourceHashLabel), annotations}, false},
+		"that label, and who applied what": {[]option{label(v1alpha1.ManagedByLabel), by("kubectl")}, false},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			copied := copyOf("ws", here)
+			ownedBy(copied, v1alpha1.FieldManager)
+			h := newHarness(t, newFakeCluster(shaped(copied, c.lost...)), v1alpha1.NamespaceModeExclusive)
+			key := h.place(here)
+			for range 3 {
+				if _, err := h.spec(t, key); err != nil && !errors.Is(err, errStale) {
+					t.Fatal(err)
+				}
+			}
+			if isHeld := protocol.Read(h.kcp.objects[key]).IsHeld("east"); isHeld {
+				t.Error("the object waits")
+			}
+			if isThere := h.cluster.objects[nameIn(deployments, app, "web")] != nil; isThere == c.goes {
+				t.Errorf("the copy is there: %t", isThere)
+			}
+		})
+	}
+}
+
 // TestReleaseAsksTheCluster has a copy that no cache shows: it lost the label by which we watch.
 func TestReleaseAsksTheCluster(t *testing.T) {
 	here := web(held)
@@ -493,7 +537,8 @@ func TestReleaseAsksTheCluster(t *testing.T) {
 		writes  []string
 		patches int
 	}{
-		"our copy goes first":                           {lost, nil, errStale, []string{removeWeb}, 0},
+		"our copy goes first":                           {lost, nil, nil, []string{removeWeb}, 0},
+		"a cache that lags is asked again":              {copyOf("ws", here), nil, errStale, []string{removeWeb}, 0},
 		"a foreign object holds nothing":                {web(by("kubectl")), nil, nil, nil, 1},
 		"a forged copy holds nothing":                   {copyOf("ws", here, by("kubectl")), nil, nil, nil, 1},
 		"a cluster that does not answer is asked again": {nil, errAway, errAway, nil, 0},
@@ -502,8 +547,12 @@ func TestReleaseAsksTheCluster(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			h := newHarness(t, newFakeCluster(withoutNil(c.live)...), v1alpha1.NamespaceModeExclusive)
 			h.cluster.errs[liveWeb] = c.err
-			if _, err := h.spec(t, h.place(here)); !errors.Is(err, c.want) || len(h.kcp.patches) != c.patches {
+			again, err := h.spec(t, h.place(here))
+			if !errors.Is(err, c.want) || len(h.kcp.patches) != c.patches {
 				t.Errorf("got %v and patches %v, want %v and %d", err, h.kcp.patches, c.want, c.patches)
+			}
+			if isLost := c.live == lost; isLost != (again == lostRetry) {
+				t.Errorf("again after %s: of a copy that lost the label no event comes", again)
 			}
 			if diff := cmp.Diff(c.writes, h.cluster.writes(), cmpopts.EquateEmpty()); diff != "" {
 				t.Errorf("writes (-want +got):\n%s", diff)
