@@ -10,8 +10,8 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 )
 
-// reconnect is how long it may take until the programs have found kcp again: they try with back-off, at most 30 s
-// apart.
+// reconnect is how long it may take until the programs have found kcp again: they try every two seconds or so, and kcp answers as if
+// it served nothing for a while.
 const reconnect = 60 * time.Second
 
 // TestKCPRestartLosesNothing kills kcp, so it does not run beside others.

@@ -42,6 +42,8 @@ type source struct {
 	discover func(context.Context) ([]kcp.Resource, error)
 	// notServed is what is logged while nothing is.
 	notServed string
+	// reconnect has the informers wait for kcp together.
+	reconnect reconnect
 	// everywhere reads over every workspace of the source.
 	everywhere dynamic.Interface
 	// in addresses one workspace.
@@ -247,7 +249,7 @@ func (s *source) watch(ctx context.Context, resource kcp.Resource) error {
 	// Those that this package looks things up by must not be replaced.
 	indexers[kcpcache.ClusterIndexName], indexers[namespaceIndex] = kcpcache.ClusterIndexFunc, indexByNamespace
 	gvr := resource.GroupVersionResource
-	informer := kcpinformers.NewSharedIndexInformer(listWatch(s.everywhere.Resource(gvr), s.options.Selector), &unstructured.Unstructured{}, 0, indexers)
+	informer := kcpinformers.NewSharedIndexInformer(s.listWatch(gvr), &unstructured.Unstructured{}, 0, indexers)
 	if err := informer.SetTransform(s.options.Transform); err != nil {
 		return err
 	}
@@ -395,15 +397,27 @@ func namespaceIndexValue(workspace logicalcluster.Name, namespace string) string
 	return workspace.String() + "|" + namespace
 }
 
-func listWatch(client dynamic.ResourceInterface, selector string) *cache.ListWatch {
+// listWatch reads a resource. While kcp is away, it waits until kcp answers: see reconnect.
+func (s *source) listWatch(resource schema.GroupVersionResource) *cache.ListWatch {
+	client := s.everywhere.Resource(resource)
+	failed := func(ctx context.Context) func(error) {
+		return func(err error) { kcp.LogReadError(ctx, resource.GroupResource().String(), s.url, err) }
+	}
 	return &cache.ListWatch{
-		ListWithContextFunc: func(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
-			options.LabelSelector = selector
-			return client.List(ctx, options)
+		ListWithContextFunc: func(ctx context.Context, options metav1.ListOptions) (list runtime.Object, err error) {
+			options.LabelSelector = s.options.Selector
+			err = s.reconnect.do(ctx, func() (err error) {
+				list, err = client.List(ctx, options)
+				return err
+			}, failed(ctx))
+			return list, err
 		},
-		WatchFuncWithContext: func(ctx context.Context, options metav1.ListOptions) (watch.Interface, error) {
-			options.LabelSelector = selector
-			watching, err := client.Watch(ctx, options)
+		WatchFuncWithContext: func(ctx context.Context, options metav1.ListOptions) (watching watch.Interface, err error) {
+			options.LabelSelector = s.options.Selector
+			err = s.reconnect.do(ctx, func() (err error) {
+				watching, err = client.Watch(ctx, options)
+				return err
+			}, failed(ctx))
 			if err != nil || options.SendInitialEvents == nil || !*options.SendInitialEvents {
 				return watching, err
 			}
