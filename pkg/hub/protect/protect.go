@@ -21,6 +21,8 @@ const (
 	// retryInterval is when a workspace is checked again that has not been read as a whole, or where a binding that is
 	// being deleted is still used. It is also the least time between two writes to keep bindings of a workspace.
 	retryInterval = time.Second
+	// askAfter is how long a binding that is being deleted is kept before kcp itself is asked whether it is used, and how often.
+	askAfter = 10 * time.Second
 	// workers are how many workspaces are processed side by side.
 	workers = 4
 )
@@ -50,6 +52,8 @@ type Protector struct {
 	seen map[logicalcluster.Name]sets.Set[string]
 	// written says when our finalizer was last added in a workspace.
 	written map[logicalcluster.Name]time.Time
+	// ask says when kcp is asked about a workspace of which a binding is kept that is being deleted.
+	ask map[logicalcluster.Name]time.Time
 }
 
 // New returns a Protector over caches of all objects. exportsOf names the APIExports through which a cluster's syncer
@@ -57,7 +61,7 @@ type Protector struct {
 func New(upstream upstream, exportsOf func(cluster string) []string) *Protector {
 	p := &Protector{
 		upstream: upstream, exportsOf: exportsOf, now: time.Now,
-		seen: map[logicalcluster.Name]sets.Set[string]{}, written: map[logicalcluster.Name]time.Time{},
+		seen: map[logicalcluster.Name]sets.Set[string]{}, written: map[logicalcluster.Name]time.Time{}, ask: map[logicalcluster.Name]time.Time{},
 	}
 	p.loop = controller.New("protector", p.sync)
 	return p
@@ -110,11 +114,10 @@ func (p *Protector) sync(ctx context.Context, workspace logicalcluster.Name) (ti
 		return retryInterval, nil // what has not been read may be used
 	}
 	bindings, clusters := p.gather(workspace)
-	inUse := sets.New[string]()
-	for cluster := range clusters {
-		inUse.Insert(p.exportsOf(cluster)...)
+	do := decide(bindings, p.exports(clusters))
+	if p.asks(workspace, do.isWaiting) {
+		do = decide(bindings, p.exports(p.confirmed(ctx, workspace, clusters)))
 	}
-	do := decide(bindings, inUse)
 	for _, b := range do.release {
 		klog.FromContext(ctx).Info("Letting an APIBinding go: no cluster sees anything through it any more", "name", b.key.Name, "export", b.export)
 		if err := p.write(ctx, b, false); err != nil {
@@ -129,6 +132,58 @@ func (p *Protector) sync(ctx context.Context, workspace logicalcluster.Name) (ti
 	default:
 		return 0, nil
 	}
+}
+
+// exports returns the APIExports through which the syncers of clusters see objects.
+func (p *Protector) exports(clusters sets.Set[string]) sets.Set[string] {
+	exports := sets.New[string]()
+	for cluster := range clusters {
+		exports.Insert(p.exportsOf(cluster)...)
+	}
+	return exports
+}
+
+// asks reports whether it is time to ask kcp what uses a workspace, of which a binding is kept that is being deleted, or is not.
+func (p *Protector) asks(workspace logicalcluster.Name, isWaiting bool) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	due, isKnown := p.ask[workspace]
+	switch {
+	case !isWaiting:
+		delete(p.ask, workspace)
+		return false
+	case isKnown && p.now().Before(due):
+		return false
+	}
+	p.ask[workspace] = p.now().Add(askAfter)
+	return isKnown
+}
+
+// confirmed returns those of the clusters that kcp itself says use a workspace. While a workspace ends, kcp may not tell of all that
+// goes: what is left in the caches then would keep the binding, and so the workspace, for ever. Where kcp does not say, all clusters
+// use it. It asks until it has found all: most often one object of each.
+func (p *Protector) confirmed(ctx context.Context, workspace logicalcluster.Name, clusters sets.Set[string]) sets.Set[string] {
+	var keys []kcp.ObjectKey
+	p.upstream.EachInWorkspace(workspace, func(key kcp.ObjectKey, obj *unstructured.Unstructured) {
+		if isHeldKind(key) && len(clustersOn(obj)) > 0 {
+			keys = append(keys, key)
+		}
+	})
+	found := sets.New[string]()
+	for _, key := range keys {
+		live, err := p.upstream.Live(ctx, key)
+		if err != nil {
+			klog.FromContext(ctx).V(2).Info("kcp does not say whether an object is there that keeps an APIBinding", "object", key, "reason", err.Error())
+			return clusters
+		}
+		if live != nil {
+			found.Insert(clustersOn(live)...)
+		}
+		if found.IsSuperset(clusters) {
+			break
+		}
+	}
+	return found
 }
 
 // gather reads from the caches what a workspace has bound, and which clusters use it. It remembers the clusters, and
@@ -152,6 +207,7 @@ func (p *Protector) gather(workspace logicalcluster.Name) ([]binding, sets.Set[s
 	if p.seen[workspace] = clusters; len(bindings) == 0 {
 		delete(p.seen, workspace)
 		delete(p.written, workspace)
+		delete(p.ask, workspace)
 	}
 	return bindings, clusters
 }

@@ -2,6 +2,7 @@ package protect
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
 	"testing"
@@ -167,6 +168,33 @@ func TestProtector(t *testing.T) {
 			t.Errorf("remembered of a workspace that is gone: %v, %v", f.protector.seen, f.protector.written)
 		}
 	})
+	t.Run("what only the caches have keeps nothing for long", func(t *testing.T) {
+		f := newFake()
+		for _, name := range []string{"web", "api"} {
+			f.put(deploymentKey(name), object(nil, []string{v1alpha1.Finalizer("east")}))
+		}
+		f.step(t, "east uses it", "tmc.kcp.io +, east +", 0)
+		f.goAway("east")
+		f.goAway("tmc.kcp.io")
+		f.step(t, "the workspace is deleted", "", retryInterval)
+		f.gone = map[kcp.ObjectKey]bool{deploymentKey("web"): true}
+		f.now = f.now.Add(askAfter)
+		f.step(t, "one of two is there", "", retryInterval)
+		f.gone[deploymentKey("api")] = true
+		f.step(t, "kcp is not asked all the time", "", retryInterval)
+		f.now = f.now.Add(askAfter)
+		f.liveErr = errors.New("away")
+		f.step(t, "kcp does not say", "", retryInterval)
+		f.now = f.now.Add(askAfter)
+		f.liveErr = nil
+		f.step(t, "kcp has neither", "east -", retryInterval)
+		f.remove(bindingKey("east"))
+		f.step(t, "the view is gone", "tmc.kcp.io -", 0)
+		f.remove(bindingKey("tmc.kcp.io"))
+		if f.step(t, "all is gone", "", 0); len(f.protector.ask) > 0 {
+			t.Errorf("it is remembered when to ask: %v", f.protector.ask)
+		}
+	})
 	t.Run("a cluster that is not registered keeps nothing", func(t *testing.T) {
 		f := newFake()
 		f.put(deploymentKey("web"), object(nil, []string{v1alpha1.Finalizer("east")}))
@@ -210,7 +238,10 @@ type fake struct {
 	exports   map[string][]string
 	hasRead   bool
 	now       time.Time
-	writes    []string
+	// gone are objects that kcp does not have any more, and liveErr is what it says when it is asked.
+	gone    map[kcp.ObjectKey]bool
+	liveErr error
+	writes  []string
 }
 
 func newFake() *fake {
@@ -238,7 +269,10 @@ func (f *fake) EachInWorkspace(_ logicalcluster.Name, visit func(kcp.ObjectKey, 
 }
 
 func (f *fake) Live(_ context.Context, key kcp.ObjectKey) (*unstructured.Unstructured, error) {
-	return f.objects[key], nil
+	if f.gone[key] {
+		return nil, f.liveErr
+	}
+	return f.objects[key], f.liveErr
 }
 
 func (f *fake) Update(_ context.Context, key kcp.ObjectKey, obj *unstructured.Unstructured) (*unstructured.Unstructured, error) {
