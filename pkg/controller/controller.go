@@ -123,12 +123,7 @@ func (c *Controller[K]) next(ctx context.Context) bool {
 	case err != nil && errors.Is(ctx.Err(), context.Canceled):
 		// Shutting down.
 	case err != nil:
-		// The scout is tried often.
-		if retries := c.queue.NumRequeues(key); retries < quietRetries || isUnanswered(err) && retries&(retries-1) != 0 {
-			logger.V(2).Info("Will try again", "retries", retries, "reason", err.Error())
-		} else {
-			logger.Error(err, "Reconciling keeps failing, will try again", "retries", retries)
-		}
+		c.logFailure(logger, key, err)
 		c.retry(key, isUnanswered(err))
 	default:
 		c.queue.Forget(key)
@@ -137,6 +132,16 @@ func (c *Controller[K]) next(ctx context.Context) bool {
 		}
 	}
 	return true
+}
+
+// logFailure logs why a key has failed. A scout is tried often, and logged ever less so.
+func (c *Controller[K]) logFailure(logger klog.Logger, key K, err error) {
+	retries := c.queue.NumRequeues(key)
+	if isPower := retries&(retries-1) == 0; retries < quietRetries || isUnanswered(err) && !isPower {
+		logger.V(2).Info("Will try again", "retries", retries, "reason", err.Error())
+		return
+	}
+	logger.Error(err, "Reconciling keeps failing, will try again", "retries", retries)
 }
 
 // retry has a key that has failed reconciled again, with back-off. If no server answered, it may be the one to find out when one does.

@@ -43,12 +43,11 @@ func isUnanswered(err error) bool {
 	if !errors.As(err, &status) {
 		return false
 	}
-	switch code := status.Status().Code; {
-	case code == http.StatusNotFound:
-		return status.Status().Details == nil || status.Status().Details.Name == "" || len(status.Status().Details.Causes) > 0
-	default:
-		return code >= 500 || code == http.StatusTooManyRequests || code == http.StatusUnauthorized || code == http.StatusForbidden
+	code, details := status.Status().Code, status.Status().Details
+	if code == http.StatusNotFound {
+		return details == nil || details.Name == "" || len(details.Causes) > 0
 	}
+	return code >= 500 || code == http.StatusTooManyRequests || code == http.StatusUnauthorized || code == http.StatusForbidden
 }
 
 // scouts know which keys fail because a server does not answer, and which of them is the scout.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"slices"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -77,14 +78,7 @@ func TestRunStartsOverWhenTheServerAnswers(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				back := time.Now().Add(tc.away)
 				done, vain, tooLate := map[string]bool{}, 0, time.Duration(0)
-				never := func(key string) bool {
-					for _, one := range keys[:tc.forever] {
-						if one == key {
-							return true
-						}
-					}
-					return false
-				}
+				never := func(key string) bool { return slices.Contains(keys[:tc.forever], key) }
 				during(t, tc.away+time.Minute, 1, func(_ context.Context, key string) (time.Duration, error) {
 					if time.Now().Before(back) || never(key) {
 						if time.Now().Before(back) {

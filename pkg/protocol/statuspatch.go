@@ -16,14 +16,17 @@ type operation struct {
 	Value any    `json:"value"`
 }
 
+// opTest is the operation that has a patch applied only where a value is as it says.
+const opTest = "test"
+
 // StatusPatch returns a JSON patch (RFC 6902) that makes status the status of the object, and that a server applies only while the
 // object is placed as it was read: on the same clusters, leaving the same ones, divided in the same way. A status that was merged
 // before a placement grew would have the object done with a cluster that knows nothing of it. Reports, which come all the time, do
 // not count. With exactly, it is applied only to the very state of the object that was read.
 func (o Object) StatusPatch(status map[string]any, exactly bool) ([]byte, error) {
-	tests := []operation{{"test", "/metadata/uid", o.object.GetUID()}}
+	tests := []operation{{opTest, "/metadata/uid", o.object.GetUID()}}
 	if exactly {
-		tests = append(tests, operation{"test", "/metadata/resourceVersion", o.object.GetResourceVersion()})
+		tests = append(tests, operation{opTest, "/metadata/resourceVersion", o.object.GetResourceVersion()})
 	} else {
 		tests = append(tests, o.placementTests()...)
 	}
@@ -41,7 +44,7 @@ func (o Object) placementTests() []operation {
 	if all := maps.Collect(o.labels.all()); len(all) > 0 {
 		labels = all
 	}
-	tests := []operation{{"test", "/metadata/labels", labels}}
+	tests := []operation{{opTest, "/metadata/labels", labels}}
 	annotations := maps.Collect(o.annotations.all())
 	if len(annotations) == 0 {
 		return tests // there is nothing in which to look for one
@@ -52,7 +55,7 @@ func (o Object) placementTests() []operation {
 			if text, has := annotations[key]; has {
 				value = text
 			}
-			tests = append(tests, operation{"test", "/metadata/annotations/" + escapePointer(key), value})
+			tests = append(tests, operation{opTest, "/metadata/annotations/" + escapePointer(key), value})
 		}
 	}
 	return tests
