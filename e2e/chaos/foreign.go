@@ -62,7 +62,7 @@ func (e *eyes) foreignersLeave(ctx context.Context, objects map[CopyKey]*unstruc
 // foreignObjects are those of others on a cluster.
 func foreignObjects(cluster string) map[CopyKey]Wanted {
 	all := map[CopyKey]Wanted{}
-	add := func(namespace string, w Wanted) { all[CopyKey{cluster, namespace, w.Key}] = w }
+	add := func(namespace string, w Wanted) { all[copyKey(cluster, namespace, w.Key)] = w }
 	for _, key := range []Key{
 		{Deployment, "web-0"}, {ConfigMap, "conf-0"}, {Secret, "sec-0"}, {Service, "web-0"}, {ConfigMap, "marked"},
 	} {

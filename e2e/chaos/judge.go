@@ -12,8 +12,13 @@ import (
 
 // CopyKey names an object on a cluster.
 type CopyKey struct {
-	Cluster, Namespace string
 	Key
+
+	Cluster, Namespace string
+}
+
+func copyKey(cluster, namespace string, key Key) CopyKey {
+	return CopyKey{Key: key, Cluster: cluster, Namespace: namespace}
 }
 
 func (c CopyKey) String() string { return c.Cluster + ": " + c.Namespace + " " + c.Key.String() }
@@ -57,7 +62,7 @@ func Judge(state State, world World, excuses Excuses) []string {
 		j.namespaces[name] = map[string]bool{}
 	}
 	for _, what := range world.Ending {
-		j.complain("%s is still being deleted", what)
+		j.complainf("%s is still being deleted", what)
 	}
 	for namespace, objects := range state.Namespaces {
 		j.upstream(namespace, objects)
@@ -72,7 +77,7 @@ func Judge(state State, world World, excuses Excuses) []string {
 	return j.problems
 }
 
-func (j *judgement) complain(format string, args ...any) {
+func (j *judgement) complainf(format string, args ...any) {
 	j.problems = append(j.problems, fmt.Sprintf(format, args...))
 }
 
@@ -83,18 +88,18 @@ func (j *judgement) upstream(namespace NamespaceKey, objects map[Key]Wanted) {
 		object := there[key]
 		switch {
 		case wanted.Exists && object == nil:
-			j.complain("kcp: %s %s is not there", namespace, key)
+			j.complainf("kcp: %s %s is not there", namespace, key)
 		case wanted.Exists:
 			for _, wrong := range missing("", wanted.Manifest(), object.Object) {
-				j.complain("kcp: %s %s%s", namespace, key, wrong)
+				j.complainf("kcp: %s %s%s", namespace, key, wrong)
 			}
 		}
 	}
 	for key, object := range there {
 		if object.GetDeletionTimestamp() != nil {
-			j.complain("kcp: %s %s is still being deleted: finalizers %v", namespace, key, object.GetFinalizers())
+			j.complainf("kcp: %s %s is still being deleted: finalizers %v", namespace, key, object.GetFinalizers())
 		} else if !objects[key].Exists {
-			j.complain("kcp: %s %s is there, and should not be", namespace, key)
+			j.complainf("kcp: %s %s is there, and should not be", namespace, key)
 		}
 	}
 }
@@ -125,14 +130,25 @@ func (j *judgement) object(namespace NamespaceKey, objects map[Key]Wanted, wante
 	}
 	placed, leaving := placedOn(upstream)
 	if len(leaving) > 0 {
-		j.complain("kcp: %s %s is still leaving %v", namespace, wanted.Key, leaving)
+		j.complainf("kcp: %s %s is still leaving %v", namespace, wanted.Key, leaving)
 	}
 	for _, wrong := range j.misplaced(namespace, objects, wanted, upstream, placed) {
-		j.complain("kcp: %s %s is on %v: %s", namespace, wanted.Key, placed, wrong)
+		j.complainf("kcp: %s %s is on %v: %s", namespace, wanted.Key, placed, wrong)
 	}
+	copies := j.copies(namespace, wanted, upstream, placed, dividedBy(objects, wanted))
+	j.replicas(namespace, objects, wanted, copies)
+	if len(copies) == len(placed) {
+		for _, wrong := range statusProblems(wanted, upstream, copies) {
+			j.complainf("kcp: %s %s%s", namespace, wanted.Key, wrong)
+		}
+	}
+}
+
+// copies compares an object's copies with it, and returns them by cluster.
+func (j *judgement) copies(namespace NamespaceKey, wanted Wanted, upstream *unstructured.Unstructured, placed []string, divided bool) map[string]*unstructured.Unstructured {
 	copies := map[string]*unstructured.Unstructured{}
 	for _, cluster := range placed {
-		at := CopyKey{cluster, namespace.Name, wanted.Key}
+		at := copyKey(cluster, namespace.Name, wanted.Key)
 		j.expected[at] = true
 		if j.namespaces[cluster] != nil {
 			j.namespaces[cluster][namespace.Name] = true
@@ -144,61 +160,58 @@ func (j *judgement) object(namespace NamespaceKey, objects map[Key]Wanted, wante
 		switch {
 		case there == nil && j.isRun(at, upstream):
 		case there == nil:
-			j.complain("%s is not there", at)
+			j.complainf("%s is not there", at)
 		default:
 			copies[cluster] = there
-			j.content(at, wanted, upstream, there, dividedBy(objects, wanted))
+			j.content(at, wanted, there, divided)
+			j.marks(at, upstream, there)
 		}
 	}
-	j.replicas(namespace, objects, wanted, copies)
-	if len(copies) == len(placed) {
-		for _, wrong := range statusProblems(wanted, upstream, copies) {
-			j.complain("kcp: %s %s%s", namespace, wanted.Key, wrong)
-		}
-	}
+	return copies
 }
 
 // isRun reports whether a copy is away rightly: a Job that has run is not run again when somebody deletes it.
 func (j *judgement) isRun(at CopyKey, upstream *unstructured.Unstructured) bool {
-	return at.Kind == Job && j.excuses.Meddled[at] != "" && condition(upstream, "Complete") == "True"
+	return at.Kind == Job && j.excuses.Meddled[at] != "" && condition(upstream, "Complete") == isTrue
 }
 
 // content compares a copy with what the tenant wrote, field by field.
-func (j *judgement) content(at CopyKey, wanted Wanted, upstream, there *unstructured.Unstructured, divided bool) {
+func (j *judgement) content(at CopyKey, wanted Wanted, there *unstructured.Unstructured, divided bool) {
 	manifest := wanted.Manifest()
 	if spec, has := manifest["spec"].(map[string]any); has && divided {
 		delete(spec, "replicas") // the sum of the shares counts
 	}
-	annotations := manifest["metadata"].(map[string]any)["annotations"].(map[string]any)
-	delete(annotations, targetsKey) // which is for kcp
+	unstructured.RemoveNestedField(manifest, "metadata", "annotations", targetsKey) // which is for kcp
 	for _, wrong := range missing("", manifest, there.Object) {
-		j.complain("%s%s", at, wrong)
+		j.complainf("%s%s", at, wrong)
 	}
 	labels := wanted.labels()
 	for _, key := range []string{appLabel, groupLabel, noteLabel} {
 		if _, wants := labels[key]; !wants && there.GetLabels()[key] != "" {
-			j.complain("%s has the label %s=%s, which the tenant has taken off", at, key, there.GetLabels()[key])
+			j.complainf("%s has the label %s=%s, which the tenant has taken off", at, key, there.GetLabels()[key])
 		}
 	}
 	if _, has := there.GetAnnotations()[targetsKey]; has {
-		j.complain("%s has the annotation %s", at, targetsKey)
+		j.complainf("%s has the annotation %s", at, targetsKey)
 	}
-	for _, field := range []string{"data"} {
-		if want, has := manifest[field]; has && text(want) != text(there.Object[field]) {
-			j.complain("%s.%s: want exactly %s, have %s", at, field, text(want), text(there.Object[field]))
-		}
+	if want, has := manifest["data"]; has && text(want) != text(there.Object["data"]) {
+		j.complainf("%s.data: want exactly %s, have %s", at, text(want), text(there.Object["data"]))
 	}
+}
+
+// marks looks at what says whose a copy is, and at what a fault may have left.
+func (j *judgement) marks(at CopyKey, upstream, there *unstructured.Unstructured) {
 	if uid := there.GetAnnotations()[sourceUIDKey]; uid != string(upstream.GetUID()) {
-		j.complain("%s is the copy of another object: of %s and not of %s", at, uid, upstream.GetUID())
+		j.complainf("%s is the copy of another object: of %s and not of %s", at, uid, upstream.GetUID())
 	}
 	if there.GetLabels()[managedByKey] != managedByValue {
-		j.complain("%s has lost its label %s", at, managedByKey)
+		j.complainf("%s has lost its label %s", at, managedByKey)
 	}
 	if there.GetDeletionTimestamp() != nil {
-		j.complain("%s is being deleted: finalizers %v", at, there.GetFinalizers())
+		j.complainf("%s is being deleted: finalizers %v", at, there.GetFinalizers())
 	}
-	if slices.ContainsFunc(there.GetFinalizers(), func(name string) bool { return strings.Contains(name, "chaos") }) {
-		j.complain("%s still has a finalizer of a fault: %v", at, there.GetFinalizers())
+	if len(there.GetFinalizers()) > 0 && at.Kind != Job {
+		j.complainf("%s has finalizers: %v", at, there.GetFinalizers())
 	}
 }
 
@@ -225,7 +238,7 @@ func (j *judgement) replicas(namespace NamespaceKey, objects map[Key]Wanted, wan
 		sum += replicas
 	}
 	if sum != wanted.Replicas {
-		j.complain("%s %s: its copies have %d replicas together, want %d", namespace, wanted.Key, sum, wanted.Replicas)
+		j.complainf("%s %s: its copies have %d replicas together, want %d", namespace, wanted.Key, sum, wanted.Replicas)
 	}
 }
 
@@ -237,24 +250,29 @@ func (j *judgement) strays() {
 		}
 		_, hashed := object.GetLabels()[sourceHashKey]
 		if object.GetLabels()[managedByKey] == managedByValue || hashed || object.GetAnnotations()[sourceUIDKey] != "" {
-			j.complain("%s is there, and should not be (uid %s, deletion %v, finalizers %v)", at, object.GetUID(),
+			j.complainf("%s is there, and should not be (uid %s, deletion %v, finalizers %v)", at, object.GetUID(),
 				object.GetDeletionTimestamp(), object.GetFinalizers())
 		}
 	}
 	for _, cluster := range slices.Sorted(maps.Keys(j.world.Namespaces)) {
-		for name, namespace := range j.world.Namespaces[cluster] {
-			if j.namespaces[cluster][name] || j.excuses.ForeignNamespaces[cluster+"/"+name] {
-				continue
-			}
-			if _, marked := namespace.GetLabels()[managedByKey]; marked || isTenants(name) {
-				j.complain("%s: namespace %s is there, and should not be (phase %s, finalizers %v)", cluster, name,
-					text(namespace.Object["status"]), namespace.GetFinalizers())
-			}
+		j.strayNamespaces(cluster)
+	}
+}
+
+// strayNamespaces looks for namespaces of a cluster that should not be there, and for those that should.
+func (j *judgement) strayNamespaces(cluster string) {
+	for name, namespace := range j.world.Namespaces[cluster] {
+		if j.namespaces[cluster][name] || j.excuses.ForeignNamespaces[cluster+"/"+name] {
+			continue
 		}
-		for name := range j.namespaces[cluster] {
-			if j.world.Namespaces[cluster][name] == nil {
-				j.complain("%s: namespace %s is not there", cluster, name)
-			}
+		if _, marked := namespace.GetLabels()[managedByKey]; marked || isTenants(name) {
+			j.complainf("%s: namespace %s is there, and should not be (phase %s, finalizers %v)", cluster, name,
+				text(namespace.Object["status"]), namespace.GetFinalizers())
+		}
+	}
+	for name := range j.namespaces[cluster] {
+		if j.world.Namespaces[cluster][name] == nil {
+			j.complainf("%s: namespace %s is not there", cluster, name)
 		}
 	}
 }
@@ -268,6 +286,9 @@ func isTenants(name string) bool {
 	}
 	return false
 }
+
+// isTrue is the status of a condition that holds.
+const isTrue = "True"
 
 // condition returns the status of a condition, "" where there is none.
 func condition(object *unstructured.Unstructured, kind string) string {
@@ -290,29 +311,14 @@ var counters = map[Kind][]string{
 
 // statusProblems compares the status in kcp with the copies' own.
 func statusProblems(wanted Wanted, upstream *unstructured.Unstructured, copies map[string]*unstructured.Unstructured) []string {
-	var problems []string
-	for _, field := range counters[wanted.Kind] {
-		have, _, _ := unstructured.NestedInt64(upstream.Object, "status", field)
-		sum, parts := int64(0), []string(nil)
-		for _, cluster := range slices.Sorted(maps.Keys(copies)) {
-			n, _, _ := unstructured.NestedInt64(copies[cluster].Object, "status", field)
-			sum += n
-			parts = append(parts, cluster+" "+strconv.FormatInt(n, 10))
-		}
-		if wanted.Kind == Job && condition(upstream, "Complete") == "True" && have >= sum {
-			continue // where it has run counts, though it has left
-		}
-		if have != sum {
-			problems = append(problems, fmt.Sprintf(".status.%s is %d, and that of the clusters together %d (%s)", field, have, sum, strings.Join(parts, ", ")))
-		}
-	}
+	problems := wrongSums(wanted, upstream, copies)
 	if wanted.Kind.isScalable() {
 		observed, _, _ := unstructured.NestedInt64(upstream.Object, "status", "observedGeneration")
 		if observed != upstream.GetGeneration() {
 			problems = append(problems, fmt.Sprintf(".status.observedGeneration is %d, and the generation %d", observed, upstream.GetGeneration()))
 		}
 	}
-	if wanted.Kind.isWorkload() && len(copies) > 0 && condition(upstream, "Synced") != "True" {
+	if wanted.Kind.isWorkload() && len(copies) > 0 && condition(upstream, "Synced") != isTrue {
 		conditions, _, _ := unstructured.NestedSlice(upstream.Object, "status", "conditions")
 		problems = append(problems, ".status.conditions: Synced is not True: "+text(conditions))
 	}
@@ -322,10 +328,29 @@ func statusProblems(wanted Wanted, upstream *unstructured.Unstructured, copies m
 	return problems
 }
 
+// wrongSums compares the numbers of a status with the sums of the copies' own.
+func wrongSums(wanted Wanted, upstream *unstructured.Unstructured, copies map[string]*unstructured.Unstructured) []string {
+	var problems []string
+	for _, field := range counters[wanted.Kind] {
+		have, _, _ := unstructured.NestedInt64(upstream.Object, "status", field)
+		sum, parts := int64(0), []string(nil)
+		for _, cluster := range slices.Sorted(maps.Keys(copies)) {
+			n, _, _ := unstructured.NestedInt64(copies[cluster].Object, "status", field)
+			sum += n
+			parts = append(parts, cluster+" "+strconv.FormatInt(n, 10))
+		}
+		hasLeft := wanted.Kind == Job && condition(upstream, "Complete") == isTrue && have > sum // where it has run counts, though it has left
+		if have != sum && !hasLeft {
+			problems = append(problems, fmt.Sprintf(".status.%s is %d, and that of the clusters together %d (%s)", field, have, sum, strings.Join(parts, ", ")))
+		}
+	}
+	return problems
+}
+
 // copyUndone says what a copy's own controller has still to do.
 func copyUndone(wanted Wanted, cluster string, there *unstructured.Unstructured) []string {
 	if wanted.Kind == Job {
-		if condition(there, "Complete") != "True" {
+		if condition(there, "Complete") != isTrue {
 			return []string{": the Job has not ended on " + cluster}
 		}
 		return nil

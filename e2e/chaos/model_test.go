@@ -66,6 +66,7 @@ func follow(t *testing.T, now map[NamespaceKey]map[Key]Wanted, op Op) {
 	case DeleteWorkspace, RecreateNamespace:
 		delete(now, op.Namespace)
 		return
+	default:
 	}
 	if now[op.Namespace] == nil {
 		now[op.Namespace] = map[Key]Wanted{}
@@ -172,7 +173,7 @@ func goodWorld() (State, World) {
 			if wanted.Kind == Deployment {
 				setStatus(there, 3, 9)
 			}
-			world.Copies[CopyKey{cluster, namespace.Name, wanted.Key}] = there
+			world.Copies[copyKey(cluster, namespace.Name, wanted.Key)] = there
 			world.Namespaces[cluster] = map[string]*unstructured.Unstructured{namespace.Name: {Object: map[string]any{}}}
 		}
 		upstream.SetLabels(labels)
@@ -207,7 +208,7 @@ func set(object *unstructured.Unstructured, value any, fields ...string) {
 func TestJudge(t *testing.T) {
 	namespace := NamespaceKey{"team-a", "team-a-main"}
 	web, conf := Key{Deployment, "web-0"}, Key{ConfigMap, "conf-0"}
-	onEast := CopyKey{"east", namespace.Name, web}
+	onEast := copyKey("east", namespace.Name, web)
 	for name, test := range map[string]struct {
 		change func(State, World, *Excuses)
 		want   []string
@@ -217,10 +218,10 @@ func TestJudge(t *testing.T) {
 		"an object that is lost": {func(_ State, w World, _ *Excuses) { delete(w.Upstream[namespace], web) }, []string{"kcp: team-a|team-a-main deployment/web-0 is not there"}},
 		"an older image":         {func(_ State, w World, _ *Excuses) { w.Copies[onEast] = made(old(), "east-web-0") }, []string{`image: want "registry.example.com/app:v2", have "registry.example.com/app:v1"`}},
 		"data that was edited": {func(_ State, w World, _ *Excuses) {
-			set(w.Copies[CopyKey{"west", namespace.Name, conf}], "x", "data", "version")
+			set(w.Copies[copyKey("west", namespace.Name, conf)], "x", "data", "version")
 		}, []string{`.data.version: want "v1", have "x"`}},
 		"data that nobody wrote": {func(_ State, w World, _ *Excuses) {
-			set(w.Copies[CopyKey{"west", namespace.Name, conf}], "x", "data", "more")
+			set(w.Copies[copyKey("west", namespace.Name, conf)], "x", "data", "more")
 		}, []string{"want exactly"}},
 		"replicas that were scaled": {func(_ State, w World, _ *Excuses) { set(w.Copies[onEast], int64(2), "spec", "replicas") }, []string{".spec.replicas: want 3, have 2"}},
 		"a mark that is off":        {func(_ State, w World, _ *Excuses) { w.Copies[onEast].SetLabels(map[string]string{appLabel: "web-0"}) }, []string{"has lost its label"}},
@@ -239,7 +240,7 @@ func TestJudge(t *testing.T) {
 			s.Namespaces[namespace][web] = Wanted{Key: web}
 		}, []string{"kcp: team-a|team-a-main deployment/web-0 is there, and should not be", "east: team-a-main deployment/web-0 is there, and should not be", "want it not on east"}},
 		"a copy on another cluster": {func(_ State, w World, _ *Excuses) {
-			w.Copies[CopyKey{"north", namespace.Name, web}] = w.Copies[onEast]
+			w.Copies[copyKey("north", namespace.Name, web)] = w.Copies[onEast]
 		}, []string{"north: team-a-main deployment/web-0 is there, and should not be"}},
 		"a namespace that was left": {func(_ State, w World, _ *Excuses) {
 			w.Namespaces["north"] = map[string]*unstructured.Unstructured{"gone-main": {Object: map[string]any{}}}

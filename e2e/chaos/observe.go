@@ -116,7 +116,7 @@ func (e *eyes) cluster(ctx context.Context, name string, client dynamic.Interfac
 		for i := range list.Items {
 			object := &list.Items[i]
 			if !isOwnNamespace(object.GetNamespace()) && object.GetName() != "kube-root-ca.crt" {
-				w.Copies[CopyKey{name, object.GetNamespace(), Key{kind, object.GetName()}}] = object
+				w.Copies[copyKey(name, object.GetNamespace(), Key{kind, object.GetName()})] = object
 			}
 		}
 		mu.Unlock()
@@ -155,40 +155,44 @@ func madeAnew(before, now uids, moved func(at CopyKey) bool, meddled map[CopyKey
 
 // mover returns a func that reports whether the operations of a round may have taken an object off a cluster for a while.
 func mover(before State, round Round) func(at CopyKey) bool {
-	drained, touched := map[string]bool{}, map[string]map[Key]bool{}
-	touch := func(namespace string, keys ...Key) {
-		if touched[namespace] == nil {
-			touched[namespace] = map[Key]bool{}
-		}
-		for _, key := range keys {
-			touched[namespace][key] = true
-		}
+	m := moves{drained: map[string]bool{}, touched: map[string]map[Key]bool{}}
+	for name, state := range before.Fleet {
+		m.drained[name] = state == Drained
 	}
 	for _, op := range round.Ops {
-		switch op.Verb {
-		case SetFleet:
-			drained[op.Cluster] = drained[op.Cluster] || op.State == Drained
-		case Change:
-			if op.Now.Kind == WorkloadPlacement {
-				touch(op.Namespace.Name, slots(op.Namespace)...)
-			}
-			samePlace := op.Was.Group == op.Now.Group && text(op.Was.Targets) == text(op.Now.Targets)
-			if !samePlace || op.Now.Replicas != op.Was.Replicas || !slices.Equal(op.Was.Mounts, op.Now.Mounts) {
-				touch(op.Namespace.Name, op.Now.Key)
-				touch(op.Namespace.Name, op.Was.Mounts...)
-				touch(op.Namespace.Name, Key{Service, op.Now.Name})
-			}
-		default:
-			touch(op.Namespace.Name, op.Now.Key)
-			touch(op.Namespace.Name, op.Was.Mounts...)
-			touch(op.Namespace.Name, Key{Service, op.Now.Name})
-			if op.Now.Kind == WorkloadPlacement || op.Verb == RecreateNamespace {
-				touch(op.Namespace.Name, slots(op.Namespace)...)
-			}
-		}
+		m.take(op)
 	}
-	for name, state := range before.Fleet {
-		drained[name] = drained[name] || state == Drained
+	return func(at CopyKey) bool { return m.drained[at.Cluster] || m.touched[at.Namespace][at.Key] }
+}
+
+// moves are what operations have moved: all of the clusters that were drained, and objects by namespace.
+type moves struct {
+	drained map[string]bool
+	touched map[string]map[Key]bool
+}
+
+func (m moves) touch(namespace string, keys ...Key) {
+	if m.touched[namespace] == nil {
+		m.touched[namespace] = map[Key]bool{}
 	}
-	return func(at CopyKey) bool { return drained[at.Cluster] || touched[at.Namespace][at.Key] }
+	for _, key := range keys {
+		m.touched[namespace][key] = true
+	}
+}
+
+// take notes what an operation moves: the object, what follows it, and with a placement or a namespace all that is there.
+func (m moves) take(op Op) {
+	if op.Verb == SetFleet {
+		m.drained[op.Cluster] = m.drained[op.Cluster] || op.State == Drained
+		return
+	}
+	if op.Verb == RecreateNamespace || op.Now.Kind == WorkloadPlacement {
+		m.touch(op.Namespace.Name, slots(op.Namespace)...)
+	}
+	staysWhereItIs := op.Verb == Change && op.Was.Group == op.Now.Group && text(op.Was.Targets) == text(op.Now.Targets) &&
+		op.Now.Replicas == op.Was.Replicas && slices.Equal(op.Was.Mounts, op.Now.Mounts)
+	if !staysWhereItIs {
+		m.touch(op.Namespace.Name, op.Now.Key, Key{Service, op.Now.Name})
+		m.touch(op.Namespace.Name, op.Was.Mounts...)
+	}
 }

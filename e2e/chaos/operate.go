@@ -134,10 +134,10 @@ func (t *tenants) carryOutOne(ctx context.Context, op Op) {
 }
 
 func (t *tenants) try(ctx context.Context, op Op) (int, error) {
-	switch op.Verb {
-	case SetFleet:
+	if op.Verb == SetFleet {
 		return t.setFleet(ctx, op)
-	case CreateWorkspace:
+	}
+	if op.Verb == CreateWorkspace {
 		return t.createWorkspace(ctx, op)
 	}
 	who := t.of(op.Namespace.Workspace)
@@ -152,12 +152,7 @@ func (t *tenants) try(ctx context.Context, op Op) (int, error) {
 	case Delete:
 		return who.remove(ctx, op)
 	case Recreate:
-		tries, err := who.remove(ctx, op)
-		if err != nil {
-			return tries, err
-		}
-		more, err := who.create(ctx, op)
-		return tries + more, err
+		return who.recreate(ctx, op)
 	case RecreateNamespace:
 		return who.recreateNamespace(ctx, op)
 	case DeleteNamespace:

@@ -150,7 +150,7 @@ func NewPlanner(seed uint64) *Planner {
 		fleet[name] = Open
 	}
 	return &Planner{
-		r:     rand.New(rand.NewPCG(seed, 0x7463)), //nolint:gosec // what is drawn has to be the same again
+		r:     rand.New(rand.NewPCG(seed, 0x7463)),
 		state: State{Namespaces: map[NamespaceKey]map[Key]Wanted{}, Fleet: fleet},
 	}
 }

@@ -249,7 +249,7 @@ func (r *rollouts) olderOn(ctx context.Context, kind Kind, object *unstructured.
 		if client == nil {
 			continue
 		}
-		at := CopyKey{cluster, object.GetNamespace(), Key{kind, object.GetName()}}
+		at := copyKey(cluster, object.GetNamespace(), Key{kind, object.GetName()})
 		there, err := client.Resource(resources[kind]).Namespace(at.Namespace).Get(ctx, at.Name, metav1.GetOptions{})
 		switch {
 		case isGone(err, at.Name):

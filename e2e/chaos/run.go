@@ -17,7 +17,7 @@ import (
 	"github.com/kcp-tmc/tmc/e2e/chaos/proxy"
 )
 
-// NoFaults, as the only kind of faults, has operations alone: what is wrong then is not because of a fault.
+// NoFaults as the only kind of faults, has operations alone: what is wrong then is not because of a fault.
 const NoFaults = "none"
 
 // RunOptions say how long and how hard a run is.
@@ -105,7 +105,7 @@ func Run(ctx context.Context, g *Ground, options RunOptions) (Totals, error) {
 		if err := r.round(ctx, min(options.PerRound, options.Faults-r.totals.Faults)); err != nil {
 			err = fmt.Errorf("seed %d, round %d: %w", options.Seed, r.totals.Rounds, err)
 			r.logf("FAILED: %v", err)
-			if r.errs = append(r.errs, err); errors.As(err, &errStuck{}) || ctx.Err() != nil {
+			if r.errs = append(r.errs, err); errors.As(err, &stuckError{}) || ctx.Err() != nil {
 				return r.sum(), errors.Join(r.errs...)
 			}
 		}
@@ -119,10 +119,10 @@ func Run(ctx context.Context, g *Ground, options RunOptions) (Totals, error) {
 	return r.sum(), errors.Join(r.errs...)
 }
 
-// errStuck is that of a run that cannot go on: what there is stays as it should not be.
-type errStuck struct{ error }
+// stuckError is that of a run that cannot go on: what there is stays as it should not be.
+type stuckError struct{ error }
 
-func (e errStuck) Unwrap() error { return e.error }
+func (e stuckError) Unwrap() error { return e.error }
 
 // clear has the tenants of a run delete their namespaces and the operator open all clusters, and compares once more: nothing
 // may be left but what is somebody else's. That goes last. Another run may follow then.
@@ -146,7 +146,7 @@ func (r *runner) clear(ctx context.Context) error {
 func newRunner(g *Ground, options RunOptions) (*runner, error) {
 	r := &runner{
 		ground: g, options: options, planner: NewPlanner(options.Seed), began: time.Now(), touched: map[CopyKey]meddling{},
-		faults: rand.New(rand.NewPCG(options.Seed, 0x6661)), //nolint:gosec // what is drawn has to be the same again
+		faults: rand.New(rand.NewPCG(options.Seed, 0x6661)),
 		totals: Totals{Seed: options.Seed},
 	}
 	r.tenants = &tenants{admin: g.KCP, bind: g.Bind, log: r.logf, all: map[string]*tenant{}}
@@ -237,11 +237,11 @@ func (r *runner) round(ctx context.Context, faults int) error {
 		defer close(operations)
 		r.tenants.carryOut(opsCtx, begin, round.Ops)
 	}()
-	faultErr := r.happen(ctx, begin, round, drawn)
+	r.happen(ctx, begin, round, drawn)
 	r.totals.Faults += faults
 	healed, err := r.heal(ctx)
 	if err != nil {
-		return errors.Join(faultErr, err)
+		return err
 	}
 	select {
 	case <-operations:
@@ -250,7 +250,7 @@ func (r *runner) round(ctx context.Context, faults int) error {
 		cancel()
 		<-operations
 	}
-	return errors.Join(faultErr, r.compare(ctx, before, round, healed))
+	return r.compare(ctx, before, round, healed)
 }
 
 // drawFaults draws the faults of a round, in advance.
@@ -273,22 +273,20 @@ func (r *runner) drawFaults(n int) ([]Fault, error) {
 }
 
 // happen has the faults begin at their times, and end when they have lasted or the round is over.
-func (r *runner) happen(ctx context.Context, begin time.Time, round Round, faults []Fault) error {
+func (r *runner) happen(ctx context.Context, begin time.Time, round Round, faults []Fault) {
 	ctx, cancel := context.WithDeadline(ctx, begin.Add(round.Length+10*time.Second))
 	defer cancel()
 	var group sync.WaitGroup
-	errs := make([]error, len(faults))
 	for i, fault := range faults {
 		group.Go(func() {
 			if !sleep(ctx, time.Until(begin.Add(round.FaultTimes[i]))) {
 				return
 			}
-			errs[i] = r.happenOne(ctx, begin.Add(round.Length), i+1, fault)
+			r.happenOne(ctx, begin.Add(round.Length), i+1, fault)
 		})
 	}
 	group.Wait()
 	sleep(ctx, time.Until(begin.Add(round.Length)))
-	return errors.Join(errs...)
 }
 
 // sleep waits, and reports whether the context lasted.
@@ -301,7 +299,7 @@ func sleep(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-func (r *runner) happenOne(ctx context.Context, end time.Time, number int, fault Fault) error {
+func (r *runner) happenOne(ctx context.Context, end time.Time, number int, fault Fault) {
 	r.logf("fault %d begins: %s, for %s", number, fault.Name, fault.Lasts)
 	if err := fault.Begin(ctx); err != nil {
 		// What it meant to meddle with may be out of reach because of another fault.
@@ -311,8 +309,11 @@ func (r *runner) happenOne(ctx context.Context, end time.Time, number int, fault
 	sleep(ctx, min(fault.Lasts, time.Until(end)))
 	err := fault.Heal(ctx)
 	r.note(number, fault)
-	r.logf("fault %d is healed: %v", number, err)
-	return nil
+	if err != nil { // what ends it may be away because of another fault: the ground ends all in the end
+		r.logf("fault %d could not end yet: %v", number, err)
+		return
+	}
+	r.logf("fault %d is healed", number)
 }
 
 // note remembers what a fault has meddled with.
@@ -325,7 +326,7 @@ func (r *runner) note(number int, fault Fault) {
 	defer r.mu.Unlock()
 	for _, object := range objects {
 		if kind := kindOf(object.Resource); object.Cluster != "" && kind != "" {
-			at := CopyKey{object.Cluster, object.Namespace, Key{kind, object.Name}}
+			at := copyKey(object.Cluster, object.Namespace, Key{kind, object.Name})
 			r.touched[at] = meddling{what: strings.TrimSpace(r.touched[at].what + " " + object.What), at: time.Now()}
 		}
 	}
@@ -344,8 +345,11 @@ func kindOf(resource string) Kind {
 // heal ends all faults, and returns when that was so.
 func (r *runner) heal(ctx context.Context) (time.Time, error) {
 	began := time.Now()
-	if err := r.ground.Heal(ctx); err != nil {
-		return time.Time{}, fmt.Errorf("healing: %w", err)
+	for err := r.ground.Heal(ctx); err != nil; err = r.ground.Heal(ctx) {
+		r.logf("not healed yet: %v", err)
+		if time.Since(began) > time.Minute || ctx.Err() != nil {
+			return time.Time{}, stuckError{fmt.Errorf("healing: %w", err)}
+		}
 	}
 	r.logf("all is healed after %s", time.Since(began).Round(time.Millisecond))
 	return time.Now(), nil
@@ -355,7 +359,7 @@ func (r *runner) heal(ctx context.Context) (time.Time, error) {
 func (r *runner) compare(ctx context.Context, before State, round Round, healed time.Time) error {
 	operationsErr := r.failures()
 	if operationsErr != nil { // nobody knows what there is to be
-		operationsErr = errStuck{operationsErr}
+		operationsErr = stuckError{operationsErr}
 	}
 	r.mu.Lock()
 	r.excuses.Meddled = map[CopyKey]string{}
@@ -367,7 +371,7 @@ func (r *runner) compare(ctx context.Context, before State, round Round, healed 
 	world, err := r.settle(ctx, r.options.Settle)
 	r.totals.Settled = append(r.totals.Settled, time.Since(healed).Round(100*time.Millisecond))
 	problems := r.rollouts.takeViolations()
-	if err != nil && world.Copies == nil || errors.As(err, &errStuck{}) {
+	if err != nil && world.Copies == nil || errors.As(err, &stuckError{}) {
 		return errors.Join(operationsErr, err, asError("violations", problems))
 	}
 	r.logf("all is as it should be %s after healing, %s after the last operation", time.Since(healed).Round(time.Millisecond), time.Since(operated).Round(time.Millisecond))
@@ -414,7 +418,7 @@ func (r *runner) settle(ctx context.Context, within time.Duration) (World, error
 			return world, fmt.Errorf("all is as it should be after %s, and should have been after %s; what was wrong then:\n%s",
 				took.Round(100*time.Millisecond), within, strings.Join(late, "\n"))
 		case took > 3*within:
-			return world, errStuck{fmt.Errorf("after %s it still is not as it should be; after %s:\n%s\nnow:\n%s\n%s", took.Round(time.Second), within,
+			return world, stuckError{fmt.Errorf("after %s it still is not as it should be; after %s:\n%s\nnow:\n%s\n%s", took.Round(time.Second), within,
 				strings.Join(late, "\n"), strings.Join(problems, "\n"), r.details(world, problems))}
 		case took > within && late == nil:
 			late = problems
@@ -473,7 +477,7 @@ func (r *runner) rest(ctx context.Context, healed time.Time) []string {
 			r.logf("nothing was written for %s, from %s after healing", r.options.Quiet, time.Since(healed).Round(time.Millisecond)-r.options.Quiet)
 			return nil
 		}
-		moved := moves(from, r.versions(ctx))
+		moved := movedSince(from, r.versions(ctx))
 		r.logf("%s after healing, in %s, was written: %v; moved: %v", time.Since(healed).Round(time.Second), r.options.Quiet, written, moved)
 		if time.Since(began) > r.options.Patience {
 			return []string{fmt.Sprintf("writes at rest, in %s, %s after healing: %v; moved: %v", r.options.Quiet, time.Since(healed).Round(time.Second), written, moved)}
@@ -511,7 +515,7 @@ func (r *runner) versions(ctx context.Context) map[string]string {
 	return all
 }
 
-func moves(before, after map[string]string) []string {
+func movedSince(before, after map[string]string) []string {
 	var moved []string
 	for _, name := range slices.Sorted(maps.Keys(after)) {
 		if before[name] != after[name] {
@@ -525,7 +529,6 @@ func moves(before, after map[string]string) []string {
 type load struct {
 	memory            int64
 	goroutines, files int
-	cluster           string
 }
 
 // growth compares what the programs take with what they took after the first round.

@@ -102,13 +102,13 @@ func (t *tenant) uid(namespace NamespaceKey, key Key) types.UID {
 	return t.uids[namespace][key]
 }
 
-// errFinal is what is wrong with an operation that would not succeed later either.
-type errFinal struct{ error }
+// finalError is what is wrong with an operation that would not succeed later either.
+type finalError struct{ error }
 
-func (e errFinal) Unwrap() error { return e.error }
+func (e finalError) Unwrap() error { return e.error }
 
 // final makes an error one that is not tried again.
-func final(format string, args ...any) error { return errFinal{fmt.Errorf(format, args...)} }
+func final(format string, args ...any) error { return finalError{fmt.Errorf(format, args...)} }
 
 // until tries an operation until it succeeds, is in vain, or the context ends, and returns how often it was tried.
 func until(ctx context.Context, once func(ctx context.Context) error) (tries int, err error) {
@@ -120,7 +120,7 @@ func until(ctx context.Context, once func(ctx context.Context) error) (tries int
 			defer cancel()
 			return once(ctx)
 		}()
-		if inVain := (errFinal{}); err == nil || errors.As(err, &inVain) {
+		if inVain := (finalError{}); err == nil || errors.As(err, &inVain) {
 			return tries, err
 		}
 		select {
@@ -228,6 +228,16 @@ func (t *tenant) remove(ctx context.Context, op Op) (int, error) {
 		}
 		return err
 	})
+}
+
+// recreate deletes the object and creates it again at once.
+func (t *tenant) recreate(ctx context.Context, op Op) (int, error) {
+	tries, err := t.remove(ctx, op)
+	if err != nil {
+		return tries, err
+	}
+	more, err := t.create(ctx, op)
+	return tries + more, err
 }
 
 // createNamespace makes a namespace.

@@ -16,10 +16,15 @@ func (j *judgement) misplaced(namespace NamespaceKey, objects map[Key]Wanted, wa
 	if !wanted.Kind.isWorkload() && wanted.Targets == nil {
 		return j.notFollowing(namespace, objects, wanted, placed)
 	}
-	if wanted.Kind == Job && (condition(upstream, "Complete") == "True" || condition(upstream, "Failed") == "True") {
+	if wanted.Kind == Job && (condition(upstream, "Complete") == isTrue || condition(upstream, "Failed") == isTrue) {
 		// It enters no cluster any more, and may have ended before what is wanted now was written.
 		return outside(placed, j.notDrained(ClusterNames))
 	}
+	return j.notMeant(objects, wanted, placed)
+}
+
+// notMeant compares where a workload is with where the tenant and the operator mean it to be.
+func (j *judgement) notMeant(objects map[Key]Wanted, wanted Wanted, placed []string) []string {
 	may := j.notDrained(meant(objects, wanted))
 	var must []string
 	for _, name := range may {
@@ -101,9 +106,8 @@ func outside(placed, may []string) []string {
 func (j *judgement) notFollowing(namespace NamespaceKey, objects map[Key]Wanted, wanted Wanted, placed []string) []string {
 	want := map[string]bool{}
 	for _, other := range objects {
-		leads := other.mounts(wanted.Key) || wanted.Kind == Service && other.Kind.isScalable() && other.Name == wanted.Name
 		upstream := j.world.Upstream[namespace][other.Key]
-		if !other.Exists || !leads || upstream == nil {
+		if !other.Exists || !other.leads(wanted.Key) || upstream == nil {
 			continue
 		}
 		on, _ := placedOn(upstream)
@@ -121,4 +125,9 @@ func (j *judgement) notFollowing(namespace NamespaceKey, objects map[Key]Wanted,
 		}
 	}
 	return problems
+}
+
+// leads reports whether an object goes along with the workload.
+func (w Wanted) leads(key Key) bool {
+	return w.mounts(key) || key.Kind == Service && w.Kind.isScalable() && w.Name == key.Name
 }
