@@ -77,7 +77,7 @@ func TestSoak(t *testing.T) {
 	}()
 	options := flagOptions()
 	options.Until = time.Now().Add(time.Duration(*hoursFlag * float64(time.Hour)))
-	options.Faults, options.PerRound, options.Pace, options.Operations = math.MaxInt, 20, 10*time.Second, 4
+	options.Faults, options.PerRound, options.Pace, options.Operations = math.MaxInt, 12, 10*time.Second, 4
 	totals, err := Run(ctx, g, options)
 	if err != nil {
 		t.Error(err)
