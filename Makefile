@@ -65,12 +65,12 @@ e2e: tools $(HELM4) $(HELM) $(FLUXAPPLY) ## Run the e2e tests: real programs, re
 
 # The seed of CI is fixed, so that a change is judged by the same operations and faults as the one before.
 FAULTS ?= 60
-SEED ?= 20261129
+SEED ?= 51
 HOURS ?= 1
 CHAOS := TMC_CHAOS=1 go test -v -count=1 -timeout 0 ./e2e/chaos
 
 .PHONY: chaos
-chaos: tools ## Run operations among faults drawn from a seed, judged by a model: FAULTS=60 SEED=20261129
+chaos: tools ## Run operations among faults drawn from a seed, judged by a model: FAULTS=60 SEED=51
 	$(CHAOS) -run '^TestChaos$$' -args -chaos.faults=$(FAULTS) -chaos.seed=$(SEED) $(CHAOS_FLAGS)
 
 .PHONY: soak

@@ -24,10 +24,12 @@ type tenants struct {
 	met  func(*tenant)
 	left func(*tenant)
 
-	mu   sync.Mutex
-	all  map[string]*tenant
-	done int
-	errs []error
+	mu  sync.Mutex
+	all map[string]*tenant
+	// ending are the workspaces that were deleted.
+	ending []string
+	done   int
+	errs   []error
 }
 
 // of returns the tenant of a workspace.
@@ -251,27 +253,19 @@ func (t *tenants) bindAll(ctx context.Context, name string) error {
 	}
 }
 
-// deleteWorkspace deletes a workspace and waits for its end.
+// deleteWorkspace deletes a workspace. Its end is kcp's: after faults, kcp looks ever more rarely whether all in it is gone.
 func (t *tenants) deleteWorkspace(ctx context.Context, who *tenant) (int, error) {
-	root, err := dynamic.NewForConfig(at(t.admin, "root"))
+	client, err := t.workspaces()
 	if err != nil {
 		return 0, err
 	}
 	t.left(who)
-	client := root.Resource(workspaceGVR)
 	tries, err := until(ctx, func(ctx context.Context) error {
-		there, err := client.Get(ctx, who.workspace, metav1.GetOptions{})
-		switch {
-		case isGone(err, who.workspace):
+		err := client.Delete(ctx, who.workspace, metav1.DeleteOptions{})
+		if isGone(err, who.workspace) {
 			return nil
-		case err != nil:
-			return err
-		case there.GetDeletionTimestamp() == nil:
-			if err := client.Delete(ctx, who.workspace, metav1.DeleteOptions{}); err != nil {
-				return err
-			}
 		}
-		return fmt.Errorf("it is there, deleted %v: %s", there.GetDeletionTimestamp(), text(there.Object["status"]))
+		return err
 	})
 	if err != nil {
 		return tries, err
@@ -279,5 +273,39 @@ func (t *tenants) deleteWorkspace(ctx context.Context, who *tenant) (int, error)
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	delete(t.all, who.workspace)
+	t.ending = append(t.ending, who.workspace)
 	return tries, nil
+}
+
+// awaitEnds waits until the workspaces that were deleted are gone.
+func (t *tenants) awaitEnds(ctx context.Context) error {
+	client, err := t.workspaces()
+	if err != nil {
+		return err
+	}
+	for _, name := range t.ending {
+		_, err := until(ctx, func(ctx context.Context) error {
+			there, err := client.Get(ctx, name, metav1.GetOptions{})
+			if err == nil {
+				return fmt.Errorf("it is there, deleted %v: %s", there.GetDeletionTimestamp(), text(there.Object["status"]))
+			}
+			if isGone(err, name) {
+				return nil
+			}
+			return err
+		})
+		if err != nil {
+			return fmt.Errorf("workspace %s does not end: %w", name, err)
+		}
+	}
+	return nil
+}
+
+// workspaces is the client of the workspaces below root.
+func (t *tenants) workspaces() (dynamic.ResourceInterface, error) {
+	root, err := dynamic.NewForConfig(at(t.admin, "root"))
+	if err != nil {
+		return nil, err
+	}
+	return root.Resource(workspaceGVR), nil
 }

@@ -20,6 +20,10 @@ import (
 // NoFaults as the only kind of faults, has operations alone: what is wrong then is not because of a fault.
 const NoFaults = "none"
 
+// workspaceEnds is how long kcp may take after a run to end the workspaces that were deleted in it: it looks at them again after
+// up to some minutes when servers were away. What tmc has to remove from clusters for that is compared after each round.
+const workspaceEnds = 5 * time.Minute
+
 // RunOptions say how long and how hard a run is.
 type RunOptions struct {
 	// Seed is that of all that is drawn.
@@ -111,6 +115,11 @@ func Run(ctx context.Context, g *Ground, options RunOptions) (Totals, error) {
 		}
 	}
 	r.logf("%s", r.sum())
+	endsCtx, cancel := context.WithTimeout(ctx, workspaceEnds)
+	defer cancel()
+	if err := r.tenants.awaitEnds(endsCtx); err != nil {
+		r.errs = append(r.errs, fmt.Errorf("seed %d: %w", options.Seed, err))
+	}
 	if options.Clear {
 		if err := r.clear(ctx); err != nil {
 			r.errs = append(r.errs, fmt.Errorf("seed %d, all deleted: %w", options.Seed, err))
