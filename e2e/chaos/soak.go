@@ -88,7 +88,7 @@ func (s *sampler) pictures(title string) []picture {
 		title = ""
 	}
 	writes := picture{
-		Title: "writes of all programs a minute, heartbeats and leases left out", X: label{Label: "minutes"}, Y: label{Label: "writes a minute", Min: new(0)},
+		Title: "writes of all programs, without heartbeats", X: label{Label: "minutes"}, Y: label{Label: "writes a minute", Min: new(0)},
 	}
 	l := line{Name: "all", As: "line"}
 	for i := 1; i < len(s.samples); i++ {
