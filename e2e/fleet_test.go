@@ -149,7 +149,6 @@ func TestPlacement(t *testing.T) {
 			eventuallyIs(t, name+" to be on two clusters", u.upstream(name), isRolledOutOn(2))
 			// In eu it is one of two, in us there is but one.
 			get(t, u.copyOn(fleetWest, name))
-			u.eventuallyEvent(t, name, "Placed", "placement spread", fleetWest)
 		}
 		u.inKCP().eventually(t, "wp spread", "{.status.workloads} {.status.conditions[0].status}", "4 True")
 		u.inKCP().eventuallyHas(t, "wp spread", "{.status.decisions[*].clusters[*].reason}", "eu", "us")

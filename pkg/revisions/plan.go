@@ -40,6 +40,9 @@ type Plan struct {
 	Falls, Settled bool
 	// Waits is set while a revision of the workload's template is being deleted: the next one would have its name.
 	Waits bool
+	// IsEarly is set where Create is the first ReplicaSet of a Deployment whose roll-out is under way: it has no numbers yet, and there is
+	// nothing to go back to.
+	IsEarly bool
 }
 
 // RevisionAnnotation is the annotation of a Deployment that says which revision it is at.
@@ -186,6 +189,7 @@ func (e *evaluation) evaluate() {
 		e.plan.Create = &Creation{Number: e.next()}
 		if e.isDeployment {
 			e.plan.Create.Numbers = e.state.numbers(Numbers{})
+			e.plan.IsEarly = len(e.old) == 0 && !e.state.isComplete && !e.state.hasFailed
 			e.annotate(e.plan.Create.Number)
 		}
 	}

@@ -116,14 +116,18 @@ type Aggregator struct {
 	endings *endings
 	// spoken is what was written of objects that do not run as they should.
 	spoken *spoken
+	// paces say when statuses are written that have changed; heard is theirs, and tests replace it.
+	paces *paces
+	heard func(key kcp.ObjectKey, news aggregate.News, now time.Time) (wait time.Duration)
 	// now is the clock; tests replace it.
 	now func() time.Time
 }
 
 // New returns an Aggregator.
 func New(config Config) *Aggregator {
-	a := &Aggregator{config: config, seen: newSeen(), endings: newEndings(), spoken: newSpoken(), now: time.Now}
+	a := &Aggregator{config: config, seen: newSeen(), endings: newEndings(), spoken: newSpoken(), paces: newPaces(), now: time.Now}
 	a.refusals = refusals.New("the status that tmc has to write", func() time.Time { return a.now() }, a.onStatusRefusal)
+	a.heard = a.paces.heard
 	a.loop = controller.New("aggregator", a.sync)
 	return a
 }
@@ -178,6 +182,7 @@ func (a *Aggregator) sync(ctx context.Context, key kcp.ObjectKey) (time.Duration
 		a.refusals.Written(key)
 		a.endings.forget(key)
 		a.spoken.forget(key)
+		a.paces.forget(key)
 		return 0, nil
 	}
 	if wait := a.untilRestored(key, upstreamObj); wait > 0 {
@@ -204,8 +209,12 @@ func (a *Aggregator) sync(ctx context.Context, key kcp.ObjectKey) (time.Duration
 	isWritten := len(present) == 0 && len(merged) == 0 || apiequality.Semantic.DeepEqual(present, merged)
 	a.tellCauses(key, in, hasCauses, isWritten)
 	if isWritten {
+		a.paces.rests(key)
 		expiry, err := a.expire(ctx, key, upstreamObj)
 		return controller.Sooner(again, expiry), err
+	}
+	if wait := a.heard(key, aggregate.NewsOf(in, merged), now); wait > 0 {
+		return controller.Sooner(again, wait), nil
 	}
 	wait, err := a.carryOut(ctx, key, utteranceOf(in, hasCauses), upstreamObj, merged)
 	return controller.Sooner(again, wait), err

@@ -13,6 +13,7 @@ import (
 
 	"github.com/kcp-dev/logicalcluster/v3"
 
+	"github.com/kcp-tmc/tmc/pkg/aggregate"
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
 	"github.com/kcp-tmc/tmc/pkg/events"
 	"github.com/kcp-tmc/tmc/pkg/hub/inventory"
@@ -49,12 +50,13 @@ type fakeHub struct {
 
 func newFakeHub() *fakeHub { return &fakeHub{objects: map[kcp.ObjectKey]*unstructured.Unstructured{}} }
 
-// aggregator returns an Aggregator over the fake, at the time began.
+// aggregator returns an Aggregator over the fake, at the time began. It writes at once whatever has changed.
 func (f *fakeHub) aggregator() *Aggregator {
 	a := New(Config{
 		Upstream: f, Inventory: inventory.New(f, kinds.Kinds{}), Registry: f, Bindings: f, Notices: f, TenantType: "root:tmc:tmc-tenant",
 	})
 	a.now = func() time.Time { return began }
+	a.heard = func(kcp.ObjectKey, aggregate.News, time.Time) time.Duration { return 0 }
 	return a
 }
 

@@ -32,6 +32,7 @@ func (a *Aggregator) carryOut(ctx context.Context, key kcp.ObjectKey, says utter
 		return 0, err
 	}
 	a.seen.moved(key, "")
+	a.paces.wrote(key, a.now())
 	a.refusals.Written(key)
 	a.spoken.written(key, says)
 	return 0, nil

@@ -73,10 +73,11 @@ func newFake(tb testing.TB, objects ...string) *fakeKCP {
 	return f
 }
 
-// restart is that of the hub: another keeper that remembers nothing.
+// restart is that of the hub: another keeper that remembers nothing. It makes the first revision without waiting.
 func (f *fakeKCP) restart() {
 	f.keeper = New(Config{Upstream: f, Revisions: f, Notices: f})
 	f.keeper.now = func() time.Time { return f.clock }
+	f.keeper.firstGrace = 0
 }
 
 func keyOf(obj *unstructured.Unstructured) kcp.ObjectKey {

@@ -34,6 +34,9 @@ const (
 	// in go one after the other.
 	fallGrace    = 10 * time.Second
 	settledGrace = 2 * time.Second
+	// firstGrace is how long the first ReplicaSet of a Deployment may wait for its roll-out to be done, so that it is written once, with
+	// its numbers. There is nothing to undo to yet.
+	firstGrace = 2 * time.Second
 )
 
 // upstream is what a Keeper needs of kcp: the caches of workloads, and writes to single objects.
@@ -77,13 +80,14 @@ type Keeper struct {
 	refusals *refusals.Refusals
 	// unserved are the workspaces of which it was logged that they serve no revisions.
 	unserved sync.Map
-	// now is the clock; tests replace it.
-	now func() time.Time
+	// now is the clock, and firstGrace the constant; tests replace them.
+	now        func() time.Time
+	firstGrace time.Duration
 }
 
 // New returns a Keeper.
 func New(config Config) *Keeper {
-	k := &Keeper{config: config, now: time.Now}
+	k := &Keeper{config: config, now: time.Now, firstGrace: firstGrace}
 	k.memory = newMemory(func() time.Time { return k.now() })
 	k.refusals = refusals.New("the revisions that tmc keeps of the workload", func() time.Time { return k.now() }, k.onRefusal)
 	k.loop = controller.New("revisions", k.sync)
@@ -212,6 +216,10 @@ func (k *Keeper) evaluate(key kcp.ObjectKey, workload *unstructured.Unstructured
 	})
 	if again = k.memory.falls(key, plan); plan.Waits {
 		again = readRetry
+	}
+	if wait := k.memory.untilFirst(key, plan, k.firstGrace); wait > 0 {
+		plan.Create, plan.Annotation = nil, "" // together
+		again = controller.Sooner(again, wait)
 	}
 	return plan, again
 }

@@ -112,6 +112,42 @@ func TestKeeperWrites(t *testing.T) {
 	f.wrote("a report")
 }
 
+// TestKeeperWritesTheFirstRevisionOnce has the roll-out of a new Deployment be done in time, or not. What comes after it does not wait.
+func TestKeeperWritesTheFirstRevisionOnce(t *testing.T) {
+	cases := map[string]struct {
+		done   time.Duration
+		writes []string
+	}{
+		"done within the time": {time.Second, []string{created, annotated}},
+		"done after it":        {time.Minute, []string{created, annotated, patched}},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			f := newFake(t, deployment)
+			f.keeper.firstGrace = firstGrace
+			if again := f.sync(); again != firstGrace {
+				t.Errorf("looks again after %s, want %s", again, firstGrace)
+			}
+			f.wrote("a new Deployment")
+			f.rollOut(3, 1, 1)
+			f.clock = f.clock.Add(min(c.done, firstGrace))
+			if c.done > firstGrace {
+				f.settle()
+			}
+			f.rollOut(3, 3, 3)
+			f.settle()
+			f.wrote("the roll-out", c.writes...)
+			f.has("1: 3/3")
+			if len(f.keeper.memory.byKey) > 0 {
+				t.Errorf("remembers %v", f.keeper.memory.byKey)
+			}
+			f.setImage("web:2")
+			f.settle()
+			f.wrote("a new template", created, annotated)
+		})
+	}
+}
+
 func TestKeeperScales(t *testing.T) {
 	f := newFake(t, deployment)
 	f.rollOut(3, 3, 3)

@@ -34,6 +34,8 @@ type remembered struct {
 	at       time.Time
 	// due is when the numbers of the present revision may be lowered, zero while they are not too high.
 	due time.Time
+	// first is when the first revision is made at the latest, zero while there is nothing to make.
+	first time.Time
 }
 
 // write is a revision as it was written, deleted or not.
@@ -57,7 +59,7 @@ func (m *memory) of(key kcp.ObjectKey) *remembered {
 
 // tidy drops what is remembered of a workload if that is nothing. It is called with mu held.
 func (m *memory) tidy(key kcp.ObjectKey) {
-	if r := m.byKey[key]; r != nil && len(r.written) == 0 && r.workload == "" && r.due.IsZero() {
+	if r := m.byKey[key]; r != nil && len(r.written) == 0 && r.workload == "" && r.due.IsZero() && r.first.IsZero() {
 		delete(m.byKey, key)
 	}
 }
@@ -193,4 +195,22 @@ func (m *memory) falls(key kcp.ObjectKey, plan revisions.Plan) time.Duration {
 		r.due = due
 	}
 	return r.due.Sub(m.now())
+}
+
+// untilFirst returns how long the first revision that a plan makes may wait for the end of the roll-out, of grace in all.
+func (m *memory) untilFirst(key kcp.ObjectKey, plan revisions.Plan, grace time.Duration) time.Duration {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if !plan.IsEarly {
+		if r := m.byKey[key]; r != nil {
+			r.first = time.Time{}
+			m.tidy(key)
+		}
+		return 0
+	}
+	r := m.of(key)
+	if r.first.IsZero() {
+		r.first = m.now().Add(grace)
+	}
+	return r.first.Sub(m.now())
 }

@@ -37,10 +37,11 @@ func (s *Scheduler) warn(key kcp.ObjectKey, upstreamObj *unstructured.Unstructur
 	s.config.Notices.Warn(key, upstreamObj, reasonUnsatisfied, unsatisfied...)
 }
 
-// tell records, of what a placement has decided, which clusters the object has been sent to or from. What goes everywhere by
-// default needs no telling: an event is a write.
+// tell records, of what a placement has decided, where an object is by now that was on clusters already. Where it goes at first needs no
+// telling, for its annotation says it, nor what goes everywhere by default: an event is a write.
 func (s *Scheduler) tell(upstreamObj *unstructured.Unstructured, decision placement.Decision, change *protocol.Change) {
-	if decision.Placement == "" || !change.Moves() {
+	isMoved := change.Moves() && len(protocol.Read(upstreamObj).Labelled()) > 0
+	if decision.Placement == "" || !isMoved {
 		return
 	}
 	var clusters []string

@@ -15,6 +15,7 @@ import (
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
 	"github.com/kcp-tmc/tmc/pkg/kcp"
 	"github.com/kcp-tmc/tmc/pkg/placement"
+	"github.com/kcp-tmc/tmc/pkg/protocol"
 )
 
 // changeWeb replaces the Deployment web by a changed one.
@@ -46,9 +47,40 @@ func TestSyncWritesOnePatch(t *testing.T) {
 		if diff := cmp.Diff(want, f.patches); diff != "" {
 			t.Errorf("after turn %d, written (-want +got):\n%s", turn, diff)
 		}
-		if diff := cmp.Diff([]string{"web Placed: placement p: on east (1)"}, f.told); diff != "" {
-			t.Errorf("after turn %d, told (-want +got):\n%s", turn, diff)
+		if len(f.told) > 0 {
+			t.Errorf("after turn %d, told %q: its annotation says where it is", turn, f.told)
 		}
+	}
+}
+
+// TestTell tells where an object has moved, and not where it goes at first.
+func TestTell(t *testing.T) {
+	for name, c := range map[string]struct {
+		on, to []string
+		by     string
+		want   []string
+	}{
+		"to its first clusters": {nil, []string{"east"}, "p", nil},
+		"to other clusters":     {[]string{"east"}, []string{"west"}, "p", []string{"web Placed: placement p: on west"}},
+		"nowhere":               {[]string{"east"}, nil, "p", []string{"web Placed: placement p: nowhere"}},
+		"it stays":              {[]string{"east"}, []string{"east"}, "p", nil},
+		"where everything goes": {[]string{"east"}, []string{"west"}, "", nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newFakeKCP(t, web)
+			s := f.scheduler(fleet{"east", "west"})
+			labels := map[string]string{}
+			for _, cluster := range c.on {
+				labels[v1alpha1.PlacementLabel(cluster)] = v1alpha1.PlacementLabelValue
+			}
+			f.changeWeb(func(obj *unstructured.Unstructured) { obj.SetLabels(labels) })
+			decision := placement.Decision{By: protocol.ByPlacement, Placement: c.by, Clusters: c.to}
+			change := placement.Plan(f.object("web"), decision, c.to, s.groupsOf, s.now())
+			s.tell(f.object("web"), decision, change)
+			if diff := cmp.Diff(c.want, f.told); diff != "" {
+				t.Errorf("told (-want +got):\n%s", diff)
+			}
+		})
 	}
 }
 
