@@ -49,6 +49,13 @@ func (g *Ground) revoked(cluster string) Fault {
 				defer close(done)
 				ctx, cancel := context.WithTimeout(ctx, healTimeout)
 				defer cancel()
+				go func() { // it ends with ctx
+					select {
+					case <-g.ending:
+						cancel()
+					case <-ctx.Done():
+					}
+				}()
 				manifest, _ = g.joinManifest(ctx, cluster, "--revoke")
 			})
 			return nil
@@ -78,7 +85,7 @@ func (g *Ground) joinAnew(ctx context.Context, cluster string) error {
 // expired has kcp refuse whatever tokens a cluster has, until a new one has been stored.
 func (g *Ground) expired(cluster string) Fault {
 	j := g.joined[cluster]
-	var old atomic.Value
+	var old, began atomic.Value
 	isRefused := func(token string) bool {
 		stored := j.kcpToken()
 		return stored == old.Load() || token != stored
@@ -92,6 +99,7 @@ func (g *Ground) expired(cluster string) Fault {
 		Name: "the tokens of " + cluster + " for kcp have expired",
 		Begin: func(context.Context) error {
 			old.Store(j.kcpToken())
+			began.Store(time.Now())
 			for _, p := range g.syncersOf(cluster) {
 				ends.add(p.links[kcpHost].Add(rule))
 			}
@@ -102,17 +110,19 @@ func (g *Ground) expired(cluster string) Fault {
 			if err := g.joinAnew(ctx, cluster); err != nil {
 				return err
 			}
-			return g.waitTaken(ctx, cluster)
+			return g.waitTaken(ctx, cluster, began.Load().(time.Time))
 		},
 	}
 }
 
-// waitTaken waits until the syncers of a cluster that ask kcp anything do so with the token that was stored last.
-func (g *Ground) waitTaken(ctx context.Context, cluster string) error {
+// waitTaken waits until the syncers of a cluster that have asked kcp anything since the old token was refused do so with the
+// one that was stored last. One that stands by asks nothing.
+func (g *Ground) waitTaken(ctx context.Context, cluster string, refused time.Time) error {
 	what := fmt.Sprintf("the syncers of %s to use the new token", cluster)
 	return framework.Eventually(ctx, what, usesNewToken, func(context.Context) (bool, string, error) {
 		for _, p := range g.syncersOf(cluster) {
-			if _, isRunning := p.PID(); isRunning && p.links[kcpHost].LastToken() != g.joined[cluster].kcpToken() {
+			token, asked := p.links[kcpHost].LastToken()
+			if asked.After(refused) && token != g.joined[cluster].kcpToken() {
 				return false, p.Name + " uses an old one", nil
 			}
 		}

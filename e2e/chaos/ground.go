@@ -63,9 +63,11 @@ type Ground struct {
 	end    func()
 	ends   sync.WaitGroup
 
-	mu     sync.Mutex
-	deaths []Death
-	open   map[*opened]bool
+	// reviving is held by who starts what has ended.
+	reviving sync.Mutex
+	mu       sync.Mutex
+	deaths   []Death
+	open     map[*opened]bool
 }
 
 // ClusterNames are those of the clusters.
@@ -124,7 +126,11 @@ func (g *Ground) start(ctx context.Context) error {
 	if err := g.install(ctx); err != nil {
 		return err
 	}
-	return g.step("programs", func() error { return g.startPrograms(ctx) })
+	if err := g.step("programs", func() error { return g.startPrograms(ctx) }); err != nil {
+		return err
+	}
+	g.ends.Go(g.tend)
+	return nil
 }
 
 // startStack starts kcp, its etcd and the clusters.

@@ -91,13 +91,11 @@ func (g *Ground) joinAll(ctx context.Context) error {
 			return err
 		}
 	}
-	// One after the other: of two that join at the same time, one may remove what the other has just made.
+	group, groupCtx := errgroup.WithContext(ctx)
 	for _, name := range ClusterNames {
-		if err := g.join(ctx, name); err != nil {
-			return err
-		}
+		group.Go(func() error { return g.join(groupCtx, name) })
 	}
-	return nil
+	return group.Wait()
 }
 
 // MakeWorkspace makes a workspace below root and binds it to tmc. It does nothing about one that is there.

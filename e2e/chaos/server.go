@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 	"k8s.io/client-go/rest"
@@ -87,7 +88,18 @@ func (s *server) bringUp(ctx context.Context) error {
 	if s.downs > 0 {
 		return nil
 	}
-	return s.run(ctx)
+	return s.runUntilUp(ctx)
+}
+
+// runUntilUp starts the server, again where it ends at once, as it does while its own etcd is away.
+func (s *server) runUntilUp(ctx context.Context) error {
+	return framework.Eventually(ctx, s.name+" to run", healTimeout, func(ctx context.Context) (bool, string, error) {
+		err := s.run(ctx)
+		if err != nil {
+			_ = s.kill(ctx)
+		}
+		return err == nil, "", err
+	})
 }
 
 // stop stops the server in its tracks, until resume has been called as often.
@@ -95,10 +107,10 @@ func (s *server) stop(ctx context.Context) error {
 	s.turn.Lock()
 	defer s.turn.Unlock()
 	s.stops++
-	if s.downs > 0 {
-		return nil
+	if s.downs == 0 {
+		_ = s.freeze(ctx) // it may have ended by itself
 	}
-	return s.freeze(ctx)
+	return nil
 }
 
 // resume lets the server run on.
@@ -106,10 +118,10 @@ func (s *server) resume(ctx context.Context) error {
 	s.turn.Lock()
 	defer s.turn.Unlock()
 	s.stops--
-	if s.stops > 0 || s.downs > 0 {
-		return nil
+	if s.stops == 0 && s.downs == 0 {
+		_ = s.thaw(ctx) // it may have ended by itself
 	}
-	return s.thaw(ctx)
+	return nil
 }
 
 // etcdURL returns where an etcd serves its clients: that of kcp, or of a cluster.
@@ -130,6 +142,8 @@ func (g *Ground) etcdURL(name string) (string, error) {
 
 // revive starts the servers that have ended by themselves, as some do without what they need.
 func (g *Ground) revive(ctx context.Context) error {
+	g.reviving.Lock()
+	defer g.reviving.Unlock()
 	processes, err := framework.Status(g.stack.Dir())
 	if err != nil {
 		return err
@@ -138,7 +152,6 @@ func (g *Ground) revive(ctx context.Context) error {
 		if process.State != "stopped" {
 			continue
 		}
-		_, _ = fmt.Fprintf(g.options.Progress, "  %s has ended, and is started again\n", process.Name)
 		if err := g.startServer(ctx, process.Name); err != nil {
 			return err
 		}
@@ -146,13 +159,38 @@ func (g *Ground) revive(ctx context.Context) error {
 	return nil
 }
 
-// startServer starts any of the stack's processes, by its name there.
+// tend revives servers until the ground ends: they are not tmc's, so that they end is nobody's fault.
+func (g *Ground) tend() {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	for {
+		select {
+		case <-time.After(tendInterval):
+			_ = g.revive(ctx) // it is tried again
+		case <-g.ending:
+			return
+		}
+	}
+}
+
+// tendInterval is how often servers are looked after.
+const tendInterval = 3 * time.Second
+
+// startServer starts any of the stack's processes, by its name there, unless a fault has taken it down.
 func (g *Ground) startServer(ctx context.Context, name string) error {
 	if s := g.servers[name]; s != nil {
-		s.turn.Lock()
+		// What takes it down or brings it up is at it.
+		if !s.turn.TryLock() {
+			return nil
+		}
 		defer s.turn.Unlock()
+		if s.downs > 0 {
+			return nil
+		}
+		_, _ = fmt.Fprintf(g.options.Progress, "  %s has ended, and is started again\n", name)
 		return s.run(ctx)
 	}
+	_, _ = fmt.Fprintf(g.options.Progress, "  %s has ended, and is started again\n", name)
 	clusterName, component, _ := strings.Cut(name, "/")
 	cluster, err := g.stack.Cluster(clusterName)
 	if err != nil {

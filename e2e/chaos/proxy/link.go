@@ -43,8 +43,9 @@ type Link struct {
 	streams map[*stream]bool
 	rules   []*installed
 	counts  map[Count]int64
-	// token is that of the last request.
+	// token is that of the last request, and asked when that came.
 	token string
+	asked time.Time
 }
 
 // connKey is the context's key of the client's connection.
@@ -169,11 +170,11 @@ func (l *Link) Connections() int {
 	return len(l.conns)
 }
 
-// LastToken returns the bearer token of the last request, whatever was answered.
-func (l *Link) LastToken() string {
+// LastToken returns the bearer token of the last request, whatever was answered, and when that came.
+func (l *Link) LastToken() (token string, at time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.token
+	return l.token, l.asked
 }
 
 // Counts returns how many requests have reached the server.
@@ -217,7 +218,7 @@ func (l *Link) EndWatches(match func(Request) bool, answer *Answer) {
 func (l *Link) effectOn(request Request) effect {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.token = request.Token
+	l.token, l.asked = request.Token, time.Now()
 	var all effect
 	for _, rule := range l.rules {
 		if rule.matches(request) && (rule.Chance == nil || rule.Chance()) {

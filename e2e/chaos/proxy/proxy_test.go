@@ -202,8 +202,8 @@ func TestLinkPasses(t *testing.T) {
 		lines := g.watch(t)
 		g.events <- "a"
 		hears(t, lines, `"a"`)
-		if g.LastToken() != "" {
-			t.Errorf("the watch had the token %q", g.LastToken())
+		if token, at := g.LastToken(); token != "" || at.IsZero() {
+			t.Errorf("the watch had the token %q at %s", token, at)
 		}
 		_, body, err = g.do(t, http.MethodGet, "/clusters/root/apis/core.kcp.io/v1alpha1/shards")
 		if err != nil || !strings.Contains(body, `"at":"https://server.test/x"`) {
