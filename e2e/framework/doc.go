@@ -8,7 +8,7 @@
 //	lock                        held by the process that owns the stack for as long as it runs
 //	stack.json                  what the stack consists of, for Down and Status
 //	kubeconfigs/                admin kubeconfigs: kcp.<workspace>.kubeconfig, cluster.<name>.kubeconfig
-//	logs/kcp.log                one log file per process
+//	logs/kcp.log                one log file per process; kcp-etcd.log where kcp has an etcd of its own
 //	logs/<cluster>/<part>.log   etcd, kube-apiserver, …, and kwokctl.log for their creation
 //	kcp/ kwok/                  data
 //
