@@ -130,8 +130,8 @@ func (g *Ground) waitTaken(ctx context.Context, cluster string, refused time.Tim
 	})
 }
 
-// usesNewToken is how soon syncers are to use a token that has been stored.
-const usesNewToken = 15 * time.Second
+// usesNewToken is how soon syncers are to use a token that has been stored: they look every 10 s while theirs is refused.
+const usesNewToken = 30 * time.Second
 
 // clusterExpired has a cluster refuse the token of its syncers, until they have a new one.
 func (g *Ground) clusterExpired(cluster string) Fault {
