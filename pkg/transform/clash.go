@@ -97,7 +97,7 @@ type spot struct {
 func (p spot) at(element fieldpath.PathElement, desired, live any) spot {
 	return spot{
 		path: append(p.path.Copy(), element), desired: desired, live: live,
-		anybody: p.anybody.Children.Descend(element), ours: p.ours.Children.Descend(element),
+		anybody: setBelow(p.anybody, element), ours: setBelow(p.ours, element),
 	}
 }
 
@@ -340,7 +340,7 @@ func lacksEntry(desired any, owned *fieldpath.Set, isWhole bool) bool {
 	case map[string]any:
 		for name, field := range desired {
 			element := fieldpath.FieldNameElement(name)
-			if lacksEntry(field, owned.Children.Descend(element), owned.Members.Has(element)) {
+			if lacksEntry(field, setBelow(owned, element), owned.Members.Has(element)) {
 				return true
 			}
 		}
@@ -351,7 +351,7 @@ func lacksEntry(desired any, owned *fieldpath.Set, isWhole bool) bool {
 				return false
 			}
 			element, found := elementOf(item, owned)
-			if !found || lacksEntry(entry, owned.Children.Descend(element), false) {
+			if !found || lacksEntry(entry, setBelow(owned, element), false) {
 				return true
 			}
 		}
@@ -555,7 +555,7 @@ func isAt(item any, element fieldpath.PathElement, ours *fieldpath.Set) bool {
 	}
 	fields, _ := item.(map[string]any)
 	isWhole := !slices.ContainsFunc(*element.Key, func(key value.Field) bool { _, present := fields[key.Name]; return !present })
-	return isWhole || ours.Members.Has(element) || !ours.Children.Descend(element).Empty()
+	return isWhole || ours.Members.Has(element) || !setBelow(ours, element).Empty()
 }
 
 // covers reports whether all that is in ours is in present with the same values.

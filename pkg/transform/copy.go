@@ -175,10 +175,12 @@ func IsInSync(desired, downstreamObj *unstructured.Unstructured) bool {
 // Fingerprint stands for the spec of a downstream object and for all that IsInSync reads: it stays the same while only
 // the status changes.
 func Fingerprint(downstreamObj *unstructured.Unstructured) string {
-	fields := ""
-	for _, entry := range OwnManagedFields(downstreamObj.GetManagedFields()) {
-		if entry.FieldsV1 != nil {
-			fields = entry.FieldsV1.GetRawString()
+	fields, isNoted := notedIn(downstreamObj)
+	if !isNoted {
+		for _, entry := range OwnManagedFields(downstreamObj.GetManagedFields()) {
+			if entry.FieldsV1 != nil {
+				fields = ownedJSON(entry.FieldsV1.GetRawString())
+			}
 		}
 	}
 	return fmt.Sprintf("%s/%d/%s/%x", downstreamObj.GetUID(), downstreamObj.GetGeneration(), hash([]byte(fields)), Order(downstreamObj))
@@ -202,6 +204,11 @@ func isOwnApply(entry metav1.ManagedFieldsEntry) bool {
 
 // ownedFields returns the set of fields that our applies own.
 func ownedFields(downstreamObj metav1.Object) (*fieldpath.Set, bool) {
+	if content, isUnstructured := downstreamObj.(*unstructured.Unstructured); isUnstructured {
+		if noted, isNoted := notedIn(content); isNoted {
+			return notedSet(noted)
+		}
+	}
 	for _, entry := range downstreamObj.GetManagedFields() {
 		if isOwnApply(entry) && entry.FieldsV1 != nil {
 			return setOf(entry) // one that cannot be read is rewritten by the next apply
@@ -227,9 +234,9 @@ func ownsAt(set *fieldpath.Set, path fieldpath.Path) bool {
 		return false
 	}
 	for _, element := range path[:last] {
-		set = set.Children.Descend(element)
+		set = setBelow(set, element)
 	}
-	return set.Members.Has(path[last]) || !set.Children.Descend(path[last]).Empty()
+	return set.Members.Has(path[last]) || !setBelow(set, path[last]).Empty()
 }
 
 // ownsApplied reports whether owned covers all that desired applies. The fields that address the object are never
@@ -239,7 +246,7 @@ func ownsApplied(desired *unstructured.Unstructured, owned *fieldpath.Set) bool 
 		switch name {
 		case apiVersionField, kindField:
 		case metadataField:
-			metadata := owned.Children.Descend(fieldpath.FieldNameElement(metadataField))
+			metadata := setBelow(owned, fieldpath.FieldNameElement(metadataField))
 			for _, part := range []string{labelsField, annotationsField} {
 				applied, _, _ := unstructured.NestedFieldNoCopy(desired.Object, metadataField, part)
 				if !ownsField(applied, metadata, fieldpath.FieldNameElement(part)) {

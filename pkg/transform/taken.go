@@ -54,7 +54,7 @@ func eachApplied(desired *unstructured.Unstructured, visit func(path fieldpath.P
 func takenAt(path fieldpath.Path, value any, owned *fieldpath.Set) []fieldpath.Path {
 	below := owned
 	for _, element := range path[:len(path)-1] {
-		below = below.Children.Descend(element)
+		below = setBelow(below, element)
 	}
 	return takenIn(path, value, below)
 }

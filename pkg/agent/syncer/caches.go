@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"maps"
-	"reflect"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -324,7 +323,7 @@ func (c *caches) stripCopy(oldObj, downstreamObj *unstructured.Unstructured) {
 	}
 	for name, field := range downstreamObj.Object {
 		switch name {
-		case "apiVersion", "kind", "metadata", "status":
+		case "apiVersion", "kind", "metadata", "status", transform.OwnedField:
 		case "spec":
 			spec, _ := field.(map[string]any)
 			maps.DeleteFunc(spec, func(_ string, value any) bool {
@@ -350,16 +349,13 @@ func (c *caches) stripCopy(oldObj, downstreamObj *unstructured.Unstructured) {
 // orderAndMarks leaves of managedFields what is read, takes the marks that are not ours, and returns the order of our items.
 func orderAndMarks(oldObj, downstreamObj *unstructured.Unstructured) uint64 {
 	metadata, _ := downstreamObj.Object["metadata"].(map[string]any)
-	managedFields := slices.DeleteFunc(slices.Clone(managedFieldsIn(metadata)), isNotRead)
-	metadata["managedFields"] = managedFields
+	metadata["managedFields"] = slices.DeleteFunc(slices.Clone(managedFieldsIn(metadata)), isNotRead)
+	isSame := transform.NoteOwned(oldObj, downstreamObj)
 	before := map[string]any{}
 	if oldObj != nil {
 		before, _ = oldObj.Object["metadata"].(map[string]any)
 	}
-	isSame := oldObj != nil && reflect.DeepEqual(managedFieldsIn(before), managedFields)
-	if isSame && hasMarksOf(before, metadata, "labels") && hasMarksOf(before, metadata, "annotations") {
-		metadata["managedFields"] = before["managedFields"] // one memory for both: comparing them costs nothing
-	} else {
+	if !isSame || !hasMarksOf(before, metadata, "labels") || !hasMarksOf(before, metadata, "annotations") {
 		transform.KeepOwnMarks(downstreamObj)
 	}
 	if generation := downstreamObj.GetGeneration(); isSame && generation != 0 && generation == oldObj.GetGeneration() {
@@ -377,9 +373,7 @@ func managedFieldsIn(metadata map[string]any) []any {
 // subresource.
 func isNotRead(entry any) bool {
 	fields, _ := entry.(map[string]any)
-	subresource, _ := fields["subresource"].(string)
-	isOwnApply := fields["manager"] == v1alpha1.FieldManager && fields["operation"] == string(metav1.ManagedFieldsOperationApply) && subresource == ""
-	return !isOwnApply && subresource != evaluate.ScaleSubresource
+	return !transform.IsOwnEntry(fields) && fields["subresource"] != evaluate.ScaleSubresource
 }
 
 // hasMarksOf reports whether all marks of tmc that an object has now are among those that it had before.

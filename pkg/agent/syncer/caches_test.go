@@ -244,6 +244,7 @@ func TestStripCopy(t *testing.T) {
 	first := obj.DeepCopy()
 	(&caches{}).stripCopy(nil, first)
 	want := map[string]any{"apiVersion": "apps/v1", "kind": "Deployment", "metadata": first.Object["metadata"], "spec": map[string]any{"replicas": int64(3)}, "status": obj.Object["status"]}
+	want[transform.OwnedField] = first.Object[transform.OwnedField]
 	transform.NoteOrder(&unstructured.Unstructured{Object: want}, transform.Order(first))
 	if diff := cmp.Diff(want, first.Object); diff != "" {
 		t.Errorf("left (-want +got):\n%s", diff)
@@ -263,9 +264,9 @@ func TestStripCopy(t *testing.T) {
 			obj.SetLabels(labels)
 		}, true, true},
 		"somebody takes the marks from us": {by("kubectl"), false, false},
-		"somebody adds a mark":             {annotated(v1alpha1.SourcePathAnnotation, "root:forged"), false, true},
-		"somebody changes a mark":          {annotated(v1alpha1.SourceUIDAnnotation, "x"), false, true},
-		"somebody scales it again":         {with(scaled), false, true},
+		"somebody adds a mark":             {annotated(v1alpha1.SourcePathAnnotation, "root:forged"), true, true},
+		"somebody changes a mark":          {annotated(v1alpha1.SourceUIDAnnotation, "x"), true, true},
+		"somebody scales it again":         {with(scaled), true, true},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {

@@ -114,7 +114,11 @@ func (c *cluster) apply(ctx context.Context, resource schema.GroupVersionResourc
 		return nil, fmt.Errorf("encoding %s: %w", nameOf(desired), err)
 	}
 	applied, err := c.client.Resource(resource).Namespace(desired.GetNamespace()).
-		Patch(ctx, desired.GetName(), types.ApplyPatchType, body, metav1.PatchOptions{FieldManager: v1alpha1.FieldManager, Force: new(true)})
+		Patch(ctx, desired.GetName(), types.ApplyPatchType, body, metav1.PatchOptions{
+			FieldManager: v1alpha1.FieldManager, Force: new(true),
+			// Otherwise the server reads the body, as YAML, a second time to look for duplicate keys, of which an encoded map has none.
+			FieldValidation: metav1.FieldValidationIgnore,
+		})
 	if err != nil {
 		return nil, fmt.Errorf("applying %s: %w", nameOf(desired), err)
 	}

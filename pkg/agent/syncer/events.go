@@ -13,13 +13,15 @@ import (
 )
 
 // stripUpstream returns a transform that leaves of an upstream object what this cluster's syncer reads: not its status, not who
-// owns its fields, not the reports of others, nor why it is placed.
+// owns its fields, not the reports of others, nor why it is placed. What its copy is made of is packed.
 func stripUpstream(cluster string) cache.TransformFunc {
 	return func(obj any) (any, error) {
 		if upstreamObj, ok := obj.(*unstructured.Unstructured); ok {
 			upstreamObj.SetManagedFields(nil)
 			delete(upstreamObj.Object, "status")
 			protocol.KeepFor(cluster, upstreamObj)
+			unstructured.RemoveNestedField(upstreamObj.Object, "metadata", "creationTimestamp")
+			transform.Pack(upstreamObj)
 		}
 		return obj, nil
 	}

@@ -64,9 +64,13 @@ func (s *Syncer) gatherAround(key kcp.ObjectKey, e *evaluate.Evaluation) evaluat
 
 // references returns the keys of what an upstream object names, and nothing on the cluster makes.
 func (s *Syncer) references(key kcp.ObjectKey, upstreamObj *unstructured.Unstructured) []kcp.ObjectKey {
+	whole, err := transform.Whole(upstreamObj)
+	if err != nil {
+		return nil // no copy is made of it either
+	}
 	served, provided := s.upstream.Resources(), s.settings.Load().Provided
 	var keys []kcp.ObjectKey
-	for _, reference := range s.kinds.Needs(upstreamObj) {
+	for _, reference := range s.kinds.Needs(whole) {
 		if protocol.AnyHas(provided, reference.Resource, key.Namespace, reference.Name) {
 			continue
 		}

@@ -12,6 +12,7 @@ import (
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
 	"github.com/kcp-tmc/tmc/pkg/kcp"
 	"github.com/kcp-tmc/tmc/pkg/protocol"
+	"github.com/kcp-tmc/tmc/pkg/transform"
 )
 
 func ready(number int64) option {
@@ -208,12 +209,9 @@ func TestStatusChangeCostsNoEvaluation(t *testing.T) {
 	}
 }
 
-// sharesManagedFields reports whether two states of an object have managedFields in one memory: they were not decoded.
+// sharesManagedFields reports whether two states of an object have noted the same of what our applies own.
 func sharesManagedFields(before, after *unstructured.Unstructured) bool {
-	first, _ := before.Object["metadata"].(map[string]any)
-	second, _ := after.Object["metadata"].(map[string]any)
-	some, others := managedFieldsIn(first), managedFieldsIn(second)
-	return len(some) > 0 && len(others) > 0 && &some[0] == &others[0]
+	return before.Object[transform.OwnedField] != nil && transform.SameOwned(before, after)
 }
 
 func TestSaysSame(t *testing.T) {

@@ -55,7 +55,7 @@ type Input struct {
 	Namespace, Name string
 	// Settings are the cluster's. They are replaced as a whole, never changed.
 	Settings *Settings
-	// Upstream is the upstream object, nil when the caches do not have it.
+	// Upstream is the upstream object, nil when the caches do not have it. It may be packed: see transform.Whole.
 	Upstream *unstructured.Unstructured
 	// Downstream is what lies where the copy goes, nil for nothing. It bears no marks of tmc but those that are the syncer's:
 	// see transform.KeepOwnMarks.
@@ -241,12 +241,16 @@ func (e *Evaluation) makeDesired(last *Evaluation) error {
 	if e.checkTarget(); e.Problem != nil {
 		return nil
 	}
-	e.isScaledElsewhere = isScaledElsewhere(e.Input)
+	whole, err := transform.Whole(e.Upstream)
+	if err != nil {
+		return err
+	}
+	e.isScaledElsewhere = isScaledElsewhere(e.Input, whole)
 	if e.isMadeOf(last) {
 		e.base, e.failure = last.base, last.failure
 	} else {
 		e.base, e.failure = transform.Desired(transform.Input{
-			Object: e.Upstream, Origin: e.Origin, Rule: e.Settings.Rule, OmitReplicas: e.isScaledElsewhere, Kinds: e.Settings.Kinds,
+			Object: whole, Origin: e.Origin, Rule: e.Settings.Rule, OmitReplicas: e.isScaledElsewhere, Kinds: e.Settings.Kinds,
 		})
 	}
 	bad, isBad := errors.AsType[*transform.OverrideError](e.failure)
@@ -459,6 +463,9 @@ func SameButStatus(oldObj, newObj *unstructured.Unstructured) bool {
 	}
 	if newObj.GetGeneration() == 0 && !sameFields(oldObj, newObj, "metadata", "status") {
 		return false // nothing else of such a kind tells it
+	}
+	if !transform.SameOwned(oldObj, newObj) {
+		return false
 	}
 	before, _ := oldObj.Object["metadata"].(map[string]any)
 	after, _ := newObj.Object["metadata"].(map[string]any)

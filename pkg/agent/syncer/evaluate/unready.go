@@ -15,6 +15,7 @@ import (
 	"github.com/kcp-tmc/tmc/pkg/agent/syncer/causes"
 	"github.com/kcp-tmc/tmc/pkg/kinds"
 	"github.com/kcp-tmc/tmc/pkg/protocol"
+	"github.com/kcp-tmc/tmc/pkg/transform"
 )
 
 const (
@@ -120,8 +121,12 @@ func (e *Evaluation) lacks(kind *kinds.Kind, wants int64) bool {
 
 // leavesOld reports whether replicas of an earlier spec are there because the user wants that.
 func (e *Evaluation) leavesOld() bool {
-	spec, _ := e.Upstream.Object["spec"].(map[string]any)
-	if isPaused, _ := spec["paused"].(bool); isPaused || e.kind().PartitionOf(e.Upstream) != nil {
+	whole, err := transform.Whole(e.Upstream)
+	if err != nil {
+		return false // nothing is made of it either
+	}
+	spec, _ := whole.Object["spec"].(map[string]any)
+	if isPaused, _ := spec["paused"].(bool); isPaused || e.kind().PartitionOf(whole) != nil {
 		return true
 	}
 	strategy, _, _ := unstructured.NestedString(spec, "updateStrategy", "type")
@@ -198,9 +203,13 @@ func (e *Evaluation) own(kind *kinds.Kind) causes.Own {
 // selector returns the label selector of the copy's pods, empty when it has none. It is that of the object that the copy is made
 // of: the cache of the cluster leaves it out.
 func (e *Evaluation) selector() string {
-	from := e.Upstream
-	if e.Desired != nil {
-		from = e.Desired
+	from := e.Desired
+	if from == nil {
+		whole, err := transform.Whole(e.Upstream)
+		if err != nil {
+			return "" // nothing is made of it either
+		}
+		from = whole
 	}
 	fields, isMap, _ := unstructured.NestedMap(from.Object, "spec", "selector")
 	if !isMap {

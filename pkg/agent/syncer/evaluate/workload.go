@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/structured-merge-diff/v6/fieldpath"
 
 	"github.com/kcp-tmc/tmc/pkg/kinds"
@@ -39,25 +40,24 @@ func (in Input) kind() *kinds.Kind {
 // through the scale subresource, and taken the field from us by that. An autoscaler does for as long as it is there. A person
 // does for as long as the number is not that of kcp: who sets it to what kcp says gives it back, and from then on the field is
 // ours as well. Nobody does while kcp, or the cluster's share, says zero. A zero that a scaler of the cluster has set stands: it
-// owns the field then, and we do not.
-func isScaledElsewhere(in Input) bool {
+// owns the field then, and we do not. whole is the upstream object with all that it has.
+func isScaledElsewhere(in Input, whole *unstructured.Unstructured) bool {
 	field := in.kind().Replicas
-	wanted, found := field.Int64In(in.Upstream.Object)
+	if in.Downstream == nil || len(field) == 0 {
+		return false
+	}
+	scalers := slices.DeleteFunc(in.Downstream.GetManagedFields(), func(entry metav1.ManagedFieldsEntry) bool { return entry.Subresource != ScaleSubresource })
+	wanted, found := field.Int64In(whole.Object)
 	if share, divided, err := protocol.Read(in.Upstream).Share(in.Origin.Cluster); divided {
 		wanted, found = share, err == nil
 	}
-	if in.Downstream == nil || !found || wanted == 0 || len(field) == 0 {
-		return false
-	}
-	managedFields := in.Downstream.GetManagedFields()
-	owns := func(entry metav1.ManagedFieldsEntry) bool { return ownsField(entry, field) }
-	if slices.ContainsFunc(transform.OwnManagedFields(managedFields), owns) {
+	if len(scalers) == 0 || !found || wanted == 0 || transform.Owns(in.Downstream, pathOf(field)) {
 		return false
 	}
 	replicas, _ := field.Int64In(in.Downstream.Object)
-	return slices.ContainsFunc(managedFields, func(entry metav1.ManagedFieldsEntry) bool {
+	return slices.ContainsFunc(scalers, func(entry metav1.ManagedFieldsEntry) bool {
 		// The entry of an autoscaler that is gone stays.
-		return entry.Subresource == ScaleSubresource && owns(entry) && (in.HasAutoscaler || entry.Manager != autoscalerManager && replicas != wanted)
+		return ownsField(entry, field) && (in.HasAutoscaler || entry.Manager != autoscalerManager && replicas != wanted)
 	})
 }
 
@@ -69,11 +69,15 @@ func ownsField(entry metav1.ManagedFieldsEntry, field kinds.Path) bool {
 	if err := set.FromJSON(entry.FieldsV1.GetRawReader()); err != nil {
 		return false // nobody's that we could name
 	}
+	return set.Has(pathOf(field))
+}
+
+func pathOf(field kinds.Path) fieldpath.Path {
 	path := make(fieldpath.Path, 0, len(field))
 	for _, name := range field {
 		path = append(path, fieldpath.FieldNameElement(name))
 	}
-	return set.Has(path)
+	return path
 }
 
 // hasRun reports whether the object (a Job) has come to its end here, as we have reported, or have seen and are about to report.

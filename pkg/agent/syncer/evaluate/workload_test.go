@@ -54,7 +54,7 @@ func TestIsScaledElsewhere(t *testing.T) {
 			obj.SetManagedFields(c.entries)
 			in := inputOf(upstreamDeployment(placed, c.upstream), obj)
 			in.HasAutoscaler = c.hasAutoscaler
-			if got := isScaledElsewhere(in); got != c.want {
+			if got := isScaledElsewhere(in, in.Upstream); got != c.want {
 				t.Errorf("got %t, want %t", got, c.want)
 			}
 		})

@@ -1,0 +1,153 @@
+package transform
+
+import (
+	"encoding/json"
+	"slices"
+	"strings"
+	"sync"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"sigs.k8s.io/structured-merge-diff/v6/fieldpath"
+
+	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
+)
+
+// What our applies own of a copy (FieldsV1) is decoded to a map for each field: more memory than all else that is read of the copy. So a
+// cache notes it as JSON, which is also what it is decoded from to be looked at, and copies that were made alike share one set.
+
+// OwnedField is where a slimmed copy has what our applies own, as JSON. What a server sends there has another type, and is not looked at.
+const OwnedField = "owned fields"
+
+type ownedJSON string
+
+// stub stands in managedFields for our entry, which is noted. All objects share it.
+var stub = map[string]any{"manager": v1alpha1.FieldManager, "operation": string(metav1.ManagedFieldsOperationApply)}
+
+// NoteOwned notes in a downstream object what our applies own of it by its managedFields, and takes that out of them. It shares the
+// memory of an earlier state of the object, nil for none, that has noted the same, and reports whether that is so. Where managedFields
+// say nothing of us, nothing is noted. An object that has it noted already stays as it is.
+func NoteOwned(before, downstreamObj *unstructured.Unstructured) (isSame bool) {
+	if at, entries := ownEntry(downstreamObj); at >= 0 {
+		entry, _ := entries[at].(map[string]any)
+		if owned, isObject := entry["fieldsV1"].(map[string]any); isObject {
+			data, err := json.Marshal(owned)
+			if err != nil {
+				return false // it came from JSON
+			}
+			entries[at], downstreamObj.Object[OwnedField] = stub, sharedJSON(data)
+		}
+	} else {
+		delete(downstreamObj.Object, OwnedField)
+	}
+	noted, isNoted := downstreamObj.Object[OwnedField].(ownedJSON)
+	if before == nil || !isNoted || before.Object[OwnedField] != noted {
+		return false
+	}
+	downstreamObj.Object[OwnedField] = before.Object[OwnedField]
+	return true
+}
+
+// ownEntry returns the managedFields of an object as they are decoded without a type, and where our entry is among them; -1 for nowhere.
+func ownEntry(downstreamObj *unstructured.Unstructured) (at int, entries []any) {
+	metadata, _ := downstreamObj.Object[metadataField].(map[string]any)
+	entries, _ = metadata["managedFields"].([]any)
+	return slices.IndexFunc(entries, func(entry any) bool {
+		fields, _ := entry.(map[string]any)
+		return IsOwnEntry(fields)
+	}), entries
+}
+
+// notedIn returns what is noted in an object, unless its managedFields say it themselves.
+func notedIn(downstreamObj *unstructured.Unstructured) (noted ownedJSON, isNoted bool) {
+	if noted, isNoted = downstreamObj.Object[OwnedField].(ownedJSON); !isNoted {
+		return "", false
+	}
+	at, entries := ownEntry(downstreamObj)
+	if at < 0 {
+		return "", false
+	}
+	_, saysItself := entries[at].(map[string]any)["fieldsV1"]
+	return noted, !saysItself
+}
+
+// IsOwnEntry reports whether an entry of managedFields, as it is decoded without a type, is that of our own server-side applies.
+func IsOwnEntry(entry map[string]any) bool {
+	subresource, _ := entry["subresource"].(string)
+	return entry["manager"] == v1alpha1.FieldManager && entry["operation"] == string(metav1.ManagedFieldsOperationApply) && subresource == ""
+}
+
+// SameOwned reports whether two downstream objects have noted the same of what our applies own.
+func SameOwned(some, other *unstructured.Unstructured) bool {
+	return some.Object[OwnedField] == other.Object[OwnedField]
+}
+
+// Owns reports whether our applies own the field of a downstream object at the path.
+func Owns(downstreamObj *unstructured.Unstructured, path fieldpath.Path) bool {
+	owned, ok := ownedFields(downstreamObj)
+	return ok && owned.Has(path)
+}
+
+// decodedSets are the last sets that were decoded, by their JSON. Nobody changes a set.
+var decodedSets = struct {
+	sync.Mutex
+
+	byJSON map[ownedJSON]*fieldpath.Set
+}{byJSON: map[ownedJSON]*fieldpath.Set{}}
+
+// mostSets is how many are kept: some tens of kilobytes each. mostShared is how many of what is noted is kept to be shared.
+const (
+	mostSets   = 128
+	mostShared = 1024
+)
+
+// shared are the last that were noted: copies that were made alike have one memory for it.
+var shared = struct {
+	sync.Mutex
+
+	byJSON map[ownedJSON]any
+}{byJSON: map[ownedJSON]any{}}
+
+// sharedJSON returns what is noted, as it lies in an object.
+func sharedJSON(data []byte) any {
+	shared.Lock()
+	defer shared.Unlock()
+	if found, isKnown := shared.byJSON[ownedJSON(data)]; isKnown {
+		return found
+	}
+	if len(shared.byJSON) >= mostShared {
+		clear(shared.byJSON)
+	}
+	noted := ownedJSON(data)
+	shared.byJSON[noted] = noted
+	return shared.byJSON[noted]
+}
+
+// notedSet returns the set of a noted JSON, and whether it can be read.
+func notedSet(noted ownedJSON) (*fieldpath.Set, bool) {
+	decodedSets.Lock()
+	found := decodedSets.byJSON[noted]
+	decodedSets.Unlock()
+	if found != nil {
+		return found, true
+	}
+	set := &fieldpath.Set{}
+	if err := set.FromJSON(strings.NewReader(string(noted))); err != nil {
+		return nil, false
+	}
+	decodedSets.Lock()
+	defer decodedSets.Unlock()
+	if len(decodedSets.byJSON) >= mostSets {
+		clear(decodedSets.byJSON)
+	}
+	decodedSets.byJSON[noted] = set
+	return set, true
+}
+
+// setBelow returns what a set has below an element of it, an empty set for nothing. Descend of the set's own would add that to it.
+func setBelow(set *fieldpath.Set, element fieldpath.PathElement) *fieldpath.Set {
+	if found, ok := set.Children.Get(element); ok {
+		return found
+	}
+	return &fieldpath.Set{}
+}
