@@ -1,7 +1,9 @@
 package heartbeat
 
 import (
+	"iter"
 	"slices"
+	"unique"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
@@ -25,20 +27,20 @@ type capacity struct {
 
 // capacityOf adds up nodes and pods. A node that takes no pods counts as a node and for
 // nothing else: neither does what runs there count.
-func capacityOf(nodes []*corev1.Node, pods []*corev1.Pod) capacity {
+func capacityOf(nodes []*corev1.Node, pods iter.Seq[podUsage]) capacity {
 	allocatable, requested := amounts{}, amounts{}
 	total := capacity{}
-	open := sets.New[string]()
+	open := sets.New[unique.Handle[string]]()
 	for _, node := range nodes {
 		total.nodes++
 		if takesPods(node) {
-			open.Insert(node.Name)
+			open.Insert(unique.Make(node.Name))
 			allocatable.add(node.Status.Allocatable)
 		}
 	}
-	for _, pod := range pods {
-		if isLiving(pod) && open.Has(pod.Spec.NodeName) {
-			requested.add(requestsOf(pod))
+	for pod := range pods {
+		if open.Has(pod.node) {
+			requested.addPod(pod)
 		}
 	}
 	total.allocatable, total.requested = allocatable.list(), requested.list()
@@ -55,6 +57,13 @@ func (a amounts) add(list corev1.ResourceList) {
 	for _, name := range counted {
 		a[name] = quantity.Add(a[name], quantity.Amount(name, list[name]))
 	}
+}
+
+// addPod adds a pod.
+func (a amounts) addPod(pod podUsage) {
+	a[corev1.ResourceCPU] = quantity.Add(a[corev1.ResourceCPU], pod.cpu)
+	a[corev1.ResourceMemory] = quantity.Add(a[corev1.ResourceMemory], pod.memory)
+	a[corev1.ResourcePods] = quantity.Add(a[corev1.ResourcePods], 1)
 }
 
 // list returns what is counted as quantities.
@@ -156,22 +165,6 @@ func stripNode(obj any) (any, error) {
 			stripped.Status.Conditions = []corev1.NodeCondition{{Type: condition.Type, Status: condition.Status}}
 		}
 	}
-	return stripped, nil
-}
-
-// stripPod keeps of a pod its node and what it requests there, as if one container requested
-// all of it.
-func stripPod(obj any) (any, error) {
-	pod, ok := obj.(*corev1.Pod)
-	if !ok {
-		return obj, nil
-	}
-	requests := requestsOf(pod)
-	delete(requests, corev1.ResourcePods)
-	stripped := &corev1.Pod{ObjectMeta: identity(pod.ObjectMeta)}
-	stripped.Spec.NodeName = pod.Spec.NodeName
-	stripped.Spec.Containers = []corev1.Container{{Resources: corev1.ResourceRequirements{Requests: requests}}}
-	stripped.Status.Phase = pod.Status.Phase
 	return stripped, nil
 }
 

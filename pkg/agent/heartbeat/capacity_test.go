@@ -2,6 +2,7 @@ package heartbeat
 
 import (
 	"testing"
+	"unique"
 
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
@@ -112,7 +113,7 @@ func TestCapacityOf(t *testing.T) {
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
-			if diff := cmp.Diff(c.want, capacityOf(c.nodes, c.pods), cmp.AllowUnexported(capacity{})); diff != "" {
+			if diff := cmp.Diff(c.want, capacityOf(c.nodes, summed(t, c.pods...).all()), cmp.AllowUnexported(capacity{})); diff != "" {
 				t.Errorf("%s (-want +got):\n%s", c.reason, diff)
 			}
 		})
@@ -139,16 +140,9 @@ func TestRequestsOf(t *testing.T) {
 			if diff := cmp.Diff(c.want, requestsOf(c.pod)); diff != "" {
 				t.Errorf("%s (-want +got):\n%s", c.reason, diff)
 			}
-			once, err := stripPod(c.pod)
-			if err != nil {
-				t.Fatal(err)
-			}
-			twice, err := stripPod(once)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if diff := cmp.Diff(c.want, requestsOf(twice.(*corev1.Pod))); diff != "" {
-				t.Errorf("%s, also when stripped (-want +got):\n%s", c.reason, diff)
+			want := podUsage{unique.Make("a"), c.want.Cpu().MilliValue(), c.want.Memory().Value()}
+			if got := usageOf(c.pod); got != want {
+				t.Errorf("%s: kept is %+v, want %+v", c.reason, got, want)
 			}
 		})
 	}
@@ -165,12 +159,16 @@ func TestStripKeepsWhatIsAddedUp(t *testing.T) {
 	if diff := cmp.Diff(want, stripped); diff != "" {
 		t.Errorf("node (-want +got):\n%s", diff)
 	}
-	strippedPod, err := stripPod(pod("p", "a", "1", "1Gi"))
-	if err != nil {
-		t.Fatal(err)
+}
+
+// summed has seen the pods one after the other.
+func summed(t *testing.T, pods ...*corev1.Pod) *podSums {
+	t.Helper()
+	sums := newPodSums()
+	for _, p := range pods {
+		if err := sums.Add(p); err != nil {
+			t.Fatal(err)
+		}
 	}
-	wantPod := pod("p", "a", "1", "1Gi", func(p *corev1.Pod) { p.Spec.Containers[0].Image = "" })
-	if diff := cmp.Diff(wantPod, strippedPod); diff != "" {
-		t.Errorf("pod (-want +got):\n%s", diff)
-	}
+	return sums
 }

@@ -29,7 +29,7 @@ type cluster struct {
 	answers  func(context.Context) error
 	discover func(context.Context) (served, error)
 	nodes    *watched
-	pods     *watched
+	pods     *podWatch
 }
 
 // livingPods selects the pods that are on a node and have not ended: others request nothing of
@@ -44,12 +44,7 @@ func newCluster(clients clients) (*cluster, error) {
 	c := &cluster{client: clients.downstream, answers: clients.answers, discover: clients.discover}
 	var err error
 	c.nodes, err = newWatched("nodes", coreinformers.NewNodeInformer(c.client, 0, cache.Indexers{}), stripNode)
-	if err != nil {
-		return nil, err
-	}
-	pods := coreinformers.NewFilteredPodInformer(c.client, metav1.NamespaceAll, 0, cache.Indexers{},
-		func(list *metav1.ListOptions) { list.FieldSelector = livingPods })
-	c.pods, err = newWatched("pods", pods, stripPod)
+	c.pods = newPodWatch(c.client)
 	return c, err
 }
 
@@ -57,7 +52,7 @@ func newCluster(clients clients) (*cluster, error) {
 func (c *cluster) run(ctx context.Context) {
 	var running sync.WaitGroup
 	running.Go(func() { c.nodes.informer.RunWithContext(ctx) })
-	running.Go(func() { c.pods.informer.RunWithContext(ctx) })
+	running.Go(func() { c.pods.run(ctx) })
 	running.Wait()
 }
 
@@ -66,28 +61,36 @@ func (c *cluster) hasRead() bool { return c.nodes.hasRead() && c.pods.hasRead() 
 
 // capacity returns how large the cluster is, nil when nodes or pods have not been read.
 func (c *cluster) capacity() *capacity {
-	if !c.nodes.informer.HasSynced() || !c.pods.informer.HasSynced() {
+	if !c.nodes.informer.HasSynced() || !c.pods.HasSynced() {
 		return nil
 	}
-	return new(capacityOf(listed[*corev1.Node](c.nodes), listed[*corev1.Pod](c.pods)))
+	return new(capacityOf(listed[*corev1.Node](c.nodes), c.pods.all()))
 }
 
 // watched is a cache of one resource, which the cluster may not let the syncer read.
 type watched struct {
 	informer cache.SharedIndexInformer
+	refusal
+}
+
+// refusal is whether the cluster refuses to let the syncer read a resource.
+type refusal struct {
+	resource string
 	denied   atomic.Bool
 }
 
+// handle is told why a watch has ended.
+func (r *refusal) handle(ctx context.Context, _ *cache.Reflector, err error) {
+	logger := klog.FromContext(ctx)
+	if apierrors.IsForbidden(err) && !r.denied.Swap(true) {
+		logger.Error(err, "The cluster does not let the syncer see how large it is: check the RBAC of the syncer's account", "resource", r.resource)
+	}
+	logger.V(2).Info("The watch has ended, watching anew", "resource", r.resource, "reason", err.Error())
+}
+
 func newWatched(resource string, informer cache.SharedIndexInformer, strip cache.TransformFunc) (*watched, error) {
-	w := &watched{informer: informer}
-	err := errors.Join(informer.SetTransform(strip), informer.SetWatchErrorHandlerWithContext(
-		func(ctx context.Context, _ *cache.Reflector, err error) {
-			logger := klog.FromContext(ctx)
-			if apierrors.IsForbidden(err) && !w.denied.Swap(true) {
-				logger.Error(err, "The cluster does not let the syncer see how large it is: check the RBAC of the syncer's account", "resource", resource)
-			}
-			logger.V(2).Info("The watch has ended, watching anew", "resource", resource, "reason", err.Error())
-		}))
+	w := &watched{informer: informer, refusal: refusal{resource: resource}}
+	err := errors.Join(informer.SetTransform(strip), informer.SetWatchErrorHandlerWithContext(w.handle))
 	if err != nil {
 		return nil, fmt.Errorf("informer for the cluster's %s: %w", resource, err)
 	}
