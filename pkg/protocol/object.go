@@ -94,7 +94,14 @@ func (o Object) LeavingSince(cluster string) (since string, leaving bool) {
 
 // IsHeld reports whether the cluster's syncer holds the object by its finalizer.
 func (o Object) IsHeld(cluster string) bool {
-	return slices.Contains(o.object.GetFinalizers(), v1alpha1.Finalizer(cluster))
+	finalizer := v1alpha1.Finalizer(cluster)
+	content, isUnstructured := o.object.(*unstructured.Unstructured)
+	if !isUnstructured {
+		return slices.Contains(o.object.GetFinalizers(), finalizer)
+	}
+	metadata, _ := content.Object["metadata"].(map[string]any) // the accessor copies all of them
+	finalizers, _ := metadata["finalizers"].([]any)
+	return slices.Contains(finalizers, any(finalizer))
 }
 
 // IsPlaced reports whether the object is placed on the cluster and not leaving it. It does not ask whether the object
