@@ -64,6 +64,7 @@ func (p Program) run(ctx context.Context) error {
 	}
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return run(ctx) })
+	group.Go(func() error { giveBack(ctx); return nil })
 	group.Go(func() error {
 		return server.Run(ctx, server.Config{
 			Address: p.Options.BindAddress, MetricsAddress: p.Options.MetricsBindAddress, Ready: ready,
