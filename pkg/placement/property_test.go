@@ -183,6 +183,7 @@ func TestDecideOverRandomFleets(t *testing.T) {
 			w.checkLeftOut(t, context, decision)
 			w.move(t, context, decision)
 			w.checkUnrelated(t, context)
+			w.checkConcern(t, context)
 			if t.Failed() {
 				t.Fatalf("%s: %+v\non %+v\nlabels %v annotations %v", context, decision, w.request.Clusters, w.request.Object.GetLabels(), w.request.Object.GetAnnotations())
 			}
@@ -393,6 +394,49 @@ func (w *world) checkUnrelated(t *testing.T, context string) {
 	}
 	if diff := cmp.Diff(before, Decide(other)); diff != "" {
 		t.Errorf("%s: after an unrelated change (-before +after):\n%s", context, diff)
+	}
+}
+
+// checkConcern changes one cluster that the object is not on, adds one or takes one away: where that is said not to concern the object,
+// the decision is the same.
+func (w *world) checkConcern(t *testing.T, context string) {
+	t.Helper()
+	decision := Decide(w.request)
+	var placement *v1alpha1.WorkloadPlacement
+	if decision.Placement != "" {
+		placement, _, _ = Of(w.request.Placements, w.request.Object, true)
+	}
+	changed := w.request
+	changed.Clusters = slices.Clone(changed.Clusters)
+	at := w.IntN(len(changed.Clusters) + 1)
+	var before, after Cluster
+	switch {
+	case at == len(changed.Clusters):
+		after = w.cluster("z")
+		changed.Clusters = append(changed.Clusters, after)
+	case w.IntN(4) == 0:
+		before = changed.Clusters[at]
+		changed.Clusters = slices.Delete(changed.Clusters, at, at+1)
+	default:
+		before, after = changed.Clusters[at], changed.Clusters[at]
+		switch another := w.cluster(before.Name); w.IntN(4) {
+		case 0:
+			after = another
+		case 1:
+			after.Ready = another.Ready
+		case 2:
+			after.Taints = another.Taints
+		default:
+			after.Draining = another.Draining
+		}
+		changed.Clusters[at] = after
+	}
+	name := max(before.Name, after.Name) // one of them may have none
+	if slices.Contains(decision.Clusters, name) || protocol.Read(w.request.Object).IsPlaced(name) || MayConcern(decision.Interest, placement, before, after) {
+		return
+	}
+	if diff := cmp.Diff(decision, Decide(changed)); diff != "" {
+		t.Errorf("%s: %+v became %+v, which is no concern (-before +after):\n%s", context, before, after, diff)
 	}
 }
 
