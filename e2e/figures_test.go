@@ -27,9 +27,15 @@ const (
 	rollouts = 5
 	// pods is how many pods both clusters have together.
 	pods = 20
-	// mostReports is how many reports and status writes a rollout may take, each. The pods of a rollout come and
-	// go within a second or two here, and an object is reported on once a second at most by each cluster.
-	mostReports = 12
+	// mostStatuses is how many status writes a rollout may take.
+	mostStatuses = 12
+	// rolloutReports is how many reports a cluster may write on a rollout: that it has begun, that it is done, and that
+	// the last pod of before has gone. While it is on its way, one more each progressInterval.
+	rolloutReports   = 3
+	progressInterval = 3 * time.Second
+	// creations is how many Deployments to make, and unsaid is how long a new copy may take to be ready without a word.
+	creations = 5
+	unsaid    = 2 * time.Second
 	// mostReportBytes is what an ordinary report may take.
 	mostReportBytes = 700
 )
@@ -44,6 +50,7 @@ func TestRolloutFigures(t *testing.T) {
 		check(t, err)
 	}
 	u := newTenant(t, env.shared, "figures")
+	u.measureCreations(t)
 	u.apply(t, some(deployment("web", withReplicas(pods/2))))
 	u.rollOut(t, "web", east, west)
 	u.eventuallySynced(t, "web")
@@ -64,8 +71,9 @@ func (u *tenant) measureRollouts(t *testing.T, shown string, count, first int, r
 		one := u.measureRollout(t, first+i, replicas)
 		lags = append(lags, one.lag)
 		reports, statuses, numbers = reports+one.reports, statuses+one.statuses, numbers+one.numbers
-		if one.reports > mostReports || one.statuses > mostReports {
-			t.Errorf("rollout %d took %d reports and %d status writes, want at most %d each", i, one.reports, one.statuses, mostReports)
+		most := 2 * (rolloutReports + int(one.took/progressInterval))
+		if one.reports > most || one.statuses > mostStatuses {
+			t.Errorf("rollout %d took %s, %d reports and %d status writes, want at most %d and %d", i, one.took.Round(time.Millisecond), one.reports, one.statuses, most, mostStatuses)
 		}
 	}
 	slices.Sort(lags)
@@ -81,7 +89,7 @@ func (u *tenant) measureRollouts(t *testing.T, shown string, count, first int, r
 
 // cost is what one rollout took.
 type cost struct {
-	lag                        time.Duration
+	took, lag                  time.Duration
 	reports, statuses, numbers int
 }
 
@@ -97,8 +105,17 @@ func (u *tenant) measureRollout(t *testing.T, i int, replicas int32) cost {
 	after, err := u.client.AppsV1().Deployments(u.namespace).Patch(t.Context(), "web", types.MergePatchType, []byte(patch), metav1.PatchOptions{})
 	check(t, err)
 
+	result := untilDone(t, changes, before, after.Generation, replicas)
+	result.lag = time.Since(ready())
+	return result
+}
+
+// untilDone counts what changes of a Deployment are written until kcp says that the generation is done, with so many replicas in its
+// status.
+func untilDone(t *testing.T, changes watch.Interface, before *appsv1.Deployment, generation int64, replicas int32) cost {
+	t.Helper()
 	var result cost
-	last := before
+	begin, last := time.Now(), before
 	eventually(t, "the rollout to be done in kcp", soon, func(context.Context) (bool, string, error) {
 		for {
 			select {
@@ -109,8 +126,8 @@ func (u *tenant) measureRollout(t *testing.T, i int, replicas int32) cost {
 				}
 				result.add(last, now)
 				last = now
-				if now.Status.ObservedGeneration >= after.Generation && now.Status.UpdatedReplicas == replicas && now.Status.AvailableReplicas == replicas && now.Status.Replicas == replicas {
-					result.lag = time.Since(ready())
+				if now.Status.ObservedGeneration >= generation && now.Status.UpdatedReplicas == replicas && now.Status.AvailableReplicas == replicas && now.Status.Replicas == replicas {
+					result.took = time.Since(begin)
 					return true, "", nil
 				}
 			default:
@@ -119,6 +136,27 @@ func (u *tenant) measureRollout(t *testing.T, i int, replicas int32) cost {
 		}
 	})
 	return result
+}
+
+// measureCreations makes some Deployments, one after the other, of one pod on each of two clusters. A cluster whose pod is ready
+// within two seconds reports once.
+func (u *tenant) measureCreations(t *testing.T) {
+	t.Helper()
+	var reports, statuses int
+	for i := range creations {
+		name := fmt.Sprintf("new-%d", i)
+		made, err := u.client.AppsV1().Deployments(u.namespace).Create(t.Context(), deployment(name), metav1.CreateOptions{})
+		check(t, err)
+		changes, err := u.client.AppsV1().Deployments(u.namespace).Watch(t.Context(), metav1.ListOptions{FieldSelector: "metadata.name=" + name, ResourceVersion: made.ResourceVersion})
+		check(t, err)
+		one := untilDone(t, changes, made, made.Generation, 2)
+		changes.Stop()
+		reports, statuses = reports+one.reports, statuses+one.statuses
+		if one.reports > 2 && one.took < unsaid {
+			t.Errorf("creation %d took %s and %d reports, want one of each cluster", i, one.took.Round(time.Millisecond), one.reports)
+		}
+	}
+	t.Logf("%d Deployments of a pod on each of two clusters: %.1f reports and %.1f status writes each", creations, float64(reports)/creations, float64(statuses)/creations)
 }
 
 // add counts what a change of the upstream object was.
