@@ -55,7 +55,7 @@ func (o Object) placementTests() []operation {
 			if text, has := annotations[key]; has {
 				value = text
 			}
-			tests = append(tests, operation{opTest, "/metadata/annotations/" + escapePointer(key), value})
+			tests = append(tests, operation{opTest, annotationPointer(key), value})
 		}
 	}
 	return tests

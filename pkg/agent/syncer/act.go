@@ -284,8 +284,8 @@ func hashOf(desired *unstructured.Unstructured) string {
 	return desired.GetAnnotations()[v1alpha1.AppliedHashAnnotation]
 }
 
-// Clusters that let go of one object at the same moment would refuse each other: each waits releaseApart for each before it, by
-// name, and for mostReleasesApart of them at most.
+// Clusters let go of one object at the same moment. Each waits releaseApart for each whose finalizer comes after its own, and for
+// mostReleasesApart of them at most: so none moves that of another in the list.
 const (
 	releaseApart      = 25 * time.Millisecond
 	mostReleasesApart = 10
@@ -294,21 +294,18 @@ const (
 // untilReleased returns how long to leave letting go of an object to others.
 func (s *Syncer) untilReleased(t turn) time.Duration {
 	said := protocol.Read(t.Upstream)
-	before := 0
-	for _, other := range said.Held() {
-		if other == s.cluster {
-			break
-		}
+	first := 0
+	for _, other := range said.HeldAfter(s.cluster) {
 		if _, isLeaving := said.LeavingSince(other); isLeaving || said.IsEnding() {
-			before++
+			first++
 		}
 	}
-	if before == 0 {
+	if first == 0 {
 		return 0
 	}
 	since := s.now()
 	s.memories.update(t.key, func(m *memory) { since = m.releasing.since(t.Upstream.GetUID(), since) })
-	return time.Duration(min(before, mostReleasesApart))*releaseApart - s.now().Sub(since)
+	return time.Duration(min(first, mostReleasesApart))*releaseApart - s.now().Sub(since)
 }
 
 // release takes our finalizer and our report off the upstream object. That cannot be undone, so the cluster itself is asked
@@ -332,19 +329,20 @@ func (s *Syncer) release(ctx context.Context, t turn) (result, error) {
 // releaseTries is how often a syncer tries at once to let go of an object that others are letting go of.
 const releaseTries = 5
 
-// letGo writes what release has decided. All clusters let go of a deleted object at the same moment, and a change of the finalizers
-// is refused when another one came before: that one is read at once, for the cache may not show it yet, and users wait.
+// letGo writes what release has decided. Others do so at the same moment: where that has moved our finalizer in the list, which the
+// cache may not show yet, the object is read at once, for users wait.
 func (s *Syncer) letGo(ctx context.Context, t turn) error {
 	upstreamObj := t.Upstream
 	for range releaseTries {
-		change := protocol.Read(upstreamObj).NewChange()
-		change.Release(s.cluster)
-		change.SetReport(s.cluster, nil)
-		if change.IsEmpty() {
-			return nil
+		patch, err := protocol.Read(upstreamObj).ReleasePatch(s.cluster)
+		if err != nil || patch == nil {
+			return err
 		}
-		err := s.patchUpstream(ctx, t.key, change)
-		if !apierrors.IsConflict(err) {
+		_, err = s.upstream.Patch(ctx, t.key, types.JSONPatchType, patch)
+		switch {
+		case kcp.IsMissingObject(err, t.key.Name):
+			return nil // gone meanwhile: its event brings the next turn
+		case !apierrors.IsConflict(err) && !kcp.IsTestFailed(err):
 			return err
 		}
 		live, err := s.upstream.Live(ctx, t.key)

@@ -149,7 +149,7 @@ func TestReplaceKeepsClaims(t *testing.T) {
 // TestLetGoAtOnce has somebody change an object while the syncer lets go of it.
 func TestLetGoAtOnce(t *testing.T) {
 	west := func(obj *unstructured.Unstructured) {
-		obj.SetFinalizers(append(obj.GetFinalizers(), v1alpha1.Finalizer("west")))
+		obj.SetFinalizers(append([]string{v1alpha1.Finalizer("west")}, obj.GetFinalizers()...))
 	}
 	cases := map[string]struct {
 		// now is the object after each change, nil for none.
@@ -190,7 +190,7 @@ func TestLetGoAtOnce(t *testing.T) {
 	}
 }
 
-// TestReleasesKeepApart has several clusters let go of an object: those that come before, by name, go first.
+// TestReleasesKeepApart has several clusters let go of an object: those whose finalizers come last go first.
 func TestReleasesKeepApart(t *testing.T) {
 	heldBy := func(clusters ...string) option {
 		return func(obj *unstructured.Unstructured) {
@@ -199,15 +199,18 @@ func TestReleasesKeepApart(t *testing.T) {
 			}
 		}
 	}
+	before := func(obj *unstructured.Unstructured) {
+		obj.SetFinalizers(append([]string{v1alpha1.Finalizer("asia")}, obj.GetFinalizers()...))
+	}
 	many := []string{"a", "b", "c", "d", "da", "db", "dc", "dd", "de", "df", "dg"}
 	cases := map[string]struct {
 		obj  *unstructured.Unstructured
 		wait time.Duration
 	}{
 		"alone":                      {web(placed, held, deleting), 0},
-		"before others":              {web(placed, held, deleting, heldBy("west", "north")), 0},
-		"after others":               {web(placed, held, deleting, heldBy("asia", "west", "africa")), 2 * releaseApart},
-		"after many":                 {web(placed, held, deleting, heldBy(many...)), mostReleasesApart * releaseApart},
+		"after another":              {web(placed, held, deleting, before), 0},
+		"before others":              {web(placed, held, deleting, heldBy("asia", "west"), before), 2 * releaseApart},
+		"before many":                {web(placed, held, deleting, heldBy(many...)), mostReleasesApart * releaseApart},
 		"only this one leaves":       {web(held, heldBy("asia")), 0},
 		"another one leaves as well": {web(held, heldBy("asia"), annotated(v1alpha1.DeletionAnnotation("asia"), "2026-01-01T00:00:00Z")), releaseApart},
 	}
@@ -224,5 +227,27 @@ func TestReleasesKeepApart(t *testing.T) {
 				t.Errorf("its turn: again after %s, %v", again, err)
 			}
 		})
+	}
+}
+
+// TestLetGoHeedsWhatMoves has another cluster's finalizer go from before ours, which the cache does not show: the patch is refused,
+// the object is read, and our own finalizer goes, and nobody else's.
+func TestLetGoHeedsWhatMoves(t *testing.T) {
+	holders := func(clusters ...string) option {
+		return func(obj *unstructured.Unstructured) {
+			for _, cluster := range clusters {
+				obj.SetFinalizers(append(obj.GetFinalizers(), v1alpha1.Finalizer(cluster)))
+			}
+		}
+	}
+	h := newHarness(t, newFakeCluster(), v1alpha1.NamespaceModeExclusive)
+	key := h.place(web(placed, holders("asia", "east"), deleting))
+	turn := h.turn(t, key)
+	h.place(web(placed, holders("east", "west"), deleting))
+	if err := h.letGo(t.Context(), turn); err != nil || len(h.kcp.patches) != 2 {
+		t.Errorf("got %v after %v", err, h.kcp.patches)
+	}
+	if left := h.kcp.objects[key].GetFinalizers(); len(left) != 1 || left[0] != v1alpha1.Finalizer("west") {
+		t.Errorf("finalizers are %v", left)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"maps"
+	"net/http"
 	"slices"
 	"strconv"
 	"strings"
@@ -100,7 +101,7 @@ func (f *fakeKCP) ToldPath(context.Context, logicalcluster.Name) (string, error)
 	return "root:shop", f.pathErr
 }
 
-func (f *fakeKCP) Patch(_ context.Context, key kcp.ObjectKey, _ types.PatchType, patch []byte, _ ...string) (*unstructured.Unstructured, error) {
+func (f *fakeKCP) Patch(_ context.Context, key kcp.ObjectKey, patchType types.PatchType, patch []byte, _ ...string) (*unstructured.Unstructured, error) {
 	f.patches = append(f.patches, string(patch))
 	oldObj := f.objects[key]
 	if f.patchErr != nil {
@@ -113,7 +114,15 @@ func (f *fakeKCP) Patch(_ context.Context, key kcp.ObjectKey, _ types.PatchType,
 	if err != nil {
 		return nil, err
 	}
-	if data, err = jsonpatch.MergePatch(data, patch); err != nil {
+	if patchType == types.JSONPatchType {
+		operations, err := jsonpatch.DecodePatch(patch)
+		if err != nil {
+			return nil, err
+		}
+		if data, err = operations.Apply(data); err != nil {
+			return nil, apierrors.NewGenericServerResponse(http.StatusUnprocessableEntity, "", schema.GroupResource{}, "", err.Error(), 0, false)
+		}
+	} else if data, err = jsonpatch.MergePatch(data, patch); err != nil {
 		return nil, err
 	}
 	newObj := &unstructured.Unstructured{}

@@ -165,14 +165,19 @@ func (m *memories) update(key kcp.ObjectKey, change func(*memory)) {
 	m.byKey[key] = entry
 }
 
-// keep remembers the evaluation of a key, unless the spec loop has just forgotten the key.
-func (m *memories) keep(key kcp.ObjectKey, e *evaluate.Evaluation) {
+// amend is update, unless the spec loop has just forgotten the key.
+func (m *memories) amend(key kcp.ObjectKey, change func(*memory)) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if entry, known := m.byKey[key]; known {
-		entry.evaluation = e.Forget()
+		change(&entry)
 		m.byKey[key] = entry
 	}
+}
+
+// keep remembers the evaluation of a key, unless the spec loop has just forgotten the key.
+func (m *memories) keep(key kcp.ObjectKey, e *evaluate.Evaluation) {
+	m.amend(key, func(entry *memory) { entry.evaluation = e.Forget() })
 }
 
 // replace has the evaluation of a key be about another state of the upstream object that says the same.

@@ -68,7 +68,7 @@ func (s *Syncer) report(ctx context.Context, key kcp.ObjectKey, e *evaluate.Eval
 	}
 	pace, wait := remembered.pace.Heard(news, now)
 	if pace != remembered.pace {
-		s.memories.update(key, func(m *memory) { m.pace = pace })
+		s.memories.amend(key, func(m *memory) { m.pace = pace })
 	}
 	if onlyWhy {
 		wait = max(wait, explainInterval-now.Sub(remembered.explained))
@@ -78,7 +78,7 @@ func (s *Syncer) report(ctx context.Context, key kcp.ObjectKey, e *evaluate.Eval
 	}
 	later, err := s.tryReport(ctx, key, e.Upstream, report, now)
 	if isWritten := err == nil && later == 0; isWritten {
-		s.memories.update(key, func(m *memory) {
+		s.memories.amend(key, func(m *memory) {
 			if m.pace = pace.Wrote(news, now); onlyWhy {
 				m.explained = now
 			}
@@ -104,7 +104,7 @@ func (s *Syncer) lastReport(key kcp.ObjectKey, upstreamObj *unstructured.Unstruc
 	if left := longestLag - now.Sub(last.at); left > 0 && present == last.before {
 		return last.encoded, left
 	}
-	s.memories.update(key, func(m *memory) { m.sent = nil })
+	s.memories.amend(key, func(m *memory) { m.sent = nil })
 	return present, 0
 }
 
@@ -156,7 +156,7 @@ func (s *Syncer) writeReport(ctx context.Context, key kcp.ObjectKey, upstreamObj
 		return err
 	}
 	before, _ := protocol.Read(upstreamObj).EncodedReport(s.cluster)
-	s.memories.update(key, func(m *memory) { m.sent = &sent{before, encoded, now} })
+	s.memories.amend(key, func(m *memory) { m.sent = &sent{before, encoded, now} })
 	return nil
 }
 
