@@ -29,7 +29,7 @@ const (
 	// listening is how long silence is listened to. There is no condition to wait for.
 	listening = 20 * time.Second
 	// settling is as long as the syncer may hold a report back, and more.
-	settling = 3 * time.Second
+	settling = 6 * time.Second
 )
 
 // TestIdleSystemIsSilent counts requests, so it does not run beside others.
