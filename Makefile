@@ -143,6 +143,11 @@ scale: build tools ## Measure 100 syncers and 500 workloads (about 15 min)
 simulate: ## Measure the hub alone with 500 clusters and 10,000 workloads
 	go run ./hack/simulate
 
+.PHONY: bench
+bench: build tools $(PLOT) ## Measure what tmc costs, and write docs/benchmarks.md (BENCH_FLAGS, KCP_FLAGS; about 12 min)
+	go run ./hack/bench --docs docs $(BENCH_FLAGS)
+	$(if $(wildcard hack/benchcompare/baseline.txt),go run ./hack/benchcompare)
+
 # dist/<os>-<arch> holds the programs for one platform: static, without symbols, and the same bytes wherever they
 # are built of the same sources with the same Go.
 dist/%: FORCE

@@ -13,17 +13,25 @@ import (
 // stopTimeout bounds the stopping of it all.
 const stopTimeout = 2 * time.Minute
 
+// rawLimits is the measurement that comes before any of tmc's programs runs.
+const rawLimits = "raw"
+
 // measurement is one thing that is measured.
 type measurement struct {
 	name string
 	do   func(*bench, context.Context) ([]section, error)
 }
 
-// measurements are all there are, in the order in which they are made and shown.
+// measurements are all there are, in the order in which they are made and shown. The raw limits come first: none of tmc's
+// programs runs yet.
 func measurements() []measurement {
 	return []measurement{
+		{rawLimits, (*bench).raw},
 		{"latency", (*bench).latency},
+		{"drift", (*bench).drift},
 		{"writes", (*bench).writes},
+		{"bulk", (*bench).makeBulk},
+		{"rest", (*bench).rest},
 	}
 }
 
@@ -35,9 +43,19 @@ func measurementNames() []string {
 	return names
 }
 
+// Headings of columns in several tables.
+const (
+	headWhat = "WHAT"
+	headP50  = "p50"
+	headP90  = "p90"
+	headP99  = "p99"
+)
+
 // section is a part of what was found out: a table, and what there is to say about it.
 type section struct {
-	title string
+	title, text string
+	// picture goes with it, if there is one.
+	picture *picture
 	// rows are the table's, its header first.
 	rows [][]string
 }
@@ -48,6 +66,9 @@ type bench struct {
 	*stage
 
 	console *measure.Console
+	// limits are what the raw calls took, zero if they were not measured.
+	limits      limits
+	bulkFigures bulkFigures
 }
 
 // run measures and prints what was found out, as far as it got.
@@ -71,17 +92,26 @@ func run(ctx context.Context, o options, out io.Writer) error {
 	defer cancel()
 	err = errors.Join(err, b.stack.Stop(stopCtx))
 	b.print(sections)
-	return err
+	if err != nil || b.docs == "" {
+		return err
+	}
+	// Of the whole run, for ctx has ended.
+	return b.write(stopCtx, sections)
 }
 
 func (b *bench) measure(ctx context.Context) ([]section, error) {
 	var sections []section
-	if err := b.step("Install tmc, join the clusters, bind a workspace, start the programs", func() error { return b.install(ctx) }); err != nil {
+	if err := b.step("Install tmc, let two clusters join, bind a workspace", func() error { return b.install(ctx) }); err != nil {
 		return nil, err
 	}
 	for _, m := range measurements() {
 		if !b.wants(m.name) {
 			continue
+		}
+		if m.name != rawLimits && !b.isRunning() {
+			if err := b.step("Start tmc's programs", func() error { return b.begin(ctx) }); err != nil {
+				return sections, err
+			}
 		}
 		err := b.step("Measure "+m.name, func() error {
 			found, err := m.do(b, ctx)

@@ -28,42 +28,80 @@ type sample struct {
 
 // latency measures the way down and the way up of one Deployment at a time, in a system that has nothing else to do.
 func (b *bench) latency(ctx context.Context) ([]section, error) {
+	one, err := b.series(ctx, []string{east})
+	if err != nil {
+		return nil, err
+	}
+	two, err := b.series(ctx, []string{east, west})
+	if err != nil {
+		return nil, err
+	}
+	return []section{latencySection(one, two)}, nil
+}
+
+// latencySection says what the samples of one and of two clusters came to. The raw limit of the way down is a creation in
+// kcp and one in the cluster; that of the way up is the moment at which the copy's own status has the news, and two
+// patches in kcp.
+func latencySection(one, two []sample) section {
 	s := section{
 		title: "Latency of one Deployment in an idle system",
-		rows:  [][]string{{"FROM", "TO", "CLUSTERS", "p50", "p90", "p99", "MOST"}},
+		text: fmt.Sprintf("%d Deployments on one cluster and as many on two, one after the other. Their pods get ready some time after they "+
+			"were scheduled: at once, or up to half a second later. With two clusters the last copy and the last pod count. The "+
+			"ratio is that of the median to what comes before it anyway: kcp's answer, or the copy's own status.", len(one)),
+		rows: [][]string{{"FROM", "TO", "CLUSTERS", headP50, headP90, headP99, "MOST", "TO THE RAW LIMIT"}},
 	}
-	for _, clusters := range [][]string{{east}, {east, west}} {
-		samples, err := b.series(ctx, clusters)
-		if err != nil {
-			return nil, err
-		}
-		count := fmt.Sprint(len(clusters))
-		of := func(which func(sample) time.Duration) []time.Duration {
-			var all []time.Duration
-			for _, one := range samples {
-				all = append(all, which(one))
+	for _, row := range []struct {
+		from, to string
+		which    func(sample) time.Duration
+		limit    func(sample) time.Duration
+	}{
+		{create, "answer of kcp", sample.creating, nil},
+		{create, "copy exists", sample.copying, sample.creating},
+		{"pod ready", "status of the copy", sample.counting, nil},
+		{"pod ready", "status in kcp", sample.merging, sample.counting},
+	} {
+		for i, samples := range [][]sample{one, two} {
+			cells := append([]string{row.from, row.to, fmt.Sprint(i + 1)}, percentiles(of(samples, row.which))...)
+			limit := time.Duration(0)
+			if row.limit != nil {
+				limit = p50(of(samples, row.limit))
 			}
-			return all
-		}
-		for _, row := range []struct {
-			from, to string
-			which    func(sample) time.Duration
-		}{
-			{create, "answer of kcp", func(s sample) time.Duration { return s.created }},
-			{create, "copy exists", func(s sample) time.Duration { return s.copied }},
-			{"pod ready", "status of the copy", func(s sample) time.Duration { return s.ready }},
-			{"pod ready", "status in kcp", func(s sample) time.Duration { return s.merged }},
-		} {
-			s.rows = append(s.rows, append([]string{row.from, row.to, count}, percentiles(of(row.which))...))
+			s.rows = append(s.rows, append(cells, ratio(p50(of(samples, row.which)), limit)))
 		}
 	}
-	return []section{s}, nil
+	s.picture = &picture{
+		name: "latency", alt: "How long it takes from a creation to the copy, and from a pod that is ready to the status in kcp",
+		charts: []chart{
+			{Title: "Creation to copy", X: percentileAxis(), Y: axis{Label: "ms"}, Series: []series{
+				percentileBars("kcp's answer", of(one, sample.creating)), percentileBars("one cluster", of(one, sample.copying)), percentileBars("two", of(two, sample.copying)),
+			}},
+			{Title: "Pod ready to status in kcp", X: percentileAxis(), Y: axis{Label: "ms"}, Series: []series{
+				percentileBars("the copy's own", of(one, sample.counting)), percentileBars("one cluster", of(one, sample.merging)), percentileBars("two", of(two, sample.merging)),
+			}},
+		},
+	}
+	return s
 }
+
+func (s sample) creating() time.Duration { return s.created }
+func (s sample) copying() time.Duration  { return s.copied }
+func (s sample) counting() time.Duration { return s.ready }
+func (s sample) merging() time.Duration  { return s.merged }
+
+func of(samples []sample, which func(sample) time.Duration) []time.Duration {
+	var all []time.Duration
+	for _, one := range samples {
+		all = append(all, which(one))
+	}
+	return all
+}
+
+func p50(durations []time.Duration) time.Duration { return measure.Percentile(durations, 50) }
 
 func percentiles(durations []time.Duration) []string {
 	var cells []string
 	for _, percent := range []int{50, 90, 99, 100} {
-		cells = append(cells, measure.Millis(measure.Percentile(durations, percent)))
+		cells = append(cells, brief(measure.Percentile(durations, percent)))
 	}
 	return cells
 }
@@ -97,7 +135,7 @@ func (b *bench) sample(ctx context.Context, name string, clusters []string, dela
 	}
 	merged := b.user.deployments.await(name, isComplete(1, int64(len(clusters))))
 	began := time.Now()
-	deployment := byHand(newDeployment(name, targets(clusters), 1))
+	deployment := byHand(newDeployment(name, targets(clusters)))
 	if _, err := b.user.objects.Resource(deploymentsResource).Namespace(namespace).Create(ctx, deployment, metav1.CreateOptions{}); err != nil {
 		return sample{}, err
 	}

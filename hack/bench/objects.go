@@ -13,9 +13,10 @@ import (
 )
 
 var (
-	deploymentsResource = appsv1.SchemeGroupVersion.WithResource("deployments")
-	namespacesResource  = corev1.SchemeGroupVersion.WithResource("namespaces")
-	podsResource        = schema.GroupVersionResource{Version: "v1", Resource: "pods"}
+	deploymentsResource    = appsv1.SchemeGroupVersion.WithResource("deployments")
+	namespacesResource     = corev1.SchemeGroupVersion.WithResource("namespaces")
+	endpointSlicesResource = schema.GroupVersionResource{Group: "apis.kcp.io", Version: "v1alpha1", Resource: "apiexportendpointslices"}
+	podsResource           = schema.GroupVersionResource{Version: "v1", Resource: "pods"}
 )
 
 const (
@@ -36,8 +37,8 @@ func newNamespace(name string) *unstructured.Unstructured {
 	return namespace
 }
 
-// newDeployment returns one as a user would write it. It runs on the clusters that targets names, on all if it is empty.
-func newDeployment(name, targets string, replicas int64) *unstructured.Unstructured {
+// newDeployment returns one of one pod on each cluster, as a user would write it. It runs on the clusters that targets names, on all if it is empty.
+func newDeployment(name, targets string) *unstructured.Unstructured {
 	labels := func() map[string]any { return map[string]any{appLabel: name} }
 	metadata := map[string]any{"name": name, "labels": labels()}
 	if targets != "" {
@@ -46,7 +47,7 @@ func newDeployment(name, targets string, replicas int64) *unstructured.Unstructu
 	return &unstructured.Unstructured{Object: map[string]any{
 		"apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata,
 		"spec": map[string]any{
-			"replicas": replicas,
+			"replicas": int64(1),
 			"selector": map[string]any{"matchLabels": labels()},
 			"template": map[string]any{
 				"metadata": map[string]any{"labels": labels()},

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -93,6 +95,13 @@ func (o *observer) get(key string) *unstructured.Unstructured {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.objects[key]
+}
+
+// all returns the objects that are there, in no order.
+func (o *observer) all() []*unstructured.Unstructured {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return slices.Collect(maps.Values(o.objects))
 }
 
 // tell tells those who wait for the object. The caller holds the lock.

@@ -76,6 +76,9 @@ func newStage(ctx context.Context, o options, out io.Writer, giveUp context.Canc
 	if err := os.WriteFile(policy, []byte(measure.AuditPolicy), 0o600); err != nil {
 		return nil, fmt.Errorf("write the audit policy: %w", err)
 	}
+	if o.noAudit {
+		policy = ""
+	}
 	var err error
 	s.stack, err = framework.Start(ctx, framework.Options{
 		Dir: o.dir, Clusters: clusterNames(), Nodes: nodes, AuditPolicy: policy, Progress: out, KCPArgs: o.kcpFlags,
@@ -91,7 +94,7 @@ func newStage(ctx context.Context, o options, out io.Writer, giveUp context.Canc
 	return s, nil
 }
 
-// install makes all ready: tmc in kcp, a workspace that is bound, clusters that have joined, and the programs.
+// install makes all ready: tmc in kcp, a workspace that is bound, and clusters that have joined.
 func (s *stage) install(ctx context.Context) error {
 	if err := s.plugin(ctx, s.root, "init"); err != nil {
 		return err
@@ -116,15 +119,33 @@ func (s *stage) install(ctx context.Context) error {
 	if err := s.user.follow(ctx, ""); err != nil {
 		return err
 	}
+	_, err := s.user.objects.Resource(namespacesResource).Create(ctx, newNamespace(namespace), metav1.CreateOptions{})
+	return err
+}
+
+// begin starts the programs and waits until the clusters are ready.
+func (s *stage) begin(ctx context.Context) error {
 	if err := s.startPrograms(ctx); err != nil {
 		return err
 	}
 	if err := s.awaitClusters(ctx); err != nil {
 		return err
 	}
-	_, err := s.user.objects.Resource(namespacesResource).Create(ctx, newNamespace(namespace), metav1.CreateOptions{})
-	return err
+	const anchor = "anchor" // it keeps the namespace on the clusters
+	complete := s.user.deployments.await(anchor, isComplete(1, int64(len(clusterNames()))))
+	if _, err := s.user.objects.Resource(deploymentsResource).Namespace(namespace).Create(ctx, newDeployment(anchor, ""), metav1.CreateOptions{}); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
+	defer cancel()
+	if _, err := complete.wait(ctx); err != nil {
+		return fmt.Errorf("deployment %s to be complete: %w", anchor, err)
+	}
+	return nil
 }
+
+// isRunning reports whether the programs have been started.
+func (s *stage) isRunning() bool { return s.programs[0].process != nil }
 
 // findSides makes the clients of the user and of the clusters' administrators.
 func (s *stage) findSides(ctx context.Context) error {

@@ -12,7 +12,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
-	"github.com/kcp-tmc/tmc/e2e/framework"
 	"github.com/kcp-tmc/tmc/hack/measure"
 )
 
@@ -29,6 +28,9 @@ const create = "create"
 // everybody stands for all of tmc's programs.
 const everybody = "all"
 
+// imagePatch changes the image of a Deployment.
+const imagePatch = `[{"op":"replace","path":"/spec/template/spec/containers/0/image","value":"` + newImage + `"}]`
+
 // change is something that a user does to a Deployment.
 type change struct {
 	name string
@@ -43,11 +45,11 @@ func changes() []change {
 	both := int64(len(clusterNames()))
 	return []change{
 		{create, both, func(ctx context.Context, b *bench, name string) (int64, error) {
-			_, err := b.user.objects.Resource(deploymentsResource).Namespace(namespace).Create(ctx, newDeployment(name, "", 1), metav1.CreateOptions{})
+			_, err := b.user.objects.Resource(deploymentsResource).Namespace(namespace).Create(ctx, newDeployment(name, ""), metav1.CreateOptions{})
 			return 1, err
 		}},
 		{"scale", rollingPods, patch(`{"spec":{"replicas":` + strconv.FormatInt(rollingPods/both, 10) + `}}`)},
-		{"image", rollingPods, patch(`[{"op":"replace","path":"/spec/template/spec/containers/0/image","value":"` + newImage + `"}]`)},
+		{"image", rollingPods, patch(imagePatch)},
 		{"delete", 0, func(ctx context.Context, b *bench, name string) (int64, error) {
 			return 0, b.user.objects.Resource(deploymentsResource).Namespace(namespace).Delete(ctx, name, metav1.DeleteOptions{})
 		}},
@@ -75,6 +77,7 @@ func (b *bench) writes(ctx context.Context) ([]section, error) {
 		title: fmt.Sprintf("Writes for a change of a Deployment on two clusters, mean of %d", b.changes),
 		rows:  [][]string{{"CHANGE", "AT", "WRITER", "WRITE", "EACH", "409", "OTHER ERRORS"}},
 	}
+	bars := writeBars{}
 	for _, c := range changes() {
 		trail, err := b.trail()
 		if err != nil {
@@ -89,8 +92,43 @@ func (b *bench) writes(ctx context.Context) ([]section, error) {
 			return nil, err
 		}
 		s.rows = append(s.rows, writesOf(c.name, trail.Requests, b.changes)...)
+		bars.add(c.name, trail.Requests, b.changes)
 	}
+	s.text = fmt.Sprintf("Create makes one pod on each cluster, scale brings both clusters to %d pods together, image rolls these over. The "+
+		"user's own write is not counted.", rollingPods)
+	s.picture = bars.picture()
 	return []section{s}, nil
+}
+
+// writeBars are the writes of each change by who makes them where.
+type writeBars struct {
+	changes             []string
+	hub, syncers, below []float64
+}
+
+func (w *writeBars) add(change string, requests []measure.Request, count int) {
+	of := func(side, writer string) float64 {
+		sum := 0
+		for _, r := range requests {
+			if r.IsWrite() && r.Side == side && r.Writer() == writer {
+				sum++
+			}
+		}
+		return round(float64(sum) / float64(count))
+	}
+	w.changes = append(w.changes, change)
+	w.hub = append(w.hub, of(measure.InKCP, controllerBinary))
+	w.syncers = append(w.syncers, of(measure.InKCP, syncerBinary))
+	w.below = append(w.below, of(measure.InCluster, syncerBinary))
+}
+
+func (w *writeBars) picture() *picture {
+	return &picture{name: "writes", alt: "How many writes each change takes, by program and side", charts: []chart{{
+		Title: "Writes for a change of a Deployment on two clusters", X: axis{Categories: w.changes}, Series: []series{
+			{Name: "controller in kcp", As: asBars, Values: w.hub}, {Name: "syncers in kcp", As: asBars, Values: w.syncers},
+			{Name: "syncers in the clusters", As: asBars, Values: w.below},
+		},
+	}}}
 }
 
 // make makes a change and waits until it is complete.
@@ -111,15 +149,7 @@ func (b *bench) make(ctx context.Context, c change, name string) error {
 
 // settle waits until tmc's programs write no more.
 func (b *bench) settle(ctx context.Context, trail *measure.Trail) error {
-	since := time.Now()
-	return framework.Eventually(ctx, "silence", b.timeout, func(context.Context) (bool, string, error) {
-		err := trail.Read()
-		last := trail.LastWrite()
-		if last.Before(since) {
-			last = since
-		}
-		return err == nil && time.Since(last) > quiet, "written " + measure.Seconds(time.Since(last)) + " ago", err
-	})
+	return b.silent(ctx, trail, quiet)
 }
 
 // sortOfWrite is what writes are told apart by.
