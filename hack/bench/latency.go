@@ -16,7 +16,7 @@ import (
 var podDelays = []time.Duration{0, 100 * time.Millisecond, 250 * time.Millisecond, 500 * time.Millisecond}
 
 // idle is the pause between two samples: nothing of the one before is still going on.
-const idle = 300 * time.Millisecond
+const idle = 200 * time.Millisecond
 
 // sample is what one Deployment took from its creation to its status.
 type sample struct {
