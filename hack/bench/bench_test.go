@@ -252,3 +252,20 @@ func TestCPUSinceARestartIsAllOfIt(t *testing.T) {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
+
+func TestRepairIsSeenAfterTheChange(t *testing.T) {
+	deployment := func(generation int64, image string) *unstructured.Unstructured {
+		u := newDeployment("web", east)
+		u.SetGeneration(generation)
+		u.Object["spec"].(map[string]any)["template"].(map[string]any)["spec"].(map[string]any)["containers"] = []any{map[string]any{"image": image}}
+		return u
+	}
+	is := isRepaired(2)
+	if is(nil) || is(deployment(1, image)) || is(deployment(2, newImage)) || is(deployment(3, newImage)) || !is(deployment(3, image)) {
+		t.Error("want it to be repaired once it has its image again in a later generation, and not before")
+	}
+	s := driftSection([]time.Duration{5 * time.Millisecond}, []time.Duration{20 * time.Millisecond})
+	if got := s.rows[2][6]; got != "4.0 × a patch" {
+		t.Errorf("got the ratio %q, want 4.0 × a patch", got)
+	}
+}
