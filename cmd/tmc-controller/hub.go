@@ -198,8 +198,8 @@ func (h *hub) lead(ctx context.Context) error {
 	}
 	return h.config.lease.Lead(ctx, client, leaseNamespace, v1alpha1.ControllerFieldManager, h.fence, func(leading context.Context) error {
 		h.work(leading)
-		if isEnding := ctx.Err() != nil; isEnding {
-			return nil
+		if ctx.Err() != nil {
+			return nil //nolint:nilerr // it is to end
 		}
 		return h.renewParts()
 	})

@@ -29,9 +29,9 @@ type News string
 const (
 	// AtOnce is news that somebody waits for: nothing is on its way any more, or something is wrong, or is no longer.
 	AtOnce News = "AtOnce"
-	// Turn is what users see of what is on its way: its first status, and a condition that is another one. It is LateTurn where a
-	// cluster is done.
-	Turn     News = "Turn"
+	// Turn is what users see of what is on its way: its first status, and a condition that is another one.
+	Turn News = "Turn"
+	// LateTurn is the same where a cluster is done.
 	LateTurn News = "LateTurn"
 	// Progress is all else of what is on its way.
 	Progress News = "Progress"

@@ -71,58 +71,57 @@ func newPacedFleet(replicas int64) *pacedFleet {
 func TestNewsOf(t *testing.T) {
 	problem := protocol.Problem{Reason: "MissingObject", Message: "m"}
 	// written has the present status be the merged one of reports.
-	written := func(t *testing.T, f *pacedFleet, reports map[string]protocol.Report) {
-		t.Helper()
+	written := func(f *pacedFleet, reports map[string]protocol.Report) {
 		f.reports = reports
 		f.status, _ = Status(f.input(t))
 	}
 	cases := map[string]struct {
-		prepare  func(t *testing.T, f *pacedFleet)
+		prepare  func(f *pacedFleet)
 		problems []protocol.Problem
 		want     News
 	}{
-		"nobody has said anything":  {func(*testing.T, *pacedFleet) {}, nil, Unsaid},
-		"but something is missing":  {func(*testing.T, *pacedFleet) {}, []protocol.Problem{problem}, AtOnce},
-		"it is nowhere":             {func(_ *testing.T, f *pacedFleet) { f.clusters = nil }, nil, AtOnce},
-		"the first pod serves":      {func(_ *testing.T, f *pacedFleet) { f.reports["east"] = f.says(4, 1) }, nil, Turn},
-		"the first cluster is done": {func(_ *testing.T, f *pacedFleet) { f.reports["east"] = f.says(4, 4) }, nil, LateTurn},
-		"all clusters are done":     {func(_ *testing.T, f *pacedFleet) { f.reports["east"], f.reports["west"] = f.says(4, 4), f.says(4, 4) }, nil, AtOnce},
-		"a cluster refuses its copy": {func(_ *testing.T, f *pacedFleet) {
+		"nobody has said anything":  {func(*pacedFleet) {}, nil, Unsaid},
+		"but something is missing":  {func(*pacedFleet) {}, []protocol.Problem{problem}, AtOnce},
+		"it is nowhere":             {func(f *pacedFleet) { f.clusters = nil }, nil, AtOnce},
+		"the first pod serves":      {func(f *pacedFleet) { f.reports["east"] = f.says(4, 1) }, nil, Turn},
+		"the first cluster is done": {func(f *pacedFleet) { f.reports["east"] = f.says(4, 4) }, nil, LateTurn},
+		"all clusters are done":     {func(f *pacedFleet) { f.reports["east"], f.reports["west"] = f.says(4, 4), f.says(4, 4) }, nil, AtOnce},
+		"a cluster refuses its copy": {func(f *pacedFleet) {
 			f.reports["east"] = protocol.Report{Generation: 1, Problems: []protocol.Problem{problem}}
 		}, nil, AtOnce},
-		"another pod serves": {func(t *testing.T, f *pacedFleet) {
-			written(t, f, map[string]protocol.Report{"east": f.says(4, 1), "west": f.says(4, 1)})
+		"another pod serves": {func(f *pacedFleet) {
+			written(f, map[string]protocol.Report{"east": f.says(4, 1), "west": f.says(4, 1)})
 			f.reports["east"] = f.says(4, 2)
 		}, nil, Progress},
-		"enough pods serve": {func(t *testing.T, f *pacedFleet) {
-			written(t, f, map[string]protocol.Report{"east": f.says(4, 1), "west": f.says(4, 1)})
+		"enough pods serve": {func(f *pacedFleet) {
+			written(f, map[string]protocol.Report{"east": f.says(4, 1), "west": f.says(4, 1)})
 			f.reports = map[string]protocol.Report{"east": f.says(4, 3), "west": f.says(4, 3)}
 		}, nil, Turn},
-		"something is wrong on the way": {func(t *testing.T, f *pacedFleet) {
-			written(t, f, map[string]protocol.Report{"east": f.says(4, 1), "west": f.says(4, 1)})
+		"something is wrong on the way": {func(f *pacedFleet) {
+			written(f, map[string]protocol.Report{"east": f.says(4, 1), "west": f.says(4, 1)})
 			report := f.says(4, 1)
 			report.Problems = []protocol.Problem{problem}
 			f.reports["east"] = report
 		}, nil, AtOnce},
-		"a deadline is over": {func(t *testing.T, f *pacedFleet) {
-			written(t, f, map[string]protocol.Report{"east": f.says(4, 1), "west": f.says(4, 1)})
+		"a deadline is over": {func(f *pacedFleet) {
+			written(f, map[string]protocol.Report{"east": f.says(4, 1), "west": f.says(4, 1)})
 			report := f.says(4, 1)
 			report.Conditions[1].Status, report.Conditions[1].Reason = "False", "ProgressDeadlineExceeded"
 			f.reports["east"] = report
 		}, nil, AtOnce},
-		"a pod is lost": {func(t *testing.T, f *pacedFleet) {
-			written(t, f, map[string]protocol.Report{"east": f.says(4, 4), "west": f.says(4, 4)})
+		"a pod is lost": {func(f *pacedFleet) {
+			written(f, map[string]protocol.Report{"east": f.says(4, 4), "west": f.says(4, 4)})
 			f.reports["east"] = f.says(4, 3)
 		}, nil, Progress},
-		"it is back": {func(t *testing.T, f *pacedFleet) {
-			written(t, f, map[string]protocol.Report{"east": f.says(4, 3), "west": f.says(4, 4)})
+		"it is back": {func(f *pacedFleet) {
+			written(f, map[string]protocol.Report{"east": f.says(4, 3), "west": f.says(4, 4)})
 			f.reports["east"] = f.says(4, 4)
 		}, nil, AtOnce},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
 			f := newPacedFleet(4)
-			c.prepare(t, f)
+			c.prepare(f)
 			in := f.input(t, c.problems...)
 			merged, _ := Status(in)
 			if got := NewsOf(in, merged); got != c.want {
@@ -134,7 +133,7 @@ func TestNewsOf(t *testing.T) {
 
 // TestNewsOfWhatReadsAsDone makes random fleets: a status that kubectl takes for done is never kept back.
 func TestNewsOfWhatReadsAsDone(t *testing.T) {
-	r := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // a test that can be repeated
+	r := rand.New(rand.NewPCG(1, 2))
 	done := 0
 	for range 5000 {
 		f := newPacedFleet(1 + r.Int64N(3))
@@ -172,7 +171,7 @@ func TestPaceKeepsNothingForLong(t *testing.T) {
 	began := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	kinds := []News{AtOnce, Turn, LateTurn, Progress}
 	for seed := range uint64(300) {
-		r := rand.New(rand.NewPCG(seed, 3)) //nolint:gosec // a test that can be repeated
+		r := rand.New(rand.NewPCG(seed, 3))
 		var pace Pace
 		var waits time.Duration // until the next turn
 		pending, isPending, since := Progress, false, began
