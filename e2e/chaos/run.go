@@ -86,6 +86,8 @@ type runner struct {
 	mu   sync.Mutex
 	// touched are the copies that faults have meddled with, and when last.
 	touched map[CopyKey]meddling
+	// ever are all with which a fault has meddled since the beginning.
+	ever map[CopyKey]bool
 }
 
 type meddling struct {
@@ -149,12 +151,12 @@ func (r *runner) clear(ctx context.Context) error {
 	defer cancel()
 	r.tenants.carryOut(opsCtx, time.Now(), ops)
 	world, err := r.settle(ctx, r.options.Settle)
-	return errors.Join(r.failures(), err, asError("violations", touched(r.excuses.Foreign, world.Copies)), r.eyes.foreignersLeave(ctx, r.excuses.Foreign))
+	return errors.Join(r.failures(), err, asError("violations", touched(r.excuses.Foreign, world.Copies, r.everMeddled)), r.eyes.foreignersLeave(ctx, r.excuses.Foreign))
 }
 
 func newRunner(g *Ground, options RunOptions) (*runner, error) {
 	r := &runner{
-		ground: g, options: options, planner: NewPlanner(options.Seed), began: time.Now(), touched: map[CopyKey]meddling{},
+		ground: g, options: options, planner: NewPlanner(options.Seed), began: time.Now(), touched: map[CopyKey]meddling{}, ever: map[CopyKey]bool{},
 		faults: rand.New(rand.NewPCG(options.Seed, 0x6661)),
 		totals: Totals{Seed: options.Seed},
 	}
@@ -195,6 +197,13 @@ func (r *runner) meddled(at CopyKey, within time.Duration) string {
 		return m.what
 	}
 	return ""
+}
+
+// everMeddled reports whether a fault of this run has meddled with an object.
+func (r *runner) everMeddled(at CopyKey) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.ever[at]
 }
 
 // setUp makes the tenants and what they begin with, and what others have on the clusters.
@@ -337,6 +346,7 @@ func (r *runner) note(number int, fault Fault) {
 		if kind := kindOf(object.Resource); object.Cluster != "" && kind != "" {
 			at := copyKey(object.Cluster, object.Namespace, Key{kind, object.Name})
 			r.touched[at] = meddling{what: strings.TrimSpace(r.touched[at].what + " " + object.What), at: time.Now()}
+			r.ever[at] = true
 		}
 	}
 }
@@ -384,7 +394,7 @@ func (r *runner) compare(ctx context.Context, before State, round Round, healed 
 		return errors.Join(operationsErr, err, asError("violations", problems))
 	}
 	r.logf("all is as it should be %s after healing, %s after the last operation", time.Since(healed).Round(time.Millisecond), time.Since(operated).Round(time.Millisecond))
-	problems = append(problems, touched(r.excuses.Foreign, world.Copies)...)
+	problems = append(problems, touched(r.excuses.Foreign, world.Copies, r.everMeddled)...)
 	now := uidsOf(world)
 	problems = append(problems, madeAnew(r.identity, now, mover(before, round), r.excuses.Meddled)...)
 	r.identity = now
