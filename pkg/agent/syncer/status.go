@@ -50,7 +50,7 @@ func (s *Syncer) syncStatus(ctx context.Context, key kcp.ObjectKey) (time.Durati
 func (s *Syncer) report(ctx context.Context, key kcp.ObjectKey, e *evaluate.Evaluation, report protocol.Report) (time.Duration, error) {
 	now := s.now()
 	present, unseen := s.lastReport(key, e.Upstream, now)
-	remembered, isReported := s.memories.get(key), present != ""
+	remembered := s.memories.get(key)
 	// What cannot be read was written at no time, says nothing, and is not what we would write.
 	last, _ := protocol.ParseReport(s.cluster, present)
 	report, onlyWhy, err := s.withCauses(key, e, last, present, report)
@@ -58,13 +58,9 @@ func (s *Syncer) report(ctx context.Context, key kcp.ObjectKey, e *evaluate.Eval
 		return 0, err
 	}
 	again := controller.Sooner(remembered.heldBack(now), unseen)
-	news := evaluate.NoNews
-	if same, err := saysSame(last, present, report); err != nil {
+	news, err := newsOf(e, last, present, report, onlyWhy)
+	if err != nil {
 		return again, err
-	} else if !same && onlyWhy {
-		news = evaluate.Trouble
-	} else if !same {
-		news = e.News(last, report, !isReported)
 	}
 	pace, wait := remembered.pace.Heard(news, now)
 	if pace != remembered.pace {
@@ -85,6 +81,19 @@ func (s *Syncer) report(ctx context.Context, key kcp.ObjectKey, e *evaluate.Eval
 		})
 	}
 	return controller.Sooner(again, later), err
+}
+
+// newsOf returns what a report brings beside the last one, which stands as present in the annotation; onlyWhy is set when nothing is
+// new but the causes.
+func newsOf(e *evaluate.Evaluation, last protocol.Report, present string, report protocol.Report, onlyWhy bool) (evaluate.News, error) {
+	switch same, err := saysSame(last, present, report); {
+	case err != nil || same:
+		return evaluate.NoNews, err
+	case onlyWhy:
+		return evaluate.Trouble, nil
+	default:
+		return e.News(last, report, present == ""), nil
+	}
 }
 
 // sent is a report that was written and that the cache does not show yet: what it showed before, what was written, and when.

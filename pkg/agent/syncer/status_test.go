@@ -85,6 +85,7 @@ const (
 
 // turnOf returns a function that takes a turn of the status loop and checks what comes of it.
 func (h *harness) turnOf(t *testing.T, key kcp.ObjectKey) func(want time.Duration, patches int) {
+	t.Helper()
 	h.memories.update(key, func(m *memory) { m.seen = true })
 	return func(want time.Duration, patches int) {
 		t.Helper()

@@ -11,18 +11,15 @@ import (
 
 // News returns what a report brings beside the last one, which differs from it. isFirst is set where there is none.
 func (e *Evaluation) News(last, next protocol.Report, isFirst bool) News {
-	hasCopy := e.Reported() != nil && e.IsOurs(e.Reported())
 	switch {
 	case e.IsBare, bringsTrouble(last, next, isFirst):
 		return Trouble // the hub waits for what the cluster runs
-	case isFirst && !hasCopy && len(next.Problems)+len(next.Notes) == 0:
-		return NoNews // the event of the copy will come, or a problem
-	case e.isDone(next) && (isFirst || !e.isDone(last) || !isOfSame(last, next)):
-		return Done
-	case e.isStale(next) && !(isFirst && countsPods(e.kind(), next)):
-		return Unsaid
 	case isFirst:
 		return e.firstNews(next)
+	case e.isDone(next) && (!e.isDone(last) || !isOfSame(last, next)):
+		return Done
+	case e.isStale(next):
+		return Unsaid
 	case e.turns(last, next):
 		return Turn
 	default:
@@ -55,19 +52,36 @@ func (e *Evaluation) hasObserved(report protocol.Report) bool {
 	return !tells || report.LocalObservedGeneration >= report.LocalGeneration
 }
 
-// firstNews returns what the first report on a copy brings that is not done.
+// firstNews returns what the first report brings.
 func (e *Evaluation) firstNews(report protocol.Report) News {
-	kind := e.kind()
+	kind, tells := e.kind(), len(report.Problems)+len(report.Notes) > 0
 	switch {
-	case hasFailed(kind, report) || len(report.Problems)+len(report.Notes) > 0:
+	case !tells && (e.Reported() == nil || !e.IsOurs(e.Reported())):
+		return NoNews // the event of the copy will come, or a problem
+	case e.isDone(report):
+		return Done
+	case tells || hasFailed(kind, report):
 		return Turn
-	case countsPods(kind, report) && (e.isStale(report) || serving(kind, report) == 0):
-		return UnsaidByPods
-	case len(report.Counters)+len(report.Conditions)+len(report.Addresses) == 0:
-		return Unsaid // a phase alone is none that the object is to end in
+	case countsPods(kind, report):
+		return e.firstOfPods(kind, report)
+	case e.isStale(report) || !saysAnything(report):
+		return Unsaid
 	default:
 		return Turn
 	}
+}
+
+// firstOfPods is firstNews of a copy that counts its pods.
+func (e *Evaluation) firstOfPods(kind *kinds.Kind, report protocol.Report) News {
+	if e.isStale(report) || serving(kind, report) == 0 {
+		return UnsaidByPods
+	}
+	return Turn
+}
+
+// saysAnything reports whether the copy's controllers have said anything of it; a phase alone is none that it is to end in.
+func saysAnything(report protocol.Report) bool {
+	return len(report.Counters)+len(report.Conditions)+len(report.Addresses) > 0
 }
 
 // turns reports whether a report says another thing than the last one, and not only other numbers.
@@ -88,8 +102,14 @@ func (e *Evaluation) isDone(report protocol.Report) bool {
 		return false
 	case len(kind.Ends) > 0:
 		return kind.ReportsEnd(report)
-	case len(wrongConditions(kind, report)) > 0:
-		return false
+	default:
+		return len(wrongConditions(kind, report)) == 0 && e.hasAll(kind, report)
+	}
+}
+
+// hasAll reports whether the copy has all that its kind counts, or tells in another way.
+func (e *Evaluation) hasAll(kind *kinds.Kind, report protocol.Report) bool {
+	switch {
 	case kind.Phase != nil:
 		return report.Texts[kind.Phase.Field] == kind.Phase.Everywhere
 	case kind.Gap != nil:
@@ -99,7 +119,7 @@ func (e *Evaluation) isDone(report protocol.Report) bool {
 	case kind.IsKnown() && !kind.Addresses && kind.Observes == kinds.NeverObserves:
 		return true // nothing else will be said of it
 	default:
-		return len(report.Conditions)+len(report.Counters)+len(report.Addresses) > 0
+		return saysAnything(report)
 	}
 }
 

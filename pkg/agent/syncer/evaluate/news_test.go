@@ -2,6 +2,7 @@ package evaluate
 
 import (
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -19,9 +20,7 @@ func statusOf(counters map[string]any, conditions ...string) option {
 	return func(obj *unstructured.Unstructured) {
 		obj.SetGeneration(1)
 		status := map[string]any{"observedGeneration": int64(1)}
-		for name, count := range counters {
-			status[name] = count
-		}
+		maps.Copy(status, counters)
 		var entries []any
 		for i := 0; i+2 < len(conditions); i += 3 {
 			entries = append(entries, map[string]any{"type": conditions[i], "status": conditions[i+1], "reason": conditions[i+2]})
@@ -199,7 +198,7 @@ func (line timeline) follow(t *testing.T, wants int64) course {
 	var last protocol.Report
 	var result course
 	firstReady, lastReady, isFirst := time.Duration(-1), time.Duration(-1), true
-	for i := 0; i < len(line); i++ {
+	for i := range line {
 		e := evaluated(t, inputOf(here, copyOf(t, here, line[i].status, func(obj *unstructured.Unstructured) { obj.Object["spec"] = map[string]any{"replicas": wants} })), nil)
 		next := e.Report(nil)
 		if next.Counters["availableReplicas"] > 0 && firstReady < 0 {
@@ -286,7 +285,7 @@ func TestReportsOfARollout(t *testing.T) {
 			var reports int
 			var first, last time.Duration
 			for seed := range uint64(rounds) {
-				got := c.line(rand.New(rand.NewPCG(seed, 1))).follow(t, c.pods) //nolint:gosec // a test that can be repeated
+				got := c.line(rand.New(rand.NewPCG(seed, 1))).follow(t, c.pods)
 				reports, first, last = reports+got.reports, max(first, got.first), max(last, got.last)
 			}
 			each := float64(reports) / rounds

@@ -63,11 +63,12 @@ var longestWait = map[News]time.Duration{Unsaid: unsaidFor, UnsaidByPods: unsaid
 // in any time, news that stay are written in time, and what is heard last is written.
 func TestPaceHolds(t *testing.T) {
 	for seed := range uint64(300) {
-		r := rand.New(rand.NewPCG(seed, 16)) //nolint:gosec // a test that can be repeated
+		r := rand.New(rand.NewPCG(seed, 16))
 		var p Pace
 		var written []time.Time
 		var now time.Time
-		news, since := NoNews, time.Time{}
+		var news News
+		var since time.Time
 		next := moment(0)
 		slow := time.Duration(1+r.IntN(3000)) * time.Millisecond
 		for range 400 {
