@@ -72,9 +72,6 @@ func (s *Syncer) act(ctx context.Context, t turn) (result, error) {
 	case evaluate.Clear:
 		return result{}, s.removeAll(ctx, t, t.strays())
 	case evaluate.Release:
-		if wait := s.untilReleased(t); wait > 0 {
-			return result{again: wait}, nil
-		}
 		return s.release(ctx, t)
 	case evaluate.Inquire:
 		return s.inquire(ctx, t)
@@ -311,6 +308,9 @@ func (s *Syncer) untilReleased(t turn) time.Duration {
 // release takes our finalizer and our report off the upstream object. That cannot be undone, so the cluster itself is asked
 // first whether the copy is gone.
 func (s *Syncer) release(ctx context.Context, t turn) (result, error) {
+	if wait := s.untilReleased(t); wait > 0 {
+		return result{again: wait}, nil
+	}
 	live, err := s.downstream.live(ctx, t.key.Resource, t.Namespace, t.Name)
 	if err != nil {
 		return result{}, err
