@@ -427,6 +427,9 @@ func (c *Client) write(key kcp.ObjectKey, doing string, write func(dynamic.Resou
 	}
 	written, err := write(s.in(key.Workspace).Resource(key.Resource).Namespace(key.Namespace))
 	if err != nil {
+		if kcp.IsMissingObject(err, key.Name) {
+			s.doubt(key)
+		}
 		return nil, fmt.Errorf("%s %s in kcp: %w", doing, key, err)
 	}
 	return written, nil
@@ -482,6 +485,7 @@ func (c *Client) Live(ctx context.Context, key kcp.ObjectKey) (*unstructured.Uns
 			c.remember(key.Workspace, s.url)
 			return obj, nil
 		case kcp.IsMissingObject(err, key.Name):
+			s.doubt(key)
 			return nil, nil
 		case !apierrors.IsForbidden(err):
 			return nil, fmt.Errorf("asking kcp for %s: %w", key, err)

@@ -44,6 +44,8 @@ type source struct {
 	notServed string
 	// reconnect has the informers wait for kcp together.
 	reconnect reconnect
+	// doubts are what kcp has said is not there, and is cached.
+	doubts *doubts
 	// everywhere reads over every workspace of the source.
 	everywhere dynamic.Interface
 	// in addresses one workspace.
@@ -89,6 +91,7 @@ func newShardSource(options Options, url string, handle Handler) (*source, error
 		mayServe:   func(logicalcluster.Name) bool { return true }, // it denies workspaces that it does not serve
 		done:       make(chan struct{}),
 		watching:   map[schema.GroupVersionResource]*watching{},
+		doubts:     newDoubts(doubtAfter),
 	}
 	if options.WorkspaceType != "" {
 		// A virtual workspace of initializing workspaces serves LogicalClusters alone, and its
@@ -129,6 +132,7 @@ func newWorkspaceSource(options Options, handle Handler) (*source, error) {
 		mayServe:   func(name logicalcluster.Name) bool { return self.Load() == name },
 		done:       make(chan struct{}),
 		watching:   map[schema.GroupVersionResource]*watching{},
+		doubts:     newDoubts(doubtAfter),
 	}, nil
 }
 
@@ -170,6 +174,9 @@ const (
 // run watches what is served until ctx ends, and waits for all that it started.
 func (s *source) run(ctx context.Context) {
 	defer s.waitAll()
+	var settling sync.WaitGroup
+	settling.Go(func() { s.settle(ctx) })
+	defer settling.Wait()
 	logged := "" // what was logged last, so that it is not repeated every second
 	for tries := 1; ; tries++ {
 		served, err := s.served(ctx)

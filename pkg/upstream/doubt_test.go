@@ -1,0 +1,120 @@
+package upstream
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/tools/cache"
+
+	kcpinformers "github.com/kcp-dev/apimachinery/v2/third_party/informers"
+
+	"github.com/kcp-tmc/tmc/pkg/kcp"
+)
+
+// answers has kcp answer what is asked about single objects of a shard.
+func (f *fakeKCP) answers(shard, name string, status metav1.Status) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.missing["/services/"+shard+"/clusters/ws/apis/apps/v1/namespaces/default/deployments/"+name] = status
+}
+
+// setAfter shortens how long is waited.
+func (d *doubts) setAfter(after time.Duration) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.after = after
+}
+
+// cacheFor has the source have an object cached.
+func (s *source) cacheFor(t *testing.T, obj *unstructured.Unstructured) {
+	t.Helper()
+	informer := kcpinformers.NewSharedIndexInformer(&cache.ListWatch{}, &unstructured.Unstructured{}, 0, cache.Indexers{})
+	if err := informer.GetIndexer().Add(obj); err != nil {
+		t.Fatal(err)
+	}
+	s.watching = map[schema.GroupVersionResource]*watching{deployments: {informer: informer}}
+}
+
+// TestClientDropsWhatHasLongGone has objects go of which no watch tells. What somebody writes to, or asks for, is dropped then; what kcp
+// says nothing of, or what is there again, stays.
+func TestClientDropsWhatHasLongGone(t *testing.T) {
+	f := newFakeKCP(t)
+	f.serve(slicesPath)
+	f.listShards("one")
+	f.serveShard("one")
+	names := []string{"written", "asked", "unserved", "untouched"}
+	for _, name := range names {
+		f.set(deploymentsAt("one"), newObject("ws", "default", name))
+		gone := missing.Status()
+		gone.Details = &metav1.StatusDetails{Group: "apps", Kind: "deployments", Name: name}
+		f.answers("one", name, gone)
+	}
+	f.answers("one", "unserved", unserved.Status())
+	c, err := New(Options{Config: f.config(), ProviderWorkspace: provider, Export: "tmc", Want: func(kcp.Resource) bool { return true }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var told changes
+	c.Handle(func(key kcp.ObjectKey, oldObj, newObj *unstructured.Unstructured) {
+		if newObj == nil {
+			told.handle(key, oldObj, newObj)
+		}
+	})
+	run(t, c)
+	waitUntil(t, "all is read", func() bool { return c.HasSynced() && c.Cached(keyOf("ws", "untouched")) != nil })
+	c.sources()[0].doubts.setAfter(20 * time.Millisecond)
+
+	if _, err := c.Patch(t.Context(), keyOf("ws", "written"), types.MergePatchType, []byte(`{}`)); !kcp.IsMissingObject(err, "written") {
+		t.Fatalf("writing to what is gone: %v", err)
+	}
+	if obj, err := c.Live(t.Context(), keyOf("ws", "asked")); obj != nil || err != nil {
+		t.Fatalf("asking for what is gone: %v, %v", obj, err)
+	}
+	if _, err := c.Live(t.Context(), keyOf("ws", "unserved")); err == nil {
+		t.Fatal("asking for what is not served: no error")
+	}
+	c.sources()[0].doubt(keyOf("ws", "unserved"))
+	waitUntil(t, "both are told to be gone", func() bool { return len(told.told()) == 2 })
+	if diff := cmp.Diff([]string{"gone ws|deployments.apps default/asked", "gone ws|deployments.apps default/written"}, told.told()); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	for name, isCached := range map[string]bool{"written": false, "asked": false, "unserved": true, "untouched": true} {
+		if obj := c.Cached(keyOf("ws", name)); (obj != nil) != isCached {
+			t.Errorf("%s is cached: %v, want it so: %t", name, obj, isCached)
+		}
+	}
+}
+
+// TestDropIfGone leaves what another object has taken the place of, and what is there.
+func TestDropIfGone(t *testing.T) {
+	cases := map[string]struct {
+		uid      types.UID
+		err      error
+		requests int
+	}{
+		"another object is cached by now": {uid: "before", err: missing},
+		"kcp has it after all":            {uid: "now", requests: 1},
+		"kcp does not say":                {uid: "now", err: errors.ErrUnsupported, requests: 1},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			web := newObject("a", "default", "web")
+			web.SetUID("now")
+			kcpSide := &shard{err: tc.err}
+			s := kcpSide.source("1", web)
+			s.doubts = newDoubts(time.Hour)
+			s.handle = func(key kcp.ObjectKey, _, _ *unstructured.Unstructured) { t.Errorf("a handler is told of %s", key) }
+			s.cacheFor(t, web)
+			s.dropIfGone(t.Context(), keyOf("a", "web"), tc.uid)
+			if s.cached(keyOf("a", "web")) == nil || len(kcpSide.requests) != tc.requests {
+				t.Errorf("cached: %v, requests: %v", s.cached(keyOf("a", "web")), kcpSide.requests)
+			}
+		})
+	}
+}
