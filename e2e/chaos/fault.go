@@ -170,6 +170,9 @@ func (g *Ground) Heal(ctx context.Context) error {
 	if err := g.waitServers(ctx); err != nil {
 		return err
 	}
+	if err := g.restartNodes(ctx); err != nil {
+		return err
+	}
 	var errs []error
 	for _, p := range g.Programs {
 		errs = append(errs, p.run())

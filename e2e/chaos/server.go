@@ -25,6 +25,8 @@ type server struct {
 	turn  sync.Mutex
 	downs int
 	stops int
+	// isNew is whether it was started anew since the nodes of its cluster were.
+	isNew bool
 }
 
 // The names of the servers of kcp. Those of a cluster are its name, a slash, and the component's.
@@ -33,6 +35,7 @@ const (
 	kcpEtcdServer = "kcp-etcd"
 	apiServer     = "kube-apiserver"
 	etcdServer    = "etcd"
+	nodesServer   = "kwok-controller"
 )
 
 // addServers notes how servers are killed and started.
@@ -74,6 +77,7 @@ func (s *server) takeDown(ctx context.Context) error {
 	s.turn.Lock()
 	defer s.turn.Unlock()
 	s.downs++
+	s.isNew = true
 	if s.downs > 1 {
 		return nil
 	}
@@ -122,6 +126,37 @@ func (s *server) resume(ctx context.Context) error {
 		_ = s.thaw(ctx) // it may have ended by itself
 	}
 	return nil
+}
+
+// restartNodes starts anew what simulates the nodes of clusters whose servers were: of a pod that kwok has missed meanwhile, it learns
+// nothing more, and the pod never runs.
+func (g *Ground) restartNodes(ctx context.Context) error {
+	g.reviving.Lock()
+	defer g.reviving.Unlock()
+	var group errgroup.Group
+	for _, name := range ClusterNames {
+		isNew := false
+		for _, component := range []string{apiServer, etcdServer} {
+			s := g.servers[name+"/"+component]
+			s.turn.Lock()
+			isNew = isNew || s.isNew
+			s.isNew = false
+			s.turn.Unlock()
+		}
+		if !isNew {
+			continue
+		}
+		cluster, err := g.stack.Cluster(name)
+		if err != nil {
+			return err
+		}
+		group.Go(func() error {
+			// It may have ended by itself.
+			_ = cluster.StopComponent(ctx, nodesServer)
+			return cluster.StartComponent(ctx, nodesServer)
+		})
+	}
+	return group.Wait()
 }
 
 // etcdURL returns where an etcd serves its clients: that of kcp, or of a cluster.
