@@ -198,10 +198,12 @@ func (h *hub) lead(ctx context.Context) error {
 	}
 	return h.config.lease.Lead(ctx, client, leaseNamespace, v1alpha1.ControllerFieldManager, h.fence, func(leading context.Context) error {
 		h.work(leading)
-		if ctx.Err() != nil {
-			return nil //nolint:nilerr // it is to end
+		select {
+		case <-ctx.Done(): // the program is to end: nobody stands by
+			return nil
+		default: // the lease is lost, and a part does not start anew
+			return h.renewParts()
 		}
-		return h.renewParts()
 	})
 }
 

@@ -117,17 +117,24 @@ func Run(ctx context.Context, g *Ground, options RunOptions) (Totals, error) {
 		}
 	}
 	r.logf("%s", r.sum())
+	r.end(ctx)
+	return r.sum(), errors.Join(r.errs...)
+}
+
+// end waits until the workspaces that tenants have deleted are gone, and clears what there is where that is asked for. It notes what
+// was wrong.
+func (r *runner) end(ctx context.Context) {
 	endsCtx, cancel := context.WithTimeout(ctx, workspaceEnds)
 	defer cancel()
 	if err := r.tenants.awaitEnds(endsCtx); err != nil {
-		r.errs = append(r.errs, fmt.Errorf("seed %d: %w", options.Seed, err))
+		r.errs = append(r.errs, fmt.Errorf("seed %d: %w", r.options.Seed, err))
 	}
-	if options.Clear {
-		if err := r.clear(ctx); err != nil {
-			r.errs = append(r.errs, fmt.Errorf("seed %d, all deleted: %w", options.Seed, err))
-		}
+	if !r.options.Clear {
+		return
 	}
-	return r.sum(), errors.Join(r.errs...)
+	if err := r.clear(ctx); err != nil {
+		r.errs = append(r.errs, fmt.Errorf("seed %d, all deleted: %w", r.options.Seed, err))
+	}
 }
 
 // stuckError is that of a run that cannot go on: what there is stays as it should not be.

@@ -100,7 +100,8 @@ func decode(content string) (figures, error) {
 // compare returns rows for people, and how many operations have become dearer than they may. slower is by which factor times may
 // grow, 0 for any.
 func compare(before, now figures, slower float64) (rows [][]string, dearer int) {
-	rows = [][]string{{"OPERATION", "ALLOCS", "BEFORE", "BYTES", "BEFORE", "TIME", "BEFORE", ""}}
+	const was = "BEFORE"
+	rows = [][]string{{"OPERATION", "ALLOCS", was, "BYTES", was, "TIME", was, ""}}
 	for _, name := range slices.Sorted(maps.Keys(now)) {
 		is, was := now[name], before[name]
 		_, known := before[name]

@@ -15,7 +15,7 @@ import (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
+	context.AfterFunc(ctx, stop) // a second Ctrl-C ends the command at once
 	if err := newCommand().ExecuteContext(ctx); err != nil {
 		fmt.Fprintln(os.Stderr, "error:", err)
 		os.Exit(1)
@@ -60,7 +60,7 @@ func run(ctx context.Context, o options, out io.Writer) error {
 		return err
 	}
 	if o.update {
-		return os.WriteFile(o.baseline, []byte(now.encode()), 0o644) //nolint:gosec // for everybody
+		return os.WriteFile(o.baseline, []byte(now.encode()), 0o644)
 	}
 	content, err := os.ReadFile(o.baseline)
 	if err != nil {
@@ -84,7 +84,7 @@ func (o options) output(ctx context.Context) (string, error) {
 		content, err := os.ReadFile(o.input)
 		return string(content), err
 	}
-	command := exec.CommandContext(ctx, "go", "test", "-run=^$", "-bench=^BenchmarkHot$", "-benchmem", "-benchtime="+o.time, //nolint:gosec // a developer's flags
+	command := exec.CommandContext(ctx, "go", "test", "-run=^$", "-bench=^BenchmarkHot$", "-benchmem", "-benchtime="+o.time,
 		fmt.Sprintf("-count=%d", cmp.Or(o.count, 1)), "./hack/benchcompare")
 	command.Stderr = os.Stderr
 	printed, err := command.Output()

@@ -2,7 +2,7 @@ package fakekcp
 
 import (
 	"bytes"
-	"encoding/json"
+	"context"
 	"fmt"
 	"io"
 	"net/http"
@@ -81,17 +81,14 @@ func (s *Server) watch(w http.ResponseWriter, r *http.Request, q question) {
 		return
 	}
 	since, _ := strconv.Atoi(r.URL.Query().Get("resourceVersion"))
+	isInitial := r.URL.Query().Get("sendInitialEvents") == "true"
 	s.mu.Lock()
 	c := s.collection(q.resource)
 	var present []*stored
-	isInitial := r.URL.Query().Get("sendInitialEvents") == "true"
 	if isInitial || since == 0 {
 		present, since = s.present(c, wanted)
 	}
-	next := len(c.events)
-	for next > 0 && c.events[next-1].version > since {
-		next--
-	}
+	next := c.after(since)
 	s.mu.Unlock()
 	for _, obj := range present {
 		line(w, "ADDED", obj.json)
@@ -99,6 +96,20 @@ func (s *Server) watch(w http.ResponseWriter, r *http.Request, q question) {
 	if isInitial {
 		line(w, "BOOKMARK", s.bookmark(q, since))
 	}
+	s.follow(r.Context(), w, c, next, wanted)
+}
+
+// after returns the place of the first event after a version. The caller has locked.
+func (c *collection) after(version int) int {
+	next := len(c.events)
+	for next > 0 && c.events[next-1].version > version {
+		next--
+	}
+	return next
+}
+
+// follow sends the events of a collection from a place on, until ctx ends.
+func (s *Server) follow(ctx context.Context, w http.ResponseWriter, c *collection, next int, wanted selection) {
 	flusher, _ := w.(http.Flusher)
 	for {
 		flusher.Flush()
@@ -115,7 +126,7 @@ func (s *Server) watch(w http.ResponseWriter, r *http.Request, q question) {
 			continue
 		}
 		select {
-		case <-r.Context().Done():
+		case <-ctx.Done():
 			return
 		case <-changed:
 		}
@@ -133,10 +144,9 @@ func (s *Server) bookmark(q question, version int) []byte {
 	if q.group != "" && kind == "Object" {
 		apiVersion = q.group + "/" + q.version
 	}
-	encoded, _ := json.Marshal(map[string]any{"kind": kind, "apiVersion": apiVersion, "metadata": map[string]any{
+	return encode(map[string]any{"kind": kind, "apiVersion": apiVersion, "metadata": map[string]any{
 		"resourceVersion": strconv.Itoa(version), "annotations": map[string]string{metav1.InitialEventsAnnotationKey: "true"},
-	}}) // strings can be encoded
-	return encoded
+	}})
 }
 
 func line(w io.Writer, kind string, object []byte) {

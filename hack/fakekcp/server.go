@@ -2,7 +2,8 @@ package fakekcp
 
 import (
 	"encoding/json"
-	"fmt"
+	"errors"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -80,8 +81,8 @@ type event struct {
 	stored  *stored
 }
 
-// Start returns a server that listens, with the provider workspace of that name, which is found by any path, and the endpoint slice of an APIExport, whose virtual workspace
-// serves the resources. Whoever starts it calls Close.
+// Start returns a server that listens, with the provider workspace of that name, which is found by any path, and the endpoint slice of
+// an APIExport, whose virtual workspace serves the resources. Whoever starts it calls Close.
 func Start(provider, export string, resources []Resource) *Server {
 	s := &Server{resources: resources, provider: logicalcluster.Name(provider), collections: map[schema.GroupResource]*collection{}, writes: map[string]int{}}
 	s.Server = httptest.NewServer(s)
@@ -115,11 +116,7 @@ func (s *Server) Get(resource schema.GroupResource, workspace logicalcluster.Nam
 func (s *Server) Writes() map[string]int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	copied := map[string]int{}
-	for what, count := range s.writes {
-		copied[what] = count
-	}
-	return copied
+	return maps.Clone(s.writes)
 }
 
 func keyOf(obj *unstructured.Unstructured) key {
@@ -182,18 +179,26 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case r.URL.Path == "/version" || strings.HasSuffix(r.URL.Path, "/version"):
 		answer(w, http.StatusOK, map[string]string{"major": "1", "minor": "35", "gitVersion": Version})
-	case ok && q.resource.Resource == "":
-		s.discover(w, q)
 	case !ok:
 		http.NotFound(w, r)
-	case r.Method == http.MethodGet && q.name == "" && r.URL.Query().Get("watch") != "":
-		s.watch(w, r, q)
-	case r.Method == http.MethodGet && q.name == "":
-		s.list(w, r, q)
+	case q.resource.Resource == "":
+		s.discover(w, q)
 	case r.Method == http.MethodGet:
-		s.get(w, q)
+		s.read(w, r, q)
 	default:
 		s.write(w, r, q)
+	}
+}
+
+// read answers with an object, or with those of a collection.
+func (s *Server) read(w http.ResponseWriter, r *http.Request, q question) {
+	switch {
+	case q.name != "":
+		s.get(w, q)
+	case r.URL.Query().Get("watch") != "":
+		s.watch(w, r, q)
+	default:
+		s.list(w, r, q)
 	}
 }
 
@@ -203,12 +208,12 @@ type question struct {
 	group     string
 	version   string
 	// isGroups is set for the question which groups there are, isLegacy for that of the core group's versions.
-	isGroups, isLegacy                 bool
-	resource                           schema.GroupResource
-	namespace, name, subresource, kind string
+	isGroups, isLegacy           bool
+	resource                     schema.GroupResource
+	namespace, name, subresource string
 }
 
-// parse reads the path.
+// parse reads the path, and reports whether it is one below /clusters/<workspace>/api or apis.
 func parse(r *http.Request) (question, bool) {
 	path := strings.TrimPrefix(r.URL.Path, virtualWorkspace)
 	parts := strings.Split(strings.Trim(path, "/"), "/")
@@ -230,6 +235,11 @@ func parse(r *http.Request) (question, bool) {
 	default:
 		return question{}, false
 	}
+	return q.of(parts), true
+}
+
+// of adds what follows the group and the version in a path: nothing, a collection or an object.
+func (q question) of(parts []string) question {
 	if len(parts) >= 3 && parts[0] == "namespaces" {
 		q.namespace, parts = parts[1], parts[2:]
 	}
@@ -241,47 +251,62 @@ func parse(r *http.Request) (question, bool) {
 	if q.resource.Resource != "" {
 		q.resource.Group = q.group
 	}
-	return q, true
+	return q
 }
 
 // discover says what the virtual workspace serves.
 func (s *Server) discover(w http.ResponseWriter, q question) {
+	switch {
+	case q.isLegacy:
+		answer(w, http.StatusOK, metav1.APIVersions{Versions: s.versions()[""]})
+	case q.isGroups:
+		answer(w, http.StatusOK, s.groups())
+	default:
+		answer(w, http.StatusOK, s.resourcesOf(schema.GroupVersion{Group: q.group, Version: q.version}))
+	}
+}
+
+// versions returns those of each group, the core group's under the empty name.
+func (s *Server) versions() map[string][]string {
 	versions := map[string][]string{}
 	for _, r := range s.resources {
 		if !slices.Contains(versions[r.Group], r.Version) {
 			versions[r.Group] = append(versions[r.Group], r.Version)
 		}
 	}
-	switch {
-	case q.isLegacy:
-		answer(w, http.StatusOK, metav1.APIVersions{Versions: versions[""]})
-	case q.isGroups:
-		groups := metav1.APIGroupList{}
-		for name, all := range versions {
-			if name == "" {
-				continue
-			}
-			group := metav1.APIGroup{Name: name}
-			for _, version := range all {
-				group.Versions = append(group.Versions, metav1.GroupVersionForDiscovery{GroupVersion: name + "/" + version, Version: version})
-			}
-			group.PreferredVersion = group.Versions[0]
-			groups.Groups = append(groups.Groups, group)
+	return versions
+}
+
+// groups returns all groups but the core group.
+func (s *Server) groups() metav1.APIGroupList {
+	groups := metav1.APIGroupList{}
+	for name, all := range s.versions() {
+		if name == "" {
+			continue
 		}
-		answer(w, http.StatusOK, groups)
-	default:
-		list := metav1.APIResourceList{GroupVersion: schema.GroupVersion{Group: q.group, Version: q.version}.String()}
-		for _, r := range s.resources {
-			if r.Group != q.group || r.Version != q.version {
-				continue
-			}
-			list.APIResources = append(list.APIResources, metav1.APIResource{Name: r.Resource, Kind: r.Kind, Namespaced: r.Namespaced})
-			if r.HasStatus {
-				list.APIResources = append(list.APIResources, metav1.APIResource{Name: r.Resource + "/status", Kind: r.Kind, Namespaced: r.Namespaced})
-			}
+		group := metav1.APIGroup{Name: name}
+		for _, version := range all {
+			group.Versions = append(group.Versions, metav1.GroupVersionForDiscovery{GroupVersion: name + "/" + version, Version: version})
 		}
-		answer(w, http.StatusOK, list)
+		group.PreferredVersion = group.Versions[0]
+		groups.Groups = append(groups.Groups, group)
 	}
+	return groups
+}
+
+// resourcesOf returns the resources of one version of a group.
+func (s *Server) resourcesOf(of schema.GroupVersion) metav1.APIResourceList {
+	list := metav1.APIResourceList{GroupVersion: of.String()}
+	for _, r := range s.resources {
+		if r.GroupVersion() != of {
+			continue
+		}
+		list.APIResources = append(list.APIResources, metav1.APIResource{Name: r.Resource, Kind: r.Kind, Namespaced: r.Namespaced})
+		if r.HasStatus {
+			list.APIResources = append(list.APIResources, metav1.APIResource{Name: r.Resource + "/status", Kind: r.Kind, Namespaced: r.Namespaced})
+		}
+	}
+	return list
 }
 
 func (s *Server) get(w http.ResponseWriter, q question) {
@@ -310,7 +335,7 @@ func (s *Server) write(w http.ResponseWriter, r *http.Request, q question) {
 	s.writes[strings.TrimSuffix(q.resource.Resource+"/"+q.subresource, "/")]++
 	c := s.collection(q.resource)
 	written, err := s.change(c, q, r, body)
-	switch status, isStatus := err.(apierrors.APIStatus); { //nolint:errorlint // it is not wrapped
+	switch status, isStatus := errors.AsType[*apierrors.StatusError](err); {
 	case isStatus:
 		refuse(w, status)
 	case err != nil:
@@ -320,56 +345,83 @@ func (s *Server) write(w http.ResponseWriter, r *http.Request, q question) {
 	}
 }
 
+// change carries a write out, and returns what there is after it; of what it deletes, what there was.
 func (s *Server) change(c *collection, q question, r *http.Request, body []byte) ([]byte, error) {
 	if r.Method == http.MethodPost {
-		obj := &unstructured.Unstructured{}
-		if err := obj.UnmarshalJSON(body); err != nil {
-			return nil, err
-		}
-		annotations := obj.GetAnnotations()
-		if annotations == nil {
-			annotations = map[string]string{}
-		}
-		annotations[logicalcluster.AnnotationKey] = q.workspace.String()
-		obj.SetAnnotations(annotations)
-		obj.SetNamespace(q.namespace)
-		return s.put(c, keyOf(obj), obj).json, nil
+		return s.create(c, q, body)
 	}
 	before := c.objects[q.at()]
 	if before == nil {
 		return nil, apierrors.NewNotFound(q.resource, q.name)
 	}
-	changed := body
-	var err error
-	switch {
-	case r.Method == http.MethodDelete:
+	if r.Method == http.MethodDelete {
 		s.drop(c, q.at())
 		return before.json, nil
-	case r.Method == http.MethodPut:
-	case r.Header.Get("Content-Type") == string(types.JSONPatchType):
-		var patch jsonpatch.Patch
-		if patch, err = jsonpatch.DecodePatch(body); err == nil {
-			changed, err = patch.Apply(before.json)
-		}
-	default:
-		changed, err = jsonpatch.MergePatch(before.json, body)
 	}
-	obj := &unstructured.Unstructured{}
-	if err == nil {
-		err = obj.UnmarshalJSON(changed)
-	}
+	obj, err := changed(before, r, body)
 	if err != nil {
 		return nil, err
 	}
 	if version := obj.GetResourceVersion(); version != "" && version != before.obj.GetResourceVersion() {
-		return nil, apierrors.NewConflict(q.resource, q.name, fmt.Errorf("it has changed"))
+		return nil, apierrors.NewConflict(q.resource, q.name, errors.New("it has changed"))
 	}
 	return s.put(c, q.at(), obj).json, nil
 }
 
+// create stores a new object.
+func (s *Server) create(c *collection, q question, body []byte) ([]byte, error) {
+	obj := &unstructured.Unstructured{}
+	if err := obj.UnmarshalJSON(body); err != nil {
+		return nil, err
+	}
+	annotations := obj.GetAnnotations()
+	if annotations == nil {
+		annotations = map[string]string{}
+	}
+	annotations[logicalcluster.AnnotationKey] = q.workspace.String()
+	obj.SetAnnotations(annotations)
+	obj.SetNamespace(q.namespace)
+	return s.put(c, keyOf(obj), obj).json, nil
+}
+
+// changed returns an object as an update or a patch would have it.
+func changed(before *stored, r *http.Request, body []byte) (*unstructured.Unstructured, error) {
+	content, err := body, error(nil)
+	switch {
+	case r.Method == http.MethodPut:
+	case r.Header.Get("Content-Type") == string(types.JSONPatchType):
+		content, err = patched(before.json, body)
+	default:
+		content, err = jsonpatch.MergePatch(before.json, body)
+	}
+	if err != nil {
+		return nil, err
+	}
+	obj := &unstructured.Unstructured{}
+	return obj, obj.UnmarshalJSON(content)
+}
+
+// patched applies a JSON patch (RFC 6902).
+func patched(content, encoded []byte) ([]byte, error) {
+	patch, err := jsonpatch.DecodePatch(encoded)
+	if err != nil {
+		return nil, err
+	}
+	return patch.Apply(content)
+}
+
 func answer(w http.ResponseWriter, code int, body any) {
 	w.WriteHeader(code)
-	_ = json.NewEncoder(w).Encode(body) // the client has gone
+	_, _ = w.Write(encode(body)) // the client has gone
+}
+
+// encode returns the JSON of what this server says.
+func encode(body any) []byte {
+	encoded, err := json.Marshal(body)
+	if err != nil {
+		panic(err) // it is written down here
+	}
+	return encoded
 }
 
 func refuse(w http.ResponseWriter, err apierrors.APIStatus) {

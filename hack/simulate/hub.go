@@ -60,7 +60,9 @@ type hub struct {
 	cmd                      *exec.Cmd
 	address, health, metrics string
 	log                      *os.File
-	ended                    chan error
+	// ended is closed when the program has ended; err is how.
+	ended chan struct{}
+	err   error
 }
 
 // start starts a hub against the server.
@@ -75,7 +77,7 @@ func start(ctx context.Context, o options, binary, serverAddress string) (*hub, 
 	if err != nil {
 		return nil, err
 	}
-	h := &hub{log: log, ended: make(chan error, 1)}
+	h := &hub{log: log, ended: make(chan struct{})}
 	if h.address, err = freeAddress(ctx); err != nil {
 		return nil, err
 	}
@@ -92,7 +94,10 @@ func start(ctx context.Context, o options, binary, serverAddress string) (*hub, 
 	if err := h.cmd.Start(); err != nil {
 		return nil, err
 	}
-	go func() { h.ended <- h.cmd.Wait() }()
+	go func() {
+		defer close(h.ended)
+		h.err = h.cmd.Wait()
+	}()
 	return h, nil
 }
 
@@ -131,7 +136,7 @@ func (h *hub) isReady() bool {
 	if err != nil {
 		return false
 	}
-	defer response.Body.Close() //nolint:errcheck // nothing was written
+	defer func() { _ = response.Body.Close() }()
 	return response.StatusCode == http.StatusOK
 }
 
@@ -173,7 +178,9 @@ func (h *hub) memory() (memory, error) {
 	if err != nil {
 		return m, err
 	}
-	var stats struct{ Heap int64 }
+	var stats struct {
+		Heap int64 `json:"heap"`
+	}
 	err = json.Unmarshal(body, &stats)
 	m.heap = stats.Heap
 	return m, err
@@ -186,7 +193,7 @@ func get(url string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer response.Body.Close() //nolint:errcheck // nothing was written
+	defer func() { _ = response.Body.Close() }()
 	return io.ReadAll(response.Body)
 }
 
@@ -208,15 +215,14 @@ func (h *hub) settle(ctx context.Context, s *server, timeout time.Duration) erro
 	before, idle := h.cpu(), 0
 	for time.Now().Before(deadline) {
 		select {
-		case err := <-h.ended:
-			h.ended <- err
-			return fmt.Errorf("tmc-controller has ended: %w", err)
+		case <-h.ended:
+			return fmt.Errorf("tmc-controller has ended: %w", h.err)
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-time.After(step):
 		}
 		now := h.cpu()
-		if _, _, last := s.counts(); now-before < 8*time.Millisecond && time.Since(last) > silence && h.isReady() && h.isIdle() {
+		if _, last := s.counts(); now-before < 8*time.Millisecond && time.Since(last) > silence && h.isReady() && h.isIdle() {
 			idle++
 		} else {
 			idle = 0

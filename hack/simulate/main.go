@@ -30,7 +30,7 @@ type options struct {
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
+	context.AfterFunc(ctx, stop) // a second Ctrl-C ends the command at once
 	if err := newCommand().ExecuteContext(ctx); err != nil {
 		fmt.Fprintln(os.Stderr, framework.ErrorPrefix+err.Error())
 		os.Exit(1)
@@ -139,7 +139,7 @@ func (r *run) step(ctx context.Context, title string, do func() error) error {
 		before = r.hub.cpu()
 	}
 	old := r.hub
-	_, writesBefore, _ := r.server.counts()
+	writesBefore, _ := r.server.counts()
 	began := time.Now()
 	if err := do(); err != nil {
 		return err
@@ -150,7 +150,7 @@ func (r *run) step(ctx context.Context, title string, do func() error) error {
 	stop := r.profileCPU(title)
 	err := r.hub.settle(ctx, r.server, r.timeout)
 	f := figures{name: title, cpu: r.hub.cpu() - before}
-	_, writes, last := r.server.counts()
+	writes, last := r.server.counts()
 	if f.wall = last.Sub(began); f.wall < 0 {
 		f.wall = 0
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"slices"
@@ -139,11 +140,7 @@ func (s *server) store(collection string, content map[string]any) *object {
 		metadata["uid"] = fmt.Sprintf("00000000-0000-4000-8000-%012d", s.version)
 		metadata["creationTimestamp"] = time.Now().UTC().Format(time.RFC3339)
 	}
-	raw, err := json.Marshal(content)
-	if err != nil {
-		panic(err)
-	}
-	obj := &object{collection: collection, workspace: workspace, namespace: namespace, name: name, raw: raw, version: s.version}
+	obj := &object{collection: collection, workspace: workspace, namespace: namespace, name: name, raw: encode(content), version: s.version}
 	all := s.objects[collection]
 	if all == nil {
 		all = map[string]*object{}
@@ -189,7 +186,7 @@ func (s *server) change(collection, key string, edit func(map[string]any)) {
 }
 
 // remove deletes an object.
-func (s *server) remove(collection, key string) map[string]any {
+func (s *server) remove(collection, key string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	known := s.objects[collection][key]
@@ -198,19 +195,7 @@ func (s *server) remove(collection, key string) map[string]any {
 	delete(s.objects[collection], key)
 	metadata := content["metadata"].(map[string]any)
 	metadata["resourceVersion"] = strconv.FormatInt(s.version, 10)
-	raw, _ := json.Marshal(content) //nolint:errchkjson // it was JSON
-	s.tell("DELETED", &object{collection: collection, raw: raw})
-	return content
-}
-
-// get returns an object, nil when there is none.
-func (s *server) get(collection, key string) map[string]any {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if known := s.objects[collection][key]; known != nil {
-		return known.content()
-	}
-	return nil
+	s.tell("DELETED", &object{collection: collection, raw: encode(content)})
 }
 
 func (o *object) content() map[string]any {
@@ -221,16 +206,11 @@ func (o *object) content() map[string]any {
 	return content
 }
 
-// written says how many writes there were of each sort, and when the last was.
-func (s *server) counts() (total int, byKind map[string]int, last time.Time) {
+// counts returns how many writes there were of each sort, and when the last was.
+func (s *server) counts() (byKind map[string]int, last time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	byKind = map[string]int{}
-	for kind, number := range s.writes {
-		byKind[kind] = number
-		total += number
-	}
-	return total, byKind, s.written
+	return maps.Clone(s.writes), s.written
 }
 
 // watcher is a watch under way: the lines that it has not sent yet.
@@ -294,6 +274,8 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 type place struct{ collection, workspace, namespace, name, subresource string }
 
 func (p place) key() string { return p.workspace + "|" + p.namespace + "|" + p.name }
+
+func (p place) resource() string { return p.collection[strings.LastIndex(p.collection, "/")+1:] }
 
 func parse(base, path string) place {
 	elements := strings.Split(path, "/")
@@ -471,61 +453,77 @@ func (s *server) write(w http.ResponseWriter, r *http.Request, at place) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	kind := at.collection[strings.LastIndex(at.collection, "/")+1:]
+	s.count(r.Method, at)
+	known := s.objects[at.collection][at.key()]
+	switch {
+	case r.Method == http.MethodDelete:
+		s.delete(w, at, known)
+	case strings.HasPrefix(r.Header.Get("Content-Type"), "application/json-patch+json"):
+		s.patchJSON(w, at, known, body)
+	default:
+		s.writeContent(w, r.Method, at, known, body)
+	}
+}
+
+// count notes a write. The caller holds mu.
+func (s *server) count(method string, at place) {
+	kind := at.resource()
 	if at.subresource != "" {
 		kind += "/" + at.subresource
 	}
-	s.writes[strings.ToLower(r.Method)+" "+kind]++
+	s.writes[strings.ToLower(method)+" "+kind]++
 	s.written = time.Now()
-	if r.Method == http.MethodDelete {
-		if known := s.objects[at.collection][at.key()]; known != nil {
-			delete(s.objects[at.collection], at.key())
-			s.version++
-			s.tell("DELETED", known)
-		}
-		answer(w, map[string]any{"kind": "Status", "apiVersion": "v1", "status": "Success"})
-		return
+}
+
+// delete deletes an object, if it is there. The caller holds mu.
+func (s *server) delete(w http.ResponseWriter, at place, known *object) {
+	if known != nil {
+		delete(s.objects[at.collection], at.key())
+		s.version++
+		s.tell("DELETED", known)
 	}
-	known := s.objects[at.collection][at.key()]
-	if strings.HasPrefix(r.Header.Get("Content-Type"), "application/json-patch+json") {
-		s.patchJSON(w, at, known, body)
-		return
-	}
+	answer(w, map[string]any{"kind": "Status", "apiVersion": "v1", "status": "Success"})
+}
+
+// writeContent creates an object, or updates or merges into the one that is known. The caller holds mu.
+func (s *server) writeContent(w http.ResponseWriter, method string, at place, known *object, body []byte) {
 	content, err := decode(body)
-	if err != nil {
+	switch {
+	case err != nil:
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
-	}
-	if kind == "events" {
+	case at.resource() == "events":
 		answer(w, content) // nobody reads them
 		return
-	}
-	switch r.Method {
-	case http.MethodPatch, http.MethodPut:
-		if known == nil {
-			refuse(w, http.StatusNotFound, "NotFound", at)
-			return
-		}
+	case method == http.MethodPost:
+		s.complete(content, at)
+	case known == nil:
+		refuse(w, http.StatusNotFound, "NotFound", at)
+		return
+	default:
 		before := known.content()
 		if !meets(before, content) {
 			refuse(w, http.StatusConflict, "Conflict", at)
 			return
 		}
-		if r.Method == http.MethodPatch {
+		if method == http.MethodPatch {
 			content = merge(before, content)
 		}
-	default:
-		metadata := content["metadata"].(map[string]any)
-		annotations, _ := metadata["annotations"].(map[string]any)
-		if annotations == nil {
-			annotations = map[string]any{}
-		}
-		annotations["kcp.io/cluster"] = at.workspace
-		metadata["annotations"] = annotations
-		content["apiVersion"], content["kind"] = s.typeOf(at.collection)
 	}
 	obj := s.store(at.collection, content)
 	_, _ = w.Write(obj.raw)
+}
+
+// complete says in a new object where it is, and what it is.
+func (s *server) complete(content map[string]any, at place) {
+	metadata := content["metadata"].(map[string]any)
+	annotations, _ := metadata["annotations"].(map[string]any)
+	if annotations == nil {
+		annotations = map[string]any{}
+	}
+	annotations["kcp.io/cluster"] = at.workspace
+	metadata["annotations"] = annotations
+	content["apiVersion"], content["kind"] = s.typeOf(at.collection)
 }
 
 // patchJSON applies a JSON patch (RFC 6902). The caller holds mu.
@@ -598,17 +596,20 @@ func decode(body []byte) (map[string]any, error) {
 	return content, err
 }
 
-func answer(w http.ResponseWriter, body any) {
+func answer(w http.ResponseWriter, body any) { _, _ = w.Write(encode(body)) }
+
+// encode returns the JSON of what was JSON, or is written down in this program.
+func encode(body any) []byte {
 	encoded, err := json.Marshal(body)
 	if err != nil {
 		panic(err)
 	}
-	_, _ = w.Write(encoded)
+	return encoded
 }
 
 func refuse(w http.ResponseWriter, code int, reason string, at place) {
 	w.WriteHeader(code)
-	resource := at.collection[strings.LastIndex(at.collection, "/")+1:]
+	resource := at.resource()
 	answer(w, map[string]any{
 		"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code, "reason": reason,
 		"message": fmt.Sprintf("%s %q: %s", resource, at.name, reason), "details": map[string]any{"name": at.name, "kind": resource},

@@ -130,8 +130,8 @@ func (c *cluster) run(binary string, args ...string) error {
 
 func (c *cluster) stop(ctx context.Context) error {
 	var errs []error
-	for i := len(c.processes) - 1; i >= 0; i-- {
-		errs = append(errs, c.processes[i].Stop(ctx))
+	for _, process := range slices.Backward(c.processes) {
+		errs = append(errs, process.Stop(ctx))
 	}
 	if c.ports != nil {
 		errs = append(errs, c.ports.Release())

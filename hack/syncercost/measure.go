@@ -159,13 +159,13 @@ func (m *measurement) place(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	took, cpu, err := s.silent(ctx, timeout)
+	took, cpu, err := s.silent(ctx)
 	if err == nil {
 		m.add("first start, until all is below", fmt.Sprintf("%.1f s, %.1f s of CPU, %v writes in kcp", took.Seconds(), cpu.Seconds(), m.kcp.Writes()))
-		err = m.writeStatuses(ctx, objects)
+		err = m.writeStatuses(ctx)
 	}
 	if err == nil {
-		_, _, err = s.silent(ctx, timeout)
+		_, _, err = s.silent(ctx)
 	}
 	if err := errors.Join(err, s.stop(ctx)); err != nil {
 		return err
@@ -174,7 +174,7 @@ func (m *measurement) place(ctx context.Context) error {
 }
 
 // writeStatuses does what the cluster's controllers would: all pods are ready.
-func (m *measurement) writeStatuses(ctx context.Context, objects []own) error {
+func (m *measurement) writeStatuses(ctx context.Context) error {
 	m.sayf("   Write the statuses of the copies")
 	list, err := m.names.Resource(deployments).List(ctx, metav1.ListOptions{LabelSelector: v1alpha1.ManagedByLabel + "=" + v1alpha1.ManagedByValue})
 	if err != nil {
@@ -267,7 +267,7 @@ func (m *measurement) restart(ctx context.Context, what, profiles string) (_ wei
 		return weight{}, err
 	}
 	defer func() { err = errors.Join(err, s.stop(context.WithoutCancel(ctx))) }()
-	took, cpu, err := s.silent(ctx, timeout)
+	took, cpu, err := s.silent(ctx)
 	if err != nil {
 		return weight{}, err
 	}
@@ -346,7 +346,7 @@ func (m *measurement) bursts(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { _ = s.stop(context.WithoutCancel(ctx)) }()
-	if _, _, err := s.silent(ctx, timeout); err != nil {
+	if _, _, err := s.silent(ctx); err != nil {
 		return err
 	}
 	profiled := make(chan error, 1)

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"strings"
 
@@ -183,7 +182,7 @@ func foreignPods(count, nodes int) []pair {
 				},
 			},
 		}
-		encoded, _ := json.Marshal(pod) // it came from JSON
+		encoded, _ := (&unstructured.Unstructured{Object: pod}).MarshalJSON() // it came from JSON
 		pairs = append(pairs, inEtcd("/registry/pods/"+namespace+"/"+name, string(encoded), 3, i))
 	}
 	return pairs

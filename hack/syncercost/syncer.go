@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -68,7 +69,7 @@ func (s *syncer) usage() (usage, error) {
 
 // cpuOf reads the CPU time of a process, to a hundredth of a second.
 func cpuOf(stat []byte) (time.Duration, error) {
-	fields := strings.Fields(string(stat[strings.LastIndexByte(string(stat), ')')+1:]))
+	fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
 	const user, system = 11, 12
 	if len(fields) <= system {
 		return 0, fmt.Errorf("no CPU time in %q", stat)
@@ -154,19 +155,16 @@ func fetch(ctx context.Context, url string) (string, error) {
 
 // silent waits until the program is ready, its queues are empty and it has done nothing for a second, and returns since when, and the
 // CPU time until then.
-func (s *syncer) silent(ctx context.Context, timeout time.Duration) (took, cpu time.Duration, err error) {
+func (s *syncer) silent(ctx context.Context) (took, cpu time.Duration, err error) {
 	var since time.Time
 	var last usage
 	err = framework.Eventually(ctx, "tmc-syncer to be silent", timeout, func(ctx context.Context) (bool, string, error) {
-		if _, err := fetch(ctx, "http://"+s.health+"/readyz"); err != nil {
-			return false, err.Error(), nil
+		if reason := s.busy(ctx); reason != "" {
+			return false, reason, nil
 		}
 		now, err := s.usage()
 		if err != nil {
 			return false, "", err
-		}
-		if waiting, err := s.metric(ctx, "workqueue_depth"); err != nil || waiting > 0 {
-			return false, fmt.Sprintf("%.0f keys are waiting", waiting), nil
 		}
 		const little = 20 * time.Millisecond
 		if since.IsZero() || now.cpu-last.cpu > little {
@@ -175,4 +173,20 @@ func (s *syncer) silent(ctx context.Context, timeout time.Duration) (took, cpu t
 		return time.Since(since) > 1500*time.Millisecond, fmt.Sprintf("CPU time %s", now.cpu), nil
 	})
 	return since.Sub(s.began), last.cpu, err
+}
+
+// busy returns by what the program shows that it has something to do: it is not ready, or keys wait. Empty is for nothing.
+func (s *syncer) busy(ctx context.Context) string {
+	if _, err := fetch(ctx, "http://"+s.health+"/readyz"); err != nil {
+		return err.Error()
+	}
+	waiting, err := s.metric(ctx, "workqueue_depth")
+	switch {
+	case err != nil:
+		return err.Error()
+	case waiting > 0:
+		return fmt.Sprintf("%.0f keys are waiting", waiting)
+	default:
+		return ""
+	}
 }

@@ -31,7 +31,7 @@ const (
 	AtOnce News = "AtOnce"
 	// Turn is what users see of what is on its way: its first status, and a condition that is another one.
 	Turn News = "Turn"
-	// LateTurn is the same where a cluster is done.
+	// LateTurn is what users see of what is on its way, where a cluster is done.
 	LateTurn News = "LateTurn"
 	// Progress is all else of what is on its way.
 	Progress News = "Progress"

@@ -36,19 +36,23 @@ func (s *snapshot) interest(decision Decision) Interest {
 			return InterestOpen
 		}
 	case protocol.ByPlacement:
-		isOf := func(p *v1alpha1.WorkloadPlacement) bool { return p.Name == decision.Placement }
-		at := slices.IndexFunc(s.Placements, isOf)
-		switch {
-		case at >= 0 && s.Placements[at].Spec.NumberOfClusters != nil && len(decision.Clusters) >= int(*s.Placements[at].Spec.NumberOfClusters):
-			return InterestNone
-		case decision.Shares != nil:
-			return InterestAny // it is divided among clusters, too, that get no replicas
-		default:
-			return InterestOpen
-		}
+		return s.interestByPlacement(decision)
 	case protocol.ByNobody:
 	}
 	return InterestNone
+}
+
+// interestByPlacement returns the interest of an object about which a placement has decided, and that lacks nothing.
+func (s *snapshot) interestByPlacement(decision Decision) Interest {
+	at := slices.IndexFunc(s.Placements, func(p *v1alpha1.WorkloadPlacement) bool { return p.Name == decision.Placement })
+	switch {
+	case at >= 0 && s.Placements[at].Spec.NumberOfClusters != nil && len(decision.Clusters) >= int(*s.Placements[at].Spec.NumberOfClusters):
+		return InterestNone
+	case decision.Shares != nil:
+		return InterestAny // it is divided among clusters, too, that get no replicas
+	default:
+		return InterestOpen
+	}
 }
 
 // MayConcern reports whether a change of a cluster may change what a placement decides about objects that are not on the cluster and
@@ -70,15 +74,21 @@ func isNarrower(before, after Cluster) bool {
 	if before.Name == "" || !before.Ready && after.Ready || before.Draining && !after.Draining {
 		return false
 	}
-	for _, taint := range before.Taints {
-		same := func(other v1alpha1.Taint) bool {
+	return keepsTaints(before, after) && (after.Name == "" || offersSame(before, after))
+}
+
+// keepsTaints reports whether a cluster has all the taints that it had before.
+func keepsTaints(before, after Cluster) bool {
+	return !slices.ContainsFunc(before.Taints, func(taint v1alpha1.Taint) bool {
+		return !slices.ContainsFunc(after.Taints, func(other v1alpha1.Taint) bool {
 			return taint.Key == other.Key && taint.Value == other.Value && taint.Effect == other.Effect && taint.TimeAdded.Equal(other.TimeAdded)
-		}
-		if !slices.ContainsFunc(after.Taints, same) {
-			return false
-		}
-	}
-	isSame := before.Location == after.Location && before.Export == after.Export && maps.Equal(before.Labels, after.Labels) &&
-		slices.Equal(before.AllowedWorkspaces, after.AllowedWorkspaces) && slices.Equal(before.Groups, after.Groups) && before.Resources.Equal(after.Resources)
-	return after.Name == "" || isSame
+		})
+	})
+}
+
+// offersSame reports whether a cluster is where it was, takes the same resources from the same workspaces, and is called the same.
+func offersSame(before, after Cluster) bool {
+	return before.Location == after.Location && before.Export == after.Export && maps.Equal(before.Labels, after.Labels) &&
+		slices.Equal(before.AllowedWorkspaces, after.AllowedWorkspaces) && slices.Equal(before.Groups, after.Groups) &&
+		before.Resources.Equal(after.Resources)
 }

@@ -186,12 +186,7 @@ func (e *evaluation) evaluate() {
 	case e.plan.Waits:
 		return
 	case e.in.MayCreate && !e.state.isPaused:
-		e.plan.Create = &Creation{Number: e.next()}
-		if e.isDeployment {
-			e.plan.Create.Numbers = e.state.numbers(Numbers{})
-			e.plan.IsEarly = len(e.old) == 0 && !e.state.isComplete && !e.state.hasFailed
-			e.annotate(e.plan.Create.Number)
-		}
+		e.create()
 	}
 	e.clean()
 	if e.isDeployment {
@@ -202,6 +197,17 @@ func (e *evaluation) evaluate() {
 			e.plan.Changes = append(e.plan.Changes, *change)
 		}
 	}
+}
+
+// create has a revision be made of the present template. The first one of a Deployment may wait until its roll-out has ended.
+func (e *evaluation) create() {
+	e.plan.Create = &Creation{Number: e.next()}
+	if !e.isDeployment {
+		return
+	}
+	e.plan.Create.Numbers = e.state.numbers(Numbers{})
+	e.plan.IsEarly = len(e.old) == 0 && !e.state.isComplete && !e.state.hasFailed
+	e.annotate(e.plan.Create.Number)
 }
 
 // keep brings the present revision up to date: its number is the highest one, and a ReplicaSet has what it copies from its Deployment.

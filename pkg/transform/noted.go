@@ -28,17 +28,10 @@ var stub = map[string]any{"manager": v1alpha1.FieldManager, "operation": string(
 // memory of an earlier state of the object, nil for none, that has noted the same, and reports whether that is so. Where managedFields
 // say nothing of us, nothing is noted. An object that has it noted already stays as it is.
 func NoteOwned(before, downstreamObj *unstructured.Unstructured) (isSame bool) {
-	if at, entries := ownEntry(downstreamObj); at >= 0 {
-		entry, _ := entries[at].(map[string]any)
-		if owned, isObject := entry["fieldsV1"].(map[string]any); isObject {
-			data, err := json.Marshal(owned)
-			if err != nil {
-				return false // it came from JSON
-			}
-			entries[at], downstreamObj.Object[OwnedField] = stub, sharedJSON(data)
-		}
-	} else {
+	if at, entries := ownEntry(downstreamObj); at < 0 {
 		delete(downstreamObj.Object, OwnedField)
+	} else if noted, isNew := notedOf(entries[at]); isNew {
+		entries[at], downstreamObj.Object[OwnedField] = stub, noted
 	}
 	noted, isNoted := downstreamObj.Object[OwnedField].(ownedJSON)
 	if before == nil || !isNoted || before.Object[OwnedField] != noted {
@@ -46,6 +39,21 @@ func NoteOwned(before, downstreamObj *unstructured.Unstructured) (isSame bool) {
 	}
 	downstreamObj.Object[OwnedField] = before.Object[OwnedField]
 	return true
+}
+
+// notedOf returns what an entry of managedFields says that its applies own, as it is noted. isNew is not set for the stub, of which that
+// is noted already.
+func notedOf(entry any) (noted any, isNew bool) {
+	fields, _ := entry.(map[string]any)
+	owned, isObject := fields["fieldsV1"].(map[string]any)
+	if !isObject {
+		return nil, false
+	}
+	data, err := json.Marshal(owned)
+	if err != nil {
+		return nil, false // it came from JSON
+	}
+	return sharedJSON(data), true
 }
 
 // ownEntry returns the managedFields of an object as they are decoded without a type, and where our entry is among them; -1 for nowhere.

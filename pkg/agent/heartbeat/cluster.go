@@ -69,8 +69,9 @@ func (c *cluster) capacity() *capacity {
 
 // watched is a cache of one resource, which the cluster may not let the syncer read.
 type watched struct {
-	informer cache.SharedIndexInformer
 	refusal
+
+	informer cache.SharedIndexInformer
 }
 
 // refusal is whether the cluster refuses to let the syncer read a resource.

@@ -183,9 +183,9 @@ func (s *podSums) Done() <-chan struct{} { return s.read }
 // podWatch keeps podSums.
 type podWatch struct {
 	*podSums
+	refusal
 
 	controller cache.Controller
-	refusal
 }
 
 // newPodWatch returns one that has not yet connected to anything.

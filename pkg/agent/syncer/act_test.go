@@ -569,7 +569,7 @@ func TestPatchOfWhatIsGone(t *testing.T) {
 		errStarting: errStarting, errAway: errAway,
 	} {
 		h.kcp.patchErr = err
-		if want == errAny {
+		if errors.Is(want, errAny) {
 			want = err
 		}
 		if _, got := h.spec(t, h.place(web(placed))); !errors.Is(got, want) {

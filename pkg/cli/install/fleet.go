@@ -119,22 +119,11 @@ func (s *server) readFleet(ctx context.Context) (fleet, error) {
 // align decides what has to be done. A join writes the registration last. Until then, the role of the account says which
 // view the cluster is about to use.
 func (f fleet) align(leaving string) alignment {
-	todo := alignment{accounts: map[string][]string{}, gone: map[string][]string{}, unused: map[string]bool{}}
-	users := map[string]sets.Set[string]{} // of each APIExport
-	use := func(cluster string, exports ...string) {
-		for _, export := range exports {
-			if users[export] == nil {
-				users[export] = sets.New[string]()
-			}
-			users[export].Insert(cluster)
-		}
-	}
-	chosen := map[string]string{} // by the last join of each cluster
-	for cluster, role := range f.roles {
-		if export := role.Annotations[v1alpha1.ExportAnnotation]; export != "" && cluster != leaving {
-			chosen[cluster] = export
-			use(cluster, export)
-		}
+	todo := alignment{accounts: map[string][]string{}}
+	users := usersOf{}
+	chosen := f.chosenExports(leaving)
+	for cluster, export := range chosen {
+		users.add(cluster, export)
 	}
 	for _, registration := range f.registrations {
 		role, hasAccount := f.roles[registration.Name]
@@ -142,20 +131,51 @@ func (f fleet) align(leaving string) alignment {
 		if export := chosen[registration.Name]; export != "" && !slices.Contains(exports, export) {
 			exports = append(exports, export)
 		}
-		use(registration.Name, exports...)
+		users.add(registration.Name, exports...)
 		if hasAccount && !slices.Equal(slices.Sorted(slices.Values(exports)), exportsOf(role)) {
 			todo.accounts[registration.Name] = exports
 		}
 	}
+	todo.gone, todo.unused = f.unusedBy(users)
+	return todo
+}
+
+// usersOf are the clusters that use each APIExport.
+type usersOf map[string]sets.Set[string]
+
+// add notes that a cluster uses APIExports.
+func (u usersOf) add(cluster string, exports ...string) {
+	for _, export := range exports {
+		if u[export] == nil {
+			u[export] = sets.New[string]()
+		}
+		u[export].Insert(cluster)
+	}
+}
+
+// chosenExports returns the APIExport that the last join of each cluster has chosen, without the cluster that is leaving.
+func (f fleet) chosenExports(leaving string) map[string]string {
+	chosen := map[string]string{}
+	for cluster, role := range f.roles {
+		if export := role.Annotations[v1alpha1.ExportAnnotation]; export != "" && cluster != leaving {
+			chosen[cluster] = export
+		}
+	}
+	return chosen
+}
+
+// unusedBy returns, by APIExport, the members of views that do not use them any more, and which views nobody uses.
+func (f fleet) unusedBy(users usersOf) (gone map[string][]string, unused map[string]bool) {
+	gone, unused = map[string][]string{}, map[string]bool{}
 	for _, view := range f.views {
-		todo.unused[view.export] = users[view.export].Len() == 0
+		unused[view.export] = users[view.export].Len() == 0
 		for _, member := range membersOf(view.live.GetAnnotations()) {
 			if !users[view.export].Has(member) {
-				todo.gone[view.export] = append(todo.gone[view.export], member)
+				gone[view.export] = append(gone[view.export], member)
 			}
 		}
 	}
-	return todo
+	return gone, unused
 }
 
 // removeViews deletes views: first the entries in the WorkspaceType that would have them bound anew, then the views,

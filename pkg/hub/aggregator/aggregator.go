@@ -135,12 +135,7 @@ func New(config Config) *Aggregator {
 // OnUpstream queues a changed object, and what needs it; it is an upstream.Handler.
 func (a *Aggregator) OnUpstream(key kcp.ObjectKey, oldObj, newObj *unstructured.Unstructured) {
 	if key.Resource.GroupResource() == v1alpha1.WorkloadPlacementsResource.GroupResource() {
-		if oldObj != nil && newObj != nil && oldObj.GetGeneration() == newObj.GetGeneration() &&
-			(oldObj.GetDeletionTimestamp() == nil) == (newObj.GetDeletionTimestamp() == nil) {
-			return // its status
-		}
-		// It may say how reports become a status.
-		a.config.Upstream.EachIn(key.Workspace, key.Namespace, func(inside kcp.ObjectKey, _ *unstructured.Unstructured) { a.loop.Enqueue(inside) })
+		a.onPlacement(key, oldObj, newObj)
 		return
 	}
 	if newObj != nil {
@@ -151,6 +146,15 @@ func (a *Aggregator) OnUpstream(key kcp.ObjectKey, oldObj, newObj *unstructured.
 	}
 	if oldObj == nil || newObj == nil || !maps.Equal(oldObj.GetLabels(), newObj.GetLabels()) {
 		a.config.Inventory.EachDependent(key, func(dependent kcp.ObjectKey, _ *unstructured.Unstructured) { a.loop.Enqueue(dependent) })
+	}
+}
+
+// onPlacement queues what a placement that has changed may say of how reports become a status. Its own status says nothing of that.
+func (a *Aggregator) onPlacement(key kcp.ObjectKey, oldObj, newObj *unstructured.Unstructured) {
+	isOnlyStatus := oldObj != nil && newObj != nil && oldObj.GetGeneration() == newObj.GetGeneration() &&
+		(oldObj.GetDeletionTimestamp() == nil) == (newObj.GetDeletionTimestamp() == nil)
+	if !isOnlyStatus {
+		a.config.Upstream.EachIn(key.Workspace, key.Namespace, func(inside kcp.ObjectKey, _ *unstructured.Unstructured) { a.loop.Enqueue(inside) })
 	}
 }
 

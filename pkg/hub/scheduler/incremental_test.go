@@ -115,6 +115,7 @@ func (w *sequence) newScheduler() *Scheduler {
 }
 
 func newSequence(t *testing.T, seed uint64) *sequence {
+	t.Helper()
 	w := &sequence{fakeKCP: newFakeKCP(t), Rand: rand.New(rand.NewPCG(seed, 3)), clusters: map[string]placement.Cluster{}, queue: &queue{}}
 	w.s = w.newScheduler()
 	w.s.objects, w.s.statuses = w.queue, &queue{}
@@ -131,12 +132,14 @@ func newSequence(t *testing.T, seed uint64) *sequence {
 }
 
 func (w *sequence) add(t *testing.T, document string) {
+	t.Helper()
 	for key, obj := range newFakeKCP(t, document).objects {
 		w.set(key, obj)
 	}
 }
 
 func (w *sequence) addWorkload(t *testing.T) {
+	t.Helper()
 	w.made++
 	name := fmt.Sprintf("web-%d", w.made)
 	w.add(t, fmt.Sprintf(`{apiVersion: apps/v1, kind: Deployment, metadata: {name: %s, generation: 1, labels: {pick: "%d"}},
@@ -187,6 +190,7 @@ func (w *sequence) changeCluster(name string) {
 
 // step has one thing happen.
 func (w *sequence) step(t *testing.T) {
+	t.Helper()
 	names := make([]string, 0, len(w.clusters))
 	for _, cluster := range w.Fleet().All() {
 		names = append(names, cluster.Name)

@@ -68,7 +68,7 @@ func (s *Scheduler) syncStatus(ctx context.Context, key kcp.ObjectKey) (time.Dur
 func (s *Scheduler) statusOf(key kcp.ObjectKey, placementObj *v1alpha1.WorkloadPlacement) v1alpha1.WorkloadPlacementStatus {
 	status := v1alpha1.WorkloadPlacementStatus{ObservedGeneration: placementObj.Generation}
 	decisions, clusters := s.decisionsOf(key)
-	status.Workloads = int32(min(len(decisions), math.MaxInt32)) //nolint:gosec // it is in bounds
+	status.Workloads = int32(min(len(decisions), math.MaxInt32))
 	missing := slices.DeleteFunc(slices.Clone(decisions), func(d decision) bool { return !d.isMissing })
 	condition := s.satisfied(len(decisions), missing)
 	condition.ObservedGeneration, condition.LastTransitionTime = placementObj.Generation, metav1.NewTime(s.now().Truncate(time.Second))
