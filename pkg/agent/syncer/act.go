@@ -316,7 +316,10 @@ func (s *Syncer) release(ctx context.Context, t turn) (result, error) {
 		return result{}, err
 	}
 	if live == nil || !t.IsOurs(live) {
-		return result{}, s.letGo(ctx, t)
+		if err = s.letGo(ctx, t); err == nil {
+			s.memories.update(t.key, func(m *memory) { m.released = t.Upstream.GetResourceVersion() })
+		}
+		return result{}, err
 	}
 	err = s.removeAll(ctx, t, []*unstructured.Unstructured{live})
 	if live.GetLabels()[v1alpha1.ManagedByLabel] == v1alpha1.ManagedByValue {

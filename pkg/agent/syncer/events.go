@@ -37,8 +37,7 @@ func (s *Syncer) onUpstream(key kcp.ObjectKey, oldObj, newObj *unstructured.Unst
 	if newObj != nil {
 		s.noteWish(key, newObj)
 	}
-	isHeld := func(obj *unstructured.Unstructured) bool { return obj != nil && protocol.Read(obj).IsHeld(s.cluster) }
-	if isHeld(oldObj) && !isHeld(newObj) {
+	if !s.awaits(newObj) && s.awaits(oldObj) {
 		// It may have been the last of its workspace in the namespace.
 		s.namespaces.Enqueue(transform.Namespace(rule, key.Workspace.String(), key.Namespace))
 	}
@@ -53,6 +52,11 @@ func (s *Syncer) onUpstream(key kcp.ObjectKey, oldObj, newObj *unstructured.Unst
 		return
 	}
 	s.memories.replace(key, oldObj, newObj) // no turn will: the evaluation would keep the old state in memory
+}
+
+// awaits reports whether an upstream object, nil for none, has or may get a copy here.
+func (s *Syncer) awaits(upstreamObj *unstructured.Unstructured) bool {
+	return upstreamObj != nil && (protocol.Read(upstreamObj).IsHeld(s.cluster) || evaluate.IsPlaced(upstreamObj, s.cluster))
 }
 
 // onDownstream queues what a change on the cluster concerns. A change of status alone, as most are, leaves the spec alone, unless

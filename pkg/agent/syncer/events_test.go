@@ -45,8 +45,10 @@ func TestOnUpstream(t *testing.T) {
 	}{
 		"an object comes":                  {nil, here, queued{Specs: []string{"web"}}},
 		"an object goes that was held":     {here, nil, queued{Specs: []string{"web"}, Namespaces: []string{app}}},
-		"an object goes that was not held": {web(placed), nil, queued{Specs: []string{"web"}}},
-		"an object loses our finalizer":    {here, web(placed), queued{Specs: []string{"web"}, Namespaces: []string{app}}},
+		"an object goes that was not held": {web(placed), nil, queued{Specs: []string{"web"}, Namespaces: []string{app}}},
+		"an object goes that had left":     {web(), nil, queued{Specs: []string{"web"}}},
+		"an object loses our finalizer":    {here, web(placed), queued{Specs: []string{"web"}}},
+		"an object loses both":             {here, web(), queued{Specs: []string{"web"}, Namespaces: []string{app}}},
 		"a spec changes":                   {here, web(placed, held, func(obj *unstructured.Unstructured) { obj.SetGeneration(2) }), queued{Specs: []string{"web"}}},
 		"our report changes":               {here, web(placed, held, annotated(v1alpha1.StatusAnnotation("east"), "{}")), queued{Statuses: []string{"web"}}},
 		"another's report changes":         {here, web(placed, held, annotated(v1alpha1.StatusAnnotation("west"), "{}")), queued{}},

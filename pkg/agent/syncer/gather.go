@@ -100,9 +100,9 @@ func (s *Syncer) gatherNamespace(name string) evaluate.NamespaceInput {
 		return in
 	}
 	workspace := logicalcluster.Name(owner.Workspace)
-	s.upstream.EachIn(workspace, owner.Name, func(_ kcp.ObjectKey, upstreamObj *unstructured.Unstructured) {
-		// What is held may have a copy that the cache does not show yet.
-		in.Awaited = in.Awaited || evaluate.IsPlaced(upstreamObj, s.cluster) || protocol.Read(upstreamObj).IsHeld(s.cluster)
+	s.upstream.EachIn(workspace, owner.Name, func(key kcp.ObjectKey, upstreamObj *unstructured.Unstructured) {
+		in.Awaited = in.Awaited || evaluate.IsPlaced(upstreamObj, s.cluster)
+		in.Held = in.Held || protocol.Read(upstreamObj).IsHeld(s.cluster) && !s.hasReleased(key, upstreamObj)
 	})
 	in.Upstream = s.upstream.Cached(kcp.ObjectKey{Workspace: workspace, Resource: v1alpha1.NamespacesResource, Name: owner.Name})
 	return in

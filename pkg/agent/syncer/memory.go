@@ -62,8 +62,17 @@ type memory struct {
 	whyRefused time.Time
 	// ending is when the copy was first seen to be being deleted, and releasing is when the upstream object could first be let go of.
 	ending, releasing sighting
+	// released is the resource version of the upstream object from which we have let go of it, empty when we have not.
+	released string
 	// bare is when the upstream object was first seen to have lost what the hub says of it, of one generation.
 	bare generationSighting
+}
+
+// hasReleased reports whether we have let go of the upstream object as the cache has it. kcp may never tell of that: while a
+// workspace ends, its views lose events.
+func (s *Syncer) hasReleased(key kcp.ObjectKey, upstreamObj *unstructured.Unstructured) bool {
+	released := s.memories.get(key).released
+	return released != "" && released == upstreamObj.GetResourceVersion()
 }
 
 // version is one of a copy, and when we have made it.

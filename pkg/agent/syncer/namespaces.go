@@ -55,11 +55,14 @@ func (s *Syncer) syncNamespace(ctx context.Context, name string) (time.Duration,
 	if err != nil {
 		return 0, err
 	}
-	switch e.Action {
-	case evaluate.Remove, evaluate.Unassign:
+	switch {
+	case e.Action == evaluate.Remove, e.Action == evaluate.Unassign, s.isOverdue(in, e):
 		return s.leaveNamespace(ctx, name, in.Namespace.GetResourceVersion())
+	case e.OnlyHeld && e.Action == evaluate.Keep:
+		return s.vacated.When(name), nil
 	default:
 		s.lingering.Forget(name)
+		s.vacated.Forget(name)
 	}
 	switch e.Action {
 	case evaluate.Assign:
@@ -116,20 +119,28 @@ func (s *Syncer) leaveNamespace(ctx context.Context, name, resourceVersion strin
 	if err != nil {
 		return 0, err
 	}
-	switch e.Action {
-	case evaluate.Remove:
-		return s.removeNamespace(ctx, in.Namespace, e.Owner)
-	case evaluate.Unassign:
+	switch {
+	case e.Action == evaluate.Remove, s.isOverdue(in, e):
+		return s.removeNamespace(ctx, in.Namespace, e)
+	case e.Action == evaluate.Unassign:
 		return s.unassign(ctx, in.Namespace, e.Owner)
 	default:
 		return namespaceRetry, nil
 	}
 }
 
+// isOverdue reports whether a namespace that tmc made has been kept for long enough for objects that are to leave and have no copies.
+// Their copies should have shown by now, and nobody wants those. What the caches have of a workspace that has ended may stay there
+// until the process ends: kcp's views lose events.
+func (s *Syncer) isOverdue(in evaluate.NamespaceInput, e evaluate.NamespaceEvaluation) bool {
+	return e.OnlyHeld && e.Action == evaluate.Keep && evaluate.IsMade(in.Namespace) && in.Namespace.GetDeletionTimestamp() == nil &&
+		s.vacated.NumRequeues(in.Name) >= checksBeforeKept
+}
+
 // removeNamespace removes a namespace that tmc made, unless anything at all is left in it. If so, and it is kept for what others
-// have there, other workspaces may have it.
-func (s *Syncer) removeNamespace(ctx context.Context, namespace *unstructured.Unstructured, owner transform.Origin) (time.Duration, error) {
-	name := namespace.GetName()
+// have there, other workspaces may have it, unless a copy of its owner may be there.
+func (s *Syncer) removeNamespace(ctx context.Context, namespace *unstructured.Unstructured, e evaluate.NamespaceEvaluation) (time.Duration, error) {
+	name, owner := namespace.GetName(), e.Owner
 	left, err := s.downstream.anythingIn(ctx, name)
 	switch {
 	case err != nil:
@@ -139,7 +150,7 @@ func (s *Syncer) removeNamespace(ctx context.Context, namespace *unstructured.Un
 		return 0, s.downstream.remove(ctx, v1alpha1.NamespacesResource, namespace, metav1.DeletePropagationBackground)
 	}
 	// What goes together with the copies takes a moment: the owner would be taken off a namespace that is then removed.
-	isKept := s.lingering.NumRequeues(name) >= checksBeforeKept
+	isKept := s.lingering.NumRequeues(name) >= checksBeforeKept && !e.OnlyHeld
 	if isKept && owner.Workspace != "" && s.settings.Load().Rule.SeparatesWorkspaces() {
 		return s.unassign(ctx, namespace, owner)
 	}

@@ -309,6 +309,72 @@ func TestSyncNamespace(t *testing.T) {
 	}
 }
 
+// TestSyncNamespaceIsNotToldOfARelease has kcp's caches show an object for ever that the cluster has let go of, as they do of a workspace
+// that ends: the namespace, which no event concerns any more, goes all the same.
+func TestSyncNamespaceIsNotToldOfARelease(t *testing.T) {
+	leaving := func(options ...option) *unstructured.Unstructured {
+		return web(append([]option{placed, held, deleting, func(obj *unstructured.Unstructured) { obj.SetResourceVersion("7") }}, options...)...)
+	}
+	cases := map[string]struct {
+		namespace *unstructured.Unstructured
+		prepare   func(*harness)
+		// releases has the syncer let go of the object.
+		releases bool
+		looks    []time.Duration
+		writes   []string
+	}{
+		"what it has let go of": {madeNamespace("ws"), nil, true, []time.Duration{namespaceRetry, 0}, []string{removeApp}},
+		"an operator's":         {operatorsNamespace("ws"), nil, true, []time.Duration{namespaceRetry, 0}, []string{applyApp}},
+		"what it cannot let go of": {madeNamespace("ws"), nil, false,
+			[]time.Duration{namespaceRetry, 2 * namespaceRetry, 4 * namespaceRetry, 0}, []string{removeApp}},
+		"something is in it": {madeNamespace("ws"), func(h *harness) { h.cluster.inside = "deployments.apps web" }, false,
+			[]time.Duration{namespaceRetry, 2 * namespaceRetry, 4 * namespaceRetry, namespaceRetry, 2 * namespaceRetry, 4 * namespaceRetry, 8 * namespaceRetry}, nil},
+		"an operator's for what it cannot let go of": {operatorsNamespace("ws"), nil, false,
+			[]time.Duration{namespaceRetry, 2 * namespaceRetry, 4 * namespaceRetry, 8 * namespaceRetry, 16 * namespaceRetry}, nil},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			h := newHarness(t, newFakeCluster(), v1alpha1.NamespaceModeExclusive)
+			h.arrange(t, []*unstructured.Unstructured{c.namespace}, c.prepare)
+			key := h.place(leaving())
+			for i, want := range c.looks {
+				if again, err := h.syncNamespace(t.Context(), app); again != want || err != nil {
+					t.Errorf("look %d: again after %s, %v; want %s", i, again, err, want)
+				}
+				if i > 0 || !c.releases {
+					continue
+				}
+				if _, err := h.syncSpec(t.Context(), key); err != nil || len(h.kcp.patches) != 1 {
+					t.Fatalf("letting go: %v, %v", h.kcp.patches, err)
+				}
+				h.place(leaving()) // what the caches show
+			}
+			if diff := gocmp.Diff(c.writes, h.cluster.writes(), cmpopts.EquateEmpty()); diff != "" {
+				t.Errorf("writes (-want +got):\n%s", diff)
+			}
+		})
+	}
+	t.Run("another version of it holds the namespace again", func(t *testing.T) {
+		h := newHarness(t, newFakeCluster(), v1alpha1.NamespaceModeExclusive)
+		h.arrange(t, []*unstructured.Unstructured{madeNamespace("ws")}, nil)
+		key := h.place(leaving())
+		if _, err := h.syncSpec(t.Context(), key); err != nil {
+			t.Fatal(err)
+		}
+		h.place(leaving(func(obj *unstructured.Unstructured) { obj.SetResourceVersion("8") }))
+		if again, err := h.syncNamespace(t.Context(), app); again != namespaceRetry || err != nil || len(h.cluster.writes()) > 0 {
+			t.Errorf("again after %s, %v, writes %v", again, err, h.cluster.writes())
+		}
+	})
+}
+
+// TestSetRuleLooksAtNamespaces has a namespace be another one by a new rule, while nothing of its workspace is in it.
+func TestSetRuleLooksAtNamespaces(t *testing.T) {
+	h := newHarness(t, newFakeCluster(), v1alpha1.NamespaceModeExclusive).cache(t, madeNamespace("ws"))
+	h.SetRule(v1alpha1.TransformRule{NamespacePrefix: "p-"})
+	h.expect(t, queued{Namespaces: []string{app}})
+}
+
 // arrange has the caches show objects, and the cluster have the namespaces among them, and prepares what else there is.
 func (h *harness) arrange(t *testing.T, objects []*unstructured.Unstructured, prepare func(*harness)) {
 	t.Helper()

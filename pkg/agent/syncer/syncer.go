@@ -124,6 +124,8 @@ type Syncer struct {
 	inherited sync.Map
 	// lingering spaces the checks of namespaces that are not empty yet.
 	lingering workqueue.TypedRateLimiter[string]
+	// vacated spaces the looks at namespaces that have no copies and are kept for what is to leave.
+	vacated workqueue.TypedRateLimiter[string]
 	// isRegistered is Config.IsRegistered.
 	isRegistered func(ctx context.Context, cluster string) (bool, error)
 	specs        loop[kcp.ObjectKey]
@@ -180,6 +182,7 @@ func newSyncer(config Config, kcpSide kcpClient, downstream clusterServer, cache
 		upstream: kcpSide, downstream: downstream, caches: caches,
 		memories: newMemories(), waiters: newWaiters(), news: newNamespaceNews(), refused: newRefusedCopies(),
 		lingering: workqueue.NewTypedItemExponentialFailureRateLimiter[string](namespaceRetry, longestRecheck),
+		vacated:   workqueue.NewTypedItemExponentialFailureRateLimiter[string](namespaceRetry, longestRecheck),
 		now:       time.Now,
 	}
 	s.settings.Store(&evaluate.Settings{Kinds: config.Kinds, Rule: config.Rule, Own: config.Namespace})
@@ -192,6 +195,9 @@ func newSyncer(config Config, kcpSide kcpClient, downstream clusterServer, cache
 // SetRule has copies adapted by another rule from now on, those that there are included.
 func (s *Syncer) SetRule(rule v1alpha1.TransformRule) {
 	s.set(func(settings *evaluate.Settings) { settings.Rule = rule })
+	for _, obj := range s.caches.namespaces.informer.GetStore().List() {
+		s.namespaces.Enqueue(asUnstructured(obj).GetName()) // the workspace may have no copies there that are to move
+	}
 }
 
 // SetDenied has nothing come into the cluster's namespaces that match one of the patterns from now on; see transform.Matched. What

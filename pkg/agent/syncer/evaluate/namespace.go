@@ -40,9 +40,9 @@ type NamespaceInput struct {
 	Inherited bool
 	// Copies are the copies in it, those included that were made for other cluster names.
 	Copies []CopyIn
-	// Awaited is set when objects that go there are placed here, or have a copy that the cache does not show yet: objects of the
-	// upstream namespace that the owner has it for.
-	Awaited bool
+	// Awaited is set when objects that go there are placed here: objects of the upstream namespace that the owner has it for. Held is
+	// set when such objects are held for the cluster, and may have a copy that the cache does not show yet.
+	Awaited, Held bool
 	// Upstream is that upstream namespace, nil when the caches do not have it.
 	Upstream *unstructured.Unstructured
 }
@@ -65,6 +65,9 @@ type NamespaceEvaluation struct {
 	// Next is who is to own the namespace when its owner does not use it: of the workspaces that have copies there, the one with
 	// the oldest. It is nil when there is none, or workspaces share namespaces.
 	Next *transform.Origin
+	// OnlyHeld is set when the owner uses the namespace for nothing but objects that are to leave: no copy is in it, and none is to
+	// come.
+	OnlyHeld bool
 }
 
 // Owner returns the workspace that owns a namespace of the cluster, nil for none, empty when none does. The namespace has no
@@ -138,7 +141,8 @@ func (e *NamespaceEvaluation) isUsed(in NamespaceInput) (bool, error) {
 	if e.Owner.Workspace == "" || transform.Namespace(in.Settings.Rule, e.Owner.Workspace, e.Owner.Name) != in.Name {
 		return isUsed, nil // it has no owner; or the rule has changed, and nothing new goes there
 	}
-	return isUsed || in.Awaited, e.makeDesired(in)
+	e.OnlyHeld = in.Held && !in.Awaited && !isUsed
+	return isUsed || in.Awaited || in.Held, e.makeDesired(in)
 }
 
 // makeDesired makes the namespace as its owner is to have it.

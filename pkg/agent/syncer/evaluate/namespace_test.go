@@ -65,6 +65,7 @@ func TestNamespace(t *testing.T) {
 		"its owner does not use it":                             {NamespaceInput{Namespace: made()}, Remove, ""},
 		"its owner has copies there, whoever came first":        {NamespaceInput{Namespace: made(), Copies: []CopyIn{copied("other", 1), copied("ws", 2)}}, Keep, ""},
 		"its owner's copies are to come":                        {NamespaceInput{Namespace: made(), Awaited: true, Upstream: upstreamNamespace}, Keep, ""},
+		"its owner's copies may be on their way out":            {NamespaceInput{Namespace: made(), Held: true, Upstream: upstreamNamespace}, Keep, ""},
 		"its owner has changed theirs, or somebody ours":        {NamespaceInput{Namespace: made(drifted), Awaited: true, Upstream: upstreamNamespace}, Adjust, ""},
 		"what its owner's is like is not known":                 {NamespaceInput{Namespace: made(drifted), Awaited: true}, Keep, ""},
 		"a copy that lost its origin counts":                    {NamespaceInput{Namespace: made(), Copies: []CopyIn{{Lost: true}}}, Keep, ""},
@@ -110,5 +111,32 @@ func TestNamespace(t *testing.T) {
 	}
 	if Owner(nil) != "" || Owner(free) != "" || Owner(made()) != "ws" {
 		t.Error("the owner is not read")
+	}
+}
+
+func TestNamespaceThatIsOnlyHeld(t *testing.T) {
+	owner := transform.Origin{Workspace: "ws", Name: "app", Cluster: "east"}
+	made, err := transform.DesiredNamespace(nil, owner, v1alpha1.TransformRule{})
+	made = asApplied(t, made, err)
+	cases := map[string]struct {
+		in   NamespaceInput
+		want bool
+	}{
+		"nothing goes there":              {NamespaceInput{}, false},
+		"what has left is held":           {NamespaceInput{Held: true}, true},
+		"a copy is there":                 {NamespaceInput{Held: true, Copies: []CopyIn{{Origin: owner}}}, false},
+		"a copy is to come":               {NamespaceInput{Held: true, Awaited: true}, false},
+		"it is where nothing goes by now": {NamespaceInput{Held: true, Settings: &Settings{Rule: v1alpha1.TransformRule{NamespacePrefix: "p-"}}}, false},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			c.in.Name, c.in.Cluster, c.in.Namespace = "app", "east", made
+			if c.in.Settings == nil {
+				c.in.Settings = &Settings{}
+			}
+			if got, err := Namespace(c.in); err != nil || got.OnlyHeld != c.want {
+				t.Errorf("got %t, error %v", got.OnlyHeld, err)
+			}
+		})
 	}
 }
