@@ -90,12 +90,9 @@ func (k *Keeper) settle() {
 	}
 }
 
-// notAfter returns the earlier of two times.
-func notAfter(a, b time.Time) time.Time {
-	if a.After(b) {
-		return b
-	}
-	return a
+// notAfter returns the earlier of a time and now, as a time that our wall clock, when it is set, does not change any more.
+func notAfter(a, now time.Time) time.Time {
+	return now.Add(min(a.Sub(now), 0))
 }
 
 // next returns when to take the next turn, unless Run is woken before.

@@ -98,7 +98,7 @@ func (c *cluster) register(registration *v1alpha1.ClusterRegistration, now time.
 		c.readiness = readiness{stored.Status, stored.Reason, stored.Message}
 		if stored.Status != metav1.ConditionTrue {
 			// The clock of the hub that wrote it may be ahead of ours.
-			c.silentSince = slices.MinFunc([]time.Time{stored.LastTransitionTime.Time, now}, time.Time.Compare)
+			c.silentSince = notAfter(stored.LastTransitionTime.Time, now)
 		}
 	}
 }
@@ -132,9 +132,11 @@ func (c *cluster) view() placement.Cluster {
 func (c *cluster) taints() []v1alpha1.Taint {
 	taints := slices.Clone(c.registration.Spec.Taints)
 	for i, taint := range taints {
-		if seen := c.taintedSince[taintKey(taint)]; taint.TimeAdded == nil || taint.TimeAdded.After(seen) {
-			taints[i].TimeAdded = &metav1.Time{Time: seen}
+		seen := c.taintedSince[taintKey(taint)]
+		if taint.TimeAdded != nil {
+			seen = notAfter(taint.TimeAdded.Time, seen)
 		}
+		taints[i].TimeAdded = &metav1.Time{Time: seen}
 	}
 	if c.registration.Spec.Unschedulable {
 		taints = append(taints, v1alpha1.Taint{Key: v1alpha1.TaintUnschedulable, Effect: v1alpha1.TaintNoSchedule, TimeAdded: &metav1.Time{}})
@@ -145,6 +147,12 @@ func (c *cluster) taints() []v1alpha1.Taint {
 		})
 	}
 	return taints
+}
+
+// notAfter returns the earlier of a time that somebody has written and one of ours, as one of ours: how long ago it is does not change
+// when our wall clock is set.
+func notAfter(written, ours time.Time) time.Time {
+	return ours.Add(min(written.Sub(ours), 0))
 }
 
 func taintKey(taint v1alpha1.Taint) string {

@@ -1,0 +1,18 @@
+package credential
+
+import (
+	"strings"
+	"testing"
+	"time"
+)
+
+// TestNotAfterHeedsNoOneWhoSetsTheClock has a time that was read from a token be one that counts by the monotonic clock.
+func TestNotAfterHeedsNoOneWhoSetsTheClock(t *testing.T) {
+	now := time.Now()
+	for ago, want := range map[time.Duration]time.Duration{time.Hour: time.Hour, 0: 0, -time.Hour: 0} {
+		got := notAfter(now.Add(-ago).Round(0), now) // which has no monotonic reading
+		if now.Sub(got) != want || !strings.Contains(got.String(), " m=") {
+			t.Errorf("%s ago: got %s at %s", ago, got, now)
+		}
+	}
+}
