@@ -2,12 +2,16 @@ package chaos
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 
 	"github.com/kcp-tmc/tmc/e2e/framework"
@@ -150,10 +154,16 @@ func (g *Ground) restartNodes(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		client, err := kubernetes.NewForConfig(g.Clusters[name])
+		if err != nil {
+			return err
+		}
 		group.Go(func() error {
 			// It may have ended by itself.
 			_ = cluster.StopComponent(ctx, nodesServer)
-			return cluster.StartComponent(ctx, nodesServer)
+			// Another kwok would leave nodes alone whose Leases are not its own.
+			err := client.CoordinationV1().Leases(corev1.NamespaceNodeLease).DeleteCollection(ctx, metav1.DeleteOptions{}, metav1.ListOptions{})
+			return errors.Join(err, cluster.StartComponent(ctx, nodesServer))
 		})
 	}
 	return group.Wait()
