@@ -42,7 +42,7 @@ func newParts(h *hub) (*parts, error) {
 		bindings:  inventory.NewBindings(h.upstream),
 	}
 	p.guard = guard.New(h.upstream, p.bindings)
-	p.protector = protect.New(h.upstream, h.registry.ExportsOf)
+	p.protector = protect.New(h.upstream, p.bindings, h.registry.ExportsOf)
 	var err error
 	p.initializer, err = guard.NewInitializer(h.initializing, h.config.kcp, h.config.providerWorkspace, p.guard)
 	if err != nil {
@@ -67,6 +67,7 @@ func (p *parts) place(h *hub, notices *events.Notices) {
 		Registry:      h.registry,
 		Paths:         p.paths,
 		Bindings:      p.guard,
+		Views:         p.protector,
 		TenantType:    tenantType,
 		Kinds:         h.config.kinds,
 		Default:       h.config.defaultPlacement,

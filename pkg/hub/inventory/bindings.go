@@ -3,6 +3,7 @@ package inventory
 import (
 	"context"
 	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -37,10 +38,13 @@ type bound struct {
 	// kinds are, for each bound APIExport of a cluster or a group, the resources of which its
 	// virtual workspace shows the objects that are placed there.
 	kinds map[string]sets.Set[schema.GroupResource]
+	// letsHold is whether it lets the hub keep APIBindings that are used, and held are the APIExports of those that are kept.
+	letsHold bool
+	held     sets.Set[string]
 }
 
 func (b *bound) equal(other bound) bool {
-	return b.isShown == other.isShown && b.letsKeep == other.letsKeep && maps.EqualFunc(b.kinds, other.kinds, sets.Set[schema.GroupResource].Equal)
+	return b.isShown == other.isShown && b.letsKeep == other.letsKeep && b.letsHold == other.letsHold && b.held.Equal(other.held) && maps.EqualFunc(b.kinds, other.kinds, sets.Set[schema.GroupResource].Equal)
 }
 
 // bindingCaches is what Bindings need of kcp's caches.
@@ -133,6 +137,22 @@ func (b *Bindings) LeftOut(workspace logicalcluster.Name, export string, resourc
 	}
 }
 
+// IsKept reports whether what is placed through a workspace's binding of an APIExport is safe: it stays until its finalizer is taken
+// off. It is so where the workspace does not let the hub keep its bindings, too: nothing better can be had there. What is placed through
+// the APIExport of all clusters keeps that binding by itself.
+func (b *Bindings) IsKept(workspace logicalcluster.Name, export string) bool {
+	if export == v1alpha1.APIExportName {
+		return true
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	now := b.of(workspace)
+	if now.isShown && !now.letsHold {
+		return true
+	}
+	return now.held.Has(export)
+}
+
 // LetsKeepPolicies reports whether a workspace lets the hub keep the policies that guard it: its
 // APIBinding of tmc accepts the claims on them.
 func (b *Bindings) LetsKeepPolicies(workspace logicalcluster.Name) bool {
@@ -146,7 +166,7 @@ func (b *Bindings) of(workspace logicalcluster.Name) bound {
 	if now, known := b.known[workspace]; known {
 		return now
 	}
-	now := bound{kinds: map[string]sets.Set[schema.GroupResource]{}}
+	now := bound{kinds: map[string]sets.Set[schema.GroupResource]{}, held: sets.New[string]()}
 	provider := b.caches.Provider()
 	b.caches.EachBy(bindingsIndex, workspace.String(), func(_ kcp.ObjectKey, obj *unstructured.Unstructured) {
 		binding := &apisv1alpha2.APIBinding{}
@@ -168,14 +188,23 @@ func (b *bound) add(binding *apisv1alpha2.APIBinding, provider logicalcluster.Na
 		return
 	}
 	if reference.Name == v1alpha1.APIExportName {
-		b.isShown = b.isShown || kcp.IsClaimed(status.AppliedPermissionClaims, v1alpha1.APIBindingsResource)
-		b.letsKeep = b.letsKeep || letsKeepPolicies(status.AppliedPermissionClaims)
+		b.addMain(status.AppliedPermissionClaims)
 		return
+	}
+	if slices.Contains(binding.Finalizers, v1alpha1.InUseFinalizer) {
+		b.held.Insert(reference.Name)
 	}
 	// kcp binds first, and then has all claims come into force at once.
 	if len(status.AppliedPermissionClaims) > 0 {
 		b.kinds[reference.Name] = b.kinds[reference.Name].Union(shownBy(reference.Name, status.AppliedPermissionClaims))
 	}
+}
+
+// addMain adds what the claims of tmc's own binding that are in force let the hub do.
+func (b *bound) addMain(claims []apisv1alpha2.ScopedPermissionClaim) {
+	b.isShown = b.isShown || kcp.IsClaimed(claims, v1alpha1.APIBindingsResource)
+	b.letsKeep = b.letsKeep || letsKeepPolicies(claims)
+	b.letsHold = b.letsHold || kcp.IsClaimed(claims, kcp.APIBindingsResource, "update")
 }
 
 // shownBy returns the resources of which claims that are in force show an APIExport's virtual

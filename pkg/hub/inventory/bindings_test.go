@@ -222,3 +222,50 @@ func TestBindingsLetsKeepPolicies(t *testing.T) {
 		})
 	}
 }
+
+func TestBindingsIsKept(t *testing.T) {
+	main := func(verbs string) string {
+		return `{spec: {reference: {export: {name: tmc.kcp.io}}}, status: {apiExportClusterName: provider, phase: Bound,
+			appliedPermissionClaims: [{group: apis.kcp.io, resource: apibindings, verbs: [` + verbs + `], selector: {matchAll: true}}]}}`
+	}
+	const held = `metadata: {finalizers: [tmc.kcp.io/in-use]}`
+	cases := map[string]struct {
+		reason   string
+		bindings map[string]string
+		export   string
+		want     bool
+	}{
+		"all clusters'":  {"what is there keeps it", nil, v1alpha1.APIExportName, true},
+		"kept":           {"", map[string]string{"tmc": main("get, update"), "a": held + east}, "cluster-east", true},
+		"not kept yet":   {"it would go with the workspace at once", map[string]string{"tmc": main("get, update"), "a": east}, "cluster-east", false},
+		"going":          {"it is let go of when nothing uses it", map[string]string{"tmc": main("get, update"), "a": `metadata: {deletionTimestamp: "2026-01-01T00:00:00Z", finalizers: [tmc.kcp.io/in-use]}` + east}, "cluster-east", false},
+		"not bound":      {"", map[string]string{"tmc": main("get, update")}, "cluster-east", false},
+		"of before":      {"the workspace does not let the hub keep any", map[string]string{"tmc": main("get"), "a": east}, "cluster-east", true},
+		"another's kept": {"", map[string]string{"tmc": main("get, update"), "a": held + east}, "cluster-west", false},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			c := &caches{provider: "provider", objects: map[string]*unstructured.Unstructured{}}
+			b := NewBindings(c)
+			for name, document := range tc.bindings {
+				c.set(t, b, name, document)
+			}
+			if got := b.IsKept("ws", tc.export); got != tc.want {
+				t.Errorf("%s: %t", tc.reason, got)
+			}
+		})
+	}
+	t.Run("it is told when one comes to be kept", func(t *testing.T) {
+		c := &caches{provider: "provider", objects: map[string]*unstructured.Unstructured{}}
+		told := 0
+		b := NewBindings(c)
+		b.Handle(func(logicalcluster.Name) { told++ })
+		c.set(t, b, "tmc", main("get, update"))
+		for want, document := range []string{east, held + east, held + east} {
+			c.set(t, b, "a", document)
+			if _, err := b.sync(t.Context(), "ws"); err != nil || told != min(want+1, 2) {
+				t.Errorf("told %d times, %v", told, err)
+			}
+		}
+	})
+}

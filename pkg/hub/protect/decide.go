@@ -57,10 +57,30 @@ type plan struct {
 }
 
 // decide returns what has to be done about the bindings of a workspace, given the APIExports through which syncers see
-// objects there. A view is kept while it is used. The hub's own binding is kept as long as a view is: without it,
+// objects there, and those through which they are about to. A view is kept while it is used. The hub's own binding is kept as long as a view is: without it,
 // nobody could release the view. A binding that is being deleted gets no finalizer any more.
-func decide(bindings []binding, inUse sets.Set[string]) plan {
-	var main, views []binding
+func decide(bindings []binding, inUse, wanted sets.Set[string]) plan {
+	main, views := split(bindings)
+	if !slices.ContainsFunc(main, func(b binding) bool { return b.letsKeep }) {
+		return plan{} // the export had no such claim when it was bound, or the consumer does not accept it
+	}
+	// Nobody can release the views after the hub's own binding is gone: they are not kept longer than that.
+	isEnd := slices.ContainsFunc(main, func(b binding) bool { return b.isGoing })
+	isUsed := func(b binding) bool { return inUse.Has(b.export) }
+	isWanted := func(b binding) bool { return isUsed(b) || wanted.Has(b.export) && !b.isGoing && !isEnd }
+	needsMain := slices.ContainsFunc(views, func(b binding) bool { return b.isKept || isWanted(b) && !isEnd })
+	var p plan
+	for _, b := range main { // first: a hub that had kept only views could lose the means to release them
+		p.add(b, needsMain, isEnd)
+	}
+	for _, b := range views {
+		p.add(b, isWanted(b), b.isGoing || isEnd)
+	}
+	return p
+}
+
+// split returns the hub's own bindings, and those of views.
+func split(bindings []binding) (main, views []binding) {
 	for _, b := range bindings {
 		if b.isMain() {
 			main = append(main, b)
@@ -68,21 +88,7 @@ func decide(bindings []binding, inUse sets.Set[string]) plan {
 			views = append(views, b)
 		}
 	}
-	if !slices.ContainsFunc(main, func(b binding) bool { return b.letsKeep }) {
-		return plan{} // the export had no such claim when it was bound, or the consumer does not accept it
-	}
-	// Nobody can release the views after the hub's own binding is gone: they are not kept longer than that.
-	isEnd := slices.ContainsFunc(main, func(b binding) bool { return b.isGoing })
-	isUsed := func(b binding) bool { return inUse.Has(b.export) }
-	needsMain := slices.ContainsFunc(views, func(b binding) bool { return b.isKept || isUsed(b) && !isEnd })
-	var p plan
-	for _, b := range main { // first: a hub that had kept only views could lose the means to release them
-		p.add(b, needsMain, isEnd)
-	}
-	for _, b := range views {
-		p.add(b, isUsed(b), b.isGoing || isEnd)
-	}
-	return p
+	return main, views
 }
 
 // add adds one binding to the plan, given whether it is needed and whether it is to go.

@@ -19,7 +19,7 @@ import (
 
 const (
 	// retryInterval is when a workspace is checked again that has not been read as a whole, or where a binding that is
-	// being deleted is still used. It is also the least time between two writes to keep bindings of a workspace.
+	// being deleted is still used. It is also the least time between two writes to keep one.
 	retryInterval = time.Second
 	// askAfter is how long a binding that is being deleted is kept before kcp itself is asked whether it is used, and how often.
 	askAfter = 10 * time.Second
@@ -43,6 +43,7 @@ type Protector struct {
 	// exportsOf returns the APIExports through which a cluster's syncer sees its objects, or is about to; none for a
 	// cluster that is not registered.
 	exportsOf func(cluster string) []string
+	kept      kept
 	loop      *controller.Controller[logicalcluster.Name]
 	// now is the clock; tests replace it.
 	now func() time.Time
@@ -50,18 +51,23 @@ type Protector struct {
 	mu sync.Mutex
 	// seen are the clusters that used a workspace when it was checked last.
 	seen map[logicalcluster.Name]sets.Set[string]
-	// written says when our finalizer was last added in a workspace.
-	written map[logicalcluster.Name]time.Time
+	// written says when our finalizer was last added to the bindings of a workspace, by their names.
+	written map[logicalcluster.Name]map[string]time.Time
+	// wanted says since when APIExports of a workspace are to be kept for what is about to be placed, and placing what is.
+	wanted  map[logicalcluster.Name]map[string]time.Time
+	placing map[logicalcluster.Name]map[string]placing
 	// ask says when kcp is asked about a workspace of which a binding is kept that is being deleted.
 	ask map[logicalcluster.Name]time.Time
 }
 
 // New returns a Protector over caches of all objects. exportsOf names the APIExports through which a cluster's syncer
 // sees its objects.
-func New(upstream upstream, exportsOf func(cluster string) []string) *Protector {
+func New(upstream upstream, kept kept, exportsOf func(cluster string) []string) *Protector {
 	p := &Protector{
-		upstream: upstream, exportsOf: exportsOf, now: time.Now,
-		seen: map[logicalcluster.Name]sets.Set[string]{}, written: map[logicalcluster.Name]time.Time{}, ask: map[logicalcluster.Name]time.Time{},
+		upstream: upstream, exportsOf: exportsOf, kept: kept, now: time.Now,
+		seen: map[logicalcluster.Name]sets.Set[string]{}, written: map[logicalcluster.Name]map[string]time.Time{},
+		wanted: map[logicalcluster.Name]map[string]time.Time{}, placing: map[logicalcluster.Name]map[string]placing{},
+		ask: map[logicalcluster.Name]time.Time{},
 	}
 	p.loop = controller.New("protector", p.sync)
 	return p
@@ -114,9 +120,10 @@ func (p *Protector) sync(ctx context.Context, workspace logicalcluster.Name) (ti
 		return retryInterval, nil // what has not been read may be used
 	}
 	bindings, clusters := p.gather(workspace)
-	do := decide(bindings, p.exports(clusters))
+	wanted, underWay := p.wantedIn(workspace)
+	do := decide(bindings, p.exports(clusters).Union(underWay), wanted)
 	if p.asks(workspace, do.isWaiting) {
-		do = decide(bindings, p.exports(p.confirmed(ctx, workspace, clusters)))
+		do = decide(bindings, p.exports(p.confirmed(ctx, workspace, clusters)).Union(underWay), wanted)
 	}
 	for _, b := range do.release {
 		klog.FromContext(ctx).Info("Letting an APIBinding go: no cluster sees anything through it any more", "name", b.key.Name, "export", b.export)
@@ -207,29 +214,36 @@ func (p *Protector) gather(workspace logicalcluster.Name) ([]binding, sets.Set[s
 	if p.seen[workspace] = clusters; len(bindings) == 0 {
 		delete(p.seen, workspace)
 		delete(p.written, workspace)
+		delete(p.wanted, workspace)
+		delete(p.placing, workspace)
 		delete(p.ask, workspace)
 	}
 	return bindings, clusters
 }
 
-// keep adds our finalizer to bindings, at most once in retryInterval: somebody may remove it again and again.
+// keep adds our finalizer to bindings, to each at most once in retryInterval: somebody may remove it again and again.
 func (p *Protector) keep(ctx context.Context, workspace logicalcluster.Name, bindings []binding) (time.Duration, error) {
-	p.mu.Lock()
-	wait := p.written[workspace].Add(retryInterval).Sub(p.now())
-	p.mu.Unlock()
-	if wait > 0 {
-		return wait, nil
-	}
+	var again time.Duration
 	for _, b := range bindings {
+		p.mu.Lock()
+		wait := p.written[workspace][b.key.Name].Add(retryInterval).Sub(p.now())
+		p.mu.Unlock()
+		if wait > 0 {
+			again = controller.Sooner(again, wait)
+			continue
+		}
 		klog.FromContext(ctx).V(2).Info("Holding an APIBinding: a cluster sees objects through it", "name", b.key.Name, "export", b.export)
 		if err := p.write(ctx, b, true); err != nil {
 			return 0, err
 		}
+		p.mu.Lock()
+		if p.written[workspace] == nil {
+			p.written[workspace] = map[string]time.Time{}
+		}
+		p.written[workspace][b.key.Name] = p.now()
+		p.mu.Unlock()
 	}
-	p.mu.Lock()
-	p.written[workspace] = p.now()
-	p.mu.Unlock()
-	return 0, nil // the events of the writes bring the next call
+	return again, nil // the events of the writes bring the next call
 }
 
 // write adds our finalizer to a binding, or removes it. It adds none to a binding that is being deleted. It updates the

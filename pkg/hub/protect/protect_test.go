@@ -68,7 +68,7 @@ func TestDecide(t *testing.T) {
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
-			got := decide(tc.bindings, sets.New(tc.inUse...))
+			got := decide(tc.bindings, sets.New(tc.inUse...), nil)
 			var words []string
 			for _, b := range got.keep {
 				words = append(words, "keep "+b.key.Name)
@@ -249,7 +249,7 @@ func newFake() *fake {
 		objects: map[kcp.ObjectKey]*unstructured.Unstructured{},
 		exports: map[string][]string{"east": {"cluster-east"}}, hasRead: true, now: time.Unix(1000, 0),
 	}
-	f.protector = New(f, func(cluster string) []string { return f.exports[cluster] })
+	f.protector = New(f, f, func(cluster string) []string { return f.exports[cluster] })
 	f.protector.now = func() time.Time { return f.now }
 	main := newBinding(v1alpha1.APIExportName, v1alpha1.APIExportName)
 	claim("update", map[string]any{"matchAll": true})(main)
@@ -342,4 +342,13 @@ func set(value any, fields ...string) func(*unstructured.Unstructured) {
 // claim has a binding's claim on APIBindings in force, for one verb.
 func claim(verb string, selector map[string]any) func(*unstructured.Unstructured) {
 	return set([]any{map[string]any{"group": "apis.kcp.io", "resource": "apibindings", "verbs": []any{verb}, "selector": selector}}, "status", "appliedPermissionClaims")
+}
+
+func (f *fake) IsKept(_ logicalcluster.Name, export string) bool {
+	for key, obj := range f.objects {
+		if b, isOurs := bindingOf(key, obj, "provider"); isBinding(key) && isOurs && b.export == export {
+			return b.isKept && !b.isGoing
+		}
+	}
+	return false
 }

@@ -8,6 +8,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/sets"
 
 	"github.com/kcp-dev/logicalcluster/v3"
 
@@ -34,6 +35,8 @@ type Config struct {
 	Paths paths
 	// Bindings know what workspaces have bound.
 	Bindings bindings
+	// Views keep the APIBindings through which syncers see what is placed. Nil means that nothing need keep them.
+	Views views
 	// Kinds are the kinds that are known.
 	Kinds kinds.Kinds
 	// TenantType is the path of the WorkspaceType whose workspaces have all clusters bound.
@@ -60,6 +63,12 @@ type registry interface {
 // bindings say why what is placed in a workspace would not be seen through an APIExport, empty when it would.
 type bindings interface {
 	LeftOut(workspace logicalcluster.Name, export string, resource schema.GroupResource) v1alpha1.LeftOut
+}
+
+// views keep the APIBindings through which syncers see what is placed; see pkg/hub/protect.
+type views interface {
+	Keep(workspace logicalcluster.Name, exports []string) (areKept sets.Set[string], isSoon bool)
+	Place(workspace logicalcluster.Name, exports []string) (done func(), may bool)
 }
 
 // paths is what the scheduler needs to know of workspaces.

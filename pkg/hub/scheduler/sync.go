@@ -13,6 +13,7 @@ import (
 	"github.com/kcp-dev/logicalcluster/v3"
 
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
+	"github.com/kcp-tmc/tmc/pkg/controller"
 	"github.com/kcp-tmc/tmc/pkg/kcp"
 	"github.com/kcp-tmc/tmc/pkg/placement"
 	"github.com/kcp-tmc/tmc/pkg/protocol"
@@ -56,13 +57,20 @@ func (s *Scheduler) move(ctx context.Context, key kcp.ObjectKey, cached *unstruc
 	if wait := s.untilReported(key, cached, decision); wait > 0 {
 		return wait, nil
 	}
-	change := placement.Plan(upstreamObj, decision, s.ready(key, upstreamObj, decision.Clusters), s.groupsOf, s.now())
+	viewed, again := s.viewed(key, upstreamObj, decision.Clusters)
+	decision.Again = controller.Sooner(decision.Again, again)
+	change := placement.Plan(upstreamObj, decision, s.ready(key, upstreamObj, viewed), s.groupsOf, s.now())
 	change.StayFor(stays)
 	if change.IsEmpty() && len(regained) == 0 {
 		s.refusals.Written(key)
 		return decision.Again, nil
 	}
 	s.enter(key, upstreamObj, change)
+	placed, may := s.throughViews(key, change)
+	if !may {
+		return readRetry, nil
+	}
+	defer placed()
 	klog.FromContext(ctx).V(2).Info("Placing", "clusters", decision.Clusters, "by", decision.By)
 	if written, again, err := s.carryOut(ctx, key, change.Regaining(protocol.Read(cached), regained)); !written || err != nil {
 		return again, err
@@ -90,6 +98,7 @@ func (s *Scheduler) syncNamespace(ctx context.Context, key kcp.ObjectKey, upstre
 		s.config.Upstream.EachIn(key.Workspace, key.Name, visit)
 	})
 	clusters := sets.List(s.membersOf(key).clusters)
+	s.viewed(key, upstreamNamespace, clusters) // nobody holds namespaces: it is labelled while the bindings come to be kept
 	change := placement.Plan(upstreamNamespace, placement.Decision{Follows: true, Clusters: clusters}, clusters, s.groupsOf, s.now())
 	if !change.IsEmpty() {
 		klog.FromContext(ctx).V(2).Info("Labelling the namespace", "clusters", clusters)
