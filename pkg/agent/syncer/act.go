@@ -79,9 +79,35 @@ func (s *Syncer) act(ctx context.Context, t turn) (result, error) {
 		return s.backOff(ctx, t)
 	case evaluate.Refuse:
 		s.logObstacle(ctx, t)
-	default: // nothing is written
+	default:
+		return s.seek(ctx, t)
 	}
 	return result{t.Problems, t.Again}, nil
+}
+
+// seek writes nothing, but for the copy of what has run, and so is not made anew, when that has left the cache: that it has gone, and
+// that it has lost the label by which we watch, is the same event. So the cluster is asked for it once, and gets the label back.
+func (s *Syncer) seek(ctx context.Context, t turn) (result, error) {
+	done := result{t.Problems, t.Again}
+	if t.Downstream != nil || !s.memories.get(t.key).isSought {
+		return done, nil
+	}
+	live, err := s.downstream.live(ctx, t.key.Resource, t.Namespace, t.Name)
+	if err != nil {
+		return result{}, err
+	}
+	if live != nil && t.IsOurs(live) && live.GetLabels()[v1alpha1.ManagedByLabel] != v1alpha1.ManagedByValue {
+		found := t.Input
+		found.Downstream = live
+		if t.Evaluation, err = evaluate.Evaluate(found, nil); err != nil {
+			return result{}, err
+		}
+		if done, err = s.update(ctx, t); err != nil {
+			return result{}, err
+		}
+	}
+	s.memories.update(t.key, func(m *memory) { m.isSought = false })
+	return done, nil
 }
 
 // create makes the copy, unless something has its name.

@@ -522,6 +522,54 @@ func TestReleaseOfCopiesThatLostTheirMarks(t *testing.T) {
 	}
 }
 
+// TestCopyOfWhatHasRunGetsItsLabelBack has a Job's copy leave the cache. It is not made anew, whether it is gone or has lost the label.
+func TestCopyOfWhatHasRunGetsItsLabelBack(t *testing.T) {
+	asJob := func(obj *unstructured.Unstructured) { obj.SetAPIVersion("batch/v1"); obj.SetKind("Job") }
+	complete := func(obj *unstructured.Unstructured) {
+		obj.Object["status"] = map[string]any{"conditions": []any{map[string]any{"type": "Complete", "status": "True"}}}
+	}
+	here := web(placed, held, asJob)
+	ran := copyOf("ws", here, complete)
+	lost := copyOf("ws", here, complete, func(obj *unstructured.Unstructured) {
+		labels := obj.GetLabels()
+		delete(labels, v1alpha1.ManagedByLabel)
+		obj.SetLabels(labels)
+	}, by(v1alpha1.FieldManager))
+	cases := map[string]struct {
+		live   *unstructured.Unstructured
+		writes []string
+	}{
+		"it has lost the label":       {lost, []string{applyWeb}},
+		"it is gone":                  {nil, nil},
+		"it is on its way to caches":  {ran, nil},
+		"something else has its name": {web(asJob, by("kubectl")), nil},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			h := newHarness(t, newFakeCluster(madeNamespace("ws")), v1alpha1.NamespaceModeExclusive).cache(t, madeNamespace("ws"))
+			key := kcp.ObjectKey{Workspace: "ws", Resource: deployments, Namespace: app, Name: "web"} // what is served in the tests
+			h.kcp.objects[key] = here
+			if c.live != nil {
+				h.cluster.objects[nameIn(deployments, app, "web")] = c.live
+			}
+			h.onDownstream(key, ran, nil)
+			h.cluster.errs[liveWeb] = errAway
+			if _, err := h.spec(t, key); !errors.Is(err, errAway) {
+				t.Errorf("got %v while the cluster does not answer", err)
+			}
+			delete(h.cluster.errs, liveWeb)
+			for range 2 {
+				if _, err := h.spec(t, key); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if diff := cmp.Diff(c.writes, h.cluster.writes(), cmpopts.EquateEmpty()); diff != "" {
+				t.Errorf("writes (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
 // TestReleaseAsksTheCluster has a copy that no cache shows: it lost the label by which we watch.
 func TestReleaseAsksTheCluster(t *testing.T) {
 	here := web(held)

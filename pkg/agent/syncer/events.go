@@ -76,7 +76,7 @@ func (s *Syncer) onGone(key kcp.ObjectKey, oldObj *unstructured.Unstructured) {
 	s.namespaces.Enqueue(oldObj.GetNamespace())
 	kind := s.kinds.Of(oldObj.GroupVersionKind().GroupKind())
 	if kind.HasEnded(oldObj) {
-		s.memories.update(key, func(m *memory) { m.final = oldObj })
+		s.memories.update(key, func(m *memory) { m.final, m.isSought = oldObj, true })
 	}
 	if !kind.Workload {
 		return

@@ -49,6 +49,8 @@ type memory struct {
 	written version
 	// final is a Job's copy as it was last seen before it was removed, having run.
 	final *unstructured.Unstructured
+	// isSought is set when such a copy has left the cache, until the cluster has been asked for it: it may only have lost a label.
+	isSought bool
 	// wish is what whoever deleted the upstream object has asked for.
 	wish wish
 	// missed is since when kcp has answered that there is no such object, while its copy is there; zero when it has not.
