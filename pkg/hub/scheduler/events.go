@@ -2,7 +2,6 @@ package scheduler
 
 import (
 	"reflect"
-	"slices"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
@@ -22,21 +21,13 @@ func (s *Scheduler) OnCluster(name string) {
 	if s.seen[name] = after; after.Name == "" {
 		delete(s.seen, name)
 	}
-	var on, eager []kcp.ObjectKey
+	var on []kcp.ObjectKey
 	for r := range s.ledger.on[name] {
 		on = append(on, r.key)
 	}
-	for _, interest := range []placement.Interest{placement.InterestOpen, placement.InterestAny} {
-		for in, records := range s.ledger.eager[interest] {
-			if s.mayConcern(interest, in, before, after) {
-				for r := range records {
-					eager = append(eager, r.key)
-				}
-			}
-		}
-	}
+	concerned := append(s.eagerFor(before, after), on...)
 	s.mu.Unlock()
-	for _, key := range slices.Concat(on, eager) {
+	for _, key := range concerned {
 		s.objects.Enqueue(key)
 	}
 	if before.Export == after.Export && before.Resources.Equal(after.Resources) {
@@ -48,6 +39,22 @@ func (s *Scheduler) OnCluster(name string) {
 			s.config.Inventory.EachFollower(key, upstreamObj, s.objects.Enqueue)
 		}
 	}
+}
+
+// eagerFor returns the objects that are not on a cluster and that its change may concern. The caller holds the lock.
+func (s *Scheduler) eagerFor(before, after placement.Cluster) []kcp.ObjectKey {
+	var eager []kcp.ObjectKey
+	for _, interest := range []placement.Interest{placement.InterestOpen, placement.InterestAny} {
+		for in, records := range s.ledger.eager[interest] {
+			if !s.mayConcern(interest, in, before, after) {
+				continue
+			}
+			for r := range records {
+				eager = append(eager, r.key)
+			}
+		}
+	}
+	return eager
 }
 
 // mayConcern reports whether the change of a cluster may concern objects that are not on it, by their interest and the placement that has
@@ -98,14 +105,19 @@ func (s *Scheduler) OnUpstream(key kcp.ObjectKey, oldObj, newObj *unstructured.U
 	isMoved := newObj != nil && s.note(key, newObj)
 	s.objects.Enqueue(key)
 	s.enqueueWaiting(key)
-	if key.Resource == v1alpha1.NamespacesResource {
-		return
+	if key.Resource != v1alpha1.NamespacesResource {
+		s.enqueueRelated(key, isMoved || !s.isRelatedAlike(oldObj, newObj), oldObj, newObj)
 	}
-	for _, obj := range []*unstructured.Unstructured{oldObj, newObj} {
+}
+
+// enqueueRelated queues the placements that count the states of an object, nil for none, and, if they are concerned, the objects that
+// follow it.
+func (s *Scheduler) enqueueRelated(key kcp.ObjectKey, withFollowers bool, states ...*unstructured.Unstructured) {
+	for _, obj := range states {
 		if obj == nil {
 			continue
 		}
-		if isMoved || !s.isRelatedAlike(oldObj, newObj) {
+		if withFollowers {
 			s.config.Inventory.EachFollower(key, obj, s.objects.Enqueue)
 		}
 		s.enqueueStatus(key, obj)

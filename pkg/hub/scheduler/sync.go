@@ -231,8 +231,7 @@ func (s *Scheduler) ready(key kcp.ObjectKey, upstreamObj *unstructured.Unstructu
 	namespace := s.config.Upstream.Cached(namespaceOf(key))
 	var ready []string
 	for _, cluster := range clusters {
-		hasNamespace := namespace == nil || namespace.GetDeletionTimestamp() != nil || protocol.Read(namespace).IsPlaced(cluster)
-		if object.IsPlaced(cluster) || hasNamespace && s.allOn(first, cluster) {
+		if object.IsPlaced(cluster) || isOpenOn(namespace, cluster) && s.allOn(first, cluster) {
 			ready = append(ready, cluster)
 		}
 	}
@@ -240,6 +239,12 @@ func (s *Scheduler) ready(key kcp.ObjectKey, upstreamObj *unstructured.Unstructu
 		s.waitNoMore(key, others)
 	}
 	return ready
+}
+
+// isOpenOn reports whether objects of a namespace, nil for one that is not known, may enter the cluster. Nothing waits for a namespace
+// that is being deleted.
+func isOpenOn(namespace *unstructured.Unstructured, cluster string) bool {
+	return namespace == nil || namespace.GetDeletionTimestamp() != nil || protocol.Read(namespace).IsPlaced(cluster)
 }
 
 // allOn reports whether the objects are on the cluster. Those that are being deleted do not count, nor those that cannot go
