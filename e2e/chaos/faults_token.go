@@ -85,7 +85,7 @@ func (g *Ground) joinAnew(ctx context.Context, cluster string) error {
 // expired has kcp refuse whatever tokens a cluster has, until a new one has been stored.
 func (g *Ground) expired(cluster string) Fault {
 	j := g.joined[cluster]
-	var old, began atomic.Value
+	var old atomic.Value
 	isRefused := func(token string) bool {
 		stored := j.kcpToken()
 		return stored == old.Load() || token != stored
@@ -99,7 +99,6 @@ func (g *Ground) expired(cluster string) Fault {
 		Name: "the tokens of " + cluster + " for kcp have expired",
 		Begin: func(context.Context) error {
 			old.Store(j.kcpToken())
-			began.Store(time.Now())
 			for _, p := range g.syncersOf(cluster) {
 				ends.add(p.links[kcpHost].Add(rule))
 			}
@@ -110,19 +109,20 @@ func (g *Ground) expired(cluster string) Fault {
 			if err := g.joinAnew(ctx, cluster); err != nil {
 				return err
 			}
-			return g.waitTaken(ctx, cluster, began.Load().(time.Time))
+			// Healing is tried again: what was asked with the token before this one is over.
+			return g.waitTaken(ctx, cluster, time.Now())
 		},
 	}
 }
 
-// waitTaken waits until the syncers of a cluster that have asked kcp anything since the old token was refused do so with the
-// one that was stored last. One that stands by asks nothing.
-func (g *Ground) waitTaken(ctx context.Context, cluster string, refused time.Time) error {
+// waitTaken waits until the syncers of a cluster that have asked kcp anything since the last token was stored do so with that one. One
+// that stands by asks nothing.
+func (g *Ground) waitTaken(ctx context.Context, cluster string, stored time.Time) error {
 	what := fmt.Sprintf("the syncers of %s to use the new token", cluster)
 	return framework.Eventually(ctx, what, usesNewToken, func(context.Context) (bool, string, error) {
 		for _, p := range g.syncersOf(cluster) {
 			token, asked := p.links[kcpHost].LastToken()
-			if asked.After(refused) && token != g.joined[cluster].kcpToken() {
+			if asked.After(stored) && token != g.joined[cluster].kcpToken() {
 				return false, p.Name + " uses an old one", nil
 			}
 		}
