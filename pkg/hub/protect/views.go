@@ -16,7 +16,7 @@ import (
 
 const (
 	// patience is how long an object waits for all the bindings that it needs, so that it is written once. Then it goes where it can.
-	patience = 5 * time.Second
+	patience = 30 * time.Second
 	// onItsWay is how long a binding counts as used after something was placed through it: the caches show it by then.
 	onItsWay = 5 * time.Second
 )
