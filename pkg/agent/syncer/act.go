@@ -394,6 +394,9 @@ func (s *Syncer) patchUpstream(ctx context.Context, key kcp.ObjectKey, change *p
 	return err
 }
 
+// inquireRetry is how long to wait before kcp is asked again for an object that the hub is about to give its label back.
+const inquireRetry = 5 * time.Second
+
 // inquire asks kcp what became of an upstream object that the caches have lost while its copy is here. Losing the label looks
 // like a deletion, and so does a shard that is out of reach. Only kcp's own word that the object is gone, or that the hub has
 // taken this cluster off it, lets the copy go.
@@ -403,7 +406,8 @@ func (s *Syncer) inquire(ctx context.Context, t turn) (result, error) {
 		return result{}, err
 	}
 	if live != nil && !isReleased(live, s.cluster) {
-		return result{}, nil // the hub will restore its label, and the caches get it back
+		// The hub will restore its label, and the caches get it back. Or it goes meanwhile, of which no event tells.
+		return result{again: inquireRetry}, nil
 	}
 	if wait := s.untilBelieved(t.key, live); wait > 0 {
 		return result{again: wait}, nil

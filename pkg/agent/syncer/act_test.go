@@ -662,7 +662,7 @@ func TestInquire(t *testing.T) {
 		writes   int
 	}{
 		"an object that kcp does not have any more":       {writes: 1},
-		"an object that lost its label":                   {live: web(held), writes: 0},
+		"an object that lost its label":                   {live: web(held), again: inquireRetry},
 		"an object that the hub has taken off":            {live: web(), writes: 1},
 		"a shard that is out of reach":                    {liveErr: errAway, want: errAway},
 		"a view of its own may not have filled":           {ownView: true, again: viewFills},
