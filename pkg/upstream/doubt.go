@@ -2,11 +2,11 @@ package upstream
 
 import (
 	"context"
-	"sync"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/util/workqueue"
 	"k8s.io/klog/v2"
 
 	"github.com/kcp-tmc/tmc/pkg/kcp"
@@ -21,96 +21,39 @@ import (
 // not answer.
 const doubtAfter = 5 * time.Second
 
-// doubts are the cached objects that kcp has said are not there.
-type doubts struct {
-	// woken says that there is a new one.
-	woken chan struct{}
-
-	mu sync.Mutex
-	// after is doubtAfter; tests shorten it.
-	after time.Duration
-	byKey map[kcp.ObjectKey]doubt
-}
-
-// doubt is about one object.
+// doubt is about a cached object that kcp has said is not there.
 type doubt struct {
+	key kcp.ObjectKey
 	uid types.UID
-	due time.Time
 }
 
-func newDoubts(after time.Duration) *doubts {
-	return &doubts{after: after, woken: make(chan struct{}, 1), byKey: map[kcp.ObjectKey]doubt{}}
-}
-
-// add takes note of an object. One that is known already is due when it was.
-func (d *doubts) add(key kcp.ObjectKey, uid types.UID) {
-	d.mu.Lock()
-	if known, isKnown := d.byKey[key]; !isKnown || known.uid != uid {
-		d.byKey[key] = doubt{uid: uid, due: time.Now().Add(d.after)}
-	}
-	d.mu.Unlock()
-	select {
-	case d.woken <- struct{}{}:
-	default: // it looks at all
-	}
-}
-
-func (d *doubts) wait() time.Duration {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.after
-}
-
-// take returns and drops those that are due, and reports whether there are others.
-func (d *doubts) take() (due map[kcp.ObjectKey]types.UID, areMore bool) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	due = map[kcp.ObjectKey]types.UID{}
-	for key, one := range d.byKey {
-		if time.Now().Before(one.due) {
-			areMore = true
-			continue
-		}
-		due[key] = one.uid
-		delete(d.byKey, key)
-	}
-	return due, areMore
-}
-
-// doubt takes note that kcp has said that an object is not there, if it is in the cache.
+// doubt takes note that kcp has said that an object is not there, if it is in the cache. What is known already is due when it was.
 func (s *source) doubt(key kcp.ObjectKey) {
-	if obj := s.cached(key); obj != nil {
-		s.doubts.add(key, obj.GetUID())
+	if obj, doubts := s.cached(key), s.doubts.Load(); obj != nil && doubts != nil {
+		(*doubts).AddAfter(doubt{key, obj.GetUID()}, s.doubtAfter)
 	}
 }
 
 // settle drops from the cache what is in doubt and is not there, until ctx ends.
 func (s *source) settle(ctx context.Context) {
-	for areMore := false; ; {
-		if !areMore {
-			select {
-			case <-ctx.Done():
-				return
-			case <-s.doubts.woken:
-			}
-		}
-		select {
-		case <-ctx.Done():
+	doubts := workqueue.NewTypedDelayingQueue[doubt]()
+	s.doubts.Store(&doubts)
+	defer context.AfterFunc(ctx, doubts.ShutDown)()
+	for {
+		one, isOver := doubts.Get()
+		if isOver {
 			return
-		case <-time.After(s.doubts.wait()):
 		}
-		var due map[kcp.ObjectKey]types.UID
-		due, areMore = s.doubts.take()
-		for key, uid := range due {
-			s.dropIfGone(ctx, key, uid)
-		}
+		s.dropIfGone(ctx, one)
+		doubts.Done(one)
 	}
 }
 
 // dropIfGone drops an object from the cache that kcp says again is not there, as the event does that did not come. Should that come yet, it
 // changes nothing.
-func (s *source) dropIfGone(ctx context.Context, key kcp.ObjectKey, uid types.UID) {
-	if obj := s.cached(key); obj == nil || obj.GetUID() != uid {
+func (s *source) dropIfGone(ctx context.Context, about doubt) {
+	key := about.key
+	if obj := s.cached(key); obj == nil || obj.GetUID() != about.uid {
 		return // most often
 	}
 	_, err := s.in(key.Workspace).Resource(key.Resource).Namespace(key.Namespace).Get(ctx, key.Name, metav1.GetOptions{})
@@ -122,7 +65,7 @@ func (s *source) dropIfGone(ctx context.Context, key kcp.ObjectKey, uid types.UI
 		return
 	}
 	obj, informer := s.cached(key), s.informerOf(key.Resource)
-	if obj == nil || obj.GetUID() != uid {
+	if obj == nil || obj.GetUID() != about.uid {
 		return
 	}
 	if err := informer.GetIndexer().Delete(obj); err != nil {

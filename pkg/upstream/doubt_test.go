@@ -24,13 +24,6 @@ func (f *fakeKCP) answers(shard, name string, status metav1.Status) {
 	f.missing["/services/"+shard+"/clusters/ws/apis/apps/v1/namespaces/default/deployments/"+name] = status
 }
 
-// setAfter shortens how long is waited.
-func (d *doubts) setAfter(after time.Duration) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.after = after
-}
-
 // cacheFor has the source have an object cached.
 func (s *source) cacheFor(t *testing.T, obj *unstructured.Unstructured) {
 	t.Helper()
@@ -68,7 +61,7 @@ func TestClientDropsWhatHasLongGone(t *testing.T) {
 	})
 	run(t, c)
 	waitUntil(t, "all is read", func() bool { return c.HasSynced() && c.Cached(keyOf("ws", "untouched")) != nil })
-	c.sources()[0].doubts.setAfter(20 * time.Millisecond)
+	c.sources()[0].doubtAfter = 20 * time.Millisecond
 
 	if _, err := c.Patch(t.Context(), keyOf("ws", "written"), types.MergePatchType, []byte(`{}`)); !kcp.IsMissingObject(err, "written") {
 		t.Fatalf("writing to what is gone: %v", err)
@@ -108,10 +101,9 @@ func TestDropIfGone(t *testing.T) {
 			web.SetUID("now")
 			kcpSide := &shard{err: tc.err}
 			s := kcpSide.source("1", web)
-			s.doubts = newDoubts(time.Hour)
 			s.handle = func(key kcp.ObjectKey, _, _ *unstructured.Unstructured) { t.Errorf("a handler is told of %s", key) }
 			s.cacheFor(t, web)
-			s.dropIfGone(t.Context(), keyOf("a", "web"), tc.uid)
+			s.dropIfGone(t.Context(), doubt{keyOf("a", "web"), tc.uid})
 			if s.cached(keyOf("a", "web")) == nil || len(kcpSide.requests) != tc.requests {
 				t.Errorf("cached: %v, requests: %v", s.cached(keyOf("a", "web")), kcpSide.requests)
 			}

@@ -21,6 +21,7 @@ import (
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/cache"
+	"k8s.io/client-go/util/workqueue"
 	"k8s.io/klog/v2"
 
 	kcpcache "github.com/kcp-dev/apimachinery/v2/pkg/cache"
@@ -44,8 +45,9 @@ type source struct {
 	notServed string
 	// reconnect has the informers wait for kcp together.
 	reconnect reconnect
-	// doubts are what kcp has said is not there, and is cached.
-	doubts *doubts
+	// doubts are what kcp has said is not there, and is cached; nil before run. Each is settled after doubtAfter.
+	doubts     atomic.Pointer[workqueue.TypedDelayingInterface[doubt]]
+	doubtAfter time.Duration
 	// everywhere reads over every workspace of the source.
 	everywhere dynamic.Interface
 	// in addresses one workspace.
@@ -91,7 +93,7 @@ func newShardSource(options Options, url string, handle Handler) (*source, error
 		mayServe:   func(logicalcluster.Name) bool { return true }, // it denies workspaces that it does not serve
 		done:       make(chan struct{}),
 		watching:   map[schema.GroupVersionResource]*watching{},
-		doubts:     newDoubts(doubtAfter),
+		doubtAfter: doubtAfter,
 	}
 	if options.WorkspaceType != "" {
 		// A virtual workspace of initializing workspaces serves LogicalClusters alone, and its
@@ -132,7 +134,7 @@ func newWorkspaceSource(options Options, handle Handler) (*source, error) {
 		mayServe:   func(name logicalcluster.Name) bool { return self.Load() == name },
 		done:       make(chan struct{}),
 		watching:   map[schema.GroupVersionResource]*watching{},
-		doubts:     newDoubts(doubtAfter),
+		doubtAfter: doubtAfter,
 	}, nil
 }
 
