@@ -107,26 +107,24 @@ func (h *hub) cache() error {
 
 // listen has the parts told of all that changes, also while this replica stands by.
 func (h *hub) listen() {
-	tell := func(of func(*parts) upstream.Handler) upstream.Handler {
-		return func(key kcp.ObjectKey, oldObj, newObj *unstructured.Unstructured) {
-			h.listening.RLock()
-			defer h.listening.RUnlock()
-			of(h.parts)(key, oldObj, newObj)
-		}
-	}
-	h.upstream.Handle(tell(func(p *parts) upstream.Handler { return p.onUpstream }))
-	h.upstream.HandleLost(func(key kcp.ObjectKey) {
-		h.listening.RLock()
-		defer h.listening.RUnlock()
-		h.parts.scheduler.OnLost(key)
+	h.upstream.Handle(func(key kcp.ObjectKey, oldObj, newObj *unstructured.Unstructured) {
+		h.tell(func(p *parts) { p.onUpstream(key, oldObj, newObj) })
 	})
-	h.revised.Handle(tell(func(p *parts) upstream.Handler { return p.keeper.OnRevision }))
-	h.initializing.Handle(tell(func(p *parts) upstream.Handler { return p.initializer.OnUpstream }))
-	h.registry.Handle(func(cluster string) {
-		h.listening.RLock()
-		defer h.listening.RUnlock()
-		h.parts.onCluster(cluster)
+	h.upstream.HandleLost(func(key kcp.ObjectKey) { h.tell(func(p *parts) { p.scheduler.OnLost(key) }) })
+	h.revised.Handle(func(key kcp.ObjectKey, oldObj, newObj *unstructured.Unstructured) {
+		h.tell(func(p *parts) { p.keeper.OnRevision(key, oldObj, newObj) })
 	})
+	h.initializing.Handle(func(key kcp.ObjectKey, oldObj, newObj *unstructured.Unstructured) {
+		h.tell(func(p *parts) { p.initializer.OnUpstream(key, oldObj, newObj) })
+	})
+	h.registry.Handle(func(cluster string) { h.tell(func(p *parts) { p.onCluster(cluster) }) })
+}
+
+// tell tells the present parts of a change.
+func (h *hub) tell(change func(*parts)) {
+	h.listening.RLock()
+	defer h.listening.RUnlock()
+	change(h.parts)
 }
 
 // renewParts puts new parts in the place of those that have worked, and tells them of all that is there.
