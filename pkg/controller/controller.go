@@ -182,3 +182,9 @@ func Sooner(a, b time.Duration) time.Duration {
 	}
 	return min(a, b)
 }
+
+// NotAfter returns the earlier of a time that somebody has written and one of ours, as one of ours: how long ago it is does not change
+// when our wall clock is set.
+func NotAfter(written, ours time.Time) time.Time {
+	return ours.Add(min(written.Sub(ours), 0))
+}

@@ -19,6 +19,7 @@ import (
 	"k8s.io/klog/v2"
 
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
+	"github.com/kcp-tmc/tmc/pkg/controller"
 )
 
 const (
@@ -86,13 +87,8 @@ func (k *Keeper) settle() {
 	k.mu.Unlock()
 	if k.isGuess && ahead != nil {
 		k.isGuess = false
-		k.due = notAfter(issued.Add(-*ahead), time.Now()).Add(k.waits)
+		k.due = controller.NotAfter(issued.Add(-*ahead), time.Now()).Add(k.waits)
 	}
-}
-
-// notAfter returns the earlier of a time and now, as a time that our wall clock, when it is set, does not change any more.
-func notAfter(a, now time.Time) time.Time {
-	return now.Add(min(a.Sub(now), 0))
 }
 
 // next returns when to take the next turn, unless Run is woken before.
@@ -239,7 +235,7 @@ func (k *Keeper) use(t token, received time.Time) {
 		if begin.IsZero() {
 			begin = now
 		}
-		k.due = notAfter(begin, now).Add(k.waits)
+		k.due = controller.NotAfter(begin, now).Add(k.waits)
 	}
 	k.mu.Lock()
 	k.token = t

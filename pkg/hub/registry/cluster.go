@@ -10,6 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/sets"
 
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
+	"github.com/kcp-tmc/tmc/pkg/controller"
 	"github.com/kcp-tmc/tmc/pkg/placement"
 )
 
@@ -98,7 +99,7 @@ func (c *cluster) register(registration *v1alpha1.ClusterRegistration, now time.
 		c.readiness = readiness{stored.Status, stored.Reason, stored.Message}
 		if stored.Status != metav1.ConditionTrue {
 			// The clock of the hub that wrote it may be ahead of ours.
-			c.silentSince = notAfter(stored.LastTransitionTime.Time, now)
+			c.silentSince = controller.NotAfter(stored.LastTransitionTime.Time, now)
 		}
 	}
 }
@@ -134,7 +135,7 @@ func (c *cluster) taints() []v1alpha1.Taint {
 	for i, taint := range taints {
 		seen := c.taintedSince[taintKey(taint)]
 		if taint.TimeAdded != nil {
-			seen = notAfter(taint.TimeAdded.Time, seen)
+			seen = controller.NotAfter(taint.TimeAdded.Time, seen)
 		}
 		taints[i].TimeAdded = &metav1.Time{Time: seen}
 	}
@@ -147,12 +148,6 @@ func (c *cluster) taints() []v1alpha1.Taint {
 		})
 	}
 	return taints
-}
-
-// notAfter returns the earlier of a time that somebody has written and one of ours, as one of ours: how long ago it is does not change
-// when our wall clock is set.
-func notAfter(written, ours time.Time) time.Time {
-	return ours.Add(min(written.Sub(ours), 0))
 }
 
 func taintKey(taint v1alpha1.Taint) string {
