@@ -49,25 +49,38 @@ type Protector struct {
 	now func() time.Time
 
 	mu sync.Mutex
-	// seen are the clusters that used a workspace when it was checked last.
-	seen map[logicalcluster.Name]sets.Set[string]
-	// written says when our finalizer was last added to the bindings of a workspace, by their names.
-	written map[logicalcluster.Name]map[string]time.Time
-	// wanted says since when APIExports of a workspace are to be kept for what is about to be placed, and placing what is.
-	wanted  map[logicalcluster.Name]map[string]time.Time
-	placing map[logicalcluster.Name]map[string]placing
-	// ask says when kcp is asked about a workspace of which a binding is kept that is being deleted.
-	ask map[logicalcluster.Name]time.Time
+	// workspaces are those that have bound anything of tmc's, or are about to be placed in.
+	workspaces map[logicalcluster.Name]*remembered
+}
+
+// remembered is what is remembered of one workspace.
+type remembered struct {
+	// seen are the clusters that used it when it was checked last.
+	seen sets.Set[string]
+	// written says when our finalizer was last added to its bindings, by their names.
+	written map[string]time.Time
+	// wanted says since when APIExports are to be kept for what is about to be placed, and placing what is.
+	wanted  map[string]time.Time
+	placing map[string]*placing
+	// ask is when kcp is asked about it, zero unless a binding is kept that is being deleted.
+	ask time.Time
+}
+
+// remember returns what is remembered of a workspace, from now on if it was nothing. The caller holds mu.
+func (p *Protector) remember(workspace logicalcluster.Name) *remembered {
+	r := p.workspaces[workspace]
+	if r == nil {
+		r = &remembered{written: map[string]time.Time{}, wanted: map[string]time.Time{}, placing: map[string]*placing{}}
+		p.workspaces[workspace] = r
+	}
+	return r
 }
 
 // New returns a Protector over caches of all objects. exportsOf names the APIExports through which a cluster's syncer
 // sees its objects.
 func New(upstream upstream, kept kept, exportsOf func(cluster string) []string) *Protector {
 	p := &Protector{
-		upstream: upstream, exportsOf: exportsOf, kept: kept, now: time.Now,
-		seen: map[logicalcluster.Name]sets.Set[string]{}, written: map[logicalcluster.Name]map[string]time.Time{},
-		wanted: map[logicalcluster.Name]map[string]time.Time{}, placing: map[logicalcluster.Name]map[string]placing{},
-		ask: map[logicalcluster.Name]time.Time{},
+		upstream: upstream, exportsOf: exportsOf, kept: kept, now: time.Now, workspaces: map[logicalcluster.Name]*remembered{},
 	}
 	p.loop = controller.New("protector", p.sync)
 	return p
@@ -88,8 +101,8 @@ func (p *Protector) OnUpstream(key kcp.ObjectKey, _, newObj *unstructured.Unstru
 func (p *Protector) OnCluster(cluster string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for workspace, clusters := range p.seen {
-		if clusters.Has(cluster) {
+	for workspace, r := range p.workspaces {
+		if r.seen.Has(cluster) {
 			p.loop.Enqueue(workspace)
 		}
 	}
@@ -103,7 +116,8 @@ func (p *Protector) isNews(key kcp.ObjectKey, obj *unstructured.Unstructured) bo
 	clusters := clustersOn(obj)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return !p.seen[key.Workspace].HasAll(clusters...)
+	r := p.workspaces[key.Workspace]
+	return r == nil || !r.seen.HasAll(clusters...)
 }
 
 func isBinding(key kcp.ObjectKey) bool {
@@ -154,16 +168,19 @@ func (p *Protector) exports(clusters sets.Set[string]) sets.Set[string] {
 func (p *Protector) asks(workspace logicalcluster.Name, isWaiting bool) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	due, isKnown := p.ask[workspace]
+	r := p.workspaces[workspace]
 	switch {
-	case !isWaiting:
-		delete(p.ask, workspace)
+	case r == nil:
 		return false
-	case isKnown && p.now().Before(due):
+	case !isWaiting:
+		r.ask = time.Time{}
 		return false
 	}
-	p.ask[workspace] = p.now().Add(askAfter)
-	return isKnown
+	isFirst, isDue := r.ask.IsZero(), !p.now().Before(r.ask)
+	if isFirst || isDue {
+		r.ask = p.now().Add(askAfter)
+	}
+	return isDue && !isFirst
 }
 
 // confirmed returns those of the clusters that kcp itself says use a workspace. While a workspace ends, kcp may not tell of all that
@@ -211,12 +228,8 @@ func (p *Protector) gather(workspace logicalcluster.Name) ([]binding, sets.Set[s
 	})
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.seen[workspace] = clusters; len(bindings) == 0 {
-		delete(p.seen, workspace)
-		delete(p.written, workspace)
-		delete(p.wanted, workspace)
-		delete(p.placing, workspace)
-		delete(p.ask, workspace)
+	if p.remember(workspace).seen = clusters; len(bindings) == 0 {
+		delete(p.workspaces, workspace)
 	}
 	return bindings, clusters
 }
@@ -226,7 +239,7 @@ func (p *Protector) keep(ctx context.Context, workspace logicalcluster.Name, bin
 	var again time.Duration
 	for _, b := range bindings {
 		p.mu.Lock()
-		wait := p.written[workspace][b.key.Name].Add(retryInterval).Sub(p.now())
+		wait := p.remember(workspace).written[b.key.Name].Add(retryInterval).Sub(p.now())
 		p.mu.Unlock()
 		if wait > 0 {
 			again = controller.Sooner(again, wait)
@@ -237,10 +250,7 @@ func (p *Protector) keep(ctx context.Context, workspace logicalcluster.Name, bin
 			return 0, err
 		}
 		p.mu.Lock()
-		if p.written[workspace] == nil {
-			p.written[workspace] = map[string]time.Time{}
-		}
-		p.written[workspace][b.key.Name] = p.now()
+		p.remember(workspace).written[b.key.Name] = p.now()
 		p.mu.Unlock()
 	}
 	return again, nil // the events of the writes bring the next call

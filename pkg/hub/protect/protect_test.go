@@ -164,8 +164,8 @@ func TestProtector(t *testing.T) {
 		f.step(t, "the view is gone", "tmc.kcp.io -", 0)
 		f.remove(bindingKey("tmc.kcp.io"))
 		f.step(t, "all is gone", "", 0)
-		if len(f.protector.seen)+len(f.protector.written) > 0 {
-			t.Errorf("remembered of a workspace that is gone: %v, %v", f.protector.seen, f.protector.written)
+		if len(f.protector.workspaces) > 0 {
+			t.Errorf("remembered of a workspace that is gone: %v", f.protector.workspaces[workspace])
 		}
 	})
 	t.Run("what only the caches have keeps nothing for long", func(t *testing.T) {
@@ -191,8 +191,8 @@ func TestProtector(t *testing.T) {
 		f.remove(bindingKey("east"))
 		f.step(t, "the view is gone", "tmc.kcp.io -", 0)
 		f.remove(bindingKey("tmc.kcp.io"))
-		if f.step(t, "all is gone", "", 0); len(f.protector.ask) > 0 {
-			t.Errorf("it is remembered when to ask: %v", f.protector.ask)
+		if f.step(t, "all is gone", "", 0); len(f.protector.workspaces) > 0 {
+			t.Errorf("it is remembered when to ask: %v", f.protector.workspaces[workspace])
 		}
 	})
 	t.Run("a cluster that is not registered keeps nothing", func(t *testing.T) {

@@ -45,19 +45,16 @@ func (p *Protector) Keep(workspace logicalcluster.Name, exports []string) (areKe
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	isNew := false
+	wanted, isNew := p.remember(workspace).wanted, false
 	for _, export := range exports {
-		since, isWanted := p.wanted[workspace][export]
+		since, isWanted := wanted[export]
 		switch {
 		case areKept.Has(export):
-			delete(p.wanted[workspace], export)
+			delete(wanted, export)
 			continue
 		case !isWanted:
-			if p.wanted[workspace] == nil {
-				p.wanted[workspace] = map[string]time.Time{}
-			}
 			since, isNew = p.now(), true
-			p.wanted[workspace][export] = since
+			wanted[export] = since
 		}
 		isSoon = isSoon || p.now().Sub(since) < patience
 	}
@@ -70,8 +67,8 @@ func (p *Protector) Keep(workspace logicalcluster.Name, exports []string) (areKe
 // Place notes that something is about to be placed through bindings, until done is called. It reports whether it may: false when one of
 // them is not kept any more. Then done need not be called.
 func (p *Protector) Place(workspace logicalcluster.Name, exports []string) (done func(), may bool) {
-	p.count(workspace, exports, 1)
-	done = func() { p.count(workspace, exports, -1) }
+	through := p.begin(workspace, exports)
+	done = func() { p.end(through) }
 	// It is asked again now that it is noted: whoever lets a binding go looks for the note after the binding is seen to go.
 	if slices.ContainsFunc(exports, func(export string) bool { return !p.kept.IsKept(workspace, export) }) {
 		done()
@@ -80,15 +77,28 @@ func (p *Protector) Place(workspace logicalcluster.Name, exports []string) (done
 	return done, true
 }
 
-func (p *Protector) count(workspace logicalcluster.Name, exports []string, by int) {
+// begin notes a write that places something through bindings, and returns where that is noted.
+func (p *Protector) begin(workspace logicalcluster.Name, exports []string) []*placing {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for _, export := range exports {
-		if p.placing[workspace] == nil {
-			p.placing[workspace] = map[string]placing{}
+	r, through := p.remember(workspace), make([]*placing, len(exports))
+	for i, export := range exports {
+		if r.placing[export] == nil {
+			r.placing[export] = &placing{}
 		}
-		now := p.placing[workspace][export]
-		p.placing[workspace][export] = placing{writes: now.writes + by, last: p.now()}
+		through[i] = r.placing[export]
+		through[i].writes++
+	}
+	return through
+}
+
+// end notes that such a write has ended.
+func (p *Protector) end(through []*placing) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, one := range through {
+		one.writes--
+		one.last = p.now()
 	}
 }
 
@@ -97,13 +107,17 @@ func (p *Protector) count(workspace logicalcluster.Name, exports []string, by in
 func (p *Protector) wantedIn(workspace logicalcluster.Name) (wanted, underWay sets.Set[string]) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	wanted, underWay = sets.KeySet(p.wanted[workspace]), sets.New[string]()
-	for export, now := range p.placing[workspace] {
+	wanted, underWay = sets.New[string](), sets.New[string]()
+	r := p.workspaces[workspace]
+	if r == nil {
+		return wanted, underWay
+	}
+	for export, now := range r.placing {
 		if now.writes > 0 || p.now().Sub(now.last) < onItsWay {
 			underWay.Insert(export)
 			continue
 		}
-		delete(p.placing[workspace], export)
+		delete(r.placing, export)
 	}
-	return wanted, underWay
+	return sets.KeySet(r.wanted), underWay
 }

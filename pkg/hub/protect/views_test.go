@@ -61,8 +61,8 @@ func TestProtectorKeepsBeforeAnythingIsPlaced(t *testing.T) {
 		for _, key := range []kcp.ObjectKey{bindingKey("east"), bindingKey("tmc.kcp.io")} {
 			f.remove(key)
 		}
-		if f.step(t, "all is gone", "", 0); len(f.protector.wanted)+len(f.protector.placing) > 0 {
-			t.Errorf("remembered: %v, %v", f.protector.wanted, f.protector.placing)
+		if f.step(t, "all is gone", "", 0); len(f.protector.workspaces) > 0 {
+			t.Errorf("remembered: %v", f.protector.workspaces[workspace])
 		}
 	})
 }
