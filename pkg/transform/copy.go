@@ -175,11 +175,13 @@ func IsInSync(desired, downstreamObj *unstructured.Unstructured) bool {
 // Fingerprint stands for the spec of a downstream object and for all that IsInSync reads: it stays the same while only
 // the status changes.
 func Fingerprint(downstreamObj *unstructured.Unstructured) string {
-	fields, isNoted := notedIn(downstreamObj)
-	if !isNoted {
+	fields := ""
+	if noted, isNoted := notedIn(downstreamObj); isNoted {
+		fields = string(noted.Value())
+	} else {
 		for _, entry := range OwnManagedFields(downstreamObj.GetManagedFields()) {
 			if entry.FieldsV1 != nil {
-				fields = ownedJSON(entry.FieldsV1.GetRawString())
+				fields = entry.FieldsV1.GetRawString()
 			}
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"unique"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -16,44 +17,43 @@ import (
 // What our applies own of a copy (FieldsV1) is decoded to a map for each field: more memory than all else that is read of the copy. So a
 // cache notes it as JSON, which is also what it is decoded from to be looked at, and copies that were made alike share one set.
 
-// OwnedField is where a slimmed copy has what our applies own, as JSON. What a server sends there has another type, and is not looked at.
+// OwnedField is where a slimmed copy has what our applies own, as a handle of its JSON. What a server sends there has another type, and is not looked at.
 const OwnedField = "owned fields"
 
 type ownedJSON string
 
+// owned is what is noted: equal JSON is one in memory, and is compared by its address.
+type owned = unique.Handle[ownedJSON]
+
 // stub stands in managedFields for our entry, which is noted. All objects share it.
 var stub = map[string]any{"manager": v1alpha1.FieldManager, "operation": string(metav1.ManagedFieldsOperationApply)}
 
-// NoteOwned notes in a downstream object what our applies own of it by its managedFields, and takes that out of them. It shares the
-// memory of an earlier state of the object, nil for none, that has noted the same, and reports whether that is so. Where managedFields
-// say nothing of us, nothing is noted. An object that has it noted already stays as it is.
+// NoteOwned notes in a downstream object what our applies own of it by its managedFields, and takes that out of them. It reports whether
+// an earlier state of the object, nil for none, has noted the same. Where managedFields say nothing of us, nothing is noted. An object
+// that has it noted already stays as it is.
 func NoteOwned(before, downstreamObj *unstructured.Unstructured) (isSame bool) {
 	if at, entries := ownEntry(downstreamObj); at < 0 {
 		delete(downstreamObj.Object, OwnedField)
 	} else if noted, isNew := notedOf(entries[at]); isNew {
 		entries[at], downstreamObj.Object[OwnedField] = stub, noted
 	}
-	noted, isNoted := downstreamObj.Object[OwnedField].(ownedJSON)
-	if before == nil || !isNoted || before.Object[OwnedField] != noted {
-		return false
-	}
-	downstreamObj.Object[OwnedField] = before.Object[OwnedField]
-	return true
+	_, isNoted := downstreamObj.Object[OwnedField].(owned)
+	return before != nil && isNoted && SameOwned(before, downstreamObj)
 }
 
 // notedOf returns what an entry of managedFields says that its applies own, as it is noted. isNew is not set for the stub, of which that
 // is noted already.
 func notedOf(entry any) (noted any, isNew bool) {
 	fields, _ := entry.(map[string]any)
-	owned, isObject := fields["fieldsV1"].(map[string]any)
+	set, isObject := fields["fieldsV1"].(map[string]any)
 	if !isObject {
 		return nil, false
 	}
-	data, err := json.Marshal(owned)
+	data, err := json.Marshal(set)
 	if err != nil {
 		return nil, false // it came from JSON
 	}
-	return sharedJSON(data), true
+	return unique.Make(ownedJSON(data)), true
 }
 
 // ownEntry returns the managedFields of an object as they are decoded without a type, and where our entry is among them; -1 for nowhere.
@@ -67,13 +67,13 @@ func ownEntry(downstreamObj *unstructured.Unstructured) (at int, entries []any) 
 }
 
 // notedIn returns what is noted in an object, unless its managedFields say it themselves.
-func notedIn(downstreamObj *unstructured.Unstructured) (noted ownedJSON, isNoted bool) {
-	if noted, isNoted = downstreamObj.Object[OwnedField].(ownedJSON); !isNoted {
-		return "", false
+func notedIn(downstreamObj *unstructured.Unstructured) (noted owned, isNoted bool) {
+	if noted, isNoted = downstreamObj.Object[OwnedField].(owned); !isNoted {
+		return noted, false
 	}
 	at, entries := ownEntry(downstreamObj)
 	if at < 0 {
-		return "", false
+		return noted, false
 	}
 	_, saysItself := entries[at].(map[string]any)["fieldsV1"]
 	return noted, !saysItself
@@ -92,47 +92,22 @@ func SameOwned(some, other *unstructured.Unstructured) bool {
 
 // Owns reports whether our applies own the field of a downstream object at the path.
 func Owns(downstreamObj *unstructured.Unstructured, path fieldpath.Path) bool {
-	owned, ok := ownedFields(downstreamObj)
-	return ok && owned.Has(path)
+	set, ok := ownedFields(downstreamObj)
+	return ok && set.Has(path)
 }
 
-// decodedSets are the last sets that were decoded, by their JSON. Nobody changes a set.
+// decodedSets are the last sets that were decoded. Nobody changes a set.
 var decodedSets = struct {
 	sync.Mutex
 
-	byJSON map[ownedJSON]*fieldpath.Set
-}{byJSON: map[ownedJSON]*fieldpath.Set{}}
+	byJSON map[owned]*fieldpath.Set
+}{byJSON: map[owned]*fieldpath.Set{}}
 
-// mostSets is how many are kept: some tens of kilobytes each. mostShared is how many of what is noted is kept to be shared.
-const (
-	mostSets   = 128
-	mostShared = 1024
-)
-
-// shared are the last that were noted: copies that were made alike have one memory for it.
-var shared = struct {
-	sync.Mutex
-
-	byJSON map[ownedJSON]any
-}{byJSON: map[ownedJSON]any{}}
-
-// sharedJSON returns what is noted, as it lies in an object.
-func sharedJSON(data []byte) any {
-	shared.Lock()
-	defer shared.Unlock()
-	if found, isKnown := shared.byJSON[ownedJSON(data)]; isKnown {
-		return found
-	}
-	if len(shared.byJSON) >= mostShared {
-		clear(shared.byJSON)
-	}
-	noted := ownedJSON(data)
-	shared.byJSON[noted] = noted
-	return shared.byJSON[noted]
-}
+// mostSets is how many are kept: some tens of kilobytes each.
+const mostSets = 128
 
 // notedSet returns the set of a noted JSON, and whether it can be read.
-func notedSet(noted ownedJSON) (*fieldpath.Set, bool) {
+func notedSet(noted owned) (*fieldpath.Set, bool) {
 	decodedSets.Lock()
 	found := decodedSets.byJSON[noted]
 	decodedSets.Unlock()
@@ -140,7 +115,7 @@ func notedSet(noted ownedJSON) (*fieldpath.Set, bool) {
 		return found, true
 	}
 	set := &fieldpath.Set{}
-	if err := set.FromJSON(strings.NewReader(string(noted))); err != nil {
+	if err := set.FromJSON(strings.NewReader(string(noted.Value()))); err != nil {
 		return nil, false
 	}
 	decodedSets.Lock()
