@@ -63,17 +63,10 @@ func Indexers(known kinds.Kinds) cache.Indexers {
 			if !known.MayFollow(obj.GroupVersionKind().GroupKind()) {
 				return nil
 			}
-			return tieValues(obj, append(known.FollowerTies(obj), selfTie(known.ResourceOf(obj), obj.GetName())))
+			return tieValues(obj, followerTies(known, obj))
 		},
 		leadersIndex: func(obj *unstructured.Unstructured) []string {
-			ties := known.LeaderTies(obj)
-			for _, follower := range known.Followers(obj) {
-				ties = append(ties, selfTie(follower.Resource, follower.Name))
-			}
-			if known.MayLead(obj.GroupVersionKind().GroupKind()) {
-				ties = append(ties, known.OwnTies(obj)...)
-			}
-			return tieValues(obj, ties)
+			return tieValues(obj, leaderTies(known, obj))
 		},
 		placementsIndex: func(obj *unstructured.Unstructured) []string {
 			if obj.GroupVersionKind().GroupKind() != placementKind {
@@ -112,6 +105,22 @@ func namesakesValue(upstreamObj *unstructured.Unstructured) string {
 // selfTie is the tie of an object that goes where those go that name it.
 func selfTie(resource schema.GroupResource, name string) string {
 	return "self " + resource.String() + "/" + name
+}
+
+// followerTies returns the ties of an object by what it may follow, leaderTies those by what may follow it.
+func followerTies(known kinds.Kinds, obj *unstructured.Unstructured) []string {
+	return append(known.FollowerTies(obj), selfTie(known.ResourceOf(obj), obj.GetName()))
+}
+
+func leaderTies(known kinds.Kinds, obj *unstructured.Unstructured) []string {
+	ties := known.LeaderTies(obj)
+	for _, follower := range known.Followers(obj) {
+		ties = append(ties, selfTie(follower.Resource, follower.Name))
+	}
+	if known.MayLead(obj.GroupVersionKind().GroupKind()) {
+		ties = append(ties, known.OwnTies(obj)...)
+	}
+	return ties
 }
 
 func tieValue(workspace logicalcluster.Name, namespace, tie string) string {
@@ -163,40 +172,33 @@ type Need struct {
 
 // Needs returns what the object names and its clusters do not make themselves, of the kinds that kcp serves.
 func (i *Inventory) Needs(key kcp.ObjectKey, obj *unstructured.Unstructured) []Need {
-	references := i.kinds.Needs(obj)
-	if len(references) == 0 {
-		return nil
-	}
-	served := i.upstream.Resources()
 	var needs []Need
-	for _, reference := range references {
-		for resource := range served {
-			if resource.GroupResource() != reference.Resource {
-				continue
-			}
-			needed := kcp.ObjectKey{Workspace: key.Workspace, Resource: resource, Namespace: key.Namespace, Name: reference.Name}
-			needs = append(needs, Need{Key: needed, Object: i.upstream.Cached(needed), Optional: reference.Optional})
-		}
-	}
+	i.eachNeed(key, obj, func(needed kcp.ObjectKey, isOptional bool) {
+		needs = append(needs, Need{Key: needed, Object: i.upstream.Cached(needed), Optional: isOptional})
+	})
 	return needs
 }
 
 // NeedKeys returns the keys of Needs.
 func (i *Inventory) NeedKeys(key kcp.ObjectKey, obj *unstructured.Unstructured) []kcp.ObjectKey {
+	var keys []kcp.ObjectKey
+	i.eachNeed(key, obj, func(needed kcp.ObjectKey, _ bool) { keys = append(keys, needed) })
+	return keys
+}
+
+func (i *Inventory) eachNeed(key kcp.ObjectKey, obj *unstructured.Unstructured, visit func(needed kcp.ObjectKey, isOptional bool)) {
 	references := i.kinds.Needs(obj)
 	if len(references) == 0 {
-		return nil
+		return
 	}
 	served := i.upstream.Resources()
-	keys := make([]kcp.ObjectKey, 0, len(references)+1)
 	for _, reference := range references {
 		for resource := range served {
 			if resource.GroupResource() == reference.Resource {
-				keys = append(keys, kcp.ObjectKey{Workspace: key.Workspace, Resource: resource, Namespace: key.Namespace, Name: reference.Name})
+				visit(kcp.ObjectKey{Workspace: key.Workspace, Resource: resource, Namespace: key.Namespace, Name: reference.Name}, reference.Optional)
 			}
 		}
 	}
-	return keys
 }
 
 // EachDependent calls visit for every object that names the one of the key. That object
@@ -210,7 +212,7 @@ func (i *Inventory) EachFollowed(key kcp.ObjectKey, obj *unstructured.Unstructur
 	if !i.kinds.MayFollow(obj.GroupVersionKind().GroupKind()) {
 		return
 	}
-	i.eachTied(key, leadersIndex, append(i.kinds.FollowerTies(obj), selfTie(i.kinds.ResourceOf(obj), obj.GetName())), func(leader *unstructured.Unstructured) bool { return i.kinds.Follows(obj, leader) }, visit)
+	i.eachTied(key, leadersIndex, followerTies(i.kinds, obj), func(leader *unstructured.Unstructured) bool { return i.kinds.Follows(obj, leader) }, visit)
 }
 
 // EachFollower calls visit with the key of every object that goes to this one's clusters:
@@ -219,11 +221,7 @@ func (i *Inventory) EachFollower(key kcp.ObjectKey, obj *unstructured.Unstructur
 	for _, need := range i.NeedKeys(key, obj) {
 		visit(need)
 	}
-	ties := append(i.kinds.OwnTies(obj), i.kinds.LeaderTies(obj)...)
-	for _, follower := range i.kinds.Followers(obj) {
-		ties = append(ties, selfTie(follower.Resource, follower.Name))
-	}
-	i.eachTied(key, followersIndex, ties, func(follower *unstructured.Unstructured) bool { return i.kinds.Follows(follower, obj) },
+	i.eachTied(key, followersIndex, leaderTies(i.kinds, obj), func(follower *unstructured.Unstructured) bool { return i.kinds.Follows(follower, obj) },
 		func(followerKey kcp.ObjectKey, _ *unstructured.Unstructured) { visit(followerKey) })
 }
 
