@@ -6,6 +6,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -169,9 +170,9 @@ func TestCachesOfWhatTheClusterLacks(t *testing.T) {
 // known, not that there is none.
 func TestCachesOfAClusterThatStarts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		isReady := false
+		var isReady atomic.Bool
 		client := dynamicfake.NewSimpleDynamicClientWithCustomListKinds(runtime.NewScheme(), map[schema.GroupVersionResource]string{deployments: "DeploymentList"})
-		client.PrependReactor("list", "deployments", func(clientgotesting.Action) (bool, runtime.Object, error) { return !isReady, nil, errStarting })
+		client.PrependReactor("list", "deployments", func(clientgotesting.Action) (bool, runtime.Object, error) { return !isReady.Load(), nil, errStarting })
 		c, err := newCaches(Config{Cluster: "east"}, client, &fanout{})
 		if err != nil {
 			t.Fatal(err)
@@ -187,7 +188,7 @@ func TestCachesOfAClusterThatStarts(t *testing.T) {
 		if w.hasRead() || c.lacks(deployments) != "" {
 			t.Errorf("read: %t, lacks: %q", w.hasRead(), c.lacks(deployments))
 		}
-		isReady = true
+		isReady.Store(true)
 		time.Sleep(readRetry)
 		synctest.Wait()
 		select {
