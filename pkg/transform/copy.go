@@ -37,7 +37,8 @@ type Origin struct {
 }
 
 // OriginOf reads the origin of a downstream object from its annotations. It returns false when the annotations do not
-// name a whole origin: then tmc did not make the object.
+// name a whole origin: then tmc did not make the object, or somebody has taken an annotation off. What is in no namespace comes of
+// none.
 func OriginOf(downstreamObj metav1.Object) (Origin, bool) {
 	annotations := downstreamObj.GetAnnotations()
 	origin := Origin{
@@ -46,7 +47,8 @@ func OriginOf(downstreamObj metav1.Object) (Origin, bool) {
 		Name:      annotations[v1alpha1.SourceNameAnnotation],
 		Cluster:   annotations[v1alpha1.TargetClusterAnnotation],
 	}
-	return origin, origin.Workspace != "" && origin.Name != "" && origin.Cluster != ""
+	hasNamespace := origin.Namespace != "" || downstreamObj.GetNamespace() == ""
+	return origin, origin.Workspace != "" && origin.Name != "" && origin.Cluster != "" && hasNamespace
 }
 
 // Hash returns 32 hexadecimal digits that stand for the origin: short enough for a label's value, and long enough

@@ -210,6 +210,22 @@ func TestOriginHash(t *testing.T) {
 	}
 }
 
+// TestOriginThatHasLostAMark takes one annotation of an origin off: what is left names no object.
+func TestOriginThatHasLostAMark(t *testing.T) {
+	for _, lost := range []string{v1alpha1.SourceWorkspaceAnnotation, v1alpha1.SourceNamespaceAnnotation, v1alpha1.SourceNameAnnotation, v1alpha1.TargetClusterAnnotation} {
+		downstreamObj := fromFile(t, "downstream.yaml")
+		if _, ok := OriginOf(downstreamObj); !ok {
+			t.Fatal("the whole one has no origin")
+		}
+		annotations := downstreamObj.GetAnnotations()
+		delete(annotations, lost)
+		downstreamObj.SetAnnotations(annotations)
+		if origin, ok := OriginOf(downstreamObj); ok {
+			t.Errorf("without %s its origin is %+v", lost, origin)
+		}
+	}
+}
+
 func TestDesiredKeepsEverythingElse(t *testing.T) {
 	const rest = `{"anArray":[null,true,-1,0.1,9223372036854775807,1e+21,"<&>\u2028"],"data":{"":"empty key","a/b~c":[[[]]]},` +
 		`"spec":{"clusterIP":"10.0.0.1","empty":{},"emptyList":[],"emptyString":"","limits":{"cpu":"9"},"selector":{"image":"nginx"},` +
