@@ -1,15 +1,12 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -27,15 +24,7 @@ const (
 	pluginBinary     = "kubectl-tmc"
 )
 
-func main() {
-	// A second Ctrl-C ends the command at once; the stack's reaper then does the cleaning.
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop)
-	if err := newCommand().ExecuteContext(ctx); err != nil {
-		fmt.Fprintln(os.Stderr, framework.ErrorPrefix+err.Error())
-		os.Exit(1)
-	}
-}
+func main() { framework.RunCommand(newCommand()) }
 
 // options are the flags.
 type options struct {
@@ -63,11 +52,9 @@ func newCommand() *cobra.Command {
 		kcpFlags: strings.Fields(os.Getenv(kcpFlagsEnv)),
 	}
 	cmd := &cobra.Command{
-		Use:           "bench",
-		Short:         "Measure what tmc costs, beside what kcp and a cluster cost without it",
-		Args:          cobra.NoArgs,
-		SilenceErrors: true,
-		SilenceUsage:  true,
+		Use:   "bench",
+		Short: "Measure what tmc costs, beside what kcp and a cluster cost without it",
+		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := o.validate(); err != nil {
 				return err

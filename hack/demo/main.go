@@ -1,33 +1,17 @@
 package main
 
 import (
-	"context"
-	"fmt"
-	"os"
-	"os/signal"
-	"syscall"
-
 	"github.com/spf13/cobra"
 
 	"github.com/kcp-tmc/tmc/e2e/framework"
 )
 
-func main() {
-	// A second Ctrl-C ends the command at once; the stack's reaper then does the cleaning.
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop)
-	if err := newCommand().ExecuteContext(ctx); err != nil {
-		fmt.Fprintln(os.Stderr, framework.ErrorPrefix+err.Error())
-		os.Exit(1)
-	}
-}
+func main() { framework.RunCommand(newCommand()) }
 
 func newCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:           "demo",
-		Short:         "Show tmc at work on a kcp and two clusters on this machine",
-		SilenceErrors: true,
-		SilenceUsage:  true,
+		Use:   "demo",
+		Short: "Show tmc at work on a kcp and two clusters on this machine",
 	}
 	cmd.AddCommand(newRunCommand(), newUpCommand(), newDownCommand())
 	return cmd

@@ -1,13 +1,10 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"os"
-	"os/signal"
 	"path/filepath"
-	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -15,15 +12,7 @@ import (
 	"github.com/kcp-tmc/tmc/e2e/framework"
 )
 
-func main() {
-	// A second Ctrl-C ends the command at once; the stack's reaper then does the cleaning.
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop)
-	if err := newCommand().ExecuteContext(ctx); err != nil {
-		fmt.Fprintln(os.Stderr, framework.ErrorPrefix+err.Error())
-		os.Exit(1)
-	}
-}
+func main() { framework.RunCommand(newCommand()) }
 
 // options are the flags.
 type options struct {
@@ -42,11 +31,9 @@ type options struct {
 func newCommand() *cobra.Command {
 	o := options{syncers: 100, workloads: 500, starting: 10, timeout: 15 * time.Minute, dir: "bin/scale", binDir: "bin"}
 	cmd := &cobra.Command{
-		Use:           "scale",
-		Short:         "Measure tmc with many clusters and many workloads on this machine",
-		Args:          cobra.NoArgs,
-		SilenceErrors: true,
-		SilenceUsage:  true,
+		Use:   "scale",
+		Short: "Measure tmc with many clusters and many workloads on this machine",
+		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := o.validate(); err != nil {
 				return err

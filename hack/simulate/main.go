@@ -6,11 +6,9 @@ import (
 	"io"
 	"maps"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -28,14 +26,7 @@ type options struct {
 	only                  []string
 }
 
-func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop) // a second Ctrl-C ends the command at once
-	if err := newCommand().ExecuteContext(ctx); err != nil {
-		fmt.Fprintln(os.Stderr, framework.ErrorPrefix+err.Error())
-		os.Exit(1)
-	}
-}
+func main() { framework.RunCommand(newCommand()) }
 
 func newCommand() *cobra.Command {
 	o := options{
@@ -43,7 +34,7 @@ func newCommand() *cobra.Command {
 		source: ".", dir: "bin/simulate", cores: 1, timeout: 10 * time.Minute,
 	}
 	cmd := &cobra.Command{
-		Use: "simulate", Short: "Measure how the hub grows, without what kcp costs", Args: cobra.NoArgs, SilenceErrors: true, SilenceUsage: true,
+		Use: "simulate", Short: "Measure how the hub grows, without what kcp costs", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return measure(cmd.Context(), o, cmd.OutOrStdout()) },
 	}
 	flags := cmd.Flags()

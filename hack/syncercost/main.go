@@ -1,12 +1,7 @@
 package main
 
 import (
-	"context"
-	"fmt"
-	"os"
-	"os/signal"
 	"path/filepath"
-	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -14,14 +9,7 @@ import (
 	"github.com/kcp-tmc/tmc/e2e/framework"
 )
 
-func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop)
-	if err := newCommand().ExecuteContext(ctx); err != nil {
-		fmt.Fprintln(os.Stderr, framework.ErrorPrefix+err.Error())
-		os.Exit(1)
-	}
-}
+func main() { framework.RunCommand(newCommand()) }
 
 // options are the flags.
 type options struct {
@@ -39,7 +27,7 @@ type options struct {
 func newCommand() *cobra.Command {
 	o := options{own: 10_000, pods: 20_000, foreign: 20_000, burst: 1000, rounds: 3, rest: time.Minute, dir: "bin/syncercost", syncerFile: "bin/tmc-syncer"}
 	cmd := &cobra.Command{
-		Use: "syncercost", Short: "Measure what a syncer with many objects costs", Args: cobra.NoArgs, SilenceErrors: true, SilenceUsage: true,
+		Use: "syncercost", Short: "Measure what a syncer with many objects costs", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			for _, path := range []*string{&o.dir, &o.syncerFile, &o.profileDir} {
 				if *path == "" {
