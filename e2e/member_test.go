@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"context"
 	"net/http"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -15,6 +13,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/kcp-tmc/tmc/e2e/framework"
 	"github.com/kcp-tmc/tmc/pkg/bootstrap"
 )
 
@@ -54,8 +53,7 @@ func keepsItsTokenGood(t *testing.T, in *installation) {
 	})
 	// A restart begins with what the kubelet has mounted by then.
 	check(t, syncer.stop(t.Context()))
-	file := filepath.Join(filepath.Dir(env.stack.LogDir()), "joined", in.logName("syncer-"+name), bootstrap.KubeconfigKey)
-	check(t, os.WriteFile(file, stored(t.Context()), 0o600))
+	check(t, framework.WriteFile(framework.FlagValue(syncer.config.Args, "--kcp-kubeconfig"), stored(t.Context())))
 	check(t, syncer.startReady(t.Context()))
 	u.apply(t, some(deployment("web", on(name), withNewImage)))
 	u.rollOut(t, "web", name)

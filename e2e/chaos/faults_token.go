@@ -6,7 +6,6 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"os"
-	"path/filepath"
 	"sync/atomic"
 	"time"
 
@@ -139,7 +138,7 @@ func (g *Ground) clusterExpired(cluster string) Fault {
 	return Fault{
 		Name: "the token of " + cluster + "'s syncers for their cluster has expired",
 		Begin: func(context.Context) error {
-			old, err := os.ReadFile(filepath.Join(g.joined[cluster].dir, clusterToken))
+			old, err := os.ReadFile(g.joined[cluster].file(clusterToken))
 			if err != nil {
 				return err
 			}

@@ -5,23 +5,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
+	"time"
 
 	"golang.org/x/sync/errgroup"
-	appsv1 "k8s.io/api/apps/v1"
-	authenticationv1 "k8s.io/api/authentication/v1"
-	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/util/yaml"
-	"k8s.io/client-go/kubernetes"
-	"k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	"k8s.io/client-go/tools/clientcmd/api"
@@ -48,13 +41,14 @@ type joined struct {
 	token string
 }
 
-// The files of a syncer.
+// The files of a syncer for its cluster, beside those of the manifest.
 const (
-	kcpKubeconfig     = "kubeconfig"
 	clusterKubeconfig = "cluster.kubeconfig"
 	clusterToken      = "cluster.token"
-	ruleFile          = "rule.yaml"
 )
+
+// day is how long the tokens of tenants, and those of the syncers for their clusters, are good.
+const day = 24 * time.Hour
 
 // install sets tmc up in kcp, has the clusters join and binds the workspaces.
 func (g *Ground) install(ctx context.Context) error {
@@ -87,9 +81,6 @@ func (g *Ground) install(ctx context.Context) error {
 func (g *Ground) joinAll(ctx context.Context) error {
 	for _, name := range ClusterNames {
 		g.joined[name] = &joined{cluster: name, dir: g.file("joined", name)}
-		if err := os.MkdirAll(g.joined[name].dir, 0o700); err != nil {
-			return err
-		}
 	}
 	group, groupCtx := errgroup.WithContext(ctx)
 	for _, name := range ClusterNames {
@@ -169,26 +160,18 @@ func (g *Ground) giveManifest(ctx context.Context, name, manifest string) error 
 
 // take writes the files that the manifest gives a pod, and notes its command line.
 func (j *joined) take(manifest string) error {
-	objects, err := decodeManifest(manifest)
+	pod, err := framework.ReadPod(manifest)
 	if err != nil {
 		return err
 	}
-	var errs []error
-	for _, object := range objects {
-		switch object := object.(type) {
-		case *appsv1.Deployment:
-			j.args = asProcess(object.Spec.Template.Spec.Containers[0].Args, j.dir)
-		case *corev1.Secret:
-			var err error
-			j.token, err = tokenIn(object.Data["kubeconfig"])
-			errs = append(errs, err, j.write(kcpKubeconfig, object.Data["kubeconfig"]))
-		case *corev1.ConfigMap:
-			for _, data := range object.Data {
-				errs = append(errs, j.write(ruleFile, []byte(data)))
-			}
-		}
+	token, err := tokenIn(pod.Files[framework.FlagValue(pod.Args, "--kcp-kubeconfig")])
+	if err != nil {
+		return err
 	}
-	return errors.Join(errs...)
+	j.token = token
+	// It shares the host's ports.
+	j.args = append(pod.ProcessArgs(j.dir, "--bind-address", "--metrics-bind-address"), "--kubeconfig="+j.file(clusterKubeconfig))
+	return pod.Write(j.dir)
 }
 
 // tokenIn returns the token of a kubeconfig with one user.
@@ -203,6 +186,9 @@ func tokenIn(kubeconfig []byte) (string, error) {
 	return "", errors.New("the kubeconfig has no user")
 }
 
+// file returns the path of one of the syncers' files.
+func (j *joined) file(name string) string { return filepath.Join(j.dir, name) }
+
 // kcpToken returns the token for kcp that was stored last.
 func (j *joined) kcpToken() string {
 	j.mu.Lock()
@@ -210,57 +196,24 @@ func (j *joined) kcpToken() string {
 	return j.token
 }
 
-// write replaces a file in one step, as a kubelet does.
-func (j *joined) write(name string, data []byte) error {
-	file := filepath.Join(j.dir, name)
-	if err := os.WriteFile(file+".new", data, 0o600); err != nil {
-		return err
-	}
-	return os.Rename(file+".new", file)
-}
-
-// asProcess adapts a pod's command line: its files are elsewhere, and it shares the host's ports.
-func asProcess(args []string, dir string) []string {
-	adapted := []string{"--kubeconfig=" + filepath.Join(dir, clusterKubeconfig)}
-	for _, arg := range args {
-		flag, _, _ := strings.Cut(arg, "=")
-		switch flag {
-		case "--kcp-kubeconfig":
-			adapted = append(adapted, flag+"="+filepath.Join(dir, kcpKubeconfig))
-		case "--transform-config":
-			adapted = append(adapted, flag+"="+filepath.Join(dir, ruleFile))
-		case "--bind-address", "--metrics-bind-address":
-		default:
-			adapted = append(adapted, arg)
-		}
-	}
-	return adapted
-}
-
 // giveClusterToken gives the syncers a token of their account in the cluster, as a kubelet does, and a kubeconfig that
 // names its file.
 func (g *Ground) giveClusterToken(ctx context.Context, name string) error {
-	client, err := kubernetes.NewForConfig(g.Clusters[name])
-	if err != nil {
-		return err
-	}
-	day := int64(24 * 60 * 60)
-	token, err := client.CoreV1().ServiceAccounts(syncerNamespace).CreateToken(ctx, syncerName,
-		&authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{ExpirationSeconds: &day}}, metav1.CreateOptions{})
+	token, err := framework.AccountToken(ctx, g.Clusters[name], syncerNamespace, syncerName, day)
 	if err != nil {
 		return err
 	}
 	j := g.joined[name]
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if err := j.write(clusterToken, []byte(token.Status.Token)); err != nil {
+	if err := framework.WriteFile(j.file(clusterToken), []byte(token)); err != nil {
 		return err
 	}
-	data, err := g.kubeconfig("https://"+clusterHost(name), &api.AuthInfo{TokenFile: filepath.Join(j.dir, clusterToken)})
+	data, err := g.kubeconfig("https://"+clusterHost(name), &api.AuthInfo{TokenFile: j.file(clusterToken)})
 	if err != nil {
 		return err
 	}
-	return j.write(clusterKubeconfig, data)
+	return framework.WriteFile(j.file(clusterKubeconfig), data)
 }
 
 // clusterHost is the name by which syncers know their cluster.
@@ -279,17 +232,11 @@ func (g *Ground) kubeconfig(server string, user *api.AuthInfo) ([]byte, error) {
 
 // hubKubeconfig writes the kubeconfig of the hubs, for the account that init has made for them.
 func (g *Ground) hubKubeconfig(ctx context.Context) (string, error) {
-	client, err := kubernetes.NewForConfig(g.Workspace(providerWorkspace))
+	token, err := framework.AccountToken(ctx, g.Workspace(providerWorkspace), metav1.NamespaceDefault, hubBinary, 365*day)
 	if err != nil {
 		return "", err
 	}
-	year := int64(365 * 24 * 60 * 60)
-	token, err := client.CoreV1().ServiceAccounts("default").CreateToken(ctx, hubBinary,
-		&authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{ExpirationSeconds: &year}}, metav1.CreateOptions{})
-	if err != nil {
-		return "", err
-	}
-	data, err := g.kubeconfig("https://"+kcpHost+"/clusters/"+providerWorkspace, &api.AuthInfo{Token: token.Status.Token})
+	data, err := g.kubeconfig("https://"+kcpHost+"/clusters/"+providerWorkspace, &api.AuthInfo{Token: token})
 	if err != nil {
 		return "", err
 	}
@@ -304,26 +251,4 @@ func serverURL(config *rest.Config) (*url.URL, error) {
 		return nil, err
 	}
 	return &url.URL{Scheme: parsed.Scheme, Host: parsed.Host}, nil
-}
-
-// decodeManifest reads the objects of a manifest as their Go types.
-func decodeManifest(manifest string) ([]runtime.Object, error) {
-	var objects []runtime.Object
-	documents := yaml.NewYAMLToJSONDecoder(strings.NewReader(manifest))
-	for {
-		var raw runtime.RawExtension
-		if err := documents.Decode(&raw); errors.Is(err, io.EOF) {
-			return objects, nil
-		} else if err != nil {
-			return nil, err
-		}
-		if len(bytes.TrimSpace(raw.Raw)) == 0 {
-			continue
-		}
-		object, _, err := scheme.Codecs.UniversalDeserializer().Decode(raw.Raw, nil, nil)
-		if err != nil {
-			return nil, err
-		}
-		objects = append(objects, object)
-	}
 }

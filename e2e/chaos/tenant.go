@@ -8,7 +8,6 @@ import (
 	"sync"
 	"time"
 
-	authenticationv1 "k8s.io/api/authentication/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -19,6 +18,8 @@ import (
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
+
+	"github.com/kcp-tmc/tmc/e2e/framework"
 )
 
 // requestTimeout bounds one request of a tenant: a server that was stopped, or that is behind a fault, answers none.
@@ -69,13 +70,12 @@ func newTenant(ctx context.Context, admin *rest.Config, workspace string) (*tena
 	if _, err := client.RbacV1().ClusterRoleBindings().Create(ctx, binding, metav1.CreateOptions{}); err != nil && !apierrors.IsAlreadyExists(err) {
 		return nil, fmt.Errorf("making the tenant's rights: %w", err)
 	}
-	request := &authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{ExpirationSeconds: new(int64((24 * time.Hour).Seconds()))}}
-	token, err := client.CoreV1().ServiceAccounts(metav1.NamespaceDefault).CreateToken(ctx, "tenant", request, metav1.CreateOptions{})
+	token, err := framework.AccountToken(ctx, config, account.Namespace, account.Name, day)
 	if err != nil {
 		return nil, fmt.Errorf("making the tenant's token: %w", err)
 	}
 	own := rest.AnonymousClientConfig(config)
-	own.BearerToken = token.Status.Token
+	own.BearerToken = token
 	own.QPS = -1
 	objects, err := dynamic.NewForConfig(own)
 	return &tenant{workspace: workspace, client: objects, uids: map[NamespaceKey]map[Key]types.UID{}}, err

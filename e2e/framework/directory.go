@@ -169,7 +169,7 @@ func (d *directory) writeRecord(r record) error {
 	if err != nil {
 		return fmt.Errorf("write %s: %w", recordName, err)
 	}
-	return writeFile(d.file(recordName), append(data, '\n'))
+	return WriteFile(d.file(recordName), append(data, '\n'))
 }
 
 // readRecord returns the zero record when there is no file.
@@ -188,9 +188,9 @@ func readRecord(dir string) (record, error) {
 	return r, nil
 }
 
-// writeFile replaces a file in one step: a reader sees the old content or the new, also with several writers.
+// WriteFile replaces a file in one step: a reader sees the old content or the new, also with several writers.
 // Only its owner may read it, for many of these files hold credentials.
-func writeFile(path string, data []byte) error {
+func WriteFile(path string, data []byte) error {
 	dir := filepath.Dir(path)
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err

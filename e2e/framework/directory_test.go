@@ -44,7 +44,7 @@ func TestDirectoryClearKeepsFilesOfOthers(t *testing.T) {
 	}
 	defer func() { _ = d.release() }()
 	for _, name := range []string{"mine", kcpName} {
-		if err := writeFile(d.file(name, "file"), nil); err != nil {
+		if err := WriteFile(d.file(name, "file"), nil); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -76,7 +76,7 @@ func newKCP(config kcpConfig) (*KCP, error) {
 	}
 	k := &KCP{config: config, lease: lease, token: rand.Text()}
 	line := fmt.Sprintf("%s,%s,%s,%q\n", k.token, kcpUser, kcpUser, kcpGroup)
-	if err := writeFile(k.tokenFile(), []byte(line)); err != nil {
+	if err := WriteFile(k.tokenFile(), []byte(line)); err != nil {
 		return nil, errors.Join(fmt.Errorf("kcp: write tokens: %w", err), lease.Release())
 	}
 	return k, nil

@@ -78,7 +78,7 @@ func writeKubeconfig(file string, config *api.Config) error {
 	if err != nil {
 		return fmt.Errorf("write kubeconfig: %w", err)
 	}
-	if err := writeFile(file, data); err != nil {
+	if err := WriteFile(file, data); err != nil {
 		return fmt.Errorf("write kubeconfig: %w", err)
 	}
 	return nil

@@ -89,7 +89,7 @@ func (c *localCluster) prepare(config []byte) error {
 	if err := os.Symlink(c.logs, filepath.Join(c.workdir(), "logs")); err != nil {
 		return err
 	}
-	return writeFile(c.configFile(), config)
+	return WriteFile(c.configFile(), config)
 }
 
 // kwokctl runs kwokctl to its end.

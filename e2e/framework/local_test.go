@@ -24,7 +24,7 @@ apiVersion: kwok.x-k8s.io/v1alpha1
 kind: Stage
 `
 	file := filepath.Join(t.TempDir(), "kwok.yaml")
-	if err := writeFile(file, []byte(content)); err != nil {
+	if err := WriteFile(file, []byte(content)); err != nil {
 		t.Fatal(err)
 	}
 	got, err := readComponent(file, etcdComponent)

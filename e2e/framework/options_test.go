@@ -13,7 +13,7 @@ func TestOptionsAreCompleted(t *testing.T) {
 	t.Setenv(KCPBinaryEnv, "")
 	root := t.TempDir()
 	for _, name := range []string{"go.mod", "bin/tools/kcp", "deep/er/x", "other-kcp"} {
-		if err := writeFile(filepath.Join(root, name), nil); err != nil {
+		if err := WriteFile(filepath.Join(root, name), nil); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -121,13 +121,6 @@ func TestRolloutIsComplete(t *testing.T) {
 	}
 }
 
-func TestProcessHasItsOwnFiles(t *testing.T) {
-	got := asProcess([]string{"--cluster-name=east", "--kcp-kubeconfig=/etc/tmc/kcp/kubeconfig", "--leader-elect", "--bind-address=:8080"}, "/tmp/x")
-	if diff := cmp.Diff([]string{"--cluster-name=east", "--kcp-kubeconfig=/tmp/x/kubeconfig", "--leader-elect"}, got); diff != "" {
-		t.Errorf("(-want +got):\n%s", diff)
-	}
-}
-
 func TestDocumentIsTheSameForTheSameFigures(t *testing.T) {
 	figures := func() []section {
 		return []section{
