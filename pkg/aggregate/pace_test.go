@@ -70,9 +70,9 @@ func newPacedFleet(replicas int64) *pacedFleet {
 
 func TestNewsOf(t *testing.T) {
 	problem := protocol.Problem{Reason: "MissingObject", Message: "m"}
-	// written has the present status be the merged one of reports.
-	written := func(f *pacedFleet, reports map[string]protocol.Report) {
-		f.reports = reports
+	// written has the present status be the merged one of reports of so many available pods, all of them updated.
+	written := func(f *pacedFleet, inEast, inWest int64) {
+		f.reports = map[string]protocol.Report{"east": f.says(4, inEast), "west": f.says(4, inWest)}
 		f.status, _ = Status(f.input(t))
 	}
 	cases := map[string]struct {
@@ -90,31 +90,31 @@ func TestNewsOf(t *testing.T) {
 			f.reports["east"] = protocol.Report{Generation: 1, Problems: []protocol.Problem{problem}}
 		}, nil, AtOnce},
 		"another pod serves": {func(f *pacedFleet) {
-			written(f, map[string]protocol.Report{"east": f.says(4, 1), "west": f.says(4, 1)})
+			written(f, 1, 1)
 			f.reports["east"] = f.says(4, 2)
 		}, nil, Progress},
 		"enough pods serve": {func(f *pacedFleet) {
-			written(f, map[string]protocol.Report{"east": f.says(4, 1), "west": f.says(4, 1)})
+			written(f, 1, 1)
 			f.reports = map[string]protocol.Report{"east": f.says(4, 3), "west": f.says(4, 3)}
 		}, nil, Turn},
 		"something is wrong on the way": {func(f *pacedFleet) {
-			written(f, map[string]protocol.Report{"east": f.says(4, 1), "west": f.says(4, 1)})
+			written(f, 1, 1)
 			report := f.says(4, 1)
 			report.Problems = []protocol.Problem{problem}
 			f.reports["east"] = report
 		}, nil, AtOnce},
 		"a deadline is over": {func(f *pacedFleet) {
-			written(f, map[string]protocol.Report{"east": f.says(4, 1), "west": f.says(4, 1)})
+			written(f, 1, 1)
 			report := f.says(4, 1)
 			report.Conditions[1].Status, report.Conditions[1].Reason = "False", "ProgressDeadlineExceeded"
 			f.reports["east"] = report
 		}, nil, AtOnce},
 		"a pod is lost": {func(f *pacedFleet) {
-			written(f, map[string]protocol.Report{"east": f.says(4, 4), "west": f.says(4, 4)})
+			written(f, 4, 4)
 			f.reports["east"] = f.says(4, 3)
 		}, nil, Progress},
 		"it is back": {func(f *pacedFleet) {
-			written(f, map[string]protocol.Report{"east": f.says(4, 3), "west": f.says(4, 4)})
+			written(f, 3, 4)
 			f.reports["east"] = f.says(4, 4)
 		}, nil, AtOnce},
 	}

@@ -25,24 +25,17 @@ func TestStatusPatch(t *testing.T) {
 			"status": map[string]any{"replicas": int64(1), "unavailableReplicas": int64(1)},
 		}}
 	}
-	annotated := func(key string, value any) func(metadata map[string]any) {
+	set := func(field, key string, value any) func(metadata map[string]any) {
 		return func(metadata map[string]any) {
-			if value == nil {
-				delete(metadata["annotations"].(map[string]any), key)
+			if entries := metadata[field].(map[string]any); value == nil {
+				delete(entries, key)
 			} else {
-				metadata["annotations"].(map[string]any)[key] = value
+				entries[key] = value
 			}
 		}
 	}
-	labelled := func(key string, value any) func(metadata map[string]any) {
-		return func(metadata map[string]any) {
-			if value == nil {
-				delete(metadata["labels"].(map[string]any), key)
-			} else {
-				metadata["labels"].(map[string]any)[key] = value
-			}
-		}
-	}
+	annotated := func(key string, value any) func(metadata map[string]any) { return set("annotations", key, value) }
+	labelled := func(key string, value any) func(metadata map[string]any) { return set("labels", key, value) }
 	cases := map[string]struct {
 		before            func(metadata map[string]any) // what the object was like when it was read
 		change            func(metadata map[string]any) // what has changed since

@@ -83,14 +83,17 @@ func (s *podSums) all() iter.Seq[podUsage] {
 }
 
 // Add implements cache.Queue.
-func (s *podSums) Add(obj any) error {
+func (s *podSums) Add(obj any) error { return s.take(obj, note) }
+
+// take does with the sums what a pod that has come, changed or gone asks for.
+func (s *podSums) take(obj any, do func(byPod map[podKey]podUsage, pod *slimPod)) error {
 	pod, err := slimmed(obj)
 	if err != nil {
 		return err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	note(s.byPod, pod)
+	do(s.byPod, pod)
 	return nil
 }
 
@@ -99,9 +102,11 @@ func note(byPod map[podKey]podUsage, pod *slimPod) {
 	if pod.isLiving {
 		byPod[podKey{pod.namespace, pod.name}] = pod.usage
 	} else {
-		delete(byPod, podKey{pod.namespace, pod.name})
+		drop(byPod, pod)
 	}
 }
+
+func drop(byPod map[podKey]podUsage, pod *slimPod) { delete(byPod, podKey{pod.namespace, pod.name}) }
 
 func slimmed(obj any) (*slimPod, error) {
 	obj, err := slim(obj)
@@ -119,16 +124,7 @@ func slimmed(obj any) (*slimPod, error) {
 func (s *podSums) Update(obj any) error { return s.Add(obj) }
 
 // Delete implements cache.Queue.
-func (s *podSums) Delete(obj any) error {
-	pod, err := slimmed(obj)
-	if err != nil {
-		return err
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	delete(s.byPod, podKey{pod.namespace, pod.name})
-	return nil
-}
+func (s *podSums) Delete(obj any) error { return s.take(obj, drop) }
 
 // Replace implements cache.Queue.
 func (s *podSums) Replace(objects []any, _ string) error {

@@ -64,6 +64,14 @@ func (m *memory) tidy(key kcp.ObjectKey) {
 	}
 }
 
+// drop drops a part of what is remembered of a workload. It is called with mu held.
+func (m *memory) drop(key kcp.ObjectKey, part func(r *remembered)) {
+	if r := m.byKey[key]; r != nil {
+		part(r)
+		m.tidy(key)
+	}
+}
+
 // forget drops all that is remembered of a workload that is gone.
 func (m *memory) forget(key kcp.ObjectKey) {
 	m.mu.Lock()
@@ -181,10 +189,7 @@ func (m *memory) falls(key kcp.ObjectKey, plan revisions.Plan) time.Duration {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if !plan.Falls {
-		if r := m.byKey[key]; r != nil {
-			r.due = time.Time{}
-			m.tidy(key)
-		}
+		m.drop(key, func(r *remembered) { r.due = time.Time{} })
 		return 0
 	}
 	r, grace := m.of(key), fallGrace
@@ -202,10 +207,7 @@ func (m *memory) untilFirst(key kcp.ObjectKey, plan revisions.Plan, grace time.D
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if !plan.IsEarly {
-		if r := m.byKey[key]; r != nil {
-			r.first = time.Time{}
-			m.tidy(key)
-		}
+		m.drop(key, func(r *remembered) { r.first = time.Time{} })
 		return 0
 	}
 	r := m.of(key)
