@@ -273,12 +273,7 @@ func drawDeedBelow(r *rand.Rand) deed {
 			return "its mark managed-by taken off", patch(ctx, client, f.obj, labelled(map[string]any{managedByLabel: nil}))
 		}},
 		deed{"a mark is taken off copies", func(ctx context.Context, client dynamic.ResourceInterface, f found) (string, error) {
-			keys := keysWith(f.obj.GetAnnotations(), keyDomain)
-			if len(keys) == 0 {
-				return "", nil
-			}
-			key := keys[int(number)%len(keys)]
-			return key + " taken off", patch(ctx, client, f.obj, annotated(map[string]any{key: nil}))
+			return takeAnnotationOff(ctx, client, f, keyDomain, number)
 		}},
 		deed{"all marks are taken off copies", func(ctx context.Context, client dynamic.ResourceInterface, f found) (string, error) {
 			return "all marks taken off", patch(ctx, client, f.obj, metadata(map[string]any{
@@ -298,6 +293,16 @@ func drawDeedBelow(r *rand.Rand) deed {
 			return holdFinalizer + " added", patch(ctx, client, f.obj, finalized(f.obj, append(slices.Clone(f.obj.GetFinalizers()), holdFinalizer)))
 		}},
 	)
+}
+
+// takeAnnotationOff takes one of the annotations with a prefix off, chosen by a number. It does nothing to an object without any.
+func takeAnnotationOff(ctx context.Context, client dynamic.ResourceInterface, f found, prefix string, number uint32) (string, error) {
+	keys := keysWith(f.obj.GetAnnotations(), prefix)
+	if len(keys) == 0 {
+		return "", nil
+	}
+	key := keys[int(number)%len(keys)]
+	return key + " taken off", patch(ctx, client, f.obj, annotated(map[string]any{key: nil}))
 }
 
 // nothingOf is a patch that removes all keys of tmc's.
@@ -341,12 +346,7 @@ func drawDeedAbove(r *rand.Rand) deed {
 			return key + " taken off", patch(ctx, client, f.obj, labelled(map[string]any{key: nil}))
 		}},
 		deed{"a report is taken off", func(ctx context.Context, client dynamic.ResourceInterface, f found) (string, error) {
-			keys := keysWith(f.obj.GetAnnotations(), statusAnnotations)
-			if len(keys) == 0 {
-				return "", nil
-			}
-			key := keys[int(number)%len(keys)]
-			return key + " taken off", patch(ctx, client, f.obj, annotated(map[string]any{key: nil}))
+			return takeAnnotationOff(ctx, client, f, statusAnnotations, number)
 		}},
 		deed{"a syncer's finalizer is taken off", func(ctx context.Context, client dynamic.ResourceInterface, f found) (string, error) {
 			finalizers := slices.DeleteFunc(f.obj.GetFinalizers(), func(finalizer string) bool { return !strings.HasPrefix(finalizer, syncerFinalizers) })

@@ -110,18 +110,27 @@ func onlyJSON(accept string) string {
 
 // edit applies what is to be different in what the client reads.
 func (e *exchange) edit(data []byte) []byte {
+	return e.editObject(data, func(answer map[string]any) map[string]any { return answer })
+}
+
+// editObject applies what is to be different to the object in what the client reads, if there is one.
+func (e *exchange) editObject(data []byte, objectOf func(read map[string]any) map[string]any) []byte {
 	data = e.link.rewrite(e.request, data)
 	if len(e.effect.edits) == 0 {
 		return data
 	}
-	var object map[string]any
-	if json.Unmarshal(data, &object) != nil {
+	var read map[string]any
+	if json.Unmarshal(data, &read) != nil {
+		return data
+	}
+	object := objectOf(read)
+	if object == nil {
 		return data
 	}
 	for _, edit := range e.effect.edits {
 		edit(object)
 	}
-	edited, err := json.Marshal(object)
+	edited, err := json.Marshal(read)
 	if err != nil {
 		return data
 	}

@@ -2,8 +2,8 @@ package proxy
 
 import (
 	"bufio"
+	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"io"
 	"sync"
@@ -69,26 +69,13 @@ func (s *stream) read(body io.Reader) {
 	}
 }
 
-// editEvent applies what is to be different to the object of an event.
+// editEvent applies what is to be different to the object of an event. It keeps the end of the line.
 func (s *stream) editEvent(line []byte) []byte {
-	line = s.link.rewrite(s.request, line)
-	if len(s.effect.edits) == 0 {
-		return line
-	}
-	var event map[string]any
-	if json.Unmarshal(line, &event) != nil {
-		return line
-	}
-	if object, ok := event["object"].(map[string]any); ok {
-		for _, edit := range s.effect.edits {
-			edit(object)
-		}
-	}
-	edited, err := json.Marshal(event)
-	if err != nil {
-		return line
-	}
-	return append(edited, '\n')
+	edited := s.editObject(line, func(event map[string]any) map[string]any {
+		object, _ := event["object"].(map[string]any)
+		return object
+	})
+	return append(bytes.TrimSuffix(edited, []byte("\n")), '\n')
 }
 
 // next takes one step, and reports whether there is another.
