@@ -142,15 +142,10 @@ func (r *release) client(ctx context.Context, program string, args ...string) (s
 	}
 	ctx, cancel := context.WithTimeout(ctx, runTimeout)
 	defer cancel()
-	var stderr strings.Builder
 	command := exec.CommandContext(ctx, filepath.Join(tools, program), args...)
 	command.Env = append(os.Environ(), "KUBECONFIG="+r.kcp.kubeconfig, "HELM_CACHE_HOME="+r.dir, "HELM_CONFIG_HOME="+r.dir, "HELM_DATA_HOME="+r.dir)
-	command.Stderr = &stderr
-	stdout, err := command.Output()
-	if err != nil {
-		err = fmt.Errorf("%s %s: %w: %s", program, strings.Join(args, " "), err, strings.TrimSpace(stderr.String()))
-	}
-	return string(stdout), err
+	stdout, _, err := framework.Output(command)
+	return stdout, err
 }
 
 // helmOf returns a function that runs a Helm on the workspace and then looks whether a cluster has what is Helm's alone.

@@ -5,10 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"net"
 	"os"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -104,11 +102,10 @@ func (in *installation) takeOver() {
 
 // setUpProvider has `kubectl tmc init` make and fill the provider workspace.
 func (in *installation) setUpProvider(ctx context.Context) error {
-	port, err := env.stack.FreePort()
-	if err != nil {
+	var err error
+	if in.repairAddress, err = env.stack.FreeAddress(); err != nil {
 		return err
 	}
-	in.repairAddress = net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
 	settingUp.Lock()
 	_, err = runPlugin(ctx, "root", "init", "--provider-workspace="+in.provider, "--repair-url=https://"+in.repairAddress)
 	settingUp.Unlock()

@@ -1,16 +1,13 @@
 package e2e
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -45,15 +42,14 @@ type program struct {
 
 // newProgram prepares a program, and does not start it. name is unique in the suite: the log is called so.
 func newProgram(name, binary string, args ...string) (*program, error) {
-	port, err := env.stack.FreePort()
+	address, err := env.stack.FreeAddress()
 	if err != nil {
 		return nil, err
 	}
-	metricsPort, err := env.stack.FreePort()
+	metricsAddress, err := env.stack.FreeAddress()
 	if err != nil {
 		return nil, err
 	}
-	address, metricsAddress := net.JoinHostPort("127.0.0.1", strconv.Itoa(port)), net.JoinHostPort("127.0.0.1", strconv.Itoa(metricsPort))
 	return &program{
 		address: address, metricsAddress: metricsAddress,
 		config: framework.ProcessConfig{
@@ -180,18 +176,14 @@ func runProgram(ctx context.Context, binary string, args ...string) (result, err
 	ctx, cancel := context.WithTimeout(ctx, runTimeout)
 	defer cancel()
 	command := exec.CommandContext(ctx, filepath.Join(env.binaries, binary), args...)
-	var stdout, stderr bytes.Buffer
-	command.Stdout, command.Stderr = &stdout, &stderr
-	err := command.Run()
-	ended := result{stdout: stdout.String(), stderr: stderr.String()}
+	var ended result
+	var err error
+	ended.stdout, ended.stderr, err = framework.Output(command)
 	var exit *exec.ExitError
 	if errors.As(err, &exit) && ctx.Err() == nil {
 		ended.code, err = exit.ExitCode(), nil
 	}
-	if err != nil {
-		return ended, fmt.Errorf("%s %s: %w: %s", binary, strings.Join(args, " "), err, ended.stderr)
-	}
-	return ended, nil
+	return ended, err
 }
 
 // runPlugin runs kubectl-tmc for a workspace and fails when it does.

@@ -2,7 +2,6 @@ package e2e
 
 import (
 	"context"
-	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -103,9 +102,8 @@ func TestCommandLineErrors(t *testing.T) {
 // TestStartWaitsForKCP starts programs before kcp can be reached.
 func TestStartWaitsForKCP(t *testing.T) {
 	t.Parallel()
-	port, err := env.stack.FreePort()
+	address, err := env.stack.FreeAddress()
 	check(t, err)
-	address := fmt.Sprintf("127.0.0.1:%d", port)
 	kubeconfig := kubeconfigWith(t, func(c *api.Cluster, _ *api.AuthInfo) { c.Server = at(t, c.Server, address) })
 	// The cluster registers itself: it is not to be among those of the other tests.
 	provider := "--provider-workspace=" + newInstallation(t, "waiting").provider

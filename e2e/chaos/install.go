@@ -1,10 +1,8 @@
 package chaos
 
 import (
-	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"net/url"
 	"os"
 	"os/exec"
@@ -115,12 +113,8 @@ func (g *Ground) Plugin(ctx context.Context, workspace string, args ...string) (
 		return "", err
 	}
 	command := exec.CommandContext(ctx, filepath.Join(g.binaries, pluginBinary), append(args, "--kubeconfig="+kubeconfig)...)
-	var stdout, stderr bytes.Buffer
-	command.Stdout, command.Stderr = &stdout, &stderr
-	if err := command.Run(); err != nil {
-		return "", fmt.Errorf("kubectl-tmc %s: %w: %s", strings.Join(args, " "), err, stderr.String())
-	}
-	return stdout.String(), nil
+	stdout, _, err := framework.Output(command)
+	return stdout, err
 }
 
 // join has a cluster join, again if it has, and gives its syncers what the manifest says.

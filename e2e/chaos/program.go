@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"strconv"
 	"sync"
 	"syscall"
 	"time"
@@ -105,11 +104,10 @@ func (g *Ground) newProgram(ctx context.Context, name, binary string, servers ma
 	}
 	var addresses [2]string
 	for i := range addresses {
-		port, err := g.stack.FreePort()
-		if err != nil {
+		var err error
+		if addresses[i], err = g.stack.FreeAddress(); err != nil {
 			return nil, err
 		}
-		addresses[i] = "127.0.0.1:" + strconv.Itoa(port)
 	}
 	p.ReadyURL, p.MetricsURL = "http://"+addresses[0]+"/readyz", "http://"+addresses[1]+"/metrics"
 	p.config = framework.ProcessConfig{

@@ -17,6 +17,6 @@
 // Down, and the reaper, a small process that does nothing but wait for its owner to die.
 //
 // The package knows nothing of workloads, placement or syncing: it starts binaries that it is told
-// of, reads of a manifest what its pods get, and gives out kubeconfigs. It needs Linux, and kcp and kube-apiserver need a machine with a default
-// route, though nothing is sent over it.
+// of, reads of a manifest what its pods get, and gives out kubeconfigs. It needs Linux, and kcp and
+// kube-apiserver need a machine with a default route, though nothing is sent over it.
 package framework

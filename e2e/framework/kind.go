@@ -1,7 +1,6 @@
 package framework
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -169,12 +168,8 @@ func (p *KindProvider) run(ctx context.Context, program string, args ...string) 
 	cmd := exec.CommandContext(ctx, program, args...)
 	// In a network of their own the clusters leave the one of a user's own kind clusters alone.
 	cmd.Env = append(os.Environ(), "KIND_EXPERIMENTAL_DOCKER_NETWORK="+kindPrefix)
-	var out, errOut bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &errOut
-	if err := cmd.Run(); err != nil {
-		return "", fmt.Errorf("%s %s: %w: %s", filepath.Base(program), strings.Join(args, " "), err, strings.TrimSpace(errOut.String()))
-	}
-	return out.String(), nil
+	stdout, _, err = Output(cmd)
+	return stdout, err
 }
 
 func (p *KindProvider) kubeconfig(name string) string {

@@ -6,9 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"sync"
 	"time"
 
@@ -346,19 +348,20 @@ func (s *Stack) StartProcess(config ProcessConfig) (*Process, error) {
 	return process, nil
 }
 
-// FreePort returns a TCP port on which nothing listens, and that no other stack takes while this one runs.
-func (s *Stack) FreePort() (int, error) {
+// FreeAddress returns an address of this machine, host:port, on which nothing listens, and that no other stack takes while
+// this one runs.
+func (s *Stack) FreeAddress() (string, error) {
 	lease, err := ReservePorts(1)
 	if err != nil {
-		return 0, err
+		return "", err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.stopped {
-		return 0, errors.Join(errors.New("free port: the stack is stopped"), lease.Release())
+		return "", errors.Join(errors.New("free address: the stack is stopped"), lease.Release())
 	}
 	s.leases = append(s.leases, lease)
-	return lease.Ports()[0], nil
+	return net.JoinHostPort("127.0.0.1", strconv.Itoa(lease.Ports()[0])), nil
 }
 
 // Stop ends the stack: the processes of StartProcess, last first, then kcp and the clusters. Afterwards

@@ -197,7 +197,7 @@ func (s *stackTest) binaryRuns(context.Context) error {
 	if got, want := process.LogFile(), filepath.Join(s.stack.LogDir(), "sleeper.log"); got != want {
 		s.Errorf("log file is %s, want %s", got, want)
 	}
-	_, err = s.stack.FreePort()
+	_, err = s.stack.FreeAddress()
 	return err
 }
 

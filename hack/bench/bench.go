@@ -101,7 +101,7 @@ func run(ctx context.Context, o options, out io.Writer) error {
 
 func (b *bench) measure(ctx context.Context) ([]section, error) {
 	var sections []section
-	if err := b.step("Install tmc, let two clusters join, bind a workspace", func() error { return b.install(ctx) }); err != nil {
+	if err := b.console.Step("Install tmc, let two clusters join, bind a workspace", func() error { return b.install(ctx) }); err != nil {
 		return nil, err
 	}
 	for _, m := range measurements() {
@@ -109,11 +109,11 @@ func (b *bench) measure(ctx context.Context) ([]section, error) {
 			continue
 		}
 		if m.name != rawLimits && !b.isRunning() {
-			if err := b.step("Start tmc's programs", func() error { return b.begin(ctx) }); err != nil {
+			if err := b.console.Step("Start tmc's programs", func() error { return b.begin(ctx) }); err != nil {
 				return sections, err
 			}
 		}
-		err := b.step("Measure "+m.name, func() error {
+		err := b.console.Step("Measure "+m.name, func() error {
 			found, err := m.do(b, ctx)
 			sections = append(sections, found...)
 			return err
@@ -123,17 +123,6 @@ func (b *bench) measure(ctx context.Context) ([]section, error) {
 		}
 	}
 	return sections, nil
-}
-
-// step says what is done and how long it took.
-func (b *bench) step(title string, do func() error) error {
-	b.console.Sayf("== %s", title)
-	start := time.Now()
-	if err := do(); err != nil {
-		return fmt.Errorf("%s: %w", title, err)
-	}
-	b.console.Sayf("   done after %s", measure.Seconds(time.Since(start)))
-	return nil
 }
 
 func (b *bench) print(sections []section) {

@@ -21,7 +21,7 @@ func (s *stage) join(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	manifest, err := s.pluginOutput(ctx, s.root, "join", name, "--image=example.com/tmc:v0.0.0", "--image-pull-policy=Never", "--namespace="+syncerNamespace)
+	manifest, err := s.plugin(ctx, s.root, "join", name, "--image=example.com/tmc:v0.0.0", "--image-pull-policy=Never", "--namespace="+syncerNamespace)
 	if err != nil {
 		return err
 	}

@@ -5,12 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
-	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
-	"strings"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -69,17 +65,13 @@ type stage struct {
 // newStage starts the stack.
 func newStage(ctx context.Context, o options, out io.Writer, giveUp context.CancelCauseFunc) (*stage, error) {
 	s := &stage{binDir: o.binDir, out: out, giveUp: giveUp, clusters: map[string]*side{}}
-	if err := os.MkdirAll(o.dir, 0o755); err != nil {
-		return nil, fmt.Errorf("make the directory: %w", err)
-	}
-	policy := filepath.Join(o.dir, "audit-policy.yaml")
-	if err := os.WriteFile(policy, []byte(measure.AuditPolicy), 0o600); err != nil {
-		return nil, fmt.Errorf("write the audit policy: %w", err)
+	policy, err := measure.WriteAuditPolicy(o.dir)
+	if err != nil {
+		return nil, err
 	}
 	if o.noAudit {
 		policy = ""
 	}
-	var err error
 	s.stack, err = framework.Start(ctx, framework.Options{
 		Dir: o.dir, Clusters: clusterNames(), Nodes: nodes, AuditPolicy: policy, Progress: out, KCPArgs: o.kcpFlags,
 	})
@@ -96,7 +88,7 @@ func newStage(ctx context.Context, o options, out io.Writer, giveUp context.Canc
 
 // install makes all ready: tmc in kcp, a workspace that is bound, and clusters that have joined.
 func (s *stage) install(ctx context.Context) error {
-	if err := s.plugin(ctx, s.root, "init"); err != nil {
+	if _, err := s.plugin(ctx, s.root, "init"); err != nil {
 		return err
 	}
 	if err := s.stack.KCP.CreateWorkspace(ctx, "root", consumer); err != nil {
@@ -113,7 +105,7 @@ func (s *stage) install(ctx context.Context) error {
 	if err := s.findSides(ctx); err != nil {
 		return err
 	}
-	if err := s.plugin(ctx, s.user.kubeconfig, "bind"); err != nil {
+	if _, err := s.plugin(ctx, s.user.kubeconfig, "bind"); err != nil {
 		return err
 	}
 	if err := s.user.follow(ctx, ""); err != nil {
@@ -239,19 +231,10 @@ func (s *stage) trail() (*measure.Trail, error) {
 }
 
 // plugin runs kubectl-tmc with a kubeconfig for kcp, and returns what it prints.
-func (s *stage) plugin(ctx context.Context, kubeconfig string, args ...string) error {
-	_, err := s.pluginOutput(ctx, kubeconfig, args...)
-	return err
-}
-
-func (s *stage) pluginOutput(ctx context.Context, kubeconfig string, args ...string) (string, error) {
-	var stdout, stderr strings.Builder
+func (s *stage) plugin(ctx context.Context, kubeconfig string, args ...string) (string, error) {
 	command := exec.CommandContext(ctx, filepath.Join(s.binDir, pluginBinary), append(args, "--kubeconfig="+kubeconfig)...)
-	command.Stdout, command.Stderr = &stdout, &stderr
-	if err := command.Run(); err != nil {
-		return "", fmt.Errorf("kubectl tmc %s: %w: %s", strings.Join(args, " "), err, stderr.String())
-	}
-	return stdout.String(), nil
+	stdout, _, err := framework.Output(command)
+	return stdout, err
 }
 
 // program is one of tmc's programs as a process.
@@ -263,11 +246,10 @@ type program struct {
 
 // add prepares a program.
 func (s *stage) add(name, binary string, args ...string) error {
-	port, err := s.stack.FreePort()
+	address, err := s.stack.FreeAddress()
 	if err != nil {
 		return err
 	}
-	address := net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
 	s.programs = append(s.programs, &program{name: name, address: address, config: framework.ProcessConfig{
 		Name: name,
 		Path: filepath.Join(s.binDir, binary),

@@ -3,9 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
-	"net"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"time"
 
@@ -48,11 +46,10 @@ func syncerName(cluster string) string { return syncerBinary + "-" + cluster }
 
 // startProgram starts a program, and gives a function that waits until it is ready.
 func (s *stage) startProgram(ctx context.Context, p program) (waitReady func() error, err error) {
-	port, err := s.stack.FreePort()
+	address, err := s.stack.FreeAddress()
 	if err != nil {
 		return nil, err
 	}
-	address := net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
 	s.out.sayf("$ %s &", p.commandLine(s.options))
 	start := time.Now()
 	process, err := s.stack.StartProcess(framework.ProcessConfig{

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"os/exec"
 	"strconv"
 	"strings"
@@ -146,11 +145,10 @@ func (s *stage) setUp(ctx context.Context) error {
 		return err
 	}
 	s.legend()
-	port, err := s.stack.FreePort()
-	if err != nil {
+	var err error
+	if s.repairAddress, err = s.stack.FreeAddress(); err != nil {
 		return err
 	}
-	s.repairAddress = net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
 	s.out.title("Install tmc in kcp")
 	if err := s.plugin(ctx, s.root, "init", "--repair-url=https://"+s.repairAddress); err != nil {
 		return err

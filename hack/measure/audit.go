@@ -8,14 +8,15 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
 )
 
-// AuditPolicy has kcp and the clusters note who did what to the kinds that tmc has to do with, and what patches say.
-const AuditPolicy = `apiVersion: audit.k8s.io/v1
+// auditPolicy has kcp and the clusters note who did what to the kinds that tmc has to do with, and what patches say.
+const auditPolicy = `apiVersion: audit.k8s.io/v1
 kind: Policy
 omitStages: [RequestReceived]
 omitManagedFields: true
@@ -38,6 +39,15 @@ rules:
   - group: tmc.kcp.io
 - level: None
 `
+
+// WriteAuditPolicy writes the policy that a Trail needs into a directory, which it makes if need be, and returns the path of the file.
+func WriteAuditPolicy(dir string) (string, error) {
+	file := filepath.Join(dir, "audit-policy.yaml")
+	if err := errors.Join(os.MkdirAll(dir, 0o755), os.WriteFile(file, []byte(auditPolicy), 0o600)); err != nil {
+		return "", fmt.Errorf("write the audit policy: %w", err)
+	}
+	return file, nil
+}
 
 // The sides on which requests are made.
 const (

@@ -15,6 +15,17 @@ type Console struct{ W io.Writer }
 // Sayf writes a line.
 func (c *Console) Sayf(format string, args ...any) { fmt.Fprintf(c.W, format+"\n", args...) }
 
+// Step says what is done, and how long it took. Its error is that of what is done, with the title.
+func (c *Console) Step(title string, do func() error) error {
+	c.Sayf("== %s", title)
+	start := time.Now()
+	if err := do(); err != nil {
+		return fmt.Errorf("%s: %w", title, err)
+	}
+	c.Sayf("   done after %s", Seconds(time.Since(start)))
+	return nil
+}
+
 // Table writes rows, of which the first is the header, in columns.
 func (c *Console) Table(rows [][]string) {
 	aligned := tabwriter.NewWriter(c.W, 0, 0, 2, ' ', 0)

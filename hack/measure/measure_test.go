@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -167,5 +169,31 @@ func TestMeaningOfPatches(t *testing.T) {
 		if got := meaning([]byte(body)); got != want {
 			t.Errorf("%s: got %q, want %q", body, got, want)
 		}
+	}
+}
+
+func TestStepSaysWhatFailed(t *testing.T) {
+	var out strings.Builder
+	console := &Console{W: &out}
+	failure := errors.New("no luck")
+	if err := console.Step("Wait", func() error { return failure }); !errors.Is(err, failure) || err.Error() != "Wait: no luck" {
+		t.Errorf("got %v", err)
+	}
+	if err := console.Step("Try", func() error { return nil }); err != nil || out.String() != "== Wait\n== Try\n   done after 0.0 s\n" {
+		t.Errorf("got %v and %q", err, out.String())
+	}
+}
+
+func TestAuditPolicyIsInADirectoryOfItsOwn(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "deep")
+	file, err := WriteAuditPolicy(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if content, err := os.ReadFile(file); err != nil || filepath.Dir(file) != dir || string(content) != auditPolicy {
+		t.Errorf("%s has %q, %v", file, content, err)
+	}
+	if _, err := WriteAuditPolicy(file); err == nil {
+		t.Error("got no error for a directory that is a file")
 	}
 }

@@ -90,12 +90,9 @@ func (m *measurement) story(ctx context.Context) error {
 		{"Drain a cluster", m.drain},
 	}
 	for _, step := range steps {
-		m.console.Sayf("== %s", step.title)
-		start := time.Now()
-		if err := step.do(ctx); err != nil {
-			return fmt.Errorf("%s: %w", step.title, err)
+		if err := m.console.Step(step.title, func() error { return step.do(ctx) }); err != nil {
+			return err
 		}
-		m.console.Sayf("   done after %s", measure.Seconds(time.Since(start)))
 	}
 	return nil
 }

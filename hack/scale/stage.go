@@ -5,12 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
-	"strings"
 	"sync/atomic"
 	"time"
 
@@ -55,14 +52,10 @@ type stage struct {
 // setUp starts the stack. What the syncers log goes to a file beside its logs.
 func (s *stage) setUp(ctx context.Context, o options, out io.Writer, giveUp context.CancelCauseFunc) error {
 	s.binDir, s.out, s.giveUp = o.binDir, out, giveUp
-	if err := os.MkdirAll(o.dir, 0o755); err != nil {
-		return fmt.Errorf("make the directory: %w", err)
+	policy, err := measure.WriteAuditPolicy(o.dir)
+	if err != nil {
+		return err
 	}
-	policy := filepath.Join(o.dir, "audit-policy.yaml")
-	if err := os.WriteFile(policy, []byte(measure.AuditPolicy), 0o600); err != nil {
-		return fmt.Errorf("write the audit policy: %w", err)
-	}
-	var err error
 	s.stack, err = framework.Start(ctx, framework.Options{
 		Dir:         o.dir,
 		Clusters:    []string{physical},
@@ -136,11 +129,10 @@ func (m *measurement) install(ctx context.Context) error {
 }
 
 func (s *stage) startController(ctx context.Context) error {
-	port, err := s.stack.FreePort()
+	address, err := s.stack.FreeAddress()
 	if err != nil {
 		return err
 	}
-	address := net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
 	start := func() (*framework.Process, error) {
 		process, err := s.stack.StartProcess(framework.ProcessConfig{
 			Name: controllerBinary,
@@ -191,12 +183,8 @@ func (s *stage) plugin(ctx context.Context, args ...string) error {
 }
 
 func (s *stage) pluginAt(ctx context.Context, kubeconfig string, args ...string) error {
-	command := exec.CommandContext(ctx, filepath.Join(s.binDir, pluginBinary), append(args, "--kubeconfig="+kubeconfig)...)
-	output, err := command.CombinedOutput()
-	if err != nil {
-		return fmt.Errorf("kubectl tmc %s: %w: %s", strings.Join(args, " "), err, output)
-	}
-	return nil
+	_, _, err := framework.Output(exec.CommandContext(ctx, filepath.Join(s.binDir, pluginBinary), append(args, "--kubeconfig="+kubeconfig)...))
+	return err
 }
 
 // auditFromNow begins to note the requests that tmc makes to any server.
