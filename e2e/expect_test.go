@@ -108,7 +108,7 @@ func isRolledOut(d *appsv1.Deployment) bool {
 
 // isThrough reports whether the controller of a cluster's own Deployment has nothing more to write.
 func isThrough(d *appsv1.Deployment) bool {
-	return isRolledOut(d) && condition(d, "Progressing").Reason == "NewReplicaSetAvailable"
+	return isRolledOut(d) && condition(d, "Progressing").Reason == "NewReplicaSetAvailable" && ptr.Deref(d.Status.TerminatingReplicas, 0) == 0
 }
 
 // describe returns in one line what tests check of a Deployment.
