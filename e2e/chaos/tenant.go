@@ -70,7 +70,7 @@ func newTenant(ctx context.Context, admin *rest.Config, workspace string) (*tena
 	if _, err := client.RbacV1().ClusterRoleBindings().Create(ctx, binding, metav1.CreateOptions{}); err != nil && !apierrors.IsAlreadyExists(err) {
 		return nil, fmt.Errorf("making the tenant's rights: %w", err)
 	}
-	token, err := framework.AccountToken(ctx, config, account.Namespace, account.Name, day)
+	token, err := framework.AccountToken(ctx, config, metav1.NamespaceDefault, account.Name, day)
 	if err != nil {
 		return nil, fmt.Errorf("making the tenant's token: %w", err)
 	}
