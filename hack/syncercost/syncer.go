@@ -153,15 +153,12 @@ func fetch(ctx context.Context, url string) (string, error) {
 	return string(content), err
 }
 
-// silent waits until the program is ready, its queues are empty and it has done nothing for a second, and returns since when, and the
-// CPU time until then.
+// silent waits until the program has done nothing for a second, is ready and has empty queues, and returns since when, and the CPU time until
+// then. The program is asked only when it has done nothing for as long: what it answers costs it as much as its rest does.
 func (s *syncer) silent(ctx context.Context) (took, cpu time.Duration, err error) {
 	var since time.Time
 	var last usage
 	err = framework.Eventually(ctx, "tmc-syncer to be silent", timeout, func(ctx context.Context) (bool, string, error) {
-		if reason := s.busy(ctx); reason != "" {
-			return false, reason, nil
-		}
 		now, err := s.usage()
 		if err != nil {
 			return false, "", err
@@ -170,7 +167,14 @@ func (s *syncer) silent(ctx context.Context) (took, cpu time.Duration, err error
 		if since.IsZero() || now.cpu-last.cpu > little {
 			since, last = time.Now(), now
 		}
-		return time.Since(since) > 1500*time.Millisecond, fmt.Sprintf("CPU time %s", now.cpu), nil
+		if time.Since(since) <= 1500*time.Millisecond {
+			return false, fmt.Sprintf("CPU time %s", now.cpu), nil
+		}
+		reason := s.busy(ctx)
+		if reason != "" {
+			since = time.Time{}
+		}
+		return reason == "", reason, nil
 	})
 	return since.Sub(s.began), last.cpu, err
 }
