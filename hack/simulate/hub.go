@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/kcp-tmc/tmc/hack/fakekcp"
 )
 
 //go:embed profiling.go.txt
@@ -209,7 +211,7 @@ func (h *hub) profile(kind, file string) error {
 var errTimeout = errors.New("it does not come to rest in time")
 
 // settle waits until the hub has done what there is to do: it has written nothing for a while, and takes no CPU.
-func (h *hub) settle(ctx context.Context, s *server, timeout time.Duration) error {
+func (h *hub) settle(ctx context.Context, s *fakekcp.Server, timeout time.Duration) error {
 	const step, silence = 250 * time.Millisecond, 800 * time.Millisecond
 	deadline := time.Now().Add(timeout)
 	before, idle := h.cpu(), 0
@@ -222,7 +224,7 @@ func (h *hub) settle(ctx context.Context, s *server, timeout time.Duration) erro
 		case <-time.After(step):
 		}
 		now := h.cpu()
-		if _, last := s.counts(); now-before < 8*time.Millisecond && time.Since(last) > silence && h.isReady() && h.isIdle() {
+		if _, last := s.Writes(); now-before < 8*time.Millisecond && time.Since(last) > silence && h.isReady() && h.isIdle() {
 			idle++
 		} else {
 			idle = 0

@@ -13,7 +13,13 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/kcp-dev/logicalcluster/v3"
+
 	"github.com/kcp-tmc/tmc/e2e/framework"
+	"github.com/kcp-tmc/tmc/hack/fakekcp"
+	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
 )
 
 // options are the flags.
@@ -65,7 +71,7 @@ type run struct {
 	options
 
 	out    io.Writer
-	server *server
+	server *fakekcp.Server
 	binary string
 	hub    *hub
 }
@@ -75,18 +81,15 @@ func measure(ctx context.Context, o options, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	s, err := newServer(ctx)
-	if err != nil {
-		return err
-	}
+	s := fakekcp.Start(provider, v1alpha1.APIExportName, fakekcp.Resources)
+	defer s.Close()
 	o.fill(s)
-	syncers := newSyncers(s)
-	go syncers.run()
+	go newSyncers(s).run()
 	r := &run{options: o, out: out, server: s, binary: binary}
 	_, _ = fmt.Fprintf(out, "%d clusters, %d workloads in %d namespaces of %d workspaces, strategy %s\n", o.clusters, o.workloads, o.workspaces*o.namespaces, o.workspaces, o.strategy)
 	_, _ = fmt.Fprintf(out, "%-34s %12s %12s %10s %10s %10s  %s\n", "step", "CPU", "time", "heap MB", "RSS MB", "peak MB", "writes")
 	if err := r.step(ctx, "start, and place everything", func() error {
-		r.hub, err = start(ctx, o, binary, s.address)
+		r.hub, err = start(ctx, o, binary, s.URL)
 		return err
 	}); err != nil {
 		return err
@@ -99,10 +102,10 @@ func measure(ctx context.Context, o options, out io.Writer) error {
 		{"change", "one workload gets another image", r.changeImage},
 		{"scale", "one workload is scaled", r.scale},
 		{"create", "one workload is created", func() { o.fillWorkload(s, o.workloads) }},
-		{"delete", "one workload is deleted", func() { s.remove(deployments, o.workloadKey(o.workloads)) }},
+		{"delete", "one workload is deleted", func() { s.Remove(o.workload(o.workloads)) }},
 		{"configmap", "a ConfigMap is labelled", r.labelConfigMap},
-		{"down", "one cluster falls silent", func() { s.remove(leases, leaseKey(clusterName(0))) }},
-		{"up", "it is heard again", func() { s.set(leases, lease(clusterName(0))) }},
+		{"down", "one cluster falls silent", func() { s.Remove(leaseOf(clusterName(0))) }},
+		{"up", "it is heard again", func() { s.Put(leases, lease(clusterName(0))) }},
 		{"drain", "one cluster is drained", r.drain(1, true)},
 		{"undrain", "it is open again", r.drain(1, false)},
 	} {
@@ -118,7 +121,7 @@ func measure(ctx context.Context, o options, out io.Writer) error {
 	}
 	r.hub.stop()
 	return r.step(ctx, "restart with all placed", func() error {
-		r.hub, err = start(ctx, o, binary, s.address)
+		r.hub, err = start(ctx, o, binary, s.URL)
 		return err
 	})
 }
@@ -130,7 +133,7 @@ func (r *run) step(ctx context.Context, title string, do func() error) error {
 		before = r.hub.cpu()
 	}
 	old := r.hub
-	writesBefore, _ := r.server.counts()
+	writesBefore, _ := r.server.Writes()
 	began := time.Now()
 	if err := do(); err != nil {
 		return err
@@ -141,7 +144,7 @@ func (r *run) step(ctx context.Context, title string, do func() error) error {
 	stop := r.profileCPU(title)
 	err := r.hub.settle(ctx, r.server, r.timeout)
 	f := figures{name: title, cpu: r.hub.cpu() - before}
-	writes, last := r.server.counts()
+	writes, last := r.server.Writes()
 	if f.wall = last.Sub(began); f.wall < 0 {
 		f.wall = 0
 	}
@@ -199,8 +202,15 @@ func (r *run) print(f figures, err error) {
 		mb(f.memory.heap), mb(f.memory.resident), mb(f.memory.peak), strings.Join(writes, ", "))
 }
 
+// change changes an object that there is. It is no write of the hub's.
+func (r *run) change(at fakekcp.Place, edit func(fields)) {
+	if !r.server.Change(at, func(obj *unstructured.Unstructured) bool { edit(obj.Object); return true }) {
+		panic(fmt.Sprintf("there is no %v", at))
+	}
+}
+
 func (r *run) changeImage() {
-	r.server.change(deployments, r.workloadKey(0), func(content map[string]any) {
+	r.change(r.workload(0), func(content fields) {
 		template := content["spec"].(map[string]any)["template"].(map[string]any)
 		container := template["spec"].(map[string]any)["containers"].([]any)[0].(map[string]any)
 		container["image"] = "registry.example.com/shop/web:v2"
@@ -209,7 +219,7 @@ func (r *run) changeImage() {
 }
 
 func (r *run) scale() {
-	r.server.change(deployments, r.workloadKey(0), func(content map[string]any) {
+	r.change(r.workload(0), func(content fields) {
 		content["spec"].(map[string]any)["replicas"] = int64(3)
 		moveGeneration(content)
 	})
@@ -220,7 +230,7 @@ func (r *run) labelConfigMap() {
 		return
 	}
 	workspace, namespace := r.namespace(0)
-	r.server.change(configMaps, workspace+"|"+namespace+"|settings-0", func(content map[string]any) {
+	r.change(fakekcp.Place{Resource: configMaps, Workspace: logicalcluster.Name(workspace), Namespace: namespace, Name: "settings-0"}, func(content fields) {
 		metadata := content["metadata"].(map[string]any)
 		labels, _ := metadata["labels"].(map[string]any)
 		if labels == nil {
@@ -239,7 +249,7 @@ func moveGeneration(content map[string]any) {
 
 func (r *run) drain(cluster int, drain bool) func() {
 	return func() {
-		r.server.change(registrations, provider+"||"+clusterName(cluster), func(content map[string]any) {
+		r.change(fakekcp.Place{Resource: registrations, Workspace: provider, Name: clusterName(cluster)}, func(content fields) {
 			content["spec"].(map[string]any)["drain"] = drain
 			moveGeneration(content)
 		})

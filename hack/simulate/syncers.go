@@ -1,36 +1,35 @@
 package main
 
 import (
-	"strings"
+	"bytes"
 	"sync"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
+	"github.com/kcp-tmc/tmc/hack/fakekcp"
 	"github.com/kcp-tmc/tmc/pkg/apis/tmc/v1alpha1"
 	"github.com/kcp-tmc/tmc/pkg/protocol"
 )
 
 // syncers report on what is placed, as those of all clusters would: each copy is complete at once.
 type syncers struct {
-	server *server
+	server *fakekcp.Server
 
 	mu      sync.Mutex
-	waiting map[string]map[string]bool
+	waiting map[fakekcp.Place]bool
 	wake    chan struct{}
 }
 
 // newSyncers returns syncers that work on what changes on the server.
-func newSyncers(s *server) *syncers {
-	y := &syncers{server: s, waiting: map[string]map[string]bool{}, wake: make(chan struct{}, 1)}
-	s.changed = func(obj *object) {
-		if !strings.HasPrefix(obj.collection, virtual) || !strings.Contains(string(obj.raw), v1alpha1.PlacementLabelPrefix) && !strings.Contains(string(obj.raw), v1alpha1.FinalizerPrefix) {
+func newSyncers(s *fakekcp.Server) *syncers {
+	y := &syncers{server: s, waiting: map[fakekcp.Place]bool{}, wake: make(chan struct{}, 1)}
+	s.OnChange = func(at fakekcp.Place, encoded []byte) {
+		isPlaced := bytes.Contains(encoded, []byte(v1alpha1.PlacementLabelPrefix)) || bytes.Contains(encoded, []byte(v1alpha1.FinalizerPrefix))
+		if at.Workspace == provider || at.Resource == namespaces || !isPlaced {
 			return
 		}
 		y.mu.Lock()
-		if y.waiting[obj.collection] == nil {
-			y.waiting[obj.collection] = map[string]bool{}
-		}
-		y.waiting[obj.collection][obj.key()] = true
+		y.waiting[at] = true
 		y.mu.Unlock()
 		select {
 		case y.wake <- struct{}{}:
@@ -44,40 +43,17 @@ func (y *syncers) run() {
 	for range y.wake {
 		y.mu.Lock()
 		waiting := y.waiting
-		y.waiting = map[string]map[string]bool{}
+		y.waiting = map[fakekcp.Place]bool{}
 		y.mu.Unlock()
-		for collection, keys := range waiting {
-			for key := range keys {
-				y.report(collection, key)
-			}
+		for at := range waiting {
+			y.report(at)
 		}
 	}
 }
 
 // report writes what each of an object's clusters has to say, a write for each.
-func (y *syncers) report(collection, key string) {
-	if collection == namespaces {
-		return
-	}
-	for {
-		y.server.mu.Lock()
-		known := y.server.objects[collection][key]
-		var content map[string]any
-		isNews := false
-		if known != nil {
-			content = known.content()
-			isNews = reportOnce(&unstructured.Unstructured{Object: content})
-		}
-		if isNews {
-			changed := y.server.changed
-			y.server.changed = nil
-			y.server.store(collection, content)
-			y.server.changed = changed
-		}
-		y.server.mu.Unlock()
-		if !isNews {
-			return
-		}
+func (y *syncers) report(at fakekcp.Place) {
+	for y.server.Change(at, reportOnce) {
 	}
 }
 

@@ -4,6 +4,12 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"github.com/kcp-dev/logicalcluster/v3"
+
+	"github.com/kcp-tmc/tmc/hack/fakekcp"
 )
 
 // world is what there is.
@@ -30,20 +36,28 @@ func (w world) namespace(i int) (workspace, namespace string) {
 }
 func workloadName(i int) string { return fmt.Sprintf("web-%06d", i) }
 
-func (w world) workloadKey(i int) string {
+func (w world) workload(i int) fakekcp.Place {
 	workspace, namespace := w.namespace(i)
-	return workspace + "|" + namespace + "|" + workloadName(i)
+	return fakekcp.Place{Resource: deployments, Workspace: logicalcluster.Name(workspace), Namespace: namespace, Name: workloadName(i)}
 }
+
+const provider = "provider"
+
+var (
+	registrations = schema.GroupResource{Group: "tmc.kcp.io", Resource: "clusterregistrations"}
+	leases        = schema.GroupResource{Group: "coordination.k8s.io", Resource: "leases"}
+	deployments   = schema.GroupResource{Group: "apps", Resource: "deployments"}
+	configMaps    = schema.GroupResource{Resource: "configmaps"}
+	services      = schema.GroupResource{Resource: "services"}
+	namespaces    = schema.GroupResource{Resource: "namespaces"}
+	bindings      = schema.GroupResource{Group: "apis.kcp.io", Resource: "apibindings"}
+	placements    = schema.GroupResource{Group: "tmc.kcp.io", Resource: "workloadplacements"}
+)
 
 type fields = map[string]any
 
 // fill makes all of the world on the server.
-func (w world) fill(s *server) {
-	s.set(endpointSlices, fields{
-		"apiVersion": "apis.kcp.io/v1alpha1", "kind": "APIExportEndpointSlice",
-		"metadata": fields{"name": "tmc.kcp.io", "annotations": fields{"kcp.io/cluster": provider}},
-		"status":   fields{"endpoints": []any{fields{"url": s.address + virtualEndpoint}}},
-	})
+func (w world) fill(s *fakekcp.Server) {
 	for i := range w.clusters {
 		w.fillCluster(s, i)
 	}
@@ -55,10 +69,10 @@ func (w world) fill(s *server) {
 	}
 }
 
-func (w world) fillCluster(s *server, i int) {
+func (w world) fillCluster(s *fakekcp.Server, i int) {
 	name := clusterName(i)
 	capacity := fields{"cpu": "640", "memory": "2560Gi", "pods": "11000"}
-	s.set(registrations, fields{
+	s.Put(registrations, fields{
 		"apiVersion": "tmc.kcp.io/v1alpha1", "kind": "ClusterRegistration",
 		"metadata": fields{"name": name, "generation": int64(1), "finalizers": []any{"tmc.kcp.io/drain"}, "labels": fields{"tier": fmt.Sprintf("t%d", i%10)}, "annotations": fields{"kcp.io/cluster": provider}},
 		"spec":     fields{"location": fmt.Sprintf("location-%d", i%20), "isolation": "Group", "isolationGroup": groupName(i)},
@@ -68,7 +82,7 @@ func (w world) fillCluster(s *server, i int) {
 			"resources": []any{"configmaps/v1", "secrets/v1", "serviceaccounts/v1", "services/v1", "persistentvolumeclaims/v1", "deployments.apps/v1", "statefulsets.apps/v1", "daemonsets.apps/v1"},
 		},
 	})
-	s.set(leases, lease(name))
+	s.Put(leases, lease(name))
 }
 
 func lease(cluster string) fields {
@@ -79,7 +93,9 @@ func lease(cluster string) fields {
 	}
 }
 
-func leaseKey(cluster string) string { return provider + "|tmc-heartbeats|" + cluster }
+func leaseOf(cluster string) fakekcp.Place {
+	return fakekcp.Place{Resource: leases, Workspace: provider, Namespace: "tmc-heartbeats", Name: cluster}
+}
 
 func bindingOf(workspace, name, export string, claims []any) fields {
 	return fields{
@@ -90,32 +106,32 @@ func bindingOf(workspace, name, export string, claims []any) fields {
 	}
 }
 
-func (w world) fillWorkspace(s *server, workspace string) {
+func (w world) fillWorkspace(s *fakekcp.Server, workspace string) {
 	claim := func(group, resource string, selector fields) fields {
 		return fields{"group": group, "resource": resource, "verbs": []any{"*"}, "selector": selector}
 	}
 	all := fields{"matchAll": true}
-	s.set(bindings, bindingOf(workspace, "tmc.kcp.io", "tmc.kcp.io", []any{
+	s.Put(bindings, bindingOf(workspace, "tmc.kcp.io", "tmc.kcp.io", []any{
 		claim("apis.kcp.io", "apibindings", all), claim("admissionregistration.k8s.io", "validatingadmissionpolicies", all),
 		claim("admissionregistration.k8s.io", "validatingadmissionpolicybindings", all),
 	}))
 	for i := 0; i < w.clusters; i += groupSize {
 		selected := fields{"matchLabels": fields{"group.tmc.kcp.io/" + groupName(i): "sync"}}
 		var claims []any
-		for _, kind := range s.kinds {
-			if kind.namespaced && !strings.Contains(kind.group, "kcp.io") || kind.resource == "namespaces" {
-				claims = append(claims, claim(kind.group, kind.resource, selected))
+		for _, kind := range fakekcp.Resources {
+			if kind.Namespaced && !strings.Contains(kind.Group, "kcp.io") || kind.Resource == "namespaces" {
+				claims = append(claims, claim(kind.Group, kind.Resource, selected))
 			}
 		}
-		s.set(bindings, bindingOf(workspace, "tmc-group-"+groupName(i), "group-"+groupName(i), claims))
+		s.Put(bindings, bindingOf(workspace, "tmc-group-"+groupName(i), "group-"+groupName(i), claims))
 	}
 	for i := range w.namespaces {
 		namespace := fmt.Sprintf("shop-%d", i)
-		s.set(namespaces, fields{
+		s.Put(namespaces, fields{
 			"apiVersion": "v1", "kind": "Namespace",
 			"metadata": fields{"name": namespace, "annotations": fields{"kcp.io/cluster": workspace}, "labels": fields{"kubernetes.io/metadata.name": namespace}},
 		})
-		s.set(placements, fields{
+		s.Put(placements, fields{
 			"apiVersion": "tmc.kcp.io/v1alpha1", "kind": "WorkloadPlacement",
 			"metadata": fields{"name": "three", "namespace": namespace, "generation": int64(1), "annotations": fields{"kcp.io/cluster": workspace}},
 			"spec":     fields{"numberOfClusters": int64(copies), "strategy": w.strategy},
@@ -124,23 +140,23 @@ func (w world) fillWorkspace(s *server, workspace string) {
 }
 
 // fillWorkload makes a Deployment as kubectl apply and kcp would have it, and what goes with it.
-func (w world) fillWorkload(s *server, i int) {
+func (w world) fillWorkload(s *fakekcp.Server, i int) {
 	workspace, namespace := w.namespace(i)
 	name, group := workloadName(i), i
 	if w.companions > 0 {
 		group = i / (w.workspaces * w.namespaces) / w.companions
 		if i/(w.workspaces*w.namespaces)%w.companions == 0 {
-			s.set(configMaps, fields{
+			s.Put(configMaps, fields{
 				"apiVersion": "v1", "kind": "ConfigMap", "data": fields{"settings": strings.Repeat("x", 1000)},
 				"metadata": fields{"name": fmt.Sprintf("settings-%d", group), "namespace": namespace, "annotations": fields{"kcp.io/cluster": workspace}, "managedFields": managedFields(fields{"f:data": fields{}})},
 			})
-			s.set(services, fields{
+			s.Put(services, fields{
 				"apiVersion": "v1", "kind": "Service", "spec": fields{"selector": fields{"part-of": fmt.Sprintf("app-%d", group)}, "type": "ClusterIP", "clusterIP": "0.0.0.0", "ports": []any{fields{"port": int64(80), "protocol": "TCP", "targetPort": int64(8080)}}},
 				"metadata": fields{"name": fmt.Sprintf("svc-%d", group), "namespace": namespace, "generation": int64(1), "annotations": fields{"kcp.io/cluster": workspace}, "managedFields": managedFields(fields{"f:spec": fields{}})},
 			})
 		}
 	}
-	s.set(deployments, w.deployment(workspace, namespace, name, group))
+	s.Put(deployments, w.deployment(workspace, namespace, name, group))
 }
 
 func managedFields(of fields) []any {

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -105,7 +106,7 @@ func (m *measurement) setUp(ctx context.Context) error {
 	m.kcp = fakekcp.Start(provider, v1alpha1.APIExportName, served())
 	m.kcp.Put(schema.GroupResource{Group: "coordination.k8s.io", Resource: "leases"}, parsed(fmt.Sprintf( // as join makes it
 		`{"apiVersion":"coordination.k8s.io/v1","kind":"Lease","metadata":{"name":%q,"namespace":%q,"annotations":{"kcp.io/cluster":%q}}}`,
-		clusterName, v1alpha1.HeartbeatNamespace, provider)))
+		clusterName, v1alpha1.HeartbeatNamespace, provider)).Object)
 	if err := kubeconfig(m.file("kcp.kubeconfig"), m.kcp.URL+"/clusters/"+v1alpha1.DefaultProviderWorkspace, "", nil); err != nil {
 		return err
 	}
@@ -132,7 +133,6 @@ func (m *measurement) stop(ctx context.Context) error {
 		errs = append(errs, m.cluster.stop(ctx))
 	}
 	if m.kcp != nil {
-		m.kcp.CloseClientConnections()
 		m.kcp.Close()
 	}
 	if m.ports != nil {
@@ -153,7 +153,7 @@ func (m *measurement) place(ctx context.Context) error {
 	m.sayf("== Place %d objects", m.own)
 	namespaces, objects := ownObjects(m.own, m.onlyDeployments)
 	for _, one := range slices.Concat(namespaces, objects) {
-		m.kcp.Put(one.resource.GroupResource(), one.obj)
+		m.kcp.Put(one.resource.GroupResource(), one.obj.Object)
 	}
 	s, err := m.startSyncer()
 	if err != nil {
@@ -161,7 +161,7 @@ func (m *measurement) place(ctx context.Context) error {
 	}
 	took, cpu, err := s.silent(ctx)
 	if err == nil {
-		m.add("first start, until all is below", fmt.Sprintf("%.1f s, %.1f s of CPU, %v writes in kcp", took.Seconds(), cpu.Seconds(), m.kcp.Writes()))
+		m.add("first start, until all is below", fmt.Sprintf("%.1f s, %.1f s of CPU, %v writes in kcp", took.Seconds(), cpu.Seconds(), m.writes()))
 		err = m.writeStatuses(ctx)
 	}
 	if err == nil {
@@ -224,8 +224,7 @@ func (m *measurement) load(file string) error {
 	if err := json.Unmarshal(encoded, &dump); err != nil {
 		return err
 	}
-	m.kcp.Load(dump)
-	return nil
+	return m.kcp.Load(dump)
 }
 
 // restarts measures a restart with the user's objects alone, and one with those of others beside them.
@@ -261,7 +260,7 @@ func (m *measurement) restart(ctx context.Context, what, profiles string) (_ wei
 	if err != nil {
 		return weight{}, err
 	}
-	writes := m.kcp.Writes()
+	writes := m.writes()
 	s, err := m.startSyncer()
 	if err != nil {
 		return weight{}, err
@@ -301,12 +300,23 @@ func (m *measurement) atRest(ctx context.Context, s *syncer, what, profiles stri
 		return weight{}, err
 	}
 	m.add("memory at rest, "+what, fmt.Sprintf("%.1f MB resident, %.1f MB at the peak, %.1f MB heap in use", float64(w.resident)/mb, float64(last.peak)/mb, float64(w.live)/mb))
-	m.add("writes, "+what, fmt.Sprintf("%d on the cluster, in kcp %v", written, difference(m.kcp.Writes(), writes)))
+	m.add("writes, "+what, fmt.Sprintf("%d on the cluster, in kcp %v", written, difference(m.writes(), writes)))
 	if m.profileDir == "" {
 		return w, nil
 	}
 	return w, errors.Join(os.MkdirAll(m.profileDir, 0o755), s.profile(ctx, "heap", filepath.Join(m.profileDir, "heap-"+profiles)),
 		s.profile(ctx, "allocs", filepath.Join(m.profileDir, "allocs-"+profiles)), s.profile(ctx, "goroutine?debug=1", filepath.Join(m.profileDir, "goroutines-"+profiles)))
+}
+
+// writes returns how many writes in kcp there have been, by resource.
+func (m *measurement) writes() map[string]int {
+	byResource := map[string]int{}
+	counts, _ := m.kcp.Writes()
+	for what, count := range counts {
+		_, resource, _ := strings.Cut(what, " ")
+		byResource[resource] += count
+	}
+	return byResource
 }
 
 func difference(now, before map[string]int) map[string]int {
@@ -459,7 +469,7 @@ func (m *measurement) placeAtOnce(ctx context.Context, round int) (time.Duration
 	}
 	begin := time.Now()
 	for _, obj := range bodies {
-		m.kcp.Put(deployments.GroupResource(), obj)
+		m.kcp.Put(deployments.GroupResource(), obj.Object)
 	}
 	end, err := there(m.burst)
 	return end.Sub(begin), err

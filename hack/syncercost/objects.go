@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -32,20 +33,11 @@ var (
 
 // served are the resources that kcp serves: those that the workspaces of users have most of, and some that they have none of.
 func served() []fakekcp.Resource {
-	of := func(gvr schema.GroupVersionResource, kind string, namespaced, hasStatus bool) fakekcp.Resource {
-		return fakekcp.Resource{GroupVersionResource: gvr, Kind: kind, Namespaced: namespaced, HasStatus: hasStatus}
+	names := []string{
+		"namespaces", "services", "configmaps", "secrets", "serviceaccounts", "persistentvolumeclaims", "deployments", "statefulsets", "daemonsets", "jobs", "cronjobs",
+		"ingresses", "horizontalpodautoscalers",
 	}
-	return []fakekcp.Resource{
-		of(v1alpha1.NamespacesResource, "Namespace", false, true), of(services, "Service", true, true), of(configMaps, "ConfigMap", true, false),
-		of(secrets, "Secret", true, false), of(services.GroupVersion().WithResource("serviceaccounts"), "ServiceAccount", true, false),
-		of(services.GroupVersion().WithResource("persistentvolumeclaims"), "PersistentVolumeClaim", true, true),
-		of(deployments, "Deployment", true, true), of(deployments.GroupVersion().WithResource("statefulsets"), "StatefulSet", true, true),
-		of(deployments.GroupVersion().WithResource("daemonsets"), "DaemonSet", true, true),
-		of(schema.GroupVersionResource{Group: "batch", Version: "v1", Resource: "jobs"}, "Job", true, true),
-		of(schema.GroupVersionResource{Group: "batch", Version: "v1", Resource: "cronjobs"}, "CronJob", true, true),
-		of(schema.GroupVersionResource{Group: "networking.k8s.io", Version: "v1", Resource: "ingresses"}, "Ingress", true, true),
-		of(schema.GroupVersionResource{Group: "autoscaling", Version: "v2", Resource: "horizontalpodautoscalers"}, "HorizontalPodAutoscaler", true, true),
-	}
+	return slices.DeleteFunc(slices.Clone(fakekcp.Resources), func(r fakekcp.Resource) bool { return !slices.Contains(names, r.Resource) })
 }
 
 // own is an object of a user, and the resource that it is of.
