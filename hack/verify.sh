@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Checks that the tree is what generating, tidying and formatting would make of it, that the linters have nothing to
-# say, and that no known vulnerability is called. It leaves the tree as it would have to be, and fails when that differs
+# say, that no known vulnerability is called, and that git tracks no binaries. It leaves the tree as it would have to be, and fails when that differs
 # from what it found.
 set -euo pipefail
 
@@ -25,6 +25,11 @@ unchanged() {
 	fi
 }
 
+echo "verify: no binaries"
+if git ls-files --eol | grep '^i/-text'; then
+	echo "verify: git tracks these binaries; take them out with 'git rm --cached'" >&2
+	exit 1
+fi
 unchanged make generate
 unchanged go mod tidy
 for module in hack/kcp hack/cluster hack/lint hack/codegen hack/kind hack/sbom hack/helm hack/helm4 hack/flux hack/plot hack/vuln; do
