@@ -30,7 +30,7 @@ func TestHealthAndMetricsOfPrograms(t *testing.T) {
 	}
 }
 
-// takesOver is how long it may take until another replica does the work of one that was killed.
+// takesOver is how long it may take until another replica of the controller does the work of one that was killed.
 const takesOver = 5 * time.Second
 
 // TestLeaderElectionOfTwoControllers kills the controller that leads, stops the next one as if its machine stood still, and asks it to end.

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Checks that the tree is what generating, tidying and formatting would make of it, that the linters have nothing to
-# say, that no known vulnerability is called, and that git tracks no binaries. It leaves the tree as it would have to be, and fails when that differs
-# from what it found.
+# say, that no known vulnerability is called, and that git tracks no binaries. It leaves the tree as it would have to
+# be, and fails when that differs from what it found.
 set -euo pipefail
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
