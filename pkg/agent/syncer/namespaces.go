@@ -34,9 +34,8 @@ import (
 // checked ever less often, up to longestRecheck: what others have put there may stay.
 const namespaceRetry = time.Second
 
-// checksBeforeKept is how many checks, 1, 2 and 4 s apart, have to find something in a namespace that tmc made before it counts
-// as kept for what others have there.
-const checksBeforeKept = 3
+// keptAfter is how long something has to be found in a namespace that tmc made before it counts as kept for what others have there.
+const keptAfter = 7 * time.Second
 
 // namespaceKey is the key that those wait for who wait for news of a namespace of the cluster.
 func namespaceKey(name string) kcp.ObjectKey {
@@ -59,10 +58,10 @@ func (s *Syncer) syncNamespace(ctx context.Context, name string) (time.Duration,
 	case e.Action == evaluate.Remove, e.Action == evaluate.Unassign, s.isOverdue(in, e):
 		return s.leaveNamespace(ctx, name, in.Namespace.GetResourceVersion())
 	case e.OnlyHeld && e.Action == evaluate.Keep:
-		return s.vacated.When(name), nil
+		return s.vacated.note(name, s.now()), nil
 	default:
-		s.lingering.Forget(name)
-		s.vacated.Forget(name)
+		s.lingering.forget(name)
+		s.vacated.forget(name)
 	}
 	switch e.Action {
 	case evaluate.Assign:
@@ -134,7 +133,7 @@ func (s *Syncer) leaveNamespace(ctx context.Context, name, resourceVersion strin
 // until the process ends: kcp's views lose events.
 func (s *Syncer) isOverdue(in evaluate.NamespaceInput, e evaluate.NamespaceEvaluation) bool {
 	return e.OnlyHeld && e.Action == evaluate.Keep && evaluate.IsMade(in.Namespace) && in.Namespace.GetDeletionTimestamp() == nil &&
-		s.vacated.NumRequeues(in.Name) >= checksBeforeKept
+		s.vacated.atLeast(in.Name, keptAfter, s.now())
 }
 
 // removeNamespace removes a namespace that tmc made, unless anything at all is left in it. If so, and it is kept for what others
@@ -150,11 +149,11 @@ func (s *Syncer) removeNamespace(ctx context.Context, namespace *unstructured.Un
 		return 0, s.downstream.remove(ctx, v1alpha1.NamespacesResource, namespace, metav1.DeletePropagationBackground)
 	}
 	// What goes together with the copies takes a moment: the owner would be taken off a namespace that is then removed.
-	isKept := s.lingering.NumRequeues(name) >= checksBeforeKept && !e.OnlyHeld
+	isKept := s.lingering.atLeast(name, keptAfter, s.now()) && !e.OnlyHeld
 	if isKept && owner.Workspace != "" && s.settings.Load().Rule.SeparatesWorkspaces() {
 		return s.unassign(ctx, namespace, owner)
 	}
-	again := s.lingering.When(name)
+	again := s.lingering.note(name, s.now())
 	klog.FromContext(ctx).V(2).Info("The namespace is kept for what is in it", "namespace", name, "holds", left, "again", again)
 	return again, nil
 }
@@ -168,7 +167,7 @@ func (s *Syncer) unassign(ctx context.Context, namespace *unstructured.Unstructu
 		return 0, fmt.Errorf("looking for what is left in namespace %s: %w", name, err)
 	}
 	if left != "" {
-		again := s.lingering.When(name)
+		again := s.lingering.note(name, s.now())
 		klog.FromContext(ctx).V(2).Info("The namespace stays its workspace's for what is left of it there", "namespace", name, "left", left, "again", again)
 		return again, nil
 	}

@@ -248,11 +248,8 @@ func TestSyncNamespace(t *testing.T) {
 	}
 	ownedBy(free, v1alpha1.FieldManager)
 	others := copyOf("other", here)
-	leftAlready := func(h *harness) {
-		for range checksBeforeKept {
-			h.lingering.When(app)
-		}
-	}
+	const already = 8 * time.Second
+	leftAlready := func(h *harness) { h.lingering.note(app, h.time.Add(-already)) }
 	forbidden := apierrors.NewForbidden(v1alpha1.NamespacesResource.GroupResource(), app, errors.New("a policy denies it"))
 	fails := func(call string, err error) func(h *harness) {
 		return func(h *harness) { h.cluster.errs[call] = err }
@@ -273,9 +270,9 @@ func TestSyncNamespace(t *testing.T) {
 		"an empty one goes":                                      {cached: []*unstructured.Unstructured{madeNamespace("ws")}, writes: []string{removeApp}},
 		"one that is not empty stays":                            {cached: []*unstructured.Unstructured{madeNamespace("ws")}, prepare: func(h *harness) { h.cluster.inside = "pods x" }, again: namespaceRetry, owner: "ws"},
 		"one that is kept for others loses its owner":            {cached: []*unstructured.Unstructured{madeNamespace("ws")}, prepare: func(h *harness) { h.cluster.inside = "pods x"; leftAlready(h) }, writes: []string{applyApp}},
-		"one that is kept for others without an owner":           {cached: []*unstructured.Unstructured{free}, prepare: func(h *harness) { h.cluster.inside = "pods x"; leftAlready(h) }, again: 8 * time.Second},
-		"one that is kept where workspaces share":                {mode: v1alpha1.NamespaceModeShared, cached: []*unstructured.Unstructured{madeNamespace("ws")}, prepare: func(h *harness) { h.cluster.inside = "pods x"; leftAlready(h) }, again: 8 * time.Second, owner: "ws"},
-		"one with something left of its owner stays the owner's": {cached: []*unstructured.Unstructured{madeNamespace("ws")}, prepare: func(h *harness) { h.cluster.inside, h.cluster.left = "pods x", "pods x"; leftAlready(h) }, again: 8 * time.Second, owner: "ws"},
+		"one that is kept for others without an owner":           {cached: []*unstructured.Unstructured{free}, prepare: func(h *harness) { h.cluster.inside = "pods x"; leftAlready(h) }, again: already},
+		"one that is kept where workspaces share":                {mode: v1alpha1.NamespaceModeShared, cached: []*unstructured.Unstructured{madeNamespace("ws")}, prepare: func(h *harness) { h.cluster.inside = "pods x"; leftAlready(h) }, again: already, owner: "ws"},
+		"one with something left of its owner stays the owner's": {cached: []*unstructured.Unstructured{madeNamespace("ws")}, prepare: func(h *harness) { h.cluster.inside, h.cluster.left = "pods x", "pods x"; leftAlready(h) }, again: already, owner: "ws"},
 		"an operator's loses its note":                           {cached: []*unstructured.Unstructured{operatorsNamespace("ws")}, writes: []string{applyApp}},
 		"an operator's with something left keeps it":             {cached: []*unstructured.Unstructured{operatorsNamespace("ws")}, prepare: func(h *harness) { h.cluster.left = "pods x" }, again: namespaceRetry, owner: "ws"},
 		"its owner has left it to others":                        {cached: []*unstructured.Unstructured{madeNamespace("ws"), others}, writes: []string{applyApp}, owner: "other"},
@@ -326,11 +323,11 @@ func TestSyncNamespaceIsNotToldOfARelease(t *testing.T) {
 		"what it has let go of": {madeNamespace("ws"), nil, true, []time.Duration{namespaceRetry, 0}, []string{removeApp}},
 		"an operator's":         {operatorsNamespace("ws"), nil, true, []time.Duration{namespaceRetry, 0}, []string{applyApp}},
 		"what it cannot let go of": {madeNamespace("ws"), nil, false,
-			[]time.Duration{namespaceRetry, 2 * namespaceRetry, 4 * namespaceRetry, 0}, []string{removeApp}},
+			[]time.Duration{namespaceRetry, namespaceRetry, 2 * namespaceRetry, 4 * namespaceRetry, 0}, []string{removeApp}},
 		"something is in it": {madeNamespace("ws"), func(h *harness) { h.cluster.inside = "deployments.apps web" }, false,
-			[]time.Duration{namespaceRetry, 2 * namespaceRetry, 4 * namespaceRetry, namespaceRetry, 2 * namespaceRetry, 4 * namespaceRetry, 8 * namespaceRetry}, nil},
+			[]time.Duration{namespaceRetry, namespaceRetry, 2 * namespaceRetry, 4 * namespaceRetry, namespaceRetry, namespaceRetry, 2 * namespaceRetry}, nil},
 		"an operator's for what it cannot let go of": {operatorsNamespace("ws"), nil, false,
-			[]time.Duration{namespaceRetry, 2 * namespaceRetry, 4 * namespaceRetry, 8 * namespaceRetry, 16 * namespaceRetry}, nil},
+			[]time.Duration{namespaceRetry, namespaceRetry, 2 * namespaceRetry, 4 * namespaceRetry, 8 * namespaceRetry}, nil},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -341,6 +338,7 @@ func TestSyncNamespaceIsNotToldOfARelease(t *testing.T) {
 				if again, err := h.syncNamespace(t.Context(), app); again != want || err != nil {
 					t.Errorf("look %d: again after %s, %v; want %s", i, again, err, want)
 				}
+				h.time = h.time.Add(want)
 				if i > 0 || !c.releases {
 					continue
 				}
@@ -366,6 +364,31 @@ func TestSyncNamespaceIsNotToldOfARelease(t *testing.T) {
 			t.Errorf("again after %s, %v, writes %v", again, err, h.cluster.writes())
 		}
 	})
+}
+
+// TestChecksOfNamespaces has events look at a namespace that is not empty, many times in a moment: the next check is not put off.
+func TestChecksOfNamespaces(t *testing.T) {
+	h := newHarness(t, newFakeCluster(), v1alpha1.NamespaceModeExclusive)
+	h.arrange(t, []*unstructured.Unstructured{madeNamespace("ws")}, func(h *harness) { h.cluster.inside = "pods x" })
+	check := func(want time.Duration) {
+		t.Helper()
+		if again, err := h.syncNamespace(t.Context(), app); again != want || err != nil {
+			t.Errorf("again after %s, %v; want %s", again, err, want)
+		}
+	}
+	for range 20 {
+		check(namespaceRetry)
+	}
+	h.time = h.time.Add(keptAfter - time.Second)
+	check(keptAfter - time.Second)
+	if owner := h.cluster.owner(); owner != "ws" {
+		t.Errorf("it has the owner %q, for it was looked at often", owner)
+	}
+	h.cluster.inside = ""
+	check(0)
+	if diff := gocmp.Diff([]string{removeApp}, h.cluster.writes()); diff != "" {
+		t.Errorf("writes (-want +got):\n%s", diff)
+	}
 }
 
 // TestSetRuleLooksAtNamespaces has a namespace be another one by a new rule, while nothing of its workspace is in it.

@@ -17,7 +17,6 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/cache"
-	"k8s.io/client-go/util/workqueue"
 	"k8s.io/klog/v2"
 
 	"github.com/kcp-dev/logicalcluster/v3"
@@ -122,10 +121,8 @@ type Syncer struct {
 	admitting singleflight.Group
 	// inherited are the namespaces, as inheritedNamespace, that are looked after for clusters that are not registered any more.
 	inherited sync.Map
-	// lingering spaces the checks of namespaces that are not empty yet.
-	lingering workqueue.TypedRateLimiter[string]
-	// vacated spaces the looks at namespaces that have no copies and are kept for what is to leave.
-	vacated workqueue.TypedRateLimiter[string]
+	// lingering are the namespaces that are not empty yet, and vacated those that have no copies and are kept for what is to leave.
+	lingering, vacated *lasting
 	// isRegistered is Config.IsRegistered.
 	isRegistered func(ctx context.Context, cluster string) (bool, error)
 	specs        loop[kcp.ObjectKey]
@@ -181,9 +178,7 @@ func newSyncer(config Config, kcpSide kcpClient, downstream clusterServer, cache
 		export: config.Export, hasOwnView: config.Export != v1alpha1.APIExportName,
 		upstream: kcpSide, downstream: downstream, caches: caches,
 		memories: newMemories(), waiters: newWaiters(), news: newNamespaceNews(), refused: newRefusedCopies(),
-		lingering: workqueue.NewTypedItemExponentialFailureRateLimiter[string](namespaceRetry, longestRecheck),
-		vacated:   workqueue.NewTypedItemExponentialFailureRateLimiter[string](namespaceRetry, longestRecheck),
-		now:       time.Now,
+		lingering: newLasting(), vacated: newLasting(), now: time.Now,
 	}
 	s.settings.Store(&evaluate.Settings{Kinds: config.Kinds, Rule: config.Rule, Own: config.Namespace})
 	s.specs = controller.New("spec", s.syncSpec)
