@@ -203,7 +203,11 @@ func conditionOf(obj *unstructured.Unstructured, conditionType string) string {
 // TestHubStandsByAgain takes the lease from a hub 50 times. Each time it steps back and leads again when it can, in the same process,
 // with caches that stay, and other parts, of which nothing is left.
 func TestHubStandsByAgain(t *testing.T) {
-	const rounds = 50
+	const (
+		rounds = 50
+		// passing are goroutines that come and go, of requests and timers. What a round leaves behind shows in each of the rounds.
+		passing = 5
+	)
 	f := newFakeKCP(t)
 	f.set(t, workspaceType, "provider", `{metadata: {name: tmc-tenant}, spec: {initializer: true}}`)
 	f.set(t, deployments, "ws", deployment)
@@ -246,7 +250,7 @@ func TestHubStandsByAgain(t *testing.T) {
 		}
 	}
 	isWorking()
-	if now := settled(goroutines); now > goroutines {
+	if now := settled(goroutines); now > goroutines+passing {
 		t.Errorf("%d goroutines after %d rounds, %d after the fifth", now, rounds, goroutines)
 	}
 	if now := heap(); now > memory+memory/2 {

@@ -187,7 +187,8 @@ func TestAgentStandsByAgain(t *testing.T) {
 	if err := a.lead(ctx, a.work); err != nil {
 		t.Error(err)
 	}
-	if now := settled(goroutines); now > goroutines {
+	// A few come and go, of requests and timers. What a round leaves behind shows in each of the rounds.
+	if now := settled(goroutines); now > goroutines+5 {
 		t.Errorf("%d goroutines after 50 rounds, %d after the second", now, goroutines)
 	}
 }
