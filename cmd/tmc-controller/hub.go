@@ -142,6 +142,10 @@ func (h *hub) renewParts() error {
 	return nil
 }
 
+// isReady reports whether the program does its work, or stands by and knows of its lease when to take over: a rollout of the replicas
+// waits for that.
+func (h *hub) isReady() bool { return h.hasSynced() && (h.fence == nil || h.fence.HasSeen()) }
+
 func (h *hub) hasSynced() bool { return h.upstream.HasSynced() && h.registry.HasSynced() }
 
 // run watches kcp until ctx ends, also on a replica that stands by, which then takes over with warm caches. It works

@@ -42,5 +42,5 @@ func (o *options) start(ctx context.Context) (run func(context.Context) error, r
 		return nil, nil, err
 	}
 	klog.FromContext(ctx).Info("Starting tmc-controller", "version", version.Get().GitVersion, "kcp", config.kcp.Host)
-	return h.run, h.hasSynced, nil
+	return h.run, h.isReady, nil
 }

@@ -32,6 +32,8 @@ type agent struct {
 	newParts func() (*parts, error)
 	// lead runs the work while this replica is the one that works; nil where there is but one.
 	lead func(ctx context.Context, work func(context.Context) error) error
+	// standsBy reports whether this replica knows when to take over; nil where there is but one.
+	standsBy func() bool
 	// working are the parts that work, nil while there are none.
 	working atomic.Pointer[parts]
 }
@@ -86,6 +88,7 @@ func (o *options) newAgent(config syncer.Config) (*agent, error) {
 		}
 		fence := &daemon.Fence{}
 		config.Upstream, config.Downstream = fence.Guard(config.Upstream), fence.Guard(config.Downstream)
+		a.standsBy = fence.HasSeen
 		a.lead = func(ctx context.Context, work func(context.Context) error) error {
 			return o.lease.Lead(ctx, electing, o.namespace, v1alpha1.FieldManager, fence, work)
 		}
@@ -135,8 +138,8 @@ func (o *options) newParts(config syncer.Config) (*parts, error) {
 }
 
 // isReady reports whether the program does its work, with credentials that kcp accepts: it has read both sides, which does not
-// begin before it has claimed its cluster. A replica that waits for the one that works to end is ready as well: a rollout of the
-// replicas waits for that.
+// begin before it has claimed its cluster. A replica that waits for the one that works to end is ready as well, as soon as it knows of
+// the lease when to take over: a rollout of the replicas waits for that.
 func (a *agent) isReady() bool {
 	if a.credentials.Refused() {
 		return false
@@ -144,7 +147,7 @@ func (a *agent) isReady() bool {
 	if working := a.working.Load(); working != nil {
 		return working.syncer.HasSynced()
 	}
-	return a.lead != nil
+	return a.standsBy != nil && a.standsBy()
 }
 
 // run works until ctx ends, as the only one if there are replicas. Each of those keeps its credentials good.

@@ -154,6 +154,7 @@ func TestAgentStandsByAgain(t *testing.T) {
 		t.Fatal(err)
 	}
 	a.waitSupported = func(context.Context) error { return nil }
+	a.standsBy = func() bool { return true }
 	goroutines := 0
 	seen := map[*parts]bool{}
 	a.lead = func(ctx context.Context, work func(context.Context) error) error {
@@ -206,25 +207,26 @@ func settled(wanted int) int {
 }
 
 func TestAgentIsReady(t *testing.T) {
-	lead := func(context.Context, func(context.Context) error) error { return nil }
+	standsBy, comes := func() bool { return true }, func() bool { return false }
 	cases := map[string]struct {
-		parts *partsLog
-		lead  func(context.Context, func(context.Context) error) error
-		works bool
-		want  bool
+		parts    *partsLog
+		standsBy func() bool
+		works    bool
+		want     bool
 	}{
-		"both sides are read":              {&partsLog{synced: true}, nil, true, true},
-		"something is not read yet":        {&partsLog{}, nil, true, false},
-		"it has not begun":                 {&partsLog{}, nil, false, false},
-		"kcp refuses the credentials":      {&partsLog{synced: true, refused: true}, nil, true, false},
-		"a replica waits":                  {&partsLog{}, lead, false, true},
-		"a replica leads and has not read": {&partsLog{}, lead, true, false},
-		"a replica waits and is refused":   {&partsLog{refused: true}, lead, false, false},
+		"both sides are read":                  {&partsLog{synced: true}, nil, true, true},
+		"something is not read yet":            {&partsLog{}, nil, true, false},
+		"it has not begun":                     {&partsLog{}, nil, false, false},
+		"kcp refuses the credentials":          {&partsLog{synced: true, refused: true}, nil, true, false},
+		"a replica waits":                      {&partsLog{}, standsBy, false, true},
+		"a replica knows nothing of the lease": {&partsLog{}, comes, false, false},
+		"a replica leads and has not read":     {&partsLog{}, standsBy, true, false},
+		"a replica waits and is refused":       {&partsLog{refused: true}, standsBy, false, false},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
 			a := newTestAgent(c.parts)
-			a.lead = c.lead
+			a.standsBy = c.standsBy
 			if c.works {
 				made, _ := a.newParts()
 				a.working.Store(made)

@@ -87,6 +87,7 @@ func (e *election) look(ctx context.Context, seen *sighting) (again time.Duratio
 		now := time.Now()
 		if seen.spec == nil || !apiequality.Semantic.DeepEqual(*seen.spec, lease.Spec) {
 			*seen = sighting{lease.Spec.DeepCopy(), now}
+			e.fence.see()
 		}
 		if left := durationOf(lease) - now.Sub(seen.at); left > 0 {
 			return min(again, left), false, nil
@@ -135,6 +136,7 @@ func (e *election) took(lease *coordinationv1.Lease, asked time.Time, err error)
 		return false, err
 	}
 	e.held = lease
+	e.fence.see()
 	e.fence.hold(asked.Add(e.RenewDeadline))
 	return true, nil
 }

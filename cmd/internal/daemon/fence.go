@@ -21,6 +21,8 @@ type Fence struct {
 	mu sync.Mutex
 	// until is how long the Lease is certainly held, zero when it is not held.
 	until time.Time
+	// hasSeen is set once the Lease was read, or taken.
+	hasSeen bool
 	// changed is closed when until changes; nil while nobody waits for that.
 	changed chan struct{}
 }
@@ -41,6 +43,20 @@ func (f *Fence) hold(until time.Time) {
 		close(f.changed)
 		f.changed = nil
 	}
+}
+
+// see takes note that the Lease was read, or taken.
+func (f *Fence) see() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.hasSeen = true
+}
+
+// HasSeen reports whether the program has read its Lease, or taken it: from then on it knows when to take over.
+func (f *Fence) HasSeen() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.hasSeen
 }
 
 // isOpen reports whether writes pass at once.

@@ -247,13 +247,16 @@ func TestLeadWaitsForAnother(t *testing.T) {
 	})
 	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 	defer cancel()
-	lease := short()
-	err := lease.Lead(ctx, client, "default", "tmc", &Fence{}, func(context.Context) error {
+	lease, fence := short(), &Fence{}
+	if fence.HasSeen() {
+		t.Error("it knows a lease that it has not read")
+	}
+	err := lease.Lead(ctx, client, "default", "tmc", fence, func(context.Context) error {
 		t.Error("it works while another leads")
 		return nil
 	})
-	if err != nil || holder(t.Context(), t, client) != "another" {
-		t.Errorf("it ends with %v, and the lease is held by %q", err, holder(t.Context(), t, client))
+	if err != nil || holder(t.Context(), t, client) != "another" || !fence.HasSeen() {
+		t.Errorf("it ends with %v, has read the lease: %t, and that is held by %q", err, fence.HasSeen(), holder(t.Context(), t, client))
 	}
 }
 
