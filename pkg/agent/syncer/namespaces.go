@@ -58,7 +58,7 @@ func (s *Syncer) syncNamespace(ctx context.Context, name string) (time.Duration,
 	case e.Action == evaluate.Remove, e.Action == evaluate.Unassign, s.isOverdue(in, e):
 		return s.leaveNamespace(ctx, name, in.Namespace.GetResourceVersion())
 	case e.OnlyHeld && e.Action == evaluate.Keep:
-		return s.vacated.note(name, s.now()), nil
+		return s.keepVacated(in), nil
 	default:
 		s.lingering.forget(name)
 		s.vacated.forget(name)
@@ -134,6 +134,22 @@ func (s *Syncer) leaveNamespace(ctx context.Context, name, resourceVersion strin
 func (s *Syncer) isOverdue(in evaluate.NamespaceInput, e evaluate.NamespaceEvaluation) bool {
 	return e.OnlyHeld && e.Action == evaluate.Keep && evaluate.IsMade(in.Namespace) && in.Namespace.GetDeletionTimestamp() == nil &&
 		s.vacated.atLeast(in.Name, keptAfter, s.now())
+}
+
+// keepVacated keeps a namespace for objects that are to leave and have no copies there, and returns when to look again. After a while
+// the objects have turns: kcp says in them what has become of the objects, where its views have lost the event.
+func (s *Syncer) keepVacated(in evaluate.NamespaceInput) time.Duration {
+	again := s.vacated.note(in.Name, s.now())
+	if !s.vacated.atLeast(in.Name, keptAfter, s.now()) {
+		return again
+	}
+	owner, _ := transform.OriginOf(in.Namespace)
+	s.upstream.EachIn(logicalcluster.Name(owner.Workspace), owner.Name, func(key kcp.ObjectKey, upstreamObj *unstructured.Unstructured) {
+		if protocol.Read(upstreamObj).IsHeld(s.cluster) && !s.hasReleased(key, upstreamObj) {
+			s.specs.Enqueue(key)
+		}
+	})
+	return again
 }
 
 // removeNamespace removes a namespace that tmc made, unless anything at all is left in it. If so, and it is kept for what others

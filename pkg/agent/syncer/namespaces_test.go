@@ -352,6 +352,26 @@ func TestSyncNamespaceIsNotToldOfARelease(t *testing.T) {
 			}
 		})
 	}
+	t.Run("kcp is asked what has become of it", func(t *testing.T) {
+		h := newHarness(t, newFakeCluster(), v1alpha1.NamespaceModeExclusive)
+		h.arrange(t, []*unstructured.Unstructured{operatorsNamespace("ws")}, nil)
+		key := h.place(leaving())
+		var asked []string
+		for at := time.Duration(0); at < 2*keptAfter; {
+			again, err := h.syncNamespace(t.Context(), app)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, name := range h.queued().Specs {
+				asked = append(asked, at.String()+" "+name)
+			}
+			at += again
+			h.time = h.time.Add(again)
+		}
+		if diff := gocmp.Diff([]string{"8s " + key.Name}, asked); diff != "" {
+			t.Errorf("(-want +got):\n%s", diff)
+		}
+	})
 	t.Run("another version of it holds the namespace again", func(t *testing.T) {
 		h := newHarness(t, newFakeCluster(), v1alpha1.NamespaceModeExclusive)
 		h.arrange(t, []*unstructured.Unstructured{madeNamespace("ws")}, nil)
