@@ -5,6 +5,7 @@ import (
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/util/workqueue"
 	"k8s.io/klog/v2"
@@ -15,13 +16,17 @@ import (
 // What is in this file drops from the caches what kcp has long forgotten. An informer can miss for good that an object went: that was seen
 // with kcp v0.31.2 that was killed while its etcd stood still, and neither its watches nor its lists told it later. Whoever decides by the
 // caches then goes on counting with the object for ever. kcp itself tells when somebody writes to such an object, or asks for it: it
-// answers 404, and names the object. Most often the event that it went is only on its way; so it is left some time to come.
+// answers 404, and names the object. Most often the event that it went is only on its way; so it is left some time to come. Nobody may
+// write to what is being deleted any more; so kcp is asked for that now and then until it has gone.
 
-// doubtAfter is how long the event may take, after kcp has said that an object is not there. It is also when kcp is asked again that did
-// not answer.
+// doubtAfter is how long the event may take, after kcp has said that an object is not there, or after the last event of one that is being
+// deleted.
 const doubtAfter = 5 * time.Second
 
-// doubt is about a cached object that kcp has said is not there.
+// longestDoubt is the longest time between two questions about an object: they become rarer while it is there, or kcp does not say.
+const longestDoubt = 10 * time.Minute
+
+// doubt is about a cached object that kcp has said is not there, or that is being deleted.
 type doubt struct {
 	key kcp.ObjectKey
 	uid types.UID
@@ -34,9 +39,18 @@ func (s *source) doubt(key kcp.ObjectKey) {
 	}
 }
 
+// told hands an event on. Of what is being deleted, the next event may be the one that never comes.
+func (s *source) told(key kcp.ObjectKey, oldObj, newObj *unstructured.Unstructured) {
+	s.handle(key, oldObj, newObj)
+	if doubts := s.doubts.Load(); newObj != nil && newObj.GetDeletionTimestamp() != nil && doubts != nil {
+		(*doubts).Forget(doubt{key, newObj.GetUID()})
+		s.doubt(key)
+	}
+}
+
 // settle drops from the cache what is in doubt and is not there, until ctx ends.
 func (s *source) settle(ctx context.Context) {
-	doubts := workqueue.NewTypedDelayingQueue[doubt]()
+	doubts := workqueue.NewTypedRateLimitingQueue(workqueue.NewTypedItemExponentialFailureRateLimiter[doubt](2*s.doubtAfter, longestDoubt))
 	s.doubts.Store(&doubts)
 	defer context.AfterFunc(ctx, doubts.ShutDown)()
 	for {
@@ -44,36 +58,40 @@ func (s *source) settle(ctx context.Context) {
 		if isOver {
 			return
 		}
-		s.dropIfGone(ctx, one)
+		if isOpen := s.dropIfGone(ctx, one); isOpen {
+			doubts.AddRateLimited(one)
+		} else {
+			doubts.Forget(one)
+		}
 		doubts.Done(one)
 	}
 }
 
-// dropIfGone drops an object from the cache that kcp says again is not there, as the event does that did not come. Should that come yet, it
-// changes nothing.
-func (s *source) dropIfGone(ctx context.Context, about doubt) {
+// dropIfGone drops an object from the cache that kcp says is not there, as the event does that did not come. Should that come yet, it
+// changes nothing. It reports whether the question stays open: the object is there and being deleted, or kcp has not said.
+func (s *source) dropIfGone(ctx context.Context, about doubt) (isOpen bool) {
 	key := about.key
-	if obj := s.cached(key); obj == nil || obj.GetUID() != about.uid {
-		return // most often
+	obj := s.cached(key)
+	if obj == nil || obj.GetUID() != about.uid {
+		return false // most often
 	}
 	_, err := s.in(key.Workspace).Resource(key.Resource).Namespace(key.Namespace).Get(ctx, key.Name, metav1.GetOptions{})
 	if err == nil {
-		return
+		return obj.GetDeletionTimestamp() != nil
 	}
 	if !kcp.IsMissingObject(err, key.Name) {
-		s.doubt(key) // kcp has not said
-		return
+		return true
 	}
-	obj, informer := s.cached(key), s.informerOf(key.Resource)
-	if obj == nil || obj.GetUID() != about.uid {
-		return
+	if obj = s.cached(key); obj == nil || obj.GetUID() != about.uid {
+		return false
 	}
-	if err := informer.GetIndexer().Delete(obj); err != nil {
-		return // a thread-safe store returns none for what has a key
+	if err := s.informerOf(key.Resource).GetIndexer().Delete(obj); err != nil {
+		return false // a thread-safe store returns none for what has a key
 	}
 	klog.FromContext(ctx).Info("Dropping an object from the cache that kcp says is gone: its event did not come", "key", key, "url", s.url)
 	s.handle(key, obj, nil)
 	if again := s.cached(key); again != nil {
 		s.handle(key, nil, again) // its event may have overtaken this
 	}
+	return false
 }

@@ -41,9 +41,11 @@ func TestClientDropsWhatHasLongGone(t *testing.T) {
 	f.serve(slicesPath)
 	f.listShards("one")
 	f.serveShard("one")
-	names := []string{"written", "asked", "unserved", "untouched"}
+	names := []string{"written", "asked", "unserved", "untouched", "deleted"}
 	for _, name := range names {
-		f.set(deploymentsAt("one"), newObject("ws", "default", name))
+		if name != "deleted" {
+			f.set(deploymentsAt("one"), newObject("ws", "default", name))
+		}
 		gone := missing.Status()
 		gone.Details = &metav1.StatusDetails{Group: "apps", Kind: "deployments", Name: name}
 		f.answers("one", name, gone)
@@ -73,11 +75,14 @@ func TestClientDropsWhatHasLongGone(t *testing.T) {
 		t.Fatal("asking for what is not served: no error")
 	}
 	c.sources()[0].doubt(keyOf("ws", "unserved"))
-	waitUntil(t, "both are told to be gone", func() bool { return len(told.told()) == 2 })
-	if diff := cmp.Diff([]string{"gone ws|deployments.apps default/asked", "gone ws|deployments.apps default/written"}, told.told()); diff != "" {
+	deleted := newObject("ws", "default", "deleted")
+	deleted.SetDeletionTimestamp(new(metav1.Now()))
+	f.set(deploymentsAt("one"), deleted)
+	waitUntil(t, "all three are told to be gone", func() bool { return len(told.told()) == 3 })
+	if diff := cmp.Diff([]string{"gone ws|deployments.apps default/asked", "gone ws|deployments.apps default/deleted", "gone ws|deployments.apps default/written"}, told.told()); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
-	for name, isCached := range map[string]bool{"written": false, "asked": false, "unserved": true, "untouched": true} {
+	for name, isCached := range map[string]bool{"written": false, "asked": false, "deleted": false, "unserved": true, "untouched": true} {
 		if obj := c.Cached(keyOf("ws", name)); (obj != nil) != isCached {
 			t.Errorf("%s is cached: %v, want it so: %t", name, obj, isCached)
 		}
@@ -87,23 +92,31 @@ func TestClientDropsWhatHasLongGone(t *testing.T) {
 // TestDropIfGone leaves what another object has taken the place of, and what is there.
 func TestDropIfGone(t *testing.T) {
 	cases := map[string]struct {
-		uid      types.UID
-		err      error
-		requests int
+		uid        types.UID
+		isDeleting bool
+		err        error
+		requests   int
+		isOpen     bool
 	}{
 		"another object is cached by now": {uid: "before", err: missing},
 		"kcp has it after all":            {uid: "now", requests: 1},
-		"kcp does not say":                {uid: "now", err: errors.ErrUnsupported, requests: 1},
+		"kcp has it yet":                  {uid: "now", isDeleting: true, requests: 1, isOpen: true},
+		"kcp does not say":                {uid: "now", err: errors.ErrUnsupported, requests: 1, isOpen: true},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
 			web := newObject("a", "default", "web")
 			web.SetUID("now")
+			if tc.isDeleting {
+				web.SetDeletionTimestamp(new(metav1.Now()))
+			}
 			kcpSide := &shard{err: tc.err}
 			s := kcpSide.source("1", web)
 			s.handle = func(key kcp.ObjectKey, _, _ *unstructured.Unstructured) { t.Errorf("a handler is told of %s", key) }
 			s.cacheFor(t, web)
-			s.dropIfGone(t.Context(), doubt{keyOf("a", "web"), tc.uid})
+			if isOpen := s.dropIfGone(t.Context(), doubt{keyOf("a", "web"), tc.uid}); isOpen != tc.isOpen {
+				t.Errorf("the question stays open: %t, want %t", isOpen, tc.isOpen)
+			}
 			if s.cached(keyOf("a", "web")) == nil || len(kcpSide.requests) != tc.requests {
 				t.Errorf("cached: %v, requests: %v", s.cached(keyOf("a", "web")), kcpSide.requests)
 			}

@@ -45,8 +45,8 @@ type source struct {
 	notServed string
 	// reconnect has the informers wait for kcp together.
 	reconnect reconnect
-	// doubts are what kcp has said is not there, and is cached; nil before run. Each is settled after doubtAfter.
-	doubts     atomic.Pointer[workqueue.TypedDelayingInterface[doubt]]
+	// doubts are about what is cached and may be gone; nil before run. Each is settled after doubtAfter, or later.
+	doubts     atomic.Pointer[workqueue.TypedRateLimitingInterface[doubt]]
 	doubtAfter time.Duration
 	// everywhere reads over every workspace of the source.
 	everywhere dynamic.Interface
@@ -265,7 +265,7 @@ func (s *source) watch(ctx context.Context, resource kcp.Resource) error {
 	if err := informer.SetWatchErrorHandlerWithContext(logWatchErrors(gvr.GroupResource().String(), s.url)); err != nil {
 		return err
 	}
-	if _, err := informer.AddEventHandlerWithOptions(eventHandler(gvr, s.handle), cache.HandlerOptions{}); err != nil {
+	if _, err := informer.AddEventHandlerWithOptions(eventHandler(gvr, s.told), cache.HandlerOptions{}); err != nil {
 		return err
 	}
 	klog.FromContext(ctx).Info("Watching kcp", "url", s.url, "resource", gvr.GroupResource().String(), "selector", s.options.Selector)
