@@ -29,7 +29,7 @@ type server struct {
 	turn  sync.Mutex
 	downs int
 	stops int
-	// isNew is whether it was started anew since the nodes of its cluster were.
+	// isNew is whether it was started anew, or accepts writes again, since the nodes of its cluster were started.
 	isNew bool
 }
 
@@ -270,10 +270,16 @@ func (g *Ground) refuseWrites(ctx context.Context, of string, refuse bool) error
 	}
 	if !refuse {
 		// It may just be away.
-		return framework.Eventually(ctx, "the etcd of "+of+" to accept writes", healTimeout, func(ctx context.Context) (bool, string, error) {
+		err := framework.Eventually(ctx, "the etcd of "+of+" to accept writes", healTimeout, func(ctx context.Context) (bool, string, error) {
 			err := framework.RefuseWrites(ctx, etcdURL, false)
 			return err == nil, "", err
 		})
+		if s := g.servers[of+"/"+etcdServer]; s != nil {
+			s.turn.Lock()
+			s.isNew = true // kwok does not try again what was refused, and the pod never ends
+			s.turn.Unlock()
+		}
+		return err
 	}
 	_ = framework.RefuseWrites(ctx, etcdURL, true) // it may be away
 	return nil
