@@ -60,7 +60,7 @@ endef
 e2e: tools $(HELM4) $(HELM) $(FLUXAPPLY) ## Run the e2e tests: real programs, real kcp, three real clusters (about 22 min)
 	$(build-race)
 	TMC_E2E=1 go test -race -v -count=1 -timeout 10m -skip '^TestStackWithKind$$' ./e2e/framework
-	TMC_BIN_DIR=$(CURDIR)/bin/race go test -race -v -count=1 -timeout 50m ./e2e
+	TMC_BIN_DIR=$(CURDIR)/bin/race go test -race -v -count=1 -timeout 75m ./e2e
 	$(MAKE) chaos
 
 # The seed of CI is fixed, so that a change is judged by the same operations and faults as the one before.
