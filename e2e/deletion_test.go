@@ -145,8 +145,9 @@ func (u *tenant) isKeptByFinalizer(t *testing.T) {
 	settings := `{apiVersion: v1, kind: ConfigMap, metadata: {name: settings, finalizers: [` + finalizer + `], annotations: {tmc.kcp.io/target-clusters: "*"}}, data: {a: %s}}`
 	u.apply(t, some(deployment("held")))
 	kcp.apply(t, fmt.Sprintf(settings, "b"))
-	kcp.kubectl(t, "patch", "deployment/held", "--type=json", `--patch=[{"op":"add","path":"/metadata/finalizers/-","value":"`+finalizer+`"}]`)
 	u.rollOut(t, "held", east, west)
+	// The list is there since the Deployment was placed.
+	kcp.kubectl(t, "patch", "deployment/held", "--type=json", `--patch=[{"op":"add","path":"/metadata/finalizers/-","value":"`+finalizer+`"}]`)
 	for _, name := range []string{east, west} {
 		u.onCluster(name).eventually(t, "configmap/settings", "{.data.a}", "b")
 	}
