@@ -102,7 +102,7 @@ func (s *Syncer) gatherNamespace(name string) evaluate.NamespaceInput {
 	workspace := logicalcluster.Name(owner.Workspace)
 	s.upstream.EachIn(workspace, owner.Name, func(key kcp.ObjectKey, upstreamObj *unstructured.Unstructured) {
 		in.Awaited = in.Awaited || evaluate.IsPlaced(upstreamObj, s.cluster)
-		in.Held = in.Held || protocol.Read(upstreamObj).IsHeld(s.cluster) && !s.hasReleased(key, upstreamObj)
+		in.Held = in.Held || s.holds(key, upstreamObj)
 	})
 	in.Upstream = s.upstream.Cached(kcp.ObjectKey{Workspace: workspace, Resource: v1alpha1.NamespacesResource, Name: owner.Name})
 	return in

@@ -70,11 +70,12 @@ type memory struct {
 	bare generationSighting
 }
 
-// hasReleased reports whether we have let go of the upstream object as the cache has it. kcp may never tell of that: while a
-// workspace ends, its views lose events.
-func (s *Syncer) hasReleased(key kcp.ObjectKey, upstreamObj *unstructured.Unstructured) bool {
+// holds reports whether the cluster holds the upstream object as the cache has it, and has not let go of it. kcp may never tell of
+// that: while a workspace ends, its views lose events.
+func (s *Syncer) holds(key kcp.ObjectKey, upstreamObj *unstructured.Unstructured) bool {
 	released := s.memories.get(key).released
-	return released != "" && released == upstreamObj.GetResourceVersion()
+	isReleased := released != "" && released == upstreamObj.GetResourceVersion()
+	return protocol.Read(upstreamObj).IsHeld(s.cluster) && !isReleased
 }
 
 // version is one of a copy, and when we have made it.

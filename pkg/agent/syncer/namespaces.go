@@ -145,7 +145,7 @@ func (s *Syncer) keepVacated(in evaluate.NamespaceInput) time.Duration {
 	}
 	owner, _ := transform.OriginOf(in.Namespace)
 	s.upstream.EachIn(logicalcluster.Name(owner.Workspace), owner.Name, func(key kcp.ObjectKey, upstreamObj *unstructured.Unstructured) {
-		if protocol.Read(upstreamObj).IsHeld(s.cluster) && !s.hasReleased(key, upstreamObj) {
+		if s.holds(key, upstreamObj) {
 			s.specs.Enqueue(key)
 		}
 	})
