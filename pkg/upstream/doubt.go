@@ -50,7 +50,7 @@ func (s *source) told(key kcp.ObjectKey, oldObj, newObj *unstructured.Unstructur
 
 // settle drops from the cache what is in doubt and is not there, until ctx ends.
 func (s *source) settle(ctx context.Context) {
-	doubts := workqueue.NewTypedRateLimitingQueue(workqueue.NewTypedItemExponentialFailureRateLimiter[doubt](2*s.doubtAfter, longestDoubt))
+	doubts := workqueue.NewTypedRateLimitingQueue(workqueue.NewTypedItemExponentialFailureRateLimiter[doubt](2*doubtAfter, longestDoubt))
 	s.doubts.Store(&doubts)
 	defer context.AfterFunc(ctx, doubts.ShutDown)()
 	for {
